@@ -1,0 +1,68 @@
+import type { EngineName } from '../copy/engine.js';
+import type { FreezeMode, ProviderName } from '../snapshots/provider.js';
+
+/** The dead-man's times. */
+export interface FreezeSettings {
+  /** The freeze is undone when no reset came for so long; null: no timeout, only the cap. */
+  timeoutMs: number | null;
+  /** The cap on one freeze, resets or not. */
+  maxHoldMs: number;
+}
+
+/** The argument arrays of the `command` provider, with `{name}`, `{device}`, `{mountpoint}` to fill in. */
+export interface SnapshotCommands {
+  create: readonly string[];
+  expose: readonly string[];
+  /** Undoes `expose`; without it, what is mounted there is unmounted. */
+  unexpose?: readonly string[];
+  remove: readonly string[];
+  /** Exits 0 when the snapshot exists; without it, existence is unknown and `remove` is always run. */
+  exists?: readonly string[];
+}
+
+/** A tree to back up. */
+export interface SourceConfig {
+  /** Absolute: a mountpoint or a directory below one. */
+  path: string;
+  /** `none`: copy the live tree. */
+  snapshot: 'auto' | 'none' | ProviderName;
+  /** Present exactly when `snapshot` is `command`. */
+  commands?: SnapshotCommands;
+  freezeMode: 'auto' | Exclude<FreezeMode, 'none'>;
+  exclude: readonly string[];
+  /** Snapshot and copy nested subvolumes and submounts too. */
+  recursive: boolean;
+}
+
+/** Where a job's backups go. */
+export interface TargetConfig {
+  /** Absolute path of a directory. */
+  path: string;
+  engine: EngineName;
+  mustBeMountpoint: boolean;
+}
+
+/** An application brought to rest around the freeze. */
+export interface QuiesceConfig {
+  name: string;
+  before: readonly string[];
+  after: readonly string[];
+  timeoutMs: number;
+}
+
+/** One job, with every default filled in. */
+export interface JobConfig {
+  name: string;
+  sources: readonly SourceConfig[];
+  targets: readonly TargetConfig[];
+  quiesce: readonly QuiesceConfig[];
+  freeze: FreezeSettings;
+  /** How often the window (freeze, snapshot, thaw) and a copy that lost its connection are tried. */
+  attempts: number;
+}
+
+/** The whole configuration, validated and normalised: times in ms, paths absolute. */
+export interface Config {
+  version: 1;
+  jobs: readonly JobConfig[];
+}

@@ -1,0 +1,70 @@
+import type { EngineName } from '../copy/engine.js';
+import type { ExitName } from '../exit-codes.js';
+import type { Consistency, FreezeMode, ProviderName } from '../snapshots/provider.js';
+
+/** What became of one filesystem of a job. Milliseconds are null where the step did not happen. */
+export interface SourceReport {
+  mountpoint: string;
+  device: string;
+  fstype: string;
+  provider: ProviderName | 'none';
+  freezeMode: FreezeMode;
+  freezeModeReason: string;
+  /** From the entry of FIFREEZE to the return of FITHAW. */
+  frozenMs: number | null;
+  freezeCallMs: number | null;
+  snapshotMs: number | null;
+  thawMs: number | null;
+  /** The snapshot's name, also after its removal. */
+  snapshot: string | null;
+  consistency: Consistency;
+  /** How many times the window was tried. */
+  attempts: number;
+}
+
+/** One backup that was written. */
+export interface CopyReport {
+  target: string;
+  engine: EngineName;
+  backupId: string;
+  bytes: number;
+  files: number;
+  durationMs: number;
+}
+
+/** A failure as the report tells it. */
+export interface ErrorReport {
+  code: ExitName;
+  exitCode: number;
+  message: string;
+  hint: string;
+}
+
+/** One step of the timeline, for people and for the record. */
+export interface StepReport {
+  step: string;
+  /** Since the start of the job. */
+  startMs: number;
+  durationMs: number;
+  /** True for steps that run while a filesystem is frozen. */
+  frozen: boolean;
+}
+
+/** The object that `run --json` prints for a job, and that a manifest carries: stable. Times RFC 3339. */
+export interface RunReport {
+  version: 1;
+  job: string;
+  runId: string;
+  outcome: 'success' | 'warnings' | 'failed' | 'interrupted';
+  exitCode: number;
+  /** The weakest of the sources'. */
+  consistency: Consistency;
+  startedAt: string;
+  finishedAt: string;
+  freeze: { timeoutSeconds: number | null; heartbeatSeconds: number | null; maxHoldSeconds: number };
+  sources: SourceReport[];
+  copies: CopyReport[];
+  steps: StepReport[];
+  warnings: string[];
+  error?: ErrorReport;
+}

@@ -1,0 +1,111 @@
+import type { Mount } from '../system/mountinfo.js';
+import type { BlockStack } from '../system/block-stack.js';
+
+/** The names a configuration may use; `auto` is resolved to one of these by the plan. */
+export type ProviderName = 'reflink' | 'btrfs' | 'command';
+
+/**
+ * How the filesystem is brought to rest around a snapshot:
+ * `explicit` our FIFREEZE is held around it, `native` the snapshot command freezes by itself, `atomic` the storage
+ * needs no freeze, `none` there is no snapshot and the live tree is copied.
+ */
+export type FreezeMode = 'explicit' | 'native' | 'atomic' | 'none';
+
+/** The state a backup brings back. */
+export type Consistency = 'application' | 'filesystem' | 'crash' | 'none';
+
+/** What is known of one filesystem that a job reads: gathered once, before planning; never changed. */
+export interface FilesystemFacts {
+  mount: Mount;
+  /** The block devices below the filesystem; undefined where it lies on none (btrfs and nfs have anonymous ones). */
+  stack: BlockStack | undefined;
+  /** Free and total bytes of the filesystem, as statfs(2) tells root. */
+  freeBytes: number;
+  totalBytes: number;
+}
+
+/** A provider's answer to "can you snapshot this?". */
+export type Detection =
+  | {
+      suits: true;
+      /** Best first; the plan takes the first that gives the consistency asked for. */
+      freezeModes: readonly FreezeMode[];
+      /** One clause for plan and report: why this mode. */
+      reason: string;
+      /**
+       * `major:minor` of the filesystems that taking the snapshot writes to. None of them may be frozen meanwhile:
+       * the plan puts such sources in freeze groups of their own.
+       */
+      writesTo: readonly string[];
+    }
+  | { suits: false; reason: string };
+
+/**
+ * A snapshot by name, known before it exists: journalled first, made afterwards. Plain JSON, and all that `find`,
+ * `expose` and `remove` need, so that a later process can release what a dead one made.
+ */
+export interface SnapshotRef {
+  provider: ProviderName;
+  /** Unique over runs, e.g. `fsbackup-srv-20261123T184500Z-1a2b3c-0`. */
+  name: string;
+  /** Mountpoint of the origin filesystem. */
+  mountpoint: string;
+  fstype: string;
+  /** True when the plan holds the filesystem frozen while the snapshot is made: it then needs no log replay. */
+  takenFrozen: boolean;
+  /** The provider's own facts: paths, devices. */
+  data: Readonly<Record<string, string>>;
+}
+
+/** What a snapshot is asked for with. */
+export interface SnapshotRequest {
+  filesystem: FilesystemFacts;
+  name: string;
+  freezeMode: FreezeMode;
+}
+
+/** Where an exposed snapshot can be read. Plain JSON, journalled before it is acquired. */
+export interface Exposure {
+  snapshot: SnapshotRef;
+  /** The read-only directory that shows the snapshot's root. */
+  path: string;
+}
+
+/**
+ * One kind of snapshot. Every implementation passes `test/contract/snapshot-provider.ts`.
+ *
+ * All methods reject with `FsbackupError` (`snapshotFailed`, `snapshotInvalid`, `usage`) on failure.
+ */
+export interface SnapshotProvider {
+  readonly name: ProviderName;
+
+  /** Pure: decides from facts alone. */
+  detect(filesystem: FilesystemFacts): Detection;
+
+  /**
+   * Before any freeze: proves that `create` can work (tools, room, support) and does all of its work that can be
+   * done early. Returns the refs, in the order of `requests`; nothing that outlives the process is made.
+   */
+  prepare(requests: readonly SnapshotRequest[]): Promise<SnapshotRef[]>;
+
+  /**
+   * Inside the window: makes all snapshots, at one instant where the storage can. No file, log or terminal write but
+   * the snapshot itself. Rejects when any of them failed; some may then exist.
+   */
+  create(refs: readonly SnapshotRef[], options: { signal: AbortSignal }): Promise<void>;
+
+  /** Whether the snapshot exists: the answer to an ambiguous failure of `create`. */
+  exists(ref: SnapshotRef): Promise<boolean>;
+
+  /**
+   * After the thaw: shows the snapshot read-only at `directory`, an empty directory that exists (0700).
+   * Idempotent: exposing what is exposed there is no error.
+   */
+  expose(ref: SnapshotRef, directory: string): Promise<Exposure>;
+
+  /** Undoes `expose`; the directory itself stays. Idempotent. */
+  unexpose(exposure: Exposure): Promise<void>;
+
+  /** Removes the snapshot. Idempotent: removing one that is not there resolves. */
+  remove(ref: SnapshotRef): Promise<void>;
+}

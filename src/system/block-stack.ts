@@ -1,0 +1,74 @@
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf } from '../errors.js';
+
+/** A block device and what it lies on. */
+export interface BlockDevice {
+  /** Kernel name: `loop0`, `dm-3`, `vda1`. */
+  name: string;
+  majorMinor: string;
+  /** For a loop device: its backing file, as the kernel names it, and undefined for every other device. */
+  backingFile: string | undefined;
+  /** For a device-mapper device: the uuid, e.g. `LVM-…`, whose prefix names its maker. */
+  dmUuid: string | undefined;
+}
+
+/** The devices under a filesystem, the topmost first, breadth first. */
+export type BlockStack = readonly [BlockDevice, ...BlockDevice[]];
+
+async function readSysfs(file: string): Promise<string | undefined> {
+  try {
+    return (await readFile(file, 'utf8')).trimEnd();
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+async function readDevice(sysfs: string, majorMinor: string): Promise<BlockDevice | undefined> {
+  const directory = path.join(sysfs, 'dev/block', majorMinor);
+  let target: string;
+  try {
+    target = await readlink(directory);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  return {
+    name: path.basename(target),
+    majorMinor,
+    backingFile: await readSysfs(path.join(directory, 'loop/backing_file')),
+    dmUuid: await readSysfs(path.join(directory, 'dm/uuid')),
+  };
+}
+
+async function slavesOf(sysfs: string, majorMinor: string): Promise<string[]> {
+  const directory = path.join(sysfs, 'dev/block', majorMinor, 'slaves');
+  let names: string[];
+  try {
+    names = await readdir(directory);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+  const found = await Promise.all(names.map((name) => readSysfs(path.join(directory, name, 'dev'))));
+  return found.filter((value) => value !== undefined);
+}
+
+/**
+ * The devices under the filesystem `majorMinor`, from sysfs: a device-mapper or md device's `slaves`, all the way
+ * down. Undefined where the filesystem has no block device of that number (btrfs, nfs, tmpfs).
+ */
+export async function readBlockStack(majorMinor: string, sysfs = '/sys'): Promise<BlockStack | undefined> {
+  const top = await readDevice(sysfs, majorMinor);
+  if (top === undefined) return undefined;
+  const stack: [BlockDevice, ...BlockDevice[]] = [top];
+  for (const device of stack) {
+    for (const slave of await slavesOf(sysfs, device.majorMinor)) {
+      if (stack.some((known) => known.majorMinor === slave)) continue;
+      const below = await readDevice(sysfs, slave);
+      if (below !== undefined) stack.push(below);
+    }
+  }
+  return stack;
+}

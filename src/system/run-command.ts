@@ -1,0 +1,155 @@
+import type { Readable } from 'node:stream';
+import { execa } from 'execa';
+
+/** Children see nothing of the caller's environment but this: cron's PATH lacks sbin, and tools translate. */
+const BASE_ENVIRONMENT = {
+  LC_ALL: 'C',
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  HOME: '/root',
+} as const;
+
+/** How much of a child's output is kept, from its end; the rest is drained and dropped. */
+const MAX_OUTPUT_CHARACTERS = 1024 * 1024;
+
+/** How a child ended. */
+export interface CommandResult {
+  /** Undefined when a signal ended it. */
+  exitCode: number | undefined;
+  signal: string | undefined;
+  /** True when it could not be started for want of the program. */
+  notFound: boolean;
+  /** True when `timeoutMs` ran out. */
+  timedOut: boolean;
+  /** True when `signal` was aborted. */
+  aborted: boolean;
+  stdout: string;
+  stderr: string;
+}
+
+export interface CommandOptions {
+  /** Added to the built environment. */
+  env?: Readonly<Record<string, string>>;
+  cwd?: string;
+  input?: string;
+  /** SIGTERM to the process group when it runs out, SIGKILL 5 s later. */
+  timeoutMs?: number;
+  /** As `timeoutMs`, when aborted. */
+  signal?: AbortSignal;
+  /** Gets each line as it comes. */
+  onStdoutLine?: (line: string) => void;
+  /** As `onStdoutLine`, for stderr. */
+  onStderrLine?: (line: string) => void;
+}
+
+const KILL_AFTER_MS = 5000;
+/** A grandchild may keep the pipes open after its parent's end; nobody waits for it longer than this. */
+const DRAIN_MS = 1000;
+
+/** Signals a child's whole process group; a group that is gone is no error. */
+function killGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal);
+  } catch {
+    // ESRCH: ended meanwhile.
+  }
+}
+
+/** Drains a stream: the tail is kept, lines go to `onLine` as they come. */
+class OutputCollector {
+  text = '';
+  #partial = '';
+  readonly #onLine: ((line: string) => void) | undefined;
+
+  constructor(stream: Readable, onLine: ((line: string) => void) | undefined) {
+    this.#onLine = onLine;
+    stream.setEncoding('utf8');
+    stream.on('data', (chunk: string) => this.#take(chunk));
+    stream.on('end', () => {
+      if (this.#partial !== '') this.#onLine?.(this.#partial);
+    });
+  }
+
+  #take(chunk: string): void {
+    this.text = (this.text + chunk).slice(-MAX_OUTPUT_CHARACTERS);
+    if (this.#onLine === undefined) return;
+    const lines = (this.#partial + chunk).split('\n');
+    this.#partial = lines.pop() ?? '';
+    for (const line of lines) this.#onLine(line);
+  }
+}
+
+/**
+ * Runs a program to its end and tells how it ended; never rejects for the child's failure. The only way in which
+ * fsbackup starts a program, the watchdog apart: no shell, a built environment, no standard input unless given, a
+ * process group of its own (a terminal's Ctrl-C reaches only fsbackup, which decides what it means), output drained
+ * into bounded memory (a child must not block on a pipe while a filesystem is frozen).
+ */
+export async function runCommand(
+  argv: readonly [string, ...string[]],
+  options: CommandOptions = {},
+): Promise<CommandResult> {
+  const [file, ...args] = argv;
+  const stop = AbortSignal.any([
+    ...(options.signal === undefined ? [] : [options.signal]),
+    ...(options.timeoutMs === undefined ? [] : [AbortSignal.timeout(options.timeoutMs)]),
+  ]);
+  const child = execa(file, args, {
+    env: { ...BASE_ENVIRONMENT, ...options.env },
+    extendEnv: false,
+    reject: false,
+    // A new session, so a new process group: `-pid` reaches grandchildren too.
+    detached: true,
+    cleanup: false,
+    buffer: false,
+    stdin: options.input === undefined ? 'ignore' : 'pipe',
+    ...(options.input === undefined ? {} : { input: options.input }),
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+  });
+  const stdout = new OutputCollector(child.stdout, options.onStdoutLine);
+  const stderr = new OutputCollector(child.stderr, options.onStderrLine);
+  let killer: NodeJS.Timeout | undefined;
+  const onStop = (): void => {
+    const { pid } = child;
+    if (pid === undefined) return;
+    killGroup(pid, 'SIGTERM');
+    killer = setTimeout(() => killGroup(pid, 'SIGKILL'), KILL_AFTER_MS);
+  };
+  child.once('exit', () => {
+    setTimeout(() => {
+      child.stdout.destroy();
+      child.stderr.destroy();
+    }, DRAIN_MS).unref();
+  });
+  if (stop.aborted) onStop();
+  else stop.addEventListener('abort', onStop, { once: true });
+  try {
+    const result = await child;
+    return {
+      exitCode: result.exitCode,
+      signal: result.signal,
+      notFound: result.code === 'ENOENT',
+      timedOut: stop.aborted && options.signal?.aborted !== true,
+      aborted: options.signal?.aborted === true,
+      stdout: stdout.text,
+      stderr: stderr.text,
+    };
+  } finally {
+    stop.removeEventListener('abort', onStop);
+    clearTimeout(killer);
+  }
+}
+
+/** One clause that says how a child ended, with the last line it wrote: `rsync ended with exit code 11: no space`. */
+export function describeFailure(program: string, result: CommandResult): string {
+  const said = result.stderr.trim().split('\n').at(-1) ?? '';
+  const how = result.notFound
+    ? 'is not installed'
+    : result.timedOut
+      ? 'did not end in time'
+      : result.aborted
+        ? 'was stopped'
+        : result.signal === undefined
+          ? `ended with exit code ${result.exitCode ?? 'unknown'}`
+          : `was ended by ${result.signal}`;
+  return said === '' || result.notFound ? `${program} ${how}` : `${program} ${how}: ${said}`;
+}

@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    // Freezes and loop devices are host-wide: files run one after the other.
+    fileParallelism: false,
+    // Generous on purpose: a bound against hanging for ever, never a measurement.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    reporters: ['default'],
+  },
+});
