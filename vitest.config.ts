@@ -9,5 +9,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     reporters: ['default'],
+    // It would lie in node_modules: a test run as root leaves nothing in the checkout.
+    cache: false,
   },
 });
