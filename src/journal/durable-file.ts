@@ -1,0 +1,42 @@
+import { open, rename, unlink } from 'node:fs/promises';
+import path from 'node:path';
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** What a temporary file of `writeDurably` is called: its name followed by this. */
+export const TEMPORARY_SUFFIX = '.tmp';
+
+/**
+ * Writes a file so that after a crash at any moment it is there whole or not at all, and is there once this resolved:
+ * a temporary file (0600), fsync, rename, fsync of the directory. Replaces what has the name.
+ */
+export async function writeDurably(file: string, text: string): Promise<void> {
+  const temporary = `${file}${TEMPORARY_SUFFIX}`;
+  const handle = await open(temporary, 'w', 0o600);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(temporary, file);
+  await syncDirectory(path.dirname(file));
+}
+
+/** Removes a file so that it stays removed after a crash. Idempotent. */
+export async function removeDurably(file: string): Promise<void> {
+  try {
+    await unlink(file);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
+    throw error;
+  }
+  await syncDirectory(path.dirname(file));
+}

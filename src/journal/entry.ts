@@ -1,0 +1,55 @@
+import { z } from 'zod';
+
+/**
+ * What the journal can prove, one schema per kind of held thing. An entry is read by a later process, perhaps a later
+ * version of fsbackup: what does not fit is reported and never guessed at.
+ */
+const snapshotRef = z.object({
+  provider: z.enum(['reflink', 'btrfs', 'command']),
+  name: z.string().min(1),
+  mountpoint: z.string().min(1),
+  fstype: z.string(),
+  takenFrozen: z.boolean(),
+  data: z.record(z.string(), z.string()),
+});
+
+const payloads = {
+  /** An application at rest: the command that releases it. */
+  quiesce: z.object({ name: z.string(), after: z.array(z.string()).min(1), timeoutMs: z.number() }),
+  /** A snapshot shown at a directory. */
+  exposure: z.object({ snapshot: snapshotRef, path: z.string().min(1) }),
+  /** A snapshot that exists, or may. */
+  snapshot: snapshotRef,
+  /** A backup that was begun and has no manifest yet. */
+  backup: z.object({ target: z.string().min(1), job: z.string().min(1), backupId: z.string().min(1) }),
+} as const;
+
+export type HeldKind = keyof typeof payloads;
+export type Payload<K extends HeldKind> = z.infer<(typeof payloads)[K]>;
+
+const common = {
+  version: z.literal(1),
+  id: z.string().min(1),
+  createdAt: z.string(),
+  bootId: z.string(),
+  runId: z.string().min(1),
+  /** Whose job lock tells whether the owner lives. */
+  job: z.string().min(1),
+  pid: z.number().int(),
+  startTime: z.number(),
+};
+
+export const journalEntrySchema = z.discriminatedUnion('kind', [
+  z.object({ ...common, kind: z.literal('quiesce'), payload: payloads.quiesce }),
+  z.object({ ...common, kind: z.literal('exposure'), payload: payloads.exposure }),
+  z.object({ ...common, kind: z.literal('snapshot'), payload: payloads.snapshot }),
+  z.object({ ...common, kind: z.literal('backup'), payload: payloads.backup }),
+]);
+
+/** One held thing: written before it is acquired, removed after it is released. */
+export type JournalEntry = z.infer<typeof journalEntrySchema>;
+
+/** What does not outlive a reboot is journalled where nothing does. */
+export function isVolatile(kind: HeldKind): boolean {
+  return kind === 'exposure' || kind === 'quiesce';
+}

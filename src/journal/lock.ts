@@ -1,0 +1,149 @@
+import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { open, stat, type FileHandle } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoOf, FsbackupError } from '../errors.js';
+import { ensurePrivateDirectory } from '../system/directories.js';
+
+/** flock(2) with LOCK_EX|LOCK_NB: false when another open file description holds it. */
+export type TryLock = (fd: number) => boolean;
+
+/** What the lock file says of its holder. For messages only: that the lock is held is what counts. */
+export interface LockHolder {
+  pid: number;
+  startTime: number;
+  runId: string;
+  command: string;
+}
+
+/** A lock that is held. */
+export interface Lock {
+  readonly name: string;
+  /** Idempotent. The end of the process releases it too. */
+  release(): Promise<void>;
+}
+
+export interface LockDependencies {
+  tryLock: TryLock;
+  /** Holds one file per lock; made when it is not there. */
+  directory: string;
+  holder: LockHolder;
+}
+
+export interface LockWait {
+  /** How long to wait for a busy lock; 0: not at all. */
+  waitMs: number;
+  signal: AbortSignal;
+}
+
+const POLL_MS = 100;
+
+export function jobLockName(job: string): string {
+  return `job-${encodeURIComponent(job)}`;
+}
+
+/** A target is locked by its path, which may hold anything and be longer than a file name. */
+export function targetLockName(targetPath: string): string {
+  return `target-${createHash('sha256').update(targetPath).digest('hex').slice(0, 16)}`;
+}
+
+function lockFile(directory: string, name: string): string {
+  return path.join(directory, `${name}.lock`);
+}
+
+/** True when `handle` is still what the name leads to: a file that was unlinked locks nobody out. */
+async function isCurrent(handle: FileHandle, file: string): Promise<boolean> {
+  try {
+    const [held, named] = await Promise.all([handle.stat(), stat(file)]);
+    return held.ino === named.ino && held.dev === named.dev;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** Takes the lock `name` now, or resolves to undefined when it is busy. */
+export async function tryAcquireLock(
+  name: string,
+  dependencies: LockDependencies,
+): Promise<Lock | undefined> {
+  await ensurePrivateDirectory(dependencies.directory);
+  const file = lockFile(dependencies.directory, name);
+  for (;;) {
+    // Node opens with O_CLOEXEC: no child inherits the lock.
+    const handle = await open(file, constants.O_RDWR | constants.O_CREAT, 0o600);
+    let keep = false;
+    try {
+      if (!dependencies.tryLock(handle.fd)) return undefined;
+      if (!(await isCurrent(handle, file))) continue;
+      await handle.truncate(0);
+      await handle.write(`${JSON.stringify(dependencies.holder)}\n`, 0);
+      keep = true;
+    } finally {
+      if (!keep) await handle.close();
+    }
+    let released = false;
+    return {
+      name,
+      async release() {
+        if (released) return;
+        released = true;
+        // The file stays: unlinking a lock file that another waits for splits the lock in two.
+        try {
+          await handle.truncate(0);
+        } finally {
+          await handle.close();
+        }
+      },
+    };
+  }
+}
+
+/** One clause about who holds the lock, as far as its file tells. */
+export async function describeHolder(name: string, directory: string): Promise<string> {
+  try {
+    const handle = await open(lockFile(directory, name), 'r');
+    try {
+      const holder: unknown = JSON.parse(await handle.readFile('utf8'));
+      if (typeof holder === 'object' && holder !== null && 'pid' in holder && 'command' in holder) {
+        return `process ${String(holder.pid)} (${String(holder.command)})`;
+      }
+    } finally {
+      await handle.close();
+    }
+  } catch {
+    // The contents are for this message alone.
+  }
+  return 'another process';
+}
+
+/**
+ * Takes the lock `name`, waiting as long as asked. `what` names it to people: `job srv`.
+ * Rejects with `locked`, naming the holder, when it stays busy, and with the signal's reason when aborted.
+ */
+export async function acquireLock(
+  name: string,
+  what: string,
+  dependencies: LockDependencies,
+  { waitMs, signal }: LockWait,
+): Promise<Lock> {
+  const deadline = performance.now() + waitMs;
+  for (;;) {
+    signal.throwIfAborted();
+    const lock = await tryAcquireLock(name, dependencies);
+    if (lock !== undefined) return lock;
+    const leftMs = deadline - performance.now();
+    if (leftMs <= 0) {
+      const holder = await describeHolder(name, dependencies.directory);
+      throw new FsbackupError('locked', `${what} is in use by ${holder}`, {
+        hint: 'Wait until it has finished, or let this run wait with --lock-wait 10m.',
+      });
+    }
+    await sleep(Math.min(POLL_MS, leftMs), undefined, { signal }).catch((error: unknown) => {
+      // The sleep rejects with an AbortError of its own; the reason is what counts.
+      signal.throwIfAborted();
+      throw error;
+    });
+  }
+}

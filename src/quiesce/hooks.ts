@@ -1,0 +1,51 @@
+import type { QuiesceConfig } from '../config/types.js';
+import { FsbackupError } from '../errors.js';
+import { describeFailure, type CommandOptions, type CommandResult } from '../system/run-command.js';
+
+/** As `runCommand`. */
+export type RunProgram = (
+  argv: readonly [string, ...string[]],
+  options?: CommandOptions,
+) => Promise<CommandResult>;
+
+/** What releases an application: all that is needed to do it, also for a later process. */
+export type ReleaseHook = Pick<QuiesceConfig, 'name' | 'after' | 'timeoutMs'>;
+
+function isProgram(argv: readonly string[]): argv is readonly [string, ...string[]] {
+  return argv.length > 0;
+}
+
+/**
+ * Brings one application to rest. Rejects with `failed` when its command fails or does not end in time; the
+ * application may then be at rest or half-way, and `releaseApplication` is due either way.
+ */
+export async function quiesceApplication(
+  hook: QuiesceConfig,
+  run: RunProgram,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!isProgram(hook.before)) return;
+  const result = await run(hook.before, { timeoutMs: hook.timeoutMs, signal });
+  signal.throwIfAborted();
+  if (result.exitCode === 0) return;
+  throw new FsbackupError(
+    'failed',
+    `quiesce ${hook.name}: ${describeFailure(hook.before.join(' '), result)}`,
+    { hint: 'Run that command by hand to see why; nothing was frozen.' },
+  );
+}
+
+/**
+ * Lets one application go on. Not bound to a run's abort signal: it is due after an interrupt too.
+ * Rejects with `cleanupIncomplete` when its command fails.
+ */
+export async function releaseApplication(hook: ReleaseHook, run: RunProgram): Promise<void> {
+  if (!isProgram(hook.after)) return;
+  const result = await run(hook.after, { timeoutMs: hook.timeoutMs });
+  if (result.exitCode === 0) return;
+  throw new FsbackupError(
+    'cleanupIncomplete',
+    `unquiesce ${hook.name}: ${describeFailure(hook.after.join(' '), result)}`,
+    { hint: `The application may still be at rest: run \`${hook.after.join(' ')}\` by hand.` },
+  );
+}

@@ -1,0 +1,61 @@
+import type { EventEmitter } from 'node:events';
+import { errnoOf, FsbackupError } from '../errors.js';
+import type { ExitName } from '../exit-codes.js';
+
+type Interruption = Extract<ExitName, 'hangup' | 'interrupted' | 'terminated'>;
+
+/** The signals that end a run early, and what it then exits with. QUIT comes from a keyboard as INT does. */
+const INTERRUPTIONS = {
+  SIGHUP: 'hangup',
+  SIGINT: 'interrupted',
+  SIGTERM: 'terminated',
+  SIGQUIT: 'interrupted',
+  SIGPIPE: 'hangup',
+} as const satisfies Partial<Record<NodeJS.Signals, Interruption>>;
+
+/** The part of `process` that is used. */
+export interface SignalSource {
+  on(event: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
+  off(event: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
+  readonly stdout: EventEmitter;
+  readonly stderr: EventEmitter;
+}
+
+function interruption(signal: keyof typeof INTERRUPTIONS): FsbackupError {
+  return new FsbackupError(INTERRUPTIONS[signal], `interrupted by ${signal.slice('SIG'.length)}`, {
+    hint: 'Everything that was held has been released; run it again when you are ready.',
+  });
+}
+
+/** True for the error that an aborted run ends with. */
+export function isInterruption(error: unknown): error is FsbackupError {
+  return error instanceof FsbackupError && Object.values<ExitName>(INTERRUPTIONS).includes(error.code);
+}
+
+/**
+ * Runs `work` with a signal that HUP, INT, TERM, QUIT and PIPE abort; its reason is the FsbackupError to end with. The
+ * process lives on until `work` has thawed and cleaned up: a second Ctrl-C changes nothing. A reader of our output
+ * that goes away counts as PIPE (Node ignores the signal and emits an error instead, which would end the process).
+ */
+export async function withSignals<T>(
+  source: SignalSource,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (signal in INTERRUPTIONS) controller.abort(interruption(signal as keyof typeof INTERRUPTIONS));
+  };
+  const onOutputError = (error: unknown): void => {
+    // EIO: the terminal itself is gone.
+    controller.abort(interruption(errnoOf(error) === 'EIO' ? 'SIGHUP' : 'SIGPIPE'));
+  };
+  const signals = Object.keys(INTERRUPTIONS) as NodeJS.Signals[];
+  for (const signal of signals) source.on(signal, onSignal);
+  for (const stream of [source.stdout, source.stderr]) stream.on('error', onOutputError);
+  try {
+    return await work(controller.signal);
+  } finally {
+    for (const signal of signals) source.off(signal, onSignal);
+    for (const stream of [source.stdout, source.stderr]) stream.off('error', onOutputError);
+  }
+}

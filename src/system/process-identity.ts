@@ -1,0 +1,26 @@
+import { readFile } from 'node:fs/promises';
+
+/** Names one process for good: a pid alone is used again after its process has gone. */
+export interface ProcessIdentity {
+  /** /proc/sys/kernel/random/boot_id: another one means that nothing volatile is left of it. */
+  bootId: string;
+  pid: number;
+  /** Clock ticks since boot at which the process started (field 22 of /proc/PID/stat, proc_pid_stat(5)). */
+  startTime: number;
+}
+
+/** Field 22 of a /proc/PID/stat text. The command name, field 2, may hold spaces and parentheses. */
+export function parseStartTime(stat: string): number {
+  const afterName = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  // afterName[0] is field 3.
+  return Number(afterName[19]);
+}
+
+/** Who this process is. */
+export async function readProcessIdentity(): Promise<ProcessIdentity> {
+  const [bootId, stat] = await Promise.all([
+    readFile('/proc/sys/kernel/random/boot_id', 'utf8'),
+    readFile('/proc/self/stat', 'utf8'),
+  ]);
+  return { bootId: bootId.trim(), pid: process.pid, startTime: parseStartTime(stat) };
+}
