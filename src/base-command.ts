@@ -1,0 +1,73 @@
+import { inspect } from 'node:util';
+import { Command, Errors } from '@oclif/core';
+import { FsbackupError } from './errors.js';
+import { describeParseError, unwrapFlagMessage } from './parse-errors.js';
+import { guardOutputs } from './process-guard.js';
+import { loadChalk, wantsColour } from './report/colours.js';
+import { toErrorJson, toErrorReport } from './report/error-report.js';
+import type { ErrorReport } from './report/run-report.js';
+
+/**
+ * What all commands share: errors as a line of what and a line of what to do, exit codes from the one table, JSON.
+ *
+ * A command parses, calls a service, prints through `print` or `printJson`, and ends by returning (exit 0), by
+ * throwing an FsbackupError, or by `this.exit(code)`. oclif then ends the process at once, so everything must be
+ * released before `run` settles.
+ */
+export abstract class BaseCommand extends Command {
+  /** True when `--json` was given and the command knows it; needs no successful parse. */
+  protected wantsJson(): boolean {
+    if (!('json' in this.knownFlags())) return false;
+    const end = this.argv.indexOf('--');
+    return (end === -1 ? this.argv : this.argv.slice(0, end)).includes('--json');
+  }
+
+  /** Writes a text for people to stdout, a newline added where it ends in none. */
+  protected print(text: string): void {
+    process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+  }
+
+  /** Writes one JSON document to stdout. */
+  protected printJson(value: unknown): void {
+    process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
+  }
+
+  protected override async init(): Promise<void> {
+    await super.init();
+    guardOutputs(process);
+  }
+
+  /** Renders what `run` (or parsing) threw and ends with its exit code. */
+  protected override async catch(error: Error): Promise<never> {
+    if (error instanceof Errors.ExitError) throw error;
+    const report = this.describe(error);
+    await this.render(report, error);
+    return this.exit(report.exitCode);
+  }
+
+  private knownFlags(): object {
+    return { ...this.ctor.baseFlags, ...this.ctor.flags };
+  }
+
+  private describe(error: Error): ErrorReport {
+    if (error instanceof FsbackupError) {
+      return { ...toErrorReport(error), message: unwrapFlagMessage(error.message) };
+    }
+    // Only the parser throws these; its own exit code is not read, since settings could change it.
+    if (error instanceof Errors.CLIError) {
+      const id = (this.id ?? '').replaceAll(':', ' ');
+      return describeParseError(error, { id, flags: Object.keys(this.knownFlags()) });
+    }
+    return toErrorReport(error);
+  }
+
+  private async render(report: ErrorReport, error: Error): Promise<void> {
+    let heading = 'Error:';
+    if (wantsColour(process.stderr, process.env)) {
+      heading = (await loadChalk(process.stderr, process.env)).red.bold(heading);
+    }
+    process.stderr.write(`${heading} ${report.message}\n${report.hint}\n`);
+    if ((process.env['DEBUG'] ?? '') !== '') process.stderr.write(`${inspect(error)}\n`);
+    if (this.wantsJson()) this.printJson(toErrorJson(report));
+  }
+}
