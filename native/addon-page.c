@@ -1,0 +1,167 @@
+/* The page shared with the watchdog, and the freeze that is published in it. */
+#include "addon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define NS_PER_MS 1e6
+
+/* Tells our pages from other programs' external values. */
+static const napi_type_tag page_tag = {0x6673626b70706167ull, 0x65746167ull};
+
+static void page_unmap(napi_env env, void *data, void *hint) {
+    (void)env;
+    (void)hint;
+    munmap(data, sizeof(struct page));
+}
+
+/* pageCreate(slots, timeoutMs, maxHoldMs): {fd, page}. A timeout of 0 is none. */
+napi_value page_create(napi_env env, napi_callback_info info) {
+    int32_t values[3];
+    napi_value object, fd_value, external;
+    if (!read_ints(env, info, 3, values)) return NULL;
+    if (values[0] < 1 || values[0] > (int32_t)MAX_SLOTS || values[1] < 0 || values[2] < 1)
+        return throw_errno(env, EINVAL, "pageCreate");
+    int fd = memfd_create("page", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) return throw_errno(env, errno, "memfd_create");
+    /* Sealed, since a page that shrinks would kill whoever reads it. */
+    if (ftruncate(fd, sizeof(struct page)) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+        int error = errno;
+        close(fd);
+        return throw_errno(env, error, "ftruncate");
+    }
+    struct page *page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED) {
+        int error = errno;
+        close(fd);
+        return throw_errno(env, error, "mmap");
+    }
+    page->magic = PAGE_MAGIC;
+    page->version = PROTOCOL_VERSION;
+    page->slot_count = (uint32_t)values[0];
+    page->max_hold_ns = (uint64_t)(values[2] * NS_PER_MS);
+    for (uint32_t i = 0; i < page->slot_count; i++)
+        atomic_store(&page->slots[i].timeout_ns, (uint64_t)(values[1] * NS_PER_MS));
+    CHECK(napi_create_object(env, &object));
+    CHECK(napi_create_int32(env, fd, &fd_value));
+    CHECK(napi_create_external(env, page, page_unmap, NULL, &external));
+    CHECK(napi_type_tag_object(env, external, &page_tag));
+    CHECK(napi_set_named_property(env, object, "fd", fd_value));
+    CHECK(napi_set_named_property(env, object, "page", external));
+    return object;
+}
+
+/* The page of argument 0, and the int32 arguments after it; NULL with a pending exception when they are not these. */
+static struct page *read_arguments(napi_env env, napi_callback_info info, size_t count, int32_t *values) {
+    napi_value arguments[4];
+    size_t given = 4;
+    bool ours = false;
+    void *page = NULL;
+    if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) == napi_ok && given > count &&
+        napi_check_object_type_tag(env, arguments[0], &page_tag, &ours) == napi_ok && ours)
+        napi_get_value_external(env, arguments[0], &page);
+    for (size_t i = 0; page != NULL && i < count; i++)
+        if (napi_get_value_int32(env, arguments[i + 1], &values[i]) != napi_ok) page = NULL;
+    if (page != NULL && count > 0 && (uint32_t)values[0] >= ((struct page *)page)->slot_count) page = NULL;
+    if (page == NULL) napi_throw_type_error(env, NULL, "expected a page, a slot of it, and integers");
+    return page;
+}
+
+static napi_status set_number(napi_env env, napi_value object, const char *name, double value) {
+    napi_value number;
+    napi_status status = napi_create_double(env, value, &number);
+    return status == napi_ok ? napi_set_named_property(env, object, name, number) : status;
+}
+
+/* pageRead(page): an array of what each slot says. Times in ms of CLOCK_BOOTTIME, 0 for not yet. */
+napi_value page_read(napi_env env, napi_callback_info info) {
+    napi_value array;
+    struct page *page = read_arguments(env, info, 0, NULL);
+    if (page == NULL) return NULL;
+    CHECK(napi_create_array_with_length(env, page->slot_count, &array));
+    for (uint32_t i = 0; i < page->slot_count; i++) {
+        const struct slot *slot = &page->slots[i];
+        napi_value object;
+        CHECK(napi_create_object(env, &object));
+        CHECK(set_number(env, object, "state", atomic_load(&slot->state)));
+        CHECK(set_number(env, object, "loss", atomic_load(&slot->loss)));
+        CHECK(set_number(env, object, "freezeErrno", atomic_load(&slot->freeze_errno)));
+        CHECK(set_number(env, object, "thawErrno", atomic_load(&slot->thaw_errno)));
+        CHECK(set_number(env, object, "callMs", (double)atomic_load(&slot->call_ns) / NS_PER_MS));
+        CHECK(set_number(env, object, "heldMs", (double)atomic_load(&slot->held_ns) / NS_PER_MS));
+        CHECK(set_number(env, object, "thawBeginMs", (double)atomic_load(&slot->thaw_begin_ns) / NS_PER_MS));
+        CHECK(set_number(env, object, "thawedMs", (double)atomic_load(&slot->thawed_ns) / NS_PER_MS));
+        CHECK(set_number(env, object, "deadlineMs", (double)atomic_load(&slot->deadline_ns) / NS_PER_MS));
+        CHECK(napi_set_element(env, array, i, object));
+    }
+    return array;
+}
+
+/* Published by this thread and not by JavaScript: an event loop that is blocked or dead publishes nothing. */
+static int run_freeze(struct task *task) {
+    struct slot *slot = &task->page->slots[task->slot];
+    uint64_t now = boottime_ns();
+    uint64_t timeout = atomic_load(&slot->timeout_ns);
+    uint64_t cap = task->page->max_hold_ns;
+    atomic_store(&slot->call_ns, now);
+    atomic_store(&slot->deadline_ns, now + (timeout != 0 && timeout < cap ? timeout : cap));
+    uint32_t state = SLOT_IDLE;
+    /* Not idle: cancelled by the watchdog before it began. */
+    if (!atomic_compare_exchange_strong(&slot->state, &state, SLOT_CALLING)) return ECANCELED;
+    int error = ioctl(task->fd, FIFREEZE, 0) == 0 ? 0 : errno;
+    atomic_store(&slot->held_ns, boottime_ns());
+    atomic_store(&slot->freeze_errno, error);
+    state = SLOT_CALLING;
+    if (atomic_compare_exchange_strong(&slot->state, &state, error == 0 ? SLOT_HELD : SLOT_FAILED)) return error;
+    /* The watchdog ended it while the call was in flight. What it thawed may have been another's freeze before ours. */
+    if (error == 0) ioctl(task->fd, FITHAW, 0);
+    return ECANCELED;
+}
+
+/* pageFreeze(page, slot, fd): promise. ECANCELED: the dead-man was faster. */
+napi_value page_freeze(napi_env env, napi_callback_info info) {
+    int32_t values[2];
+    struct task task = {.syscall_name = "ioctl(FIFREEZE)", .run = run_freeze};
+    task.page = read_arguments(env, info, 2, values);
+    if (task.page == NULL) return NULL;
+    task.slot = (uint32_t)values[0];
+    task.fd = values[1];
+    return queue_task(env, &task);
+}
+
+/*
+ * pageThaw(page, slot, fd, loss): the fallback for when no watchdog answers. True when nothing of the slot is frozen any
+ * more, false when a freeze is in flight or another process is at it: call again.
+ */
+napi_value page_thaw(napi_env env, napi_callback_info info) {
+    int32_t values[3];
+    napi_value result;
+    struct page *page = read_arguments(env, info, 3, values);
+    if (page == NULL) return NULL;
+    struct slot *slot = &page->slots[values[0]];
+    uint32_t none = LOSS_NONE;
+    uint32_t state = SLOT_IDLE;
+    atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWED);
+    bool ended = state == SLOT_IDLE || state == SLOT_THAWED || state == SLOT_FAILED;
+    if (!ended) {
+        if (state == SLOT_HELD && atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWING))
+            atomic_store(&slot->thaw_begin_ns, boottime_ns());
+        int error = ioctl(values[1], FITHAW, 0) == 0 ? 0 : errno;
+        bool in_flight = state == SLOT_CALLING || state == SLOT_PROBING;
+        ended = error == 0 || (error == EINVAL && !in_flight);
+        if (ended && atomic_exchange(&slot->state, SLOT_THAWED) != SLOT_THAWED) {
+            if (values[2] != LOSS_NONE) atomic_compare_exchange_strong(&slot->loss, &none, (uint32_t)values[2]);
+            else if (error == EINVAL) atomic_compare_exchange_strong(&slot->loss, &none, LOSS_THIRD_PARTY);
+            atomic_store(&slot->thaw_errno, error);
+            atomic_store(&slot->thawed_ns, boottime_ns());
+        } else if (!ended) {
+            atomic_store(&slot->thaw_errno, error);
+        }
+    }
+    CHECK(napi_get_boolean(env, ended, &result));
+    return result;
+}

@@ -1,0 +1,189 @@
+/* The system calls that Node lacks. Plain calls are here, those over the page shared with the watchdog in addon-page.c. */
+#include "addon.h"
+
+#include <errno.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+
+uint64_t boottime_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
+napi_value make_errno_error(napi_env env, int error, const char *syscall_name) {
+    const char *name = strerrorname_np(error);
+    char text[256];
+    napi_value code, message, object, number, call;
+    snprintf(text, sizeof text, "%s: %s, %s", name == NULL ? "unknown" : name, strerror(error), syscall_name);
+    CHECK(napi_create_string_utf8(env, name == NULL ? "UNKNOWN" : name, NAPI_AUTO_LENGTH, &code));
+    CHECK(napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &message));
+    CHECK(napi_create_error(env, code, message, &object));
+    CHECK(napi_create_int32(env, error, &number));
+    CHECK(napi_create_string_utf8(env, syscall_name, NAPI_AUTO_LENGTH, &call));
+    CHECK(napi_set_named_property(env, object, "errno", number));
+    CHECK(napi_set_named_property(env, object, "syscall", call));
+    return object;
+}
+
+napi_value throw_errno(napi_env env, int error, const char *syscall_name) {
+    napi_value object = make_errno_error(env, error, syscall_name);
+    if (object != NULL) napi_throw(env, object);
+    return NULL;
+}
+
+bool read_ints(napi_env env, napi_callback_info info, size_t count, int32_t *values) {
+    napi_value arguments[4];
+    size_t given = 4;
+    bool valid = napi_get_cb_info(env, info, &given, arguments, NULL, NULL) == napi_ok && given >= count;
+    for (size_t i = 0; valid && i < count; i++) valid = napi_get_value_int32(env, arguments[i], &values[i]) == napi_ok;
+    if (!valid) napi_throw_type_error(env, NULL, "expected integer arguments");
+    return valid;
+}
+
+struct queued {
+    struct task task;
+    napi_async_work work;
+    napi_deferred deferred;
+    int error;
+};
+
+static void execute(napi_env env, void *data) {
+    (void)env;
+    struct queued *queued = data;
+    queued->error = queued->task.run(&queued->task);
+}
+
+static void complete(napi_env env, napi_status status, void *data) {
+    struct queued *queued = data;
+    napi_value value;
+    if (status == napi_cancelled) queued->error = ECANCELED;
+    if (queued->error != 0) {
+        value = make_errno_error(env, queued->error, queued->task.syscall_name);
+        napi_reject_deferred(env, queued->deferred, value);
+    } else {
+        napi_create_int32(env, queued->task.result, &value);
+        napi_resolve_deferred(env, queued->deferred, value);
+    }
+    napi_delete_async_work(env, queued->work);
+    free(queued);
+}
+
+napi_value queue_task(napi_env env, const struct task *task) {
+    napi_value promise, name;
+    struct queued *queued = calloc(1, sizeof *queued);
+    if (queued == NULL) return throw_errno(env, ENOMEM, task->syscall_name);
+    queued->task = *task;
+    if (napi_create_promise(env, &queued->deferred, &promise) != napi_ok ||
+        napi_create_string_utf8(env, task->syscall_name, NAPI_AUTO_LENGTH, &name) != napi_ok ||
+        napi_create_async_work(env, NULL, name, execute, complete, queued, &queued->work) != napi_ok ||
+        napi_queue_async_work(env, queued->work) != napi_ok) {
+        free(queued);
+        return throw_errno(env, ENOMEM, task->syscall_name);
+    }
+    return promise;
+}
+
+/* thaw(fd): FITHAW, here and now. */
+static napi_value thaw(napi_env env, napi_callback_info info) {
+    int32_t fd;
+    if (!read_ints(env, info, 1, &fd)) return NULL;
+    return ioctl(fd, FITHAW, 0) == 0 ? NULL : throw_errno(env, errno, "ioctl(FITHAW)");
+}
+
+static int run_syncfs(struct task *task) { return syncfs(task->fd) == 0 ? 0 : errno; }
+
+/* syncfs(fd): promise */
+static napi_value start_syncfs(napi_env env, napi_callback_info info) {
+    struct task task = {.syscall_name = "syncfs", .run = run_syncfs};
+    if (!read_ints(env, info, 1, &task.fd)) return NULL;
+    return queue_task(env, &task);
+}
+
+static int run_ficlone(struct task *task) { return ioctl(task->fd, FICLONE, task->other_fd) == 0 ? 0 : errno; }
+
+/* ficlone(destinationFd, sourceFd): promise */
+static napi_value start_ficlone(napi_env env, napi_callback_info info) {
+    struct task task = {.syscall_name = "ioctl(FICLONE)", .run = run_ficlone};
+    int32_t fds[2];
+    if (!read_ints(env, info, 2, fds)) return NULL;
+    task.fd = fds[0];
+    task.other_fd = fds[1];
+    return queue_task(env, &task);
+}
+
+static int run_probe(struct task *task) {
+    task->result = 0;
+    if (ioctl(task->fd, FIFREEZE, 0) != 0) {
+        task->result = errno == EBUSY;
+        return errno == EBUSY || errno == EOPNOTSUPP ? 0 : errno;
+    }
+    return ioctl(task->fd, FITHAW, 0) == 0 ? 0 : errno;
+}
+
+/* probe(fd): promise of 1 when somebody holds the filesystem frozen; else it was frozen and thawed for an instant. */
+static napi_value start_probe(napi_env env, napi_callback_info info) {
+    struct task task = {.syscall_name = "ioctl(FIFREEZE)", .run = run_probe};
+    if (!read_ints(env, info, 1, &task.fd)) return NULL;
+    return queue_task(env, &task);
+}
+
+/* tryLock(fd): whether an exclusive flock(2) was got, without waiting. */
+static napi_value try_lock(napi_env env, napi_callback_info info) {
+    int32_t fd;
+    napi_value got;
+    if (!read_ints(env, info, 1, &fd)) return NULL;
+    bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (!locked && errno != EWOULDBLOCK) return throw_errno(env, errno, "flock");
+    CHECK(napi_get_boolean(env, locked, &got));
+    return got;
+}
+
+/* memfd(): an anonymous file that may be executed, with a name that says nothing. */
+static napi_value create_memfd(napi_env env, napi_callback_info info) {
+    (void)info;
+    napi_value result;
+    int fd = memfd_create("static", MFD_CLOEXEC | MFD_EXEC);
+    /* Kernels before 6.3 know no MFD_EXEC, and let all be executed. */
+    if (fd < 0 && errno == EINVAL) fd = memfd_create("static", MFD_CLOEXEC);
+    if (fd < 0) return throw_errno(env, errno, "memfd_create");
+    CHECK(napi_create_int32(env, fd, &result));
+    return result;
+}
+
+/* boottimeMs(): CLOCK_BOOTTIME, the clock of the page's times. */
+static napi_value boottime_ms(napi_env env, napi_callback_info info) {
+    (void)info;
+    napi_value result;
+    CHECK(napi_create_double(env, (double)boottime_ns() / 1e6, &result));
+    return result;
+}
+
+NAPI_MODULE_INIT() {
+    const napi_property_descriptor functions[] = {
+        {"thaw", NULL, thaw, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"syncfs", NULL, start_syncfs, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"ficlone", NULL, start_ficlone, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"probe", NULL, start_probe, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"tryLock", NULL, try_lock, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"memfd", NULL, create_memfd, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"boottimeMs", NULL, boottime_ms, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"pageCreate", NULL, page_create, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"pageRead", NULL, page_read, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"pageFreeze", NULL, page_freeze, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"pageThaw", NULL, page_thaw, NULL, NULL, NULL, napi_enumerable, NULL},
+    };
+    CHECK(napi_define_properties(env, exports, sizeof functions / sizeof functions[0], functions));
+    return exports;
+}

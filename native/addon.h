@@ -1,0 +1,46 @@
+/* Inside the addon: what its parts share. */
+#ifndef ADDON_H
+#define ADDON_H
+
+#include "protocol.h"
+
+#include <node_api.h>
+#include <stdbool.h>
+
+/* Ends the calling function with a pending JavaScript exception when a Node-API call failed. */
+#define CHECK(call)                                                        \
+    do {                                                                   \
+        if ((call) != napi_ok) {                                           \
+            napi_throw_error(env, NULL, "Node-API call failed: " #call);   \
+            return NULL;                                                   \
+        }                                                                  \
+    } while (0)
+
+/* An Error with `errno`, `code` and `syscall`, as Node's own. */
+napi_value make_errno_error(napi_env env, int error, const char *syscall_name);
+napi_value throw_errno(napi_env env, int error, const char *syscall_name);
+/* Reads exactly `count` int32 arguments; throws a TypeError and returns false when they are not there. */
+bool read_ints(napi_env env, napi_callback_info info, size_t count, int32_t *values);
+
+/* What runs on the thread pool. `run` returns 0 or an errno, and touches nothing of JavaScript. */
+struct task {
+    const char *syscall_name;
+    int (*run)(struct task *task);
+    struct page *page;
+    uint32_t slot;
+    int fd;
+    int other_fd;
+    int result;
+};
+/* Queues a copy of `task`; the promise resolves to `result`, or rejects with the errno. */
+napi_value queue_task(napi_env env, const struct task *task);
+
+uint64_t boottime_ns(void);
+
+/* addon-page.c */
+napi_value page_create(napi_env env, napi_callback_info info);
+napi_value page_read(napi_env env, napi_callback_info info);
+napi_value page_freeze(napi_env env, napi_callback_info info);
+napi_value page_thaw(napi_env env, napi_callback_info info);
+
+#endif

@@ -1,0 +1,69 @@
+/* When a freeze ends by itself. The deadlines stand in the page, so the second enforces those that the watchdog set. */
+#include "guard.h"
+
+#include <sys/timerfd.h>
+
+#define NS_PER_MS 1000000ull
+/* The second leaves the watchdog, when it lives, the time to act first. */
+#define SECOND_GRACE_NS (3 * NS_PER_MS)
+#define STUCK_RETRY_NS (1000 * NS_PER_MS)
+
+static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* The latest moment at which a slot must be looked at again. */
+static uint64_t next_look(const struct slot *slot, uint64_t now) {
+    switch ((enum slot_state)atomic_load(&slot->state)) {
+    case SLOT_IDLE: {
+        /* Whoever freezes later gets a later deadline than a freeze right now would. */
+        uint64_t timeout = atomic_load(&slot->timeout_ns);
+        return now + (timeout == 0 ? guard.page->max_hold_ns : earlier(timeout, guard.page->max_hold_ns));
+    }
+    case SLOT_CALLING:
+    case SLOT_HELD:
+    case SLOT_PROBING:
+    case SLOT_THAWING: {
+        /* A claim whose process was stopped is taken over at the deadline, and looked at once a second after it. */
+        uint64_t deadline = atomic_load(&slot->deadline_ns) + (guard.is_second ? SECOND_GRACE_NS : 0);
+        return deadline > now ? deadline : now + STUCK_RETRY_NS;
+    }
+    case SLOT_STUCK: return now + STUCK_RETRY_NS;
+    case SLOT_FAILED:
+    case SLOT_THAWED: break;
+    }
+    return UINT64_MAX;
+}
+
+void deadlines_schedule(void) {
+    uint64_t now = boottime_ns();
+    uint64_t next = UINT64_MAX;
+    for (uint32_t i = 0; i < guard.slot_count; i++) next = earlier(next, next_look(&guard.page->slots[i], now));
+    struct itimerspec when = {0};
+    if (next != UINT64_MAX) {
+        when.it_value.tv_sec = (time_t)(next / 1000000000ull);
+        when.it_value.tv_nsec = (long)(next % 1000000000ull);
+    }
+    timerfd_settime(guard.timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+void deadlines_enforce(void) {
+    uint64_t now = boottime_ns();
+    for (uint32_t i = guard.slot_count; i-- > 0;) {
+        struct slot *slot = &guard.page->slots[i];
+        uint32_t state = atomic_load(&slot->state);
+        uint64_t deadline = atomic_load(&slot->deadline_ns);
+        bool passed = deadline != 0 && deadline <= now;
+        bool frozen = state != SLOT_IDLE && state != SLOT_THAWED && state != SLOT_FAILED;
+        if (!frozen || !(passed || state == SLOT_STUCK) || worker_busy(i)) continue;
+        uint64_t cap = atomic_load(&slot->call_ns) + guard.page->max_hold_ns;
+        worker_thaw(i, deadline >= cap ? LOSS_MAX_HOLD : LOSS_TIMEOUT);
+    }
+}
+
+void deadline_reset(uint32_t index, uint64_t timeout_ns) {
+    struct slot *slot = &guard.page->slots[index];
+    if (atomic_load(&slot->state) != SLOT_HELD) return;
+    uint64_t cap = atomic_load(&slot->call_ns) + guard.page->max_hold_ns;
+    uint64_t deadline = timeout_ns == 0 ? cap : earlier(boottime_ns() + timeout_ns, cap);
+    atomic_store(&slot->timeout_ns, timeout_ns);
+    atomic_store(&slot->deadline_ns, deadline);
+}

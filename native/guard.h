@@ -1,0 +1,106 @@
+/* Inside the watchdog: what its parts share. */
+#ifndef GUARD_H
+#define GUARD_H
+
+#include "protocol.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* The state of one guarding process, the watchdog or its second. Written before the threads start. */
+struct guard {
+    struct page *page;
+    uint32_t slot_count;
+    bool is_second;
+    int holder_pidfd;         /* readable once the command line is dead */
+    int partner_fd;           /* socketpair to the other guard; EOF once it is dead */
+    int done_fd;              /* eventfd: a worker finished something */
+    int timer_fd;
+    int signal_fd;
+    int listen_fd;            /* control socket, -1 without */
+    char control_path[108];
+    uint32_t warnings;        /* bits of enum warning */
+    pid_t watchdog_pid;
+    pid_t second_pid;
+    _Atomic bool holder_dead; /* proven by the pidfd: none of its calls is in flight any more */
+    _Atomic bool partner_dead;
+    bool holder_left;         /* dead, or hung up, or has quit: nobody will reset or thaw */
+    bool detached;            /* nobody needs to: the watchdog owns the freeze */
+};
+
+extern struct guard guard;
+
+/* clock.c */
+uint64_t boottime_ns(void);
+void sleep_ms(long milliseconds);
+
+/* workers.c: one thread for each slot, made before anything is frozen. */
+int workers_start(void);
+/* Queues a thaw. `loss` is why nobody asked for it, or LOSS_NONE. Returns at once; done_fd tells the end. */
+void worker_thaw(uint32_t slot, enum loss loss);
+/* Queues a proof that the slot is still frozen; a slot that is not becomes THAWED with LOSS_THIRD_PARTY. */
+void worker_probe(uint32_t slot);
+bool worker_busy(uint32_t slot);
+/* Thaws all slots, the lowest filesystem (the last slot) first. */
+void thaw_all(enum loss loss);
+/* Nothing of this slot is or can become frozen. */
+bool slot_ended(uint32_t slot);
+bool all_ended(void);
+
+/* deadlines.c */
+/* Sets the timer to the next moment at which a deadline may pass. */
+void deadlines_schedule(void);
+/* Thaws every slot whose deadline has passed. */
+void deadlines_enforce(void);
+/* The reset of one slot: its deadline becomes now + timeout, under the cap. */
+void deadline_reset(uint32_t slot, uint64_t timeout_ns);
+
+/* record.c */
+void record_write(uint32_t slot);
+
+/* survive.c: what keeps a guard alive. Each returns 0 or a bit of `enum warning`. */
+void survive_signals(void);
+uint32_t survive_memory(void);
+uint32_t survive_oom(void);
+void survive_limits(void);
+void survive_name(char **argv, const char *name);
+
+/* cgroup.c */
+uint32_t cgroup_enter(void);
+/* Leaves and removes what cgroup_enter made. */
+void cgroup_leave(void);
+
+/* start.c: from the first frame to two guards ready to watch. Does not return on failure. */
+void start_guards(char **argv);
+/* Makes the threads, the timer and the locks on memory of one guard. 0 or an errno. */
+int guard_ready(void);
+
+/* second.c */
+_Noreturn void second_main(void);
+
+/* requests.c: the holder's connection and those to the control socket. */
+#define MAX_CONNECTIONS 5u
+#define HOLDER_CONNECTION 0u
+/* Adopts the holder's socket, whose FRAME_ARM was read and answered. */
+void connections_start(uint32_t next_sequence);
+/* What to poll; -1 while there is nothing to read: one request at a time, the next stays in the socket. */
+int connection_fd(unsigned connection);
+/* Reads what has come; answers or queues it. Closes the connection on end of file or nonsense. */
+void connection_read(unsigned connection);
+void connection_accept(void);
+/* Answers each request whose slots the workers are done with, and tells the holder of new losses. */
+void connections_answer(void);
+void connections_close(void);
+
+/* frames.c */
+/* Fills a reply or event with what the page says. */
+void frame_describe(struct frame *frame);
+bool frame_valid(const struct frame *frame);
+/* Sends without waiting; false when the peer is gone or does not read. */
+bool frame_send(int fd, const struct frame *frame);
+
+/* link.c: the two guards talk in single bytes. */
+enum link_word { LINK_READY = 'r', LINK_RESCHEDULE = 's', LINK_DETACH = 'd', LINK_DETACHED = 'D', LINK_QUIT = 'q' };
+void link_send(enum link_word word);
+
+#endif

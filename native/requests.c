@@ -1,0 +1,186 @@
+/* What the holder, and root over the control socket, ask of the watchdog. */
+#include "guard.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct connection {
+    int fd; /* -1: free */
+    uint32_t next_sequence;
+    size_t received;
+    struct frame request; /* being received, or waiting for its slots */
+    bool waiting;
+} connections[MAX_CONNECTIONS];
+
+/* Losses that the holder has been told of. */
+static bool told[MAX_SLOTS];
+
+static bool addressed(const struct frame *request, uint32_t slot) {
+    return request->slot == ALL_SLOTS || request->slot == slot;
+}
+
+static void hang_up(struct connection *connection) {
+    close(connection->fd);
+    connection->fd = -1;
+    connection->waiting = false;
+    connection->received = 0;
+    if (connection != &connections[HOLDER_CONNECTION] || guard.detached || guard.holder_left) return;
+    guard.holder_left = true;
+    thaw_all(LOSS_HOLDER_DIED);
+}
+
+void connections_start(uint32_t next_sequence) {
+    for (unsigned i = 0; i < MAX_CONNECTIONS; i++) connections[i].fd = -1;
+    connections[HOLDER_CONNECTION] = (struct connection){.fd = FD_SOCKET, .next_sequence = next_sequence};
+}
+
+int connection_fd(unsigned connection) {
+    return connections[connection].waiting ? -1 : connections[connection].fd;
+}
+
+/* The errno of a whole answer: what is stuck first, then what was lost. */
+static int verdict(const struct frame *request) {
+    int error = 0;
+    for (uint32_t i = 0; i < guard.slot_count; i++) {
+        if (!addressed(request, i)) continue;
+        const struct slot *slot = &guard.page->slots[i];
+        uint32_t state = atomic_load(&slot->state);
+        if (state == SLOT_STUCK) return atomic_load(&slot->thaw_errno);
+        if (atomic_load(&slot->loss) != LOSS_NONE) error = EINVAL;
+        /* The 2008 ioctl answers EINVAL when there is nothing frozen to reset. */
+        if (request->type == FRAME_RESET && state != SLOT_HELD) error = EINVAL;
+    }
+    return error;
+}
+
+static void answer(struct connection *connection) {
+    struct frame reply = {.type = connection->request.type,
+                          .sequence = connection->request.sequence,
+                          .slot = connection->request.slot,
+                          .timeout_ns = connection->request.timeout_ns,
+                          .error = verdict(&connection->request)};
+    if (reply.type == FRAME_STATUS) reply.error = 0;
+    if (reply.type == FRAME_DETACH) reply.error = guard.detached ? 0 : ECHILD;
+    frame_describe(&reply);
+    connection->waiting = false;
+    connection->received = 0;
+    if (connection == &connections[HOLDER_CONNECTION])
+        for (uint32_t i = 0; i < guard.slot_count; i++) told[i] = reply.slots[i].loss != LOSS_NONE;
+    if (!frame_send(connection->fd, &reply)) hang_up(connection);
+}
+
+/* A reset is answered once every addressed slot was proven frozen; the deadline moves only then. */
+static void finish_reset(const struct frame *request) {
+    if (verdict(request) != 0) return;
+    for (uint32_t i = 0; i < guard.slot_count; i++)
+        if (addressed(request, i)) deadline_reset(i, request->timeout_ns);
+    link_send(LINK_RESCHEDULE);
+}
+
+static bool ready(const struct connection *connection) {
+    if (connection->request.type == FRAME_DETACH) return guard.detached || atomic_load(&guard.partner_dead);
+    for (uint32_t i = 0; i < guard.slot_count; i++)
+        if (addressed(&connection->request, i) && worker_busy(i)) return false;
+    return true;
+}
+
+static void tell_losses(void) {
+    struct connection *holder = &connections[HOLDER_CONNECTION];
+    bool news = false;
+    for (uint32_t i = 0; i < guard.slot_count; i++) {
+        bool lost = atomic_load(&guard.page->slots[i].loss) != LOSS_NONE;
+        news |= lost && !told[i];
+        told[i] |= lost;
+    }
+    static uint32_t told_warnings;
+    uint32_t warnings = guard.warnings & WARN_SECOND_LOST;
+    news |= warnings != told_warnings;
+    told_warnings = warnings;
+    if (!news || holder->fd < 0) return;
+    struct frame event = {.type = FRAME_EVENT, .slot = ALL_SLOTS};
+    frame_describe(&event);
+    if (!frame_send(holder->fd, &event)) hang_up(holder);
+}
+
+void connections_answer(void) {
+    for (unsigned i = 0; i < MAX_CONNECTIONS; i++) {
+        struct connection *connection = &connections[i];
+        if (connection->fd < 0 || !connection->waiting || !ready(connection)) continue;
+        if (connection->request.type == FRAME_RESET) finish_reset(&connection->request);
+        answer(connection);
+    }
+    tell_losses();
+}
+
+static void carry_out(struct connection *connection) {
+    const struct frame *request = &connection->request;
+    connection->waiting = true;
+    switch ((enum frame_type)request->type) {
+    case FRAME_RESET:
+        for (uint32_t i = 0; i < guard.slot_count; i++)
+            if (addressed(request, i)) worker_probe(i);
+        break;
+    case FRAME_THAW:
+        for (uint32_t i = guard.slot_count; i-- > 0;)
+            if (addressed(request, i)) worker_thaw(i, LOSS_NONE);
+        break;
+    case FRAME_DETACH: link_send(LINK_DETACH); break;
+    case FRAME_QUIT:
+        thaw_all(LOSS_NONE);
+        guard.holder_left = true;
+        break;
+    case FRAME_STATUS: answer(connection); break;
+    case FRAME_ARM:
+    case FRAME_EVENT:
+    default: hang_up(connection); break;
+    }
+}
+
+void connection_read(unsigned index) {
+    struct connection *connection = &connections[index];
+    char *at = (char *)&connection->request + connection->received;
+    size_t room = sizeof connection->request - connection->received;
+    ssize_t count = recv(connection->fd, at, room, MSG_DONTWAIT);
+    if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (count <= 0) {
+        hang_up(connection);
+        return;
+    }
+    connection->received += (size_t)count;
+    if (connection->received < sizeof connection->request) return;
+    const struct frame *request = &connection->request;
+    bool allowed = index == HOLDER_CONNECTION || (request->type != FRAME_DETACH && request->type != FRAME_QUIT);
+    if (!frame_valid(request) || request->sequence != connection->next_sequence || !allowed) {
+        hang_up(connection);
+        return;
+    }
+    connection->next_sequence++;
+    carry_out(connection);
+}
+
+/* Root alone: the directory's mode says so too, but a mode can be changed. */
+static bool from_root(int fd) {
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == 0;
+}
+
+void connection_accept(void) {
+    int fd = accept4(guard.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) return;
+    if (from_root(fd)) {
+        for (unsigned i = HOLDER_CONNECTION + 1; i < MAX_CONNECTIONS; i++) {
+            if (connections[i].fd >= 0) continue;
+            connections[i] = (struct connection){.fd = fd, .next_sequence = 1};
+            return;
+        }
+    }
+    close(fd);
+}
+
+void connections_close(void) {
+    for (unsigned i = 0; i < MAX_CONNECTIONS; i++)
+        if (connections[i].fd >= 0) close(connections[i].fd);
+}

@@ -1,0 +1,76 @@
+/*
+ * The second watchdog: asks nothing of the first. It enforces the same deadlines from the same page, watches the holder by
+ * its own pidfd, and thaws at once when the first is gone.
+ */
+#include "guard.h"
+
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum source { ON_HOLDER, ON_PARTNER, ON_TIMER, ON_DONE, ON_SIGNAL, SOURCES };
+
+static bool quitting;
+
+static void partner_said(void) {
+    char byte;
+    ssize_t count = recv(guard.partner_fd, &byte, 1, MSG_DONTWAIT);
+    if (count == 0) {
+        atomic_store(&guard.partner_dead, true);
+        if (!quitting) thaw_all(LOSS_GUARD_DIED);
+        return;
+    }
+    if (count < 0) return;
+    if (byte == LINK_QUIT) quitting = true;
+    if (byte == LINK_DETACH) {
+        guard.detached = true;
+        link_send(LINK_DETACHED);
+    }
+}
+
+static void drain(int fd) {
+    uint64_t count;
+    while (read(fd, &count, sizeof count) == sizeof count) {
+    }
+}
+
+static void handle(const struct pollfd *fds) {
+    if (fds[ON_HOLDER].revents & POLLIN) {
+        atomic_store(&guard.holder_dead, true);
+        if (!guard.detached) {
+            guard.holder_left = true;
+            thaw_all(LOSS_HOLDER_DIED);
+        }
+    }
+    if (fds[ON_PARTNER].revents & (POLLIN | POLLHUP)) partner_said();
+    struct signalfd_siginfo info;
+    if (fds[ON_SIGNAL].revents & POLLIN && read(guard.signal_fd, &info, sizeof info) == sizeof info)
+        thaw_all(LOSS_SIGNAL);
+    drain(guard.timer_fd);
+    drain(guard.done_fd);
+    deadlines_enforce();
+    deadlines_schedule();
+}
+
+void second_main(void) {
+    for (;;) {
+        bool partner_dead = atomic_load(&guard.partner_dead);
+        bool done = quitting || partner_dead || guard.detached || guard.holder_left;
+        if (done && all_ended()) break;
+        struct pollfd fds[SOURCES] = {
+            /* Negative descriptors are passed over: what has ended is not asked again. */
+            [ON_HOLDER] = {atomic_load(&guard.holder_dead) ? -1 : guard.holder_pidfd, POLLIN, 0},
+            [ON_PARTNER] = {partner_dead ? -1 : guard.partner_fd, POLLIN, 0},
+            [ON_TIMER] = {guard.timer_fd, POLLIN, 0},
+            [ON_DONE] = {guard.done_fd, POLLIN, 0},
+            [ON_SIGNAL] = {guard.signal_fd, POLLIN, 0},
+        };
+        if (poll(fds, SOURCES, -1) > 0) handle(fds);
+    }
+    if (atomic_load(&guard.partner_dead)) {
+        if (guard.control_path[0] != '\0') unlink(guard.control_path);
+        cgroup_leave();
+    }
+    _exit(0);
+}

@@ -1,0 +1,62 @@
+/* What keeps a guard alive and ready: signals, limits, memory, the OOM killer, its name. */
+#include "guard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* A request to end is read from signal_fd, and thaws first; every other signal that can be ignored is. */
+void survive_signals(void) {
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGHUP);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGQUIT);
+    sigaddset(&ends, SIGTERM);
+    for (int number = 1; number <= SIGRTMAX; number++) {
+        bool fault = number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE || number == SIGABRT;
+        if (!fault && number != SIGCHLD && !sigismember(&ends, number)) signal(number, SIG_IGN);
+    }
+    signal(SIGCHLD, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &ends, NULL);
+    guard.signal_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* The caller may run niced, idle or under ulimits: none of them may delay a thaw. Best effort. */
+void survive_limits(void) {
+    const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+    setrlimit(RLIMIT_CPU, &none);
+    setrlimit(RLIMIT_FSIZE, &none);
+    setrlimit(RLIMIT_MEMLOCK, &none);
+    setpriority(PRIO_PROCESS, 0, -20);
+    const struct sched_param lowest = {.sched_priority = 1};
+    sched_setscheduler(0, SCHED_FIFO, &lowest);
+}
+
+uint32_t survive_memory(void) { return mlockall(MCL_CURRENT) == 0 ? 0 : WARN_NO_MLOCK; }
+
+uint32_t survive_oom(void) {
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return WARN_NO_OOM;
+    bool done = write(fd, "-1000", 5) == 5;
+    close(fd);
+    return done ? 0 : WARN_NO_OOM;
+}
+
+/* `ps` and `pkill -f` show the bytes of argv, so the name is written over them. Other arguments are wiped. */
+void survive_name(char **argv, const char *name) {
+    char *end = argv[0];
+    for (char **argument = argv; *argument != NULL; argument++) end = *argument + strlen(*argument);
+    size_t room = (size_t)(end - argv[0]);
+    memset(argv[0], 0, room);
+    strncpy(argv[0], name, room);
+    prctl(PR_SET_NAME, name);
+}

@@ -1,0 +1,197 @@
+/*
+ * One thread for each filesystem, made before anything is frozen: FITHAW can wait (for a FIFREEZE in its sync phase, for
+ * a frozen filesystem below), and no filesystem's thaw may wait for another's.
+ */
+#include "guard.h"
+
+#include <errno.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define STACK_SIZE (32 * 1024)
+/* FITHAW answers EINVAL while a FIFREEZE waits for writers, so it is asked again. */
+#define RETRY_MS 50
+/* After so many other failures in a row the slot is called stuck, and the caller gets its answer. */
+#define STUCK_AFTER 40
+/* A claim older than this belongs to a process that was stopped between the claim and the call. */
+#define CLAIM_STALE_NS (50ull * 1000 * 1000)
+
+enum job { JOB_THAW = 1, JOB_PROBE = 2 };
+
+static struct worker {
+    int wake_fd;
+    _Atomic uint32_t jobs;
+    _Atomic uint32_t unfinished;
+    _Atomic uint32_t loss;
+} workers[MAX_SLOTS];
+
+static int mountpoint_fd(uint32_t slot) { return FD_FIRST_SLOT + (int)slot; }
+
+bool slot_ended(uint32_t slot) {
+    uint32_t state = atomic_load(&guard.page->slots[slot].state);
+    return state == SLOT_THAWED || state == SLOT_FAILED;
+}
+
+bool all_ended(void) {
+    for (uint32_t i = 0; i < guard.slot_count; i++)
+        if (!slot_ended(i)) return false;
+    return true;
+}
+
+static void set_loss(struct slot *slot, uint32_t loss) {
+    uint32_t none = LOSS_NONE;
+    if (loss != LOSS_NONE) atomic_compare_exchange_strong(&slot->loss, &none, loss);
+}
+
+/* The slot's end. The record is written here, after the thaw, since its own filesystem may have been frozen. */
+static void finish(uint32_t index, int error) {
+    struct slot *slot = &guard.page->slots[index];
+    atomic_store(&slot->thaw_errno, error);
+    atomic_store(&slot->thawed_ns, boottime_ns());
+    if (atomic_exchange(&slot->state, SLOT_THAWED) != SLOT_THAWED) record_write(index);
+}
+
+/* Whether the process whose FIFREEZE is in flight has gone: what it has not frozen by then, it never will. */
+static bool caller_gone(uint32_t state) {
+    if (state == SLOT_PROBING) return guard.is_second && atomic_load(&guard.partner_dead);
+    return atomic_load(&guard.holder_dead);
+}
+
+/* Claims a held slot for this process; false while another has it and may still be about to thaw it. */
+static bool claim(struct slot *slot, uint32_t state, uint32_t loss) {
+    if (state == SLOT_HELD) {
+        if (!atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWING)) return false;
+        atomic_store(&slot->thaw_begin_ns, boottime_ns());
+        set_loss(slot, loss);
+        return true;
+    }
+    if (state == SLOT_THAWING) {
+        if (boottime_ns() - atomic_load(&slot->thaw_begin_ns) < CLAIM_STALE_NS) return false;
+        return true;
+    }
+    /* In flight or stuck: nobody claims these, a thaw of them is tried again and again. */
+    set_loss(slot, loss);
+    uint64_t zero = 0;
+    atomic_compare_exchange_strong(&slot->thaw_begin_ns, &zero, boottime_ns());
+    return true;
+}
+
+static void thaw(uint32_t index, uint32_t loss) {
+    struct slot *slot = &guard.page->slots[index];
+    for (int failures = 0;;) {
+        uint32_t state = atomic_load(&slot->state);
+        if (state == SLOT_THAWED || state == SLOT_FAILED) return;
+        if (state == SLOT_IDLE) {
+            /* Cancelled: the addon's own step from IDLE to CALLING now fails. */
+            atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWED);
+            continue;
+        }
+        bool caller_was_gone = caller_gone(state);
+        if (!claim(slot, state, loss)) {
+            sleep_ms(1);
+            continue;
+        }
+        if (ioctl(mountpoint_fd(index), FITHAW, 0) == 0) {
+            finish(index, 0);
+            return;
+        }
+        int error = errno;
+        if (error == EINVAL && (state == SLOT_CALLING || state == SLOT_PROBING)) {
+            if (caller_was_gone) {
+                finish(index, 0);
+                return;
+            }
+        } else if (error == EINVAL) {
+            /* It was held and is not frozen now: somebody else thawed it, or the process that claimed it first. */
+            set_loss(slot, LOSS_THIRD_PARTY);
+            finish(index, EINVAL);
+            return;
+        } else if (++failures >= STUCK_AFTER) {
+            atomic_store(&slot->thaw_errno, error);
+            atomic_store(&slot->state, SLOT_STUCK);
+            return;
+        }
+        sleep_ms(RETRY_MS);
+    }
+}
+
+/*
+ * FIFREEZE is the only question that the kernel answers: EBUSY is "still frozen". Success means that somebody had thawed
+ * it, so the probe's own freeze is undone at once.
+ */
+static void probe(uint32_t index) {
+    struct slot *slot = &guard.page->slots[index];
+    uint32_t held = SLOT_HELD;
+    if (!atomic_compare_exchange_strong(&slot->state, &held, SLOT_PROBING)) return;
+    bool still_frozen = ioctl(mountpoint_fd(index), FIFREEZE, 0) != 0 && errno == EBUSY;
+    uint32_t probing = SLOT_PROBING;
+    if (still_frozen) {
+        atomic_compare_exchange_strong(&slot->state, &probing, SLOT_HELD);
+        return;
+    }
+    set_loss(slot, LOSS_THIRD_PARTY);
+    thaw(index, LOSS_THIRD_PARTY);
+}
+
+static void *work(void *argument) {
+    uint32_t index = (uint32_t)(uintptr_t)argument;
+    struct worker *worker = &workers[index];
+    for (;;) {
+        uint64_t count;
+        if (read(worker->wake_fd, &count, sizeof count) != sizeof count) continue;
+        uint32_t jobs = atomic_exchange(&worker->jobs, 0);
+        if (jobs & JOB_PROBE) probe(index);
+        if (jobs & JOB_THAW) thaw(index, atomic_load(&worker->loss));
+        atomic_fetch_sub(&worker->unfinished, (uint32_t)count);
+        const uint64_t one = 1;
+        if (write(guard.done_fd, &one, sizeof one) < 0) continue;
+    }
+    return NULL;
+}
+
+int workers_start(void) {
+    char *stacks = mmap(NULL, (size_t)guard.slot_count * STACK_SIZE, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stacks == MAP_FAILED) return errno;
+    for (uint32_t i = 0; i < guard.slot_count; i++) {
+        pthread_attr_t attributes;
+        pthread_t thread;
+        workers[i].wake_fd = eventfd(0, EFD_CLOEXEC);
+        if (workers[i].wake_fd < 0) return errno;
+        pthread_attr_init(&attributes);
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        int error = pthread_attr_setstack(&attributes, stacks + (size_t)i * STACK_SIZE, STACK_SIZE);
+        if (error == 0) error = pthread_create(&thread, &attributes, work, (void *)(uintptr_t)i);
+        pthread_attr_destroy(&attributes);
+        if (error != 0) return error;
+    }
+    return 0;
+}
+
+static void enqueue(uint32_t slot, enum job job) {
+    struct worker *worker = &workers[slot];
+    const uint64_t one = 1;
+    atomic_fetch_add(&worker->unfinished, 1);
+    atomic_fetch_or(&worker->jobs, job);
+    if (write(worker->wake_fd, &one, sizeof one) < 0) atomic_fetch_sub(&worker->unfinished, 1);
+}
+
+void worker_thaw(uint32_t slot, enum loss loss) {
+    if (slot_ended(slot)) return;
+    uint32_t none = LOSS_NONE;
+    if (loss != LOSS_NONE) atomic_compare_exchange_strong(&workers[slot].loss, &none, loss);
+    enqueue(slot, JOB_THAW);
+}
+
+void worker_probe(uint32_t slot) { enqueue(slot, JOB_PROBE); }
+
+bool worker_busy(uint32_t slot) { return atomic_load(&workers[slot].unfinished) != 0; }
+
+void thaw_all(enum loss loss) {
+    for (uint32_t i = guard.slot_count; i-- > 0;) worker_thaw(i, loss);
+}
