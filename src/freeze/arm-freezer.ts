@@ -1,0 +1,95 @@
+import { closeSync } from 'node:fs';
+import path from 'node:path';
+import { FsbackupError } from '../errors.js';
+import { ensurePrivateDirectory, runDirectory } from '../system/directories.js';
+import { createPage } from '../system/native.js';
+import { lockRecord, readBootId, writeRecord } from './freeze-record.js';
+import type { FreezeOptions, FreezeTarget } from './freezer.js';
+import { GuardedFreezer, type FreezerSlot } from './guarded-freezer.js';
+import { openMount } from './mountpoint.js';
+import { MAX_SLOTS } from './protocol.js';
+import { startWatchdog } from './watchdog-process.js';
+
+export interface ArmOptions extends FreezeOptions {
+  /** The freeze will be handed over to the watchdog, which then answers at a control socket. */
+  detachable?: boolean;
+}
+
+/** Opens one target and takes its lock. */
+async function openSlot(target: FreezeTarget): Promise<FreezerSlot> {
+  const { fd, mount } = openMount(target.mountpoint);
+  if (mount.majorMinor !== target.majorMinor) {
+    closeSync(fd);
+    throw new FsbackupError(
+      'notFrozen',
+      `${target.mountpoint} is no longer the filesystem ${target.majorMinor}, but ${mount.majorMinor}`,
+      {
+        hint: 'Something was mounted or unmounted there just now; run the command again.',
+      },
+    );
+  }
+  try {
+    return { target, mountpointFd: fd, recordFd: await lockRecord(target) };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+/**
+ * Takes the superblock locks, opens the mountpoints and starts the dead-man over them; nothing is frozen yet. The order
+ * of `targets` is that of the freeze, top-down. See `ArmFreezer` for how it fails.
+ */
+export async function armFreezer(
+  targets: readonly FreezeTarget[],
+  options: ArmOptions,
+): Promise<GuardedFreezer> {
+  if (targets.length < 1 || targets.length > MAX_SLOTS) {
+    throw new FsbackupError('usage', `${targets.length} filesystems cannot be frozen together`, {
+      hint: `Freeze 1 to ${MAX_SLOTS} at a time.`,
+    });
+  }
+  const controlDirectory = path.join(runDirectory(), 'control');
+  await ensurePrivateDirectory(controlDirectory);
+  const slots: FreezerSlot[] = [];
+  let pageFd: number | undefined;
+  try {
+    for (const target of targets) slots.push(await openSlot(target));
+    const shared = createPage(slots.length, options.timeoutMs ?? 0, options.maxHoldMs);
+    pageFd = shared.fd;
+    const controlPath =
+      options.detachable === true
+        ? path.join(controlDirectory, `${process.pid}-${Date.now().toString(36)}`)
+        : '';
+    const watchdog = await startWatchdog({
+      pageFd,
+      mountpointFds: slots.map((slot) => slot.mountpointFd),
+      recordFds: slots.map((slot) => slot.recordFd),
+      controlPath,
+    });
+    const since = new Date().toISOString();
+    for (const [index, slot] of slots.entries()) {
+      writeRecord(slot.recordFd, {
+        version: 1,
+        ...slot.target,
+        bootId: readBootId(),
+        since,
+        timeoutSeconds: options.timeoutMs === null ? null : options.timeoutMs / 1000,
+        maxHoldSeconds: options.maxHoldMs / 1000,
+        slot: index,
+        controlPath: controlPath === '' ? null : controlPath,
+        owner: { pid: process.pid, command: process.argv.slice(2).join(' ') },
+        watchdogPids: watchdog.pids,
+      });
+    }
+    return new GuardedFreezer(slots, options, shared.page, watchdog);
+  } catch (error) {
+    for (const slot of slots) {
+      closeSync(slot.mountpointFd);
+      closeSync(slot.recordFd);
+    }
+    throw error;
+  } finally {
+    if (pageFd !== undefined) closeSync(pageFd);
+  }
+}

@@ -1,0 +1,185 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  writeSync,
+} from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoOf, FsbackupError } from '../errors.js';
+import { runDirectory } from '../system/directories.js';
+import { tryLock } from '../system/native.js';
+import type { FreezeTarget, LossReason } from './freezer.js';
+import { RECORD_STATUS_SIZE } from './protocol.js';
+
+/** What is written of a freeze before it is made. */
+export interface FreezeRecordBody extends FreezeTarget {
+  version: 1;
+  bootId: string;
+  /** RFC 3339. */
+  since: string;
+  /** Null: no timeout. */
+  timeoutSeconds: number | null;
+  maxHoldSeconds: number;
+  /** Its place in the set that was frozen together. */
+  slot: number;
+  /** Where a detached freeze answers; null for one that lives and dies with its command. */
+  controlPath: string | null;
+  owner: { pid: number; command: string };
+  watchdogPids: readonly number[];
+}
+
+/** The status line: `armed` while it may be frozen, then how it ended. */
+export type FreezeStatus =
+  { kind: 'armed' } | { kind: 'thawed' } | { kind: 'lost'; reason: LossReason; at: string };
+
+/** A record as another process finds it. */
+export interface FreezeRecord {
+  body: FreezeRecordBody;
+  status: FreezeStatus;
+  /** Somebody alive guards it: its lock is held. */
+  guarded: boolean;
+}
+
+/** Whoever only reads a record holds its lock for an instant, which is no reason to refuse. */
+const LOCK_ATTEMPTS = 20;
+const LOCK_RETRY_MS = 5;
+
+/** One file for each superblock that was ever frozen in this boot; also its lock. Never removed: a lock must not be. */
+function recordsDirectory(): string {
+  return path.join(runDirectory(), 'superblocks');
+}
+
+/** Identifies this boot: entries of another are of freezes that ended with it. */
+export function readBootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+}
+
+/**
+ * Opens the record of a superblock and takes its lock; the lock is held until every copy of the descriptor is closed,
+ * the watchdogs' included. Throws `locked` when a living fsbackup has it.
+ */
+export async function lockRecord(target: FreezeTarget): Promise<number> {
+  const file = path.join(recordsDirectory(), target.majorMinor);
+  mkdirSync(recordsDirectory(), { recursive: true, mode: 0o700 });
+  const fd = openSync(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  for (let attempt = 0; attempt < LOCK_ATTEMPTS; attempt += 1) {
+    if (tryLock(fd)) return fd;
+    await sleep(LOCK_RETRY_MS);
+  }
+  const owner = parseRecord(readAll(fd))?.body.owner;
+  closeSync(fd);
+  throw new FsbackupError(
+    'locked',
+    `${target.mountpoint} is being frozen by another fsbackup${owner === undefined ? '' : ` (pid ${owner.pid}: ${owner.command})`}`,
+    {
+      hint: `Wait for it, or see "fsbackup status"; "fsbackup thaw ${target.mountpoint}" ends a freeze that was left on purpose.`,
+    },
+  );
+}
+
+function statusLine(status: FreezeStatus): string {
+  const text =
+    status.kind === 'lost'
+      ? `lost ${status.reason} ${Math.floor(Date.parse(status.at) / 1000)}`
+      : status.kind;
+  return `${text.padEnd(RECORD_STATUS_SIZE - 1)}\n`;
+}
+
+/** Writes a whole record: what may be frozen from now on. */
+export function writeRecord(fd: number, body: FreezeRecordBody): void {
+  const text = Buffer.from(`${statusLine({ kind: 'armed' })}${JSON.stringify(body)}\n`);
+  ftruncateSync(fd, text.length);
+  writeSync(fd, text, 0, text.length, 0);
+}
+
+/** Overwrites the status line in place. */
+export function writeStatus(fd: number, status: FreezeStatus): void {
+  writeSync(fd, Buffer.from(statusLine(status)), 0, RECORD_STATUS_SIZE, 0);
+}
+
+/** The status line of an open record; undefined when it has none. */
+export function readStatus(fd: number): FreezeStatus | undefined {
+  return parseStatus(readAll(fd).split('\n')[0] ?? '');
+}
+
+function readAll(fd: number): string {
+  const buffer = Buffer.alloc(fstatSync(fd).size);
+  const length = readSync(fd, buffer, 0, buffer.length, 0);
+  return buffer.toString('utf8', 0, length);
+}
+
+function parseStatus(line: string): FreezeStatus | undefined {
+  const [kind, reason, seconds] = line.trim().split(' ');
+  if (kind === 'armed' || kind === 'thawed') return { kind };
+  if (kind !== 'lost' || reason === undefined) return undefined;
+  return { kind, reason: reason as LossReason, at: new Date(Number(seconds) * 1000).toISOString() };
+}
+
+/** The parts of a record's text; undefined for one that is empty or was cut short: then nothing was frozen. */
+function parseRecord(text: string): Omit<FreezeRecord, 'guarded'> | undefined {
+  const status = parseStatus(text.slice(0, RECORD_STATUS_SIZE));
+  if (status === undefined) return undefined;
+  try {
+    return { status, body: JSON.parse(text.slice(RECORD_STATUS_SIZE)) as FreezeRecordBody };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Calls `use` with an open record and whether somebody guards it; when nobody does, its lock is held meanwhile. */
+function withRecord<T>(file: string, use: (fd: number, record: FreezeRecord) => T): T | undefined {
+  const fd = openSync(file, constants.O_RDWR | constants.O_NOFOLLOW);
+  try {
+    const guarded = !tryLock(fd);
+    const parsed = parseRecord(readAll(fd));
+    return parsed === undefined ? undefined : use(fd, { ...parsed, guarded });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** All records of this boot. A freeze of an earlier boot ended with it. */
+export function readRecords(): FreezeRecord[] {
+  let names: string[];
+  try {
+    names = readdirSync(recordsDirectory());
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+  const bootId = readBootId();
+  return names
+    .map((name) => withRecord(path.join(recordsDirectory(), name), (_, record) => record))
+    .filter((record) => record !== undefined && record.body.bootId === bootId) as FreezeRecord[];
+}
+
+/** The record of the superblock mounted at `mountpoint`, of this boot; undefined when fsbackup never froze it. */
+export function findRecord(target: Pick<FreezeTarget, 'majorMinor' | 'fstype'>): FreezeRecord | undefined {
+  // A device number is used again, for a loop device soon: a record of another filesystem is none of this one.
+  return readRecords().find(
+    ({ body }) => body.majorMinor === target.majorMinor && body.fstype === target.fstype,
+  );
+}
+
+/** Takes the lock of a record that nobody guards for the time of `use`; undefined when somebody does. */
+export async function adoptRecord<T>(
+  majorMinor: string,
+  use: (record: FreezeRecord, setStatus: (status: FreezeStatus) => void) => Promise<T>,
+): Promise<T | undefined> {
+  const fd = openSync(path.join(recordsDirectory(), majorMinor), constants.O_RDWR | constants.O_NOFOLLOW);
+  try {
+    if (!tryLock(fd)) return undefined;
+    const parsed = parseRecord(readAll(fd));
+    if (parsed === undefined) return undefined;
+    return await use({ ...parsed, guarded: false }, (status) => writeStatus(fd, status));
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,276 @@
+import { closeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoOf, FsbackupError } from '../errors.js';
+import { freezeSlot, readPage, thawSlot, type PageHandle } from '../system/native.js';
+import { readStatus, writeStatus } from './freeze-record.js';
+import type { Freezer, FreezeOptions, FreezeOutcome, FreezeTarget, LossReason } from './freezer.js';
+import { FrameType, lossNumber, lossReason, SlotState, warningTexts } from './protocol.js';
+import type { Watchdog } from './watchdog-process.js';
+
+/** One filesystem of a set, its descriptors open. */
+export interface FreezerSlot {
+  target: FreezeTarget;
+  mountpointFd: number;
+  recordFd: number;
+}
+
+/** How long the watchdog has for a thaw before it is taken for dead. FITHAW itself takes less than a millisecond. */
+const THAW_REPLY_MS = 500;
+const FALLBACK_RETRY_MS = 50;
+/** How long we go on when nobody, neither guard nor we, gets it thawed. */
+const FALLBACK_LIMIT_MS = 30_000;
+const REPLY_MS = 2000;
+/** A thaw may wait for a FIFREEZE in flight, which may wait for another's frozen filesystem below: without end. */
+const THAW_LIMIT_MS = 2 ** 31 - 1;
+
+/** The freezer over a page that two guards watch. Made by `armFreezer`. */
+export class GuardedFreezer implements Freezer {
+  readonly watchdogPids: readonly number[];
+
+  readonly #slots: readonly FreezerSlot[];
+  readonly #options: FreezeOptions;
+  readonly #page: PageHandle;
+  readonly #watchdog: Watchdog;
+  readonly #warnings: string[];
+  readonly #lost = new AbortController();
+  #heartbeat: NodeJS.Timeout | undefined;
+  #thawing: Promise<FreezeOutcome[]> | undefined;
+  #ended = false;
+
+  constructor(slots: readonly FreezerSlot[], options: FreezeOptions, page: PageHandle, watchdog: Watchdog) {
+    this.#slots = slots;
+    this.#options = options;
+    this.#page = page;
+    this.#watchdog = watchdog;
+    this.#warnings = [...watchdog.warnings];
+    this.watchdogPids = watchdog.pids;
+    watchdog.connection.onEvent = (event) => {
+      for (const text of warningTexts(event.warnings)) {
+        if (!this.#warnings.includes(text)) this.#warnings.push(text);
+      }
+      this.#noticeLoss();
+    };
+    watchdog.connection.onClose = () => {
+      if (!this.#ended) this.#guardDied();
+    };
+  }
+
+  get warnings(): readonly string[] {
+    return this.#warnings;
+  }
+
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  async freeze(): Promise<void> {
+    for (const [index, slot] of this.#slots.entries()) {
+      try {
+        await freezeSlot(this.#page, index, slot.mountpointFd);
+      } catch (error) {
+        await this.thaw();
+        throw this.#freezeError(slot.target, error);
+      }
+    }
+    const { timeoutMs } = this.#options;
+    // The 2008 series resets a timeout of N seconds every N/2.
+    if (timeoutMs !== null) this.#heartbeat = setInterval(() => void this.#beat(), timeoutMs / 2);
+  }
+
+  thaw(): Promise<FreezeOutcome[]> {
+    this.#thawing ??= this.#thawOnce();
+    return this.#thawing;
+  }
+
+  /**
+   * Hands the freeze over: from here on the watchdog owns it and answers at its control socket. Rejects with
+   * `freezeLost` when it was lost meanwhile, after a thaw of all.
+   */
+  async detach(): Promise<void> {
+    clearInterval(this.#heartbeat);
+    try {
+      const reply = await this.#watchdog.connection.request({ type: FrameType.detach }, REPLY_MS);
+      if (reply.error !== 0) throw new Error(`errno ${reply.error}`);
+    } catch (error) {
+      await this.close();
+      throw new FsbackupError('freezeLost', 'the watchdog did not take the freeze over, so it was thawed', {
+        hint: 'Run the command again; if it happens again, something on this host kills or stops our watchdog.',
+        cause: error,
+      });
+    }
+    this.#ended = true;
+    this.#watchdog.release();
+    this.#closeDescriptors();
+  }
+
+  async close(): Promise<void> {
+    if (this.#ended) return;
+    try {
+      await this.thaw();
+    } finally {
+      this.#ended = true;
+      // No answer: it is gone, or stopped and killed below; nothing is frozen either way.
+      await this.#watchdog.connection.request({ type: FrameType.quit }, REPLY_MS).catch(() => undefined);
+      await this.#watchdog.end();
+      for (const slot of this.#slots) {
+        if (readStatus(slot.recordFd)?.kind === 'armed') writeStatus(slot.recordFd, { kind: 'thawed' });
+      }
+      this.#closeDescriptors();
+    }
+  }
+
+  #closeDescriptors(): void {
+    for (const slot of this.#slots) {
+      closeSync(slot.mountpointFd);
+      closeSync(slot.recordFd);
+    }
+  }
+
+  async #beat(): Promise<void> {
+    const { connection } = this.#watchdog;
+    // Without an answer the deadline stands, and the page tells below whether it has passed.
+    await connection
+      .request({ type: FrameType.reset, timeoutMs: this.#options.timeoutMs ?? 0 }, REPLY_MS)
+      .catch(() => undefined);
+    this.#noticeLoss();
+  }
+
+  #noticeLoss(): void {
+    const loss = readPage(this.#page)
+      .map((slot) => lossReason(slot.loss))
+      .find((reason) => reason !== undefined);
+    if (loss === undefined || this.#lost.signal.aborted) return;
+    clearInterval(this.#heartbeat);
+    this.#lost.abort(loss);
+  }
+
+  /** The first guard is gone: the second thaws at once, and so do we, whoever is first. */
+  #guardDied(): void {
+    if (this.#thawing !== undefined) return;
+    clearInterval(this.#heartbeat);
+    this.#thawing = this.#thawWithoutWatchdog('guard-died').then(() => this.#outcomes());
+    this.#thawing.catch(() => undefined);
+    this.#noticeLoss();
+    if (!this.#lost.signal.aborted) this.#lost.abort('guard-died' satisfies LossReason);
+  }
+
+  async #thawOnce(): Promise<FreezeOutcome[]> {
+    clearInterval(this.#heartbeat);
+    const reply = this.#watchdog.connection.request({ type: FrameType.thaw }, THAW_LIMIT_MS);
+    const answered = reply.then(
+      () => true,
+      () => false,
+    );
+    let thawed = await Promise.race([answered, sleep(THAW_REPLY_MS, false)]);
+    // Nothing can thaw a filesystem whose FIFREEZE is still in flight: only then is patience in order.
+    while (!thawed && this.#inFlight()) {
+      thawed = await Promise.race([answered, sleep(FALLBACK_RETRY_MS, false)]);
+      if (!thawed && !this.#inFlight()) thawed = await Promise.race([answered, sleep(THAW_REPLY_MS, false)]);
+    }
+    if (!this.#allEnded()) await this.#thawWithoutWatchdog(undefined);
+    this.#noticeLoss();
+    return this.#outcomes();
+  }
+
+  #inFlight(): boolean {
+    return (
+      !this.#watchdog.connection.closed &&
+      readPage(this.#page).some((slot) => slot.state === SlotState.calling)
+    );
+  }
+
+  #allEnded(): boolean {
+    return readPage(this.#page).every(
+      (slot) => slot.state === SlotState.thawed || slot.state === SlotState.failed,
+    );
+  }
+
+  async #thawWithoutWatchdog(loss: LossReason | undefined): Promise<void> {
+    const giveUpAt = performance.now() + FALLBACK_LIMIT_MS;
+    for (;;) {
+      // The last is the lowest: thawing a filesystem waits for those below it.
+      const ended = [...this.#slots.entries()]
+        .toReversed()
+        .map(([index, slot]) =>
+          thawSlot(this.#page, index, slot.mountpointFd, loss === undefined ? 0 : lossNumber(loss)),
+        );
+      if (ended.every(Boolean)) break;
+      if (performance.now() > giveUpAt) throw this.#thawError();
+      await sleep(FALLBACK_RETRY_MS);
+    }
+    const at = new Date().toISOString();
+    for (const [index, slot] of readPage(this.#page).entries()) {
+      const reason = lossReason(slot.loss);
+      const record = this.#slots[index]?.recordFd;
+      if (reason !== undefined && slot.callMs !== 0 && record !== undefined)
+        writeStatus(record, { kind: 'lost', reason, at });
+    }
+  }
+
+  #outcomes(): FreezeOutcome[] {
+    const page = readPage(this.#page);
+    return this.#slots.flatMap(({ target }, index) => {
+      const slot = page[index];
+      if (slot === undefined || slot.heldMs === 0 || slot.state === SlotState.failed) return [];
+      return [
+        {
+          target,
+          lost: lossReason(slot.loss),
+          frozenMs: Math.max(0, slot.thawedMs - slot.callMs),
+          freezeCallMs: slot.heldMs - slot.callMs,
+          thawMs: Math.max(0, slot.thawedMs - slot.thawBeginMs),
+        },
+      ];
+    });
+  }
+
+  #freezeError(target: FreezeTarget, error: unknown): FsbackupError {
+    const { mountpoint, fstype } = target;
+    switch (errnoOf(error)) {
+      case 'EBUSY':
+        return new FsbackupError(
+          'notFrozen',
+          `${mountpoint} is already frozen by someone else; it was left as it is`,
+          {
+            hint: `Let its owner thaw it; if nobody owns it any more, "fsbackup thaw --force ${mountpoint}" does.`,
+            cause: error,
+          },
+        );
+      case 'EOPNOTSUPP':
+        return new FsbackupError('notFrozen', `${mountpoint} is ${fstype}, which cannot be frozen`, {
+          hint: 'Freeze works on ext4, XFS, btrfs and other filesystems on a block device; copy this one live instead.',
+          cause: error,
+        });
+      case 'EPERM':
+        return new FsbackupError('notFrozen', `no permission to freeze ${mountpoint}`, {
+          hint: 'Run as root with CAP_SYS_ADMIN in the namespace that mounted it.',
+          cause: error,
+        });
+      case 'ECANCELED':
+        return new FsbackupError(
+          'freezeLost',
+          `freezing ${mountpoint} took longer than the timeout, so it was given up`,
+          {
+            hint: 'Something writes faster than the disk takes it; try at a quieter time or with a longer timeout.',
+            cause: error,
+          },
+        );
+      default:
+        return new FsbackupError('notFrozen', `${mountpoint} could not be frozen: ${String(error)}`, {
+          hint: 'See the kernel log (dmesg) for what the filesystem says.',
+          cause: error,
+        });
+    }
+  }
+
+  #thawError(): FsbackupError {
+    const names = readPage(this.#page).flatMap((slot, index) =>
+      slot.state === SlotState.thawed || slot.state === SlotState.failed
+        ? []
+        : [this.#slots[index]?.target.mountpoint],
+    );
+    return new FsbackupError('thawFailed', `${names.join(', ')} may still be frozen: FITHAW keeps failing`, {
+      hint: `Run "fsfreeze --unfreeze ${names[0] ?? ''}" from another shell, and see the kernel log (dmesg).`,
+    });
+  }
+}

@@ -1,0 +1,135 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { FsbackupError } from '../errors.js';
+import { createMemfd } from '../system/native.js';
+import { FrameConnection } from './frame-connection.js';
+import { FrameType, warningTexts } from './protocol.js';
+
+const BINARY = fileURLToPath(new URL('../../native/build/watchdog', import.meta.url));
+/** Shares nothing with our own name, with Node's or with a path: `pkill -f` must not find it by one of these. */
+const NEUTRAL_NAME = 'qsentry';
+const ARM_TIMEOUT_MS = 10_000;
+const END_TIMEOUT_MS = 2000;
+/** Inode of the initial PID namespace (include/linux/proc_ns.h, PROC_PID_INIT_INO). */
+const INITIAL_PID_NAMESPACE = 'pid:[4026531836]';
+
+/** A running pair of guards. */
+export interface Watchdog {
+  connection: FrameConnection;
+  pids: readonly number[];
+  warnings: readonly string[];
+  /** Resolves when the first of the pair has ended; kills it when it does not by itself. Only after a thaw. */
+  end(): Promise<void>;
+  /** Lets it live on without us. */
+  release(): void;
+}
+
+export interface WatchdogRequest {
+  pageFd: number;
+  mountpointFds: readonly number[];
+  recordFds: readonly number[];
+  /** Where to listen once detached; empty: nowhere. */
+  controlPath: string;
+}
+
+/** The program in a memfd: then not even its executable's path names us. */
+function loadProgram(): number {
+  const fd = createMemfd();
+  const program = readFileSync(BINARY);
+  for (let written = 0; written < program.length;) written += writeSync(fd, program, written);
+  return fd;
+}
+
+function pidNamespaceWarnings(): string[] {
+  return readlinkSync('/proc/self/ns/pid') === INITIAL_PID_NAMESPACE
+    ? []
+    : [
+        'this is not the initial PID namespace: when it ends, the watchdog dies with it and the freeze would stay',
+      ];
+}
+
+function start(request: WatchdogRequest, program: string): Promise<ChildProcess> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, [], {
+      argv0: NEUTRAL_NAME,
+      cwd: '/',
+      detached: true,
+      env: {},
+      stdio: [
+        'ignore',
+        'ignore',
+        'ignore',
+        'pipe',
+        request.pageFd,
+        ...request.mountpointFds,
+        ...request.recordFds,
+      ],
+    });
+    child.once('error', reject);
+    child.once('spawn', () => resolve(child));
+  });
+}
+
+async function startFromMemory(
+  request: WatchdogRequest,
+): Promise<{ child: ChildProcess; warnings: string[] }> {
+  const fd = loadProgram();
+  try {
+    // Through our own table: in the child the number may be another file's by then.
+    return { child: await start(request, `/proc/${process.pid}/fd/${fd}`), warnings: [] };
+  } catch {
+    // No /proc of this namespace, or memfds that may not be executed (vm.memfd_noexec=2).
+    const warnings = ['the watchdog runs from its file: a kill by path or name of fsbackup can hit it'];
+    return { child: await start(request, BINARY), warnings };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function exited(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) resolve();
+    else child.once('exit', () => resolve());
+  });
+}
+
+/**
+ * Starts the pair of guards over the slots of a page and waits until both watch. Rejects with `failed` when they do
+ * not: then nothing was frozen, and nothing is left running.
+ */
+export async function startWatchdog(request: WatchdogRequest): Promise<Watchdog> {
+  const { child, warnings } = await startFromMemory(request);
+  // 'pipe' beyond the first three is a socket pair, in both directions.
+  const connection = new FrameConnection(child.stdio[3] as unknown as Socket);
+  try {
+    const reply = await connection.request(
+      { type: FrameType.arm, slotCount: request.mountpointFds.length, controlPath: request.controlPath },
+      ARM_TIMEOUT_MS,
+    );
+    if (reply.error !== 0) throw new Error(`the watchdog could not arm (errno ${reply.error})`);
+    return {
+      connection,
+      pids: [reply.watchdogPid, reply.secondPid],
+      warnings: [...warnings, ...warningTexts(reply.warnings), ...pidNamespaceWarnings()],
+      async end() {
+        const timer = setTimeout(() => child.kill('SIGKILL'), END_TIMEOUT_MS);
+        await exited(child);
+        clearTimeout(timer);
+        connection.destroy();
+      },
+      release() {
+        connection.destroy();
+        child.unref();
+      },
+    };
+  } catch (error) {
+    child.kill('SIGKILL');
+    connection.destroy();
+    throw new FsbackupError('failed', 'the dead-man could not be started, so nothing was frozen', {
+      hint: `Check that ${BINARY} exists and may be executed ("npm run build:native" makes it).`,
+      cause: error,
+    });
+  }
+}
