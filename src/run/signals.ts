@@ -1,5 +1,4 @@
-import type { EventEmitter } from 'node:events';
-import { errnoOf, FsbackupError } from '../errors.js';
+import { FsbackupError } from '../errors.js';
 import type { ExitName } from '../exit-codes.js';
 
 type Interruption = Extract<ExitName, 'hangup' | 'interrupted' | 'terminated'>;
@@ -17,8 +16,6 @@ const INTERRUPTIONS = {
 export interface SignalSource {
   on(event: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
   off(event: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): unknown;
-  readonly stdout: EventEmitter;
-  readonly stderr: EventEmitter;
 }
 
 function interruption(signal: keyof typeof INTERRUPTIONS): FsbackupError {
@@ -34,8 +31,8 @@ export function isInterruption(error: unknown): error is FsbackupError {
 
 /**
  * Runs `work` with a signal that HUP, INT, TERM, QUIT and PIPE abort; its reason is the FsbackupError to end with. The
- * process lives on until `work` has thawed and cleaned up: a second Ctrl-C changes nothing. A reader of our output
- * that goes away counts as PIPE (Node ignores the signal and emits an error instead, which would end the process).
+ * process lives on until `work` has thawed and cleaned up: a second Ctrl-C changes nothing. (Node turns the PIPE of a
+ * reader that left into an error of the stream, which the output guard passes over: the backup goes on.)
  */
 export async function withSignals<T>(
   source: SignalSource,
@@ -45,17 +42,11 @@ export async function withSignals<T>(
   const onSignal = (signal: NodeJS.Signals): void => {
     if (signal in INTERRUPTIONS) controller.abort(interruption(signal as keyof typeof INTERRUPTIONS));
   };
-  const onOutputError = (error: unknown): void => {
-    // EIO: the terminal itself is gone.
-    controller.abort(interruption(errnoOf(error) === 'EIO' ? 'SIGHUP' : 'SIGPIPE'));
-  };
   const signals = Object.keys(INTERRUPTIONS) as NodeJS.Signals[];
   for (const signal of signals) source.on(signal, onSignal);
-  for (const stream of [source.stdout, source.stderr]) stream.on('error', onOutputError);
   try {
     return await work(controller.signal);
   } finally {
     for (const signal of signals) source.off(signal, onSignal);
-    for (const stream of [source.stdout, source.stderr]) stream.off('error', onOutputError);
   }
 }

@@ -1,0 +1,54 @@
+import type { FilesystemFacts } from '../snapshots/provider.js';
+
+/** Something below a source that a snapshot of the source's filesystem shows as an empty directory. */
+export interface NestedTree {
+  kind: 'submount' | 'subvolume';
+  /** Where it is, absolute and free of symbolic links. */
+  path: string;
+  fstype: string;
+  /** Absent where nothing will be read of it, and where it cannot be: then `problem` says why. */
+  filesystem?: FilesystemFacts;
+  problem?: string;
+}
+
+/** A configured source as it lies on this host. */
+export interface SourceFacts {
+  /** As configured. */
+  path: string;
+  /** The same, free of symbolic links. */
+  realPath: string;
+  filesystem: FilesystemFacts;
+  nested: readonly NestedTree[];
+}
+
+/** A configured target as it lies on this host. */
+export interface TargetFacts {
+  path: string;
+  realPath: string;
+  /** Of the filesystem that it lies on, or would, when it does not exist yet. */
+  majorMinor: string;
+  mountpoint: string;
+}
+
+/** A filesystem that fsbackup itself needs during a run. */
+export interface FilesystemInUse {
+  /** What for: `standard output`. */
+  what: string;
+  majorMinor: string;
+}
+
+/** All that planning is told of the host: gathered once, plain data. */
+export interface HostFacts {
+  /** In the order of the job's sources. */
+  sources: readonly SourceFacts[];
+  /** In the order of the job's targets. */
+  targets: readonly TargetFacts[];
+  inUse: readonly FilesystemInUse[];
+  /**
+   * For each filesystem (`major:minor`) that lies in an image file, the filesystems that hold the image.
+   * A filesystem that lies on no other may be left out.
+   */
+  layers: Readonly<Record<string, readonly string[]>>;
+  /** False inside a container: the end of its PID namespace kills the watchdogs too. */
+  initialPidNamespace: boolean;
+}

@@ -1,0 +1,80 @@
+import type { QuiesceConfig, SnapshotCommands } from '../config/types.js';
+import type { EngineName } from '../copy/engine.js';
+import type { Consistency, FilesystemFacts, FreezeMode, ProviderName } from '../snapshots/provider.js';
+
+/** One snapshot to take, or one filesystem to read live. */
+export interface PlannedSource {
+  mountpoint: string;
+  device: string;
+  fstype: string;
+  /** Of the superblock. */
+  majorMinor: string;
+  provider: ProviderName | 'none';
+  freezeMode: FreezeMode;
+  freezeModeReason: string;
+  /** What a copy of it will be worth when all goes well. */
+  consistency: Consistency;
+  /** Of the `command` provider. */
+  commands?: SnapshotCommands;
+  /** What the provider is told of it. */
+  filesystem: FilesystemFacts;
+}
+
+/** One tree to copy. */
+export interface PlannedTree {
+  /** As it is called on the live system and in the backup. */
+  path: string;
+  /** Index into the plan's sources. */
+  source: number;
+  /** From the root of the exposed snapshot; empty: the root itself. For a live copy the absolute path. */
+  inside: string;
+  exclude: readonly string[];
+}
+
+/** Filesystems frozen together at one instant, and the snapshots taken meanwhile. */
+export interface PlannedWindow {
+  /** Indexes into the plan's sources, in the order to freeze: top-down, one per filesystem. Empty: no freeze. */
+  freeze: readonly number[];
+  /** Indexes into the plan's sources: the snapshots to take. */
+  snapshots: readonly number[];
+}
+
+export interface PlannedTarget {
+  path: string;
+  engine: EngineName;
+  mustBeMountpoint: boolean;
+}
+
+/** The dead-man's times. */
+export interface PlannedFreeze {
+  /** Null: no timeout, the cap alone. */
+  timeoutMs: number | null;
+  /** The dead-man is reset so often: half of the timeout. Null without a timeout. */
+  heartbeatMs: number | null;
+  maxHoldMs: number;
+}
+
+/** One line of the timeline to come. */
+export interface PlannedStep {
+  step: string;
+  detail: string;
+  /** True while a filesystem is frozen. */
+  frozen: boolean;
+}
+
+/** All that a run of one job will do: plain data, what `plan --json` and `run --dry-run` print. */
+export interface Plan {
+  version: 1;
+  job: string;
+  freeze: PlannedFreeze;
+  attempts: number;
+  /** The weakest of the sources'. */
+  consistency: Consistency;
+  quiesce: readonly QuiesceConfig[];
+  sources: readonly PlannedSource[];
+  windows: readonly PlannedWindow[];
+  trees: readonly PlannedTree[];
+  targets: readonly PlannedTarget[];
+  steps: readonly PlannedStep[];
+  warnings: readonly string[];
+}

@@ -1,0 +1,57 @@
+import path from 'node:path';
+import type { JobConfig } from '../config/types.js';
+import { FsbackupError } from '../errors.js';
+import { isWithin } from '../system/mountinfo.js';
+import { isExcluded } from './excludes.js';
+import type { HostFacts } from './facts.js';
+import { reachedByWrites } from './layers.js';
+
+/** Throws `usage` when a target lies in a tree that is backed up, so that each backup would hold the ones before. */
+export function refuseTargetInSource(job: JobConfig, facts: HostFacts): void {
+  for (const target of facts.targets) {
+    for (const [index, source] of facts.sources.entries()) {
+      if (!isWithin(target.realPath, source.realPath)) continue;
+      const exclude = job.sources[index]?.exclude ?? [];
+      const relative = path.relative(source.realPath, target.realPath);
+      if (relative !== '' && isExcluded(exclude, relative)) continue;
+      // On a filesystem of its own it is never snapshotted with the source: see collectNested.
+      if (target.mountpoint !== source.realPath && isWithin(target.mountpoint, source.realPath)) continue;
+      throw new FsbackupError('usage', `the target ${target.path} lies inside the source ${source.path}`, {
+        hint: 'Choose a target elsewhere, best on another disk, or exclude it from the source.',
+      });
+    }
+  }
+}
+
+/** A filesystem that is about to be frozen. */
+interface Frozen {
+  mountpoint: string;
+  majorMinor: string;
+}
+
+/**
+ * What fsbackup itself needs must not be frozen: its own write would block until the dead-man fires.
+ * Throws `notFrozen`; with `force` returns what it would have said, as warnings.
+ */
+export function refuseFrozenInUse(frozen: readonly Frozen[], facts: HostFacts, force: boolean): string[] {
+  const needed = [
+    ...facts.inUse,
+    ...facts.targets.map((target) => ({ what: `the target ${target.path}`, majorMinor: target.majorMinor })),
+  ];
+  const warnings: string[] = [];
+  for (const { what, majorMinor } of needed) {
+    const reached = reachedByWrites([majorMinor], facts.layers);
+    for (const one of frozen) {
+      if (!reached.has(one.majorMinor)) continue;
+      const where = one.majorMinor === majorMinor ? 'is on' : 'lies over';
+      const message = `${what} ${where} ${one.mountpoint}, which would be frozen`;
+      if (!force) {
+        throw new FsbackupError('notFrozen', `${message}: fsbackup could block itself`, {
+          hint: 'Move it to another filesystem, or run with --force if nothing writes there in the meantime.',
+        });
+      }
+      warnings.push(message);
+    }
+  }
+  return warnings;
+}

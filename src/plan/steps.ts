@@ -1,0 +1,57 @@
+import type { Plan, PlannedFreeze, PlannedStep, PlannedWindow } from './plan.js';
+
+function seconds(ms: number): string {
+  return `${ms / 1000} s`;
+}
+
+/** The dead-man's times in one clause. */
+export function describeFreezeTimes({ timeoutMs, heartbeatMs, maxHoldMs }: PlannedFreeze): string {
+  const cap = `max-hold ${seconds(maxHoldMs)}`;
+  if (timeoutMs === null || heartbeatMs === null) return `no timeout, ${cap}`;
+  return `timeout ${seconds(timeoutMs)}, reset every ${seconds(heartbeatMs)}, ${cap}`;
+}
+
+function mountpoints(plan: Pick<Plan, 'sources'>, indexes: readonly number[]): string {
+  return indexes.map((index) => plan.sources[index]?.mountpoint ?? '').join(', ');
+}
+
+function windowSteps(plan: Omit<Plan, 'steps'>, window: PlannedWindow): PlannedStep[] {
+  const frozen = window.freeze.length > 0;
+  const all = mountpoints(plan, window.snapshots);
+  const providers = [...new Set(window.snapshots.map((index) => plan.sources[index]?.provider ?? ''))];
+  const snapshot = { step: 'snapshot', detail: `${all} by ${providers.join(', ')}`, frozen };
+  const sync = { step: 'sync', detail: all, frozen: false };
+  if (!frozen) return [sync, snapshot];
+  const together = mountpoints(plan, window.freeze);
+  return [
+    sync,
+    { step: 'freeze', detail: `${together}; ${describeFreezeTimes(plan.freeze)}`, frozen: true },
+    snapshot,
+    { step: 'thaw', detail: mountpoints(plan, window.freeze.toReversed()), frozen: true },
+  ];
+}
+
+function step(name: string, detail: string): PlannedStep {
+  return { step: name, detail, frozen: false };
+}
+
+/** The timeline of a run, in words. */
+export function describeSteps(plan: Omit<Plan, 'steps'>): PlannedStep[] {
+  const snapshotted = plan.sources.filter((source) => source.provider !== 'none');
+  const all = snapshotted.map((source) => source.mountpoint).join(', ');
+  const hooks = plan.quiesce.map((hook) => hook.name);
+  return [
+    step('lock', [`job ${plan.job}`, ...plan.targets.map((target) => target.path)].join(', ')),
+    step('recover', 'what dead runs left'),
+    step('preflight', plan.targets.map((target) => `${target.engine} to ${target.path}`).join(', ')),
+    ...(hooks.length === 0 ? [] : [step('quiesce', hooks.join(', '))]),
+    ...plan.windows.flatMap((window) => windowSteps(plan, window)),
+    ...(hooks.length === 0 ? [] : [step('unquiesce', hooks.toReversed().join(', '))]),
+    ...(snapshotted.length === 0 ? [] : [step('expose', `${all}, read-only`)]),
+    ...plan.targets.map((target) =>
+      step('copy', `${plan.trees.map((tree) => tree.path).join(', ')} to ${target.path} by ${target.engine}`),
+    ),
+    ...(snapshotted.length === 0 ? [] : [step('remove', `the snapshots of ${all}`)]),
+    step('record', 'in the history'),
+  ];
+}
