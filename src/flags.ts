@@ -5,7 +5,7 @@ export const jsonFlag = Flags.boolean({ summary: 'Print one JSON object on stdou
 
 /** `--config FILE`, or FSBACKUP_CONFIG; `conf.d` is looked for beside it. */
 export const configFlag = Flags.string({
-  summary: 'Read this configuration file, and conf.d beside it.',
+  summary: 'The configuration file; conf.d is looked for beside it.',
   helpValue: 'FILE',
   env: 'FSBACKUP_CONFIG',
 });

@@ -1,0 +1,28 @@
+import { BaseCommand } from '../../base-command.js';
+import { loadConfig } from '../../config/load.js';
+import { ConfigError } from '../../config/problems.js';
+import { configFile } from '../../config/read-files.js';
+import { configFlag, jsonFlag } from '../../flags.js';
+import { toErrorReport } from '../../report/error-report.js';
+
+export default class ConfigValidate extends BaseCommand {
+  static override summary = 'Check the configuration: every problem with its file, line and column.';
+  static override examples = ['<%= config.bin %> <%= command.id %> --config /etc/fsbackup/config.yaml'];
+  static override flags = { config: configFlag, json: jsonFlag };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(ConfigValidate);
+    const file = configFile(flags.config, process.env);
+    try {
+      const { jobs } = await loadConfig({ configFile: file });
+      const names = jobs.map((job) => job.name);
+      if (flags.json) this.printJson({ version: 1, valid: true, file, jobs: names, problems: [] });
+      else this.print(`${file} is valid: ${names.length === 0 ? 'no jobs yet' : `jobs ${names.join(', ')}`}`);
+    } catch (error) {
+      if (!flags.json || !(error instanceof ConfigError)) throw error;
+      const report = toErrorReport(error);
+      this.printJson({ version: 1, valid: false, file, jobs: [], problems: error.problems, error: report });
+      this.exit(error.exitCode);
+    }
+  }
+}

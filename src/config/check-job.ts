@@ -1,0 +1,59 @@
+import type { Complaint, ValuePath } from './problems.js';
+import type { JobConfig, SourceConfig } from './types.js';
+
+type Complain = (path: ValuePath, message: string) => void;
+
+function checkSource(source: SourceConfig, path: ValuePath, complain: Complain): void {
+  if (source.snapshot === 'command' && source.commands === undefined) {
+    complain(path, 'snapshot: command needs commands: create, expose and remove');
+  }
+  if (source.snapshot !== 'command' && source.commands !== undefined) {
+    complain([...path, 'commands'], 'commands are used with snapshot: command alone');
+  }
+  if (source.freezeMode !== 'auto' && source.snapshot === 'none') {
+    complain([...path, 'freezeMode'], 'without a snapshot nothing is frozen: leave it out');
+  }
+  if (source.snapshot === 'btrfs' && (source.freezeMode === 'explicit' || source.freezeMode === 'native')) {
+    complain(
+      [...path, 'freezeMode'],
+      'a snapshot of a frozen btrfs never returns: btrfs snapshots are atomic by themselves',
+    );
+  }
+}
+
+function complainOfRepeats(
+  names: readonly string[],
+  path: ValuePath,
+  what: string,
+  complain: Complain,
+): void {
+  for (const [index, name] of names.entries()) {
+    if (names.indexOf(name) < index) complain([...path, index], `the ${what} "${name}" is named twice`);
+  }
+}
+
+/** What is wrong with a job whose shape is right. Pure; `path` is the job's. What needs the host is the plan's. */
+export function checkJob(job: JobConfig, path: ValuePath): Complaint[] {
+  const complaints: Complaint[] = [];
+  const complain: Complain = (at, message) => complaints.push({ path: at, message, at: 'value' });
+
+  for (const [index, source] of job.sources.entries()) {
+    checkSource(source, [...path, 'sources', index], complain);
+  }
+  for (const [index, target] of job.targets.entries()) {
+    if (job.sources.some((source) => source.path === target.path)) {
+      complain([...path, 'targets', index], `"${target.path}" is a source of this job too`);
+    }
+  }
+  for (const [index, { before, after }] of job.quiesce.entries()) {
+    if (before.length > 0 || after.length > 0) continue;
+    complain([...path, 'quiesce', index], 'runs nothing: give it before, after or both');
+  }
+  const repeats: [string, string, string[]][] = [
+    ['sources', 'source', job.sources.map((source) => source.path)],
+    ['targets', 'target', job.targets.map((target) => target.path)],
+    ['quiesce', 'step', job.quiesce.map((step) => step.name)],
+  ];
+  for (const [key, what, names] of repeats) complainOfRepeats(names, [...path, key], what, complain);
+  return complaints;
+}

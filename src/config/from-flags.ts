@@ -1,0 +1,112 @@
+import path from 'node:path';
+import { FsbackupError } from '../errors.js';
+import { checkJob } from './check-job.js';
+import { checkShape } from './check-shape.js';
+import { resolveFreeze } from './freeze-settings.js';
+import { DEFAULT_ATTEMPTS, normaliseJob } from './normalise.js';
+import { overrideError, overrideLayers, type Overrides, readEnvironment } from './overrides.js';
+import type { Complaint } from './problems.js';
+import { JOB_NAME_PATTERN, jobSchema } from './schema.js';
+import type { FreezeSettings, JobConfig } from './types.js';
+
+/** The host's part in checking flags. */
+export interface FlagContext {
+  env: NodeJS.ProcessEnv;
+  /** The kernel's hung-task limit; null lifts it. */
+  hungTaskTimeoutMs: number | null;
+}
+
+/** A job given by flags alone. */
+export interface JobFlags extends Overrides {
+  job: string;
+  /** Relative paths are taken from `cwd`. */
+  source: readonly string[];
+  /** As `source`. */
+  to: readonly string[];
+  engine?: string | undefined;
+  /** For every source. */
+  exclude?: readonly string[] | undefined;
+  snapshot?: string | undefined;
+  recursive?: boolean | undefined;
+  mustBeMountpoint?: boolean | undefined;
+  /** Defaults to the process's. */
+  cwd?: string;
+}
+
+/** The flag that a value of the job came from, by its key. */
+const FLAG_OF_KEY: Readonly<Record<string, string>> = {
+  sources: '--source',
+  targets: '--to',
+  engine: '--engine',
+  exclude: '--exclude',
+  snapshot: '--snapshot',
+};
+
+function flagOf({ path: keys }: Complaint): string {
+  const flags = keys.map((key) => FLAG_OF_KEY[String(key)]).filter((flag) => flag !== undefined);
+  return flags.at(-1) ?? '--job';
+}
+
+function refuse(complaints: readonly Complaint[]): void {
+  if (complaints.length === 0) return;
+  const lines = new Set(complaints.map((complaint) => `${flagOf(complaint)}: ${complaint.message}`));
+  throw new FsbackupError('usage', [...lines].join('\n'), {
+    hint: '`fsbackup run --help` shows what it takes; a configuration file can say more.',
+  });
+}
+
+/** What is defined of an object: an absent flag must not stand in for a key. */
+function given(values: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}
+
+/**
+ * The freeze settings of a command that has no job: flags over environment over defaults. Throws `usage` when they
+ * cannot hold: over the hung-task limit, longer than max-hold, 0 or 1 s without `noTimeout`.
+ */
+export function freezeFromFlags(flags: Overrides, context: FlagContext): FreezeSettings {
+  const { settings, complaints } = resolveFreeze(
+    overrideLayers(flags, readEnvironment(context.env)),
+    context.hungTaskTimeoutMs,
+  );
+  const [first] = complaints;
+  if (first === undefined) return settings;
+  throw overrideError(first.origin?.[first.key] ?? `the default of ${first.key}`, first.message);
+}
+
+/** The job that flags describe, checked and completed as one from a file is. Throws `usage`. */
+export function jobFromFlags(flags: JobFlags, context: FlagContext): JobConfig {
+  const cwd = flags.cwd ?? process.cwd();
+  if (!JOB_NAME_PATTERN.test(flags.job)) {
+    throw new FsbackupError('usage', `--job: "${flags.job}" is not a job name`, {
+      hint: 'Take letters, digits, ".", "_" and "-", the first a letter or digit, 64 at most: it names a directory.',
+    });
+  }
+  const checked = checkShape(jobSchema, {
+    sources: flags.source.map((source) =>
+      given({
+        path: path.resolve(cwd, source),
+        exclude: flags.exclude,
+        snapshot: flags.snapshot,
+        recursive: flags.recursive,
+      }),
+    ),
+    targets: flags.to.map((target) =>
+      given({
+        path: path.resolve(cwd, target),
+        engine: flags.engine,
+        mustBeMountpoint: flags.mustBeMountpoint,
+      }),
+    ),
+  });
+  if (!('value' in checked)) {
+    refuse(checked.complaints);
+    throw new Error('a refused job has complaints');
+  }
+  const job = normaliseJob(flags.job, checked.value, {
+    freeze: freezeFromFlags(flags, context),
+    attempts: flags.attempts ?? readEnvironment(context.env).attempts ?? DEFAULT_ATTEMPTS,
+  });
+  refuse(checkJob(job, []));
+  return job;
+}

@@ -1,0 +1,35 @@
+import type { RawJob } from './schema.js';
+import type { FreezeSettings, JobConfig, QuiesceConfig, SourceConfig, TargetConfig } from './types.js';
+
+export const DEFAULT_ATTEMPTS = 3;
+const DEFAULT_QUIESCE_TIMEOUT_MS = 30_000;
+
+function normaliseSource(raw: RawJob['sources'][number]): SourceConfig {
+  const source = typeof raw === 'string' ? { path: raw } : raw;
+  return { snapshot: 'auto', freezeMode: 'auto', exclude: [], recursive: false, ...source };
+}
+
+function normaliseTarget(raw: RawJob['targets'][number]): TargetConfig {
+  const target = typeof raw === 'string' ? { path: raw } : raw;
+  return { engine: 'rsync', mustBeMountpoint: false, ...target };
+}
+
+function normaliseQuiesce(raw: NonNullable<RawJob['quiesce']>[number]): QuiesceConfig {
+  const { name, before = [], after = [], timeout = DEFAULT_QUIESCE_TIMEOUT_MS } = raw;
+  return { name, before, after, timeoutMs: timeout };
+}
+
+/** A job as written, with every default filled in. Pure. */
+export function normaliseJob(
+  name: string,
+  raw: RawJob,
+  effective: { freeze: FreezeSettings; attempts: number },
+): JobConfig {
+  return {
+    name,
+    sources: raw.sources.map((source) => normaliseSource(source)),
+    targets: raw.targets.map((target) => normaliseTarget(target)),
+    quiesce: (raw.quiesce ?? []).map((step) => normaliseQuiesce(step)),
+    ...effective,
+  };
+}

@@ -1,0 +1,25 @@
+import { stringify } from 'yaml';
+import { formatDuration } from './duration.js';
+import type { Config, FreezeSettings, JobConfig } from './types.js';
+
+function renderFreeze({ timeoutMs, maxHoldMs }: FreezeSettings): object {
+  const timeout =
+    timeoutMs === null ? { timeout: '0s', noTimeout: true } : { timeout: formatDuration(timeoutMs) };
+  return { ...timeout, maxHold: formatDuration(maxHoldMs) };
+}
+
+function renderJob({ sources, targets, quiesce, freeze, attempts }: JobConfig): object {
+  const steps = quiesce.map(({ name, before, after, timeoutMs }) => ({
+    name,
+    ...(before.length === 0 ? {} : { before }),
+    ...(after.length === 0 ? {} : { after }),
+    timeout: formatDuration(timeoutMs),
+  }));
+  return { sources, targets, quiesce: steps, freeze: renderFreeze(freeze), attempts };
+}
+
+/** The configuration as a file that says everything: loading it gives the same configuration. */
+export function renderConfig(config: Config): string {
+  const jobs = Object.fromEntries(config.jobs.map((job) => [job.name, renderJob(job)]));
+  return stringify({ version: config.version, jobs });
+}

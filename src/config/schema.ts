@@ -1,0 +1,150 @@
+import { z } from 'zod';
+import type { FreezeMode } from '../snapshots/provider.js';
+import type { EngineName } from '../copy/engine.js';
+import { closest } from '../suggest.js';
+import { DURATION_PATTERN, parseDuration } from './duration.js';
+import type { SourceConfig } from './types.js';
+
+/** A job's name becomes a directory, a lock and part of a snapshot's name. */
+export const JOB_NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+/** Each name once, so that the compiler tells when a type gained one that the schema lacks. */
+type NamesOf<Name extends string> = { [Key in Name]: Key };
+
+const SNAPSHOTS = {
+  auto: 'auto',
+  none: 'none',
+  reflink: 'reflink',
+  btrfs: 'btrfs',
+  command: 'command',
+} satisfies NamesOf<SourceConfig['snapshot']>;
+const FREEZE_MODES = {
+  auto: 'auto',
+  explicit: 'explicit',
+  native: 'native',
+  atomic: 'atomic',
+} satisfies NamesOf<'auto' | Exclude<FreezeMode, 'none'>>;
+const ENGINES = { rsync: 'rsync', tar: 'tar' } satisfies NamesOf<EngineName>;
+
+function unknownKey(key: string, known: readonly string[]): string {
+  const near = closest(key, known);
+  return near === undefined
+    ? `unknown key; known here: ${known.join(', ')}`
+    : `unknown key; did you mean "${near}"?`;
+}
+
+/** A mapping with no other keys than these. Its message has one line for each unknown key, in the issue's order. */
+function mapping<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
+  const known = Object.keys(shape);
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? issue.keys.map((key) => unknownKey(key, known)).join('\n')
+        : undefined,
+  });
+}
+
+const duration = z
+  .string({
+    error: ({ input }) =>
+      typeof input === 'number' ? `a number without its unit: write ${input}s` : undefined,
+  })
+  .regex(DURATION_PATTERN, { error: 'not a duration: write a number and its unit, such as 500ms, 10s or 5m' })
+  .transform((text) => parseDuration(text) ?? 0)
+  .describe('A number and its unit: 500ms, 10s, 5m, 1h');
+
+// `..` is refused rather than resolved: across a symlink it does not lead where it seems to.
+const absolutePath = z
+  .string()
+  .regex(/^\//, { error: 'not an absolute path: begin it with /' })
+  .regex(/^(?!.*(^|\/)\.\.(\/|$))/, { error: 'a path with ".." in it: write where it leads' })
+  .transform((text) => text.replaceAll(/\/+/g, '/').replace(/(?<=.)\/$/, ''))
+  .describe('An absolute path');
+
+const argv = z
+  .array(z.string())
+  .min(1, { error: 'an empty command: write a program and its arguments as a list' })
+  .describe('A program and its arguments, run without a shell');
+
+export const freezeSchema = mapping({
+  timeout: duration
+    .exactOptional()
+    .describe('Thaw when no reset came for so long; 0s or 1s: none (noTimeout)'),
+  maxHold: duration.exactOptional().describe('Thaw so long after the freeze, resets or not'),
+  noTimeout: z.boolean().exactOptional().describe('Must stand beside a timeout of 0s or 1s'),
+});
+
+const commandsSchema = mapping({
+  create: argv,
+  expose: argv,
+  unexpose: argv.exactOptional(),
+  remove: argv,
+  exists: argv.exactOptional(),
+});
+
+const sourceSchema = mapping({
+  path: absolutePath,
+  snapshot: z.enum(SNAPSHOTS).exactOptional(),
+  freezeMode: z.enum(FREEZE_MODES).exactOptional(),
+  exclude: z.array(z.string().min(1, { error: 'an empty pattern' })).exactOptional(),
+  recursive: z.boolean().exactOptional(),
+  commands: commandsSchema.exactOptional(),
+});
+
+const targetSchema = mapping({
+  path: absolutePath,
+  engine: z.enum(ENGINES).exactOptional(),
+  mustBeMountpoint: z.boolean().exactOptional(),
+});
+
+const quiesceSchema = mapping({
+  name: z.string().min(1, { error: 'an empty name' }),
+  before: argv.exactOptional(),
+  after: argv.exactOptional(),
+  timeout: duration.exactOptional(),
+});
+
+const attempts = z
+  .int({ error: 'not a whole number' })
+  .min(1, { error: 'at least 1' })
+  .max(100, { error: 'at most 100' })
+  .describe('How often the window and a copy that lost its connection are tried');
+
+/** One job as written. */
+export const jobSchema = mapping({
+  sources: z.array(z.union([absolutePath, sourceSchema])).min(1, { error: 'no source: name at least one' }),
+  targets: z.array(z.union([absolutePath, targetSchema])).min(1, { error: 'no target: name at least one' }),
+  quiesce: z.array(quiesceSchema).exactOptional(),
+  freeze: freezeSchema.exactOptional(),
+  attempts: attempts.exactOptional(),
+});
+
+const version = z.literal(1, {
+  error: ({ input }) =>
+    input === undefined ? 'missing: write `version: 1`' : 'this fsbackup reads version 1',
+});
+
+// Null, since a starter file whose jobs are all commented out holds it.
+const jobs = z
+  .record(
+    z.string().regex(JOB_NAME_PATTERN, {
+      error: 'not a job name: letters, digits, ".", "_" and "-", the first a letter or digit, 64 at most',
+    }),
+    jobSchema,
+  )
+  .nullable();
+
+/** The main file. */
+export const configSchema = mapping({
+  version,
+  freeze: freezeSchema.exactOptional(),
+  attempts: attempts.exactOptional(),
+  jobs: jobs.exactOptional(),
+});
+
+/** A file of conf.d: jobs only, so that the defaults of all jobs stand in one place. */
+export const dropInSchema = mapping({ version, jobs: jobs.exactOptional() });
+
+export type RawFreeze = z.output<typeof freezeSchema>;
+export type RawJob = z.output<typeof jobSchema>;
+export type RawConfig = z.output<typeof configSchema>;

@@ -1,0 +1,104 @@
+import { constants } from 'node:fs';
+import { type FileHandle, open, readdir, readlink } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf, FsbackupError, messageOf } from '../errors.js';
+
+/** Whose files are believed: root's, and those of the user who runs this. */
+export function trustedUids(): number[] {
+  return [0, process.geteuid?.() ?? 0];
+}
+
+const GROUP_OR_OTHERS_WRITE = 0o022;
+/** No configuration is larger; a file that is was not meant. */
+const MAX_BYTES = 1024 * 1024;
+
+function notReadable(file: string, error: unknown): FsbackupError {
+  return new FsbackupError('usage', `${file} cannot be read: ${messageOf(error)}`, {
+    hint: 'Make it readable for the user who runs fsbackup, usually root.',
+    cause: error,
+  });
+}
+
+/** Opens what is there, following symlinks; undefined when nothing is. Never blocks on a FIFO. */
+async function openExisting(file: string, flags: number): Promise<FileHandle | undefined> {
+  try {
+    return await open(file, constants.O_RDONLY | constants.O_NONBLOCK | flags);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw notReadable(file, error);
+  }
+}
+
+/**
+ * Rejects unless what `handle` has open belongs to a trusted user and nobody else may write to it. On the open
+ * handle, so that what was checked is what is used.
+ */
+async function checkTrust(handle: FileHandle, name: string, uids: readonly number[]): Promise<void> {
+  const { uid, mode } = await handle.stat();
+  if (!uids.includes(uid)) {
+    throw new FsbackupError('usage', `${name} belongs to uid ${uid}, whom fsbackup does not trust`, {
+      hint: `What stands in it is run as root. Check it, then: chown root ${name}`,
+    });
+  }
+  if ((mode & GROUP_OR_OTHERS_WRITE) !== 0) {
+    throw new FsbackupError('usage', `${name} may be written by its group or by others`, {
+      hint: `What stands in it is run as root. Check it, then: chmod go-w ${name}`,
+    });
+  }
+}
+
+async function checkDirectory(directory: string, uids: readonly number[]): Promise<boolean> {
+  const handle = await openExisting(directory, constants.O_DIRECTORY);
+  if (handle === undefined) return false;
+  try {
+    await checkTrust(handle, directory, uids);
+    return true;
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Reads a text file that only root (or the user who runs this) can have written: itself, the directory that names
+ * it, and the one it really lies in when reached by a symlink. Undefined when there is no such file; rejects with
+ * `usage` when it cannot be trusted or read.
+ */
+export async function readTrustedFile(
+  file: string,
+  uids: readonly number[] = trustedUids(),
+): Promise<string | undefined> {
+  const handle = await openExisting(file, 0);
+  if (handle === undefined) return undefined;
+  try {
+    await checkTrust(handle, file, uids);
+    const real = await readlink(`/proc/self/fd/${handle.fd}`);
+    for (const directory of new Set([path.dirname(file), path.dirname(real)])) {
+      await checkDirectory(directory, uids);
+    }
+    const stat = await handle.stat();
+    if (!stat.isFile() || stat.size > MAX_BYTES) {
+      throw new FsbackupError('usage', `${file} is not a text file of at most 1 MiB`, {
+        hint: 'Name a configuration file.',
+      });
+    }
+    return await handle.readFile('utf8');
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Names in a directory that only root (or the user who runs this) can have written, sorted. Empty when there is no
+ * such directory; rejects with `usage` when it cannot be trusted or read.
+ */
+export async function listTrustedDirectory(
+  directory: string,
+  uids: readonly number[] = trustedUids(),
+): Promise<string[]> {
+  if (!(await checkDirectory(directory, uids))) return [];
+  try {
+    return (await readdir(directory)).toSorted();
+  } catch (error) {
+    throw notReadable(directory, error);
+  }
+}
