@@ -37,6 +37,8 @@ export interface CommandOptions {
   signal?: AbortSignal;
   /** Gets each line as it comes. */
   onStdoutLine?: (line: string) => void;
+  /** A carriage return ends a line too, as in progress displays. */
+  carriageReturns?: boolean;
   /** As `onStdoutLine`, for stderr. */
   onStderrLine?: (line: string) => void;
 }
@@ -59,9 +61,11 @@ class OutputCollector {
   text = '';
   #partial = '';
   readonly #onLine: ((line: string) => void) | undefined;
+  readonly #lineEnd: RegExp;
 
-  constructor(stream: Readable, onLine: ((line: string) => void) | undefined) {
+  constructor(stream: Readable, onLine: ((line: string) => void) | undefined, carriageReturns = false) {
     this.#onLine = onLine;
+    this.#lineEnd = carriageReturns ? /[\r\n]/ : /\n/;
     stream.setEncoding('utf8');
     stream.on('data', (chunk: string) => this.#take(chunk));
     stream.on('end', () => {
@@ -72,7 +76,7 @@ class OutputCollector {
   #take(chunk: string): void {
     this.text = (this.text + chunk).slice(-MAX_OUTPUT_CHARACTERS);
     if (this.#onLine === undefined) return;
-    const lines = (this.#partial + chunk).split('\n');
+    const lines = (this.#partial + chunk).split(this.#lineEnd);
     this.#partial = lines.pop() ?? '';
     for (const line of lines) this.#onLine(line);
   }
@@ -105,7 +109,7 @@ export async function runCommand(
     ...(options.input === undefined ? {} : { input: options.input }),
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
-  const stdout = new OutputCollector(child.stdout, options.onStdoutLine);
+  const stdout = new OutputCollector(child.stdout, options.onStdoutLine, options.carriageReturns);
   const stderr = new OutputCollector(child.stderr, options.onStderrLine);
   let killer: NodeJS.Timeout | undefined;
   const onStop = (): void => {

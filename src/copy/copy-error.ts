@@ -1,0 +1,69 @@
+import { FsbackupError, type ErrorDetails } from '../errors.js';
+import { describeFailure, type CommandResult } from '../system/run-command.js';
+
+/** A copy that lost its connection to the source or the target: another try may well succeed. */
+export class ConnectionLostError extends FsbackupError {
+  constructor(message: string, details: ErrorDetails) {
+    super('copyFailed', message, details);
+    this.name = 'ConnectionLostError';
+  }
+}
+
+/** True for a failure of a copy that is worth another try. */
+export function isRetryable(error: unknown): boolean {
+  return error instanceof ConnectionLostError;
+}
+
+/** What a copy rejects with that was aborted. */
+export function copyStopped(): FsbackupError {
+  return new FsbackupError('copyFailed', 'the copy was stopped', {
+    hint: 'Run it again; what was copied so far is incomplete and is not used.',
+  });
+}
+
+/** strerror(3) in the C locale for ENOSPC, EDQUOT, EROFS: nothing more can be written. */
+export const TARGET_REFUSES = /No space left on device|Disk quota exceeded|Read-only file system/;
+/** The same for ETIMEDOUT, ESTALE, ENOTCONN, ECONNRESET, EHOSTDOWN: what a network filesystem answers. */
+const CONNECTION_LOST =
+  /Connection timed out|Stale file handle|Transport endpoint is not connected|Connection reset by peer|Host is down/;
+
+/** What to tell of a program that ended a copy. `lost` says that its exit code alone means a lost connection. */
+export function copyFailure(program: string, result: CommandResult, lost = false): FsbackupError {
+  const message = `the copy failed: ${describeFailure(program, result)}`;
+  if (result.aborted) return copyStopped();
+  if (result.notFound) {
+    return new FsbackupError('usage', `${program} is not installed`, {
+      hint: `Install it: apt install ${program}.`,
+    });
+  }
+  const refused = TARGET_REFUSES.exec(result.stderr)?.[0];
+  if (refused !== undefined) {
+    return new FsbackupError('copyFailed', `the copy failed: ${program}: ${refused}`, {
+      hint: 'Make room where it writes to (or mount it read-write), then run it again.',
+    });
+  }
+  if (lost || CONNECTION_LOST.test(result.stderr)) {
+    return new ConnectionLostError(message, {
+      hint: 'Check the connection to the source and the target, then run it again.',
+    });
+  }
+  return new FsbackupError('copyFailed', message, {
+    hint: 'Mend what it names, then run it again; what was copied so far is incomplete and is not used.',
+  });
+}
+
+/** How many paths are told of those that could not be copied. */
+export const MAX_UNREADABLE = 100;
+
+/** Collects paths that could not be copied: each once, the first `MAX_UNREADABLE`. */
+export class UnreadablePaths {
+  readonly #paths = new Set<string>();
+
+  add(path: string): void {
+    if (this.#paths.size < MAX_UNREADABLE) this.#paths.add(path);
+  }
+
+  get paths(): string[] {
+    return [...this.#paths];
+  }
+}

@@ -1,0 +1,211 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, rename } from 'node:fs/promises';
+import path from 'node:path';
+import { runCommand, type CommandResult } from '../system/run-command.js';
+import { copyFailure, UnreadablePaths } from './copy-error.js';
+import type {
+  CopyEngine,
+  CopyProgress,
+  CopyRequest,
+  CopyResult,
+  CopySource,
+  RestoreRequest,
+} from './engine.js';
+import { makeParents, setParentTimes } from './parent-directories.js';
+import { removeTree } from './remove-tree.js';
+import { parseComplaint, parseProgress, parseStats, type RsyncStats } from './rsync-output.js';
+import { literalPattern } from './rsync-pattern.js';
+import { checkRsync } from './rsync-version.js';
+import { deepestFirst, nestedIn, pathInBackup, requireSources, topmost } from './source-layout.js';
+
+/**
+ * Everything that a file has: owner, mode, times, hard links, ACLs, xattrs, holes, device nodes. Nanoseconds count
+ * in "unchanged" (`--modify-window=-1`): a file rewritten within the second of its last backup is not mistaken for it.
+ */
+const FAITHFUL = ['-aHAXS', '--numeric-ids', '--modify-window=-1'] as const;
+const TALKATIVE = ['--info=progress2', '--stats', '--no-inc-recursive'] as const;
+
+/** rsync(1), "EXIT VALUES": some files not transferred, source files vanished. */
+const PARTIAL = new Set([23, 24]);
+/** Socket I/O, data stream, timeout in data, timeout waiting for a daemon. */
+const CONNECTION = new Set([10, 12, 30, 35]);
+
+/** rsync takes at most 20 `--link-dest`; the parent needs one. */
+const MAX_EARLIER = 8;
+
+interface Tally extends RsyncStats {
+  unreadable: UnreadablePaths;
+}
+
+/** The path on the live system for one that rsync named. */
+type ToLivePath = (found: string) => string;
+
+function earlierDirectory(dataDirectory: string, attempt: number): string {
+  return `${dataDirectory}.earlier-${attempt}`;
+}
+
+function earlierAttempts(dataDirectory: string): string[] {
+  const all = Array.from({ length: MAX_EARLIER }, (_, index) => earlierDirectory(dataDirectory, index + 1));
+  return all.filter((directory) => existsSync(directory));
+}
+
+/**
+ * Moves what an earlier attempt copied aside, as something to link from. Copying over it instead would change files
+ * that are hard-linked into the parent backup, when owner or mode of the source changed meanwhile.
+ */
+async function setAsideEarlierAttempt(dataDirectory: string): Promise<string[]> {
+  if ((await readdir(dataDirectory)).length === 0) return earlierAttempts(dataDirectory);
+  const [oldest, ...others] = earlierAttempts(dataDirectory);
+  if (oldest !== undefined && others.length + 1 === MAX_EARLIER) await removeTree(oldest);
+  const free = Array.from({ length: MAX_EARLIER }, (_, index) => earlierDirectory(dataDirectory, index + 1));
+  const aside = free.find((directory) => !existsSync(directory)) ?? earlierDirectory(dataDirectory, 1);
+  await rename(dataDirectory, aside);
+  await mkdir(dataDirectory, { mode: 0o700 });
+  return earlierAttempts(dataDirectory);
+}
+
+class RsyncEngine implements CopyEngine {
+  readonly name = 'rsync';
+  readonly #run: typeof runCommand;
+
+  constructor(run: typeof runCommand) {
+    this.#run = run;
+  }
+
+  preflight(): Promise<Record<string, string>> {
+    return checkRsync(this.#run);
+  }
+
+  async copy(request: CopyRequest): Promise<CopyResult> {
+    const { dataDirectory, sources } = request;
+    await requireSources(sources);
+    const earlier = await setAsideEarlierAttempt(dataDirectory);
+    const linkFrom = [
+      ...earlier,
+      ...(request.parentDataDirectory === undefined ? [] : [request.parentDataDirectory]),
+    ];
+    await makeParents(dataDirectory, sources);
+
+    const tally: Tally = { bytes: 0, files: 0, unreadable: new UnreadablePaths() };
+    for (const source of deepestFirst(sources)) await this.#copySource(source, request, linkFrom, tally);
+    await setParentTimes(dataDirectory, sources);
+    for (const directory of earlier) await removeTree(directory);
+    return { bytes: tally.bytes, files: tally.files, unreadable: tally.unreadable.paths };
+  }
+
+  async #copySource(
+    source: CopySource,
+    request: CopyRequest,
+    linkFrom: string[],
+    tally: Tally,
+  ): Promise<void> {
+    const inside = pathInBackup(source.path);
+    const destination = path.join(request.dataDirectory, inside);
+    await mkdir(destination, { recursive: true, mode: 0o700 });
+    const filters = [
+      ...nestedIn(source, request.sources).map((nested) => literalPattern(`/${nested}`)),
+      ...source.exclude,
+    ];
+    const links = linkFrom
+      .map((directory) => path.join(directory, inside))
+      .filter((directory) => existsSync(directory));
+    await this.#transfer(
+      [
+        '--one-file-system',
+        ...filters.map((pattern) => `--filter=- ${pattern}`),
+        ...links.map((directory) => `--link-dest=${directory}`),
+        // The slash: what is in it, not the directory by its name in the snapshot.
+        `${source.readFrom}/`,
+        `${destination}/`,
+      ],
+      {
+        request,
+        tally,
+        toLivePath: (found) =>
+          replaceRoot(replaceRoot(found, source.readFrom, source.path), destination, source.path),
+      },
+    );
+  }
+
+  async restore(request: RestoreRequest): Promise<CopyResult> {
+    const { dataDirectory, destination, paths } = request;
+    const wanted = topmost(paths.length === 0 ? request.sources : paths).map(pathInBackup);
+    const tally: Tally = { bytes: 0, files: 0, unreadable: new UnreadablePaths() };
+    const toLivePath: ToLivePath = (found) =>
+      replaceRoot(replaceRoot(found, dataDirectory, '/'), destination, '/').replace(/^(?!\/)/, '/');
+    // A list gives parent directories their attributes and leaves the destination's own alone; a source `/` is just it.
+    const list = wanted.includes('') ? undefined : wanted.map((name) => `${name}\0`).join('');
+    const how = list === undefined ? [] : ['--recursive', '--from0', '--files-from=-'];
+    await this.#transfer(
+      [...how, `${dataDirectory}/`, `${destination}/`],
+      { request, tally, toLivePath },
+      list,
+    );
+    return { bytes: tally.bytes, files: tally.files, unreadable: tally.unreadable.paths };
+  }
+
+  async #transfer(
+    args: readonly string[],
+    context: {
+      request: { signal: AbortSignal; onProgress: (progress: CopyProgress) => void };
+      tally: Tally;
+      toLivePath: ToLivePath;
+    },
+    input?: string,
+  ): Promise<void> {
+    const { request, tally, toLivePath } = context;
+    const start = { bytes: tally.bytes, files: tally.files };
+    let complaints = 0;
+    let full = false;
+    const result = await this.#run(['rsync', ...FAITHFUL, ...TALKATIVE, ...args], {
+      signal: request.signal,
+      carriageReturns: true,
+      ...(input === undefined ? {} : { input }),
+      onStdoutLine: (line) => {
+        const progress = parseProgress(line);
+        if (progress === undefined) return;
+        tally.bytes = start.bytes + (progress.bytes ?? 0);
+        tally.files = start.files + (progress.files ?? tally.files - start.files);
+        const { totalFiles } = progress;
+        request.onProgress({
+          bytes: tally.bytes,
+          files: tally.files,
+          ...(totalFiles === undefined ? {} : { totalFiles: start.files + totalFiles }),
+        });
+      },
+      onStderrLine: (line) => {
+        const complaint = parseComplaint(line);
+        if (complaint?.kind === 'full') full = true;
+        if (complaint?.kind !== 'path') return;
+        complaints += 1;
+        tally.unreadable.add(toLivePath(complaint.path));
+      },
+    });
+    requireSuccess(result, { complaints, full });
+    const stats = parseStats(result.stdout);
+    tally.bytes = start.bytes + stats.bytes;
+    tally.files = start.files + stats.files;
+  }
+}
+
+function replaceRoot(found: string, root: string, replacement: string): string {
+  if (found === root) return replacement;
+  return found.startsWith(`${root}/`) ? path.join(replacement, found.slice(root.length + 1)) : found;
+}
+
+function requireSuccess(result: CommandResult, told: { complaints: number; full: boolean }): void {
+  if (result.exitCode === 0) return;
+  const { exitCode } = result;
+  // A full target is no matter of single files, although rsync goes on to the next.
+  if (exitCode !== undefined && PARTIAL.has(exitCode) && told.complaints > 0 && !told.full) return;
+  throw copyFailure('rsync', result, exitCode !== undefined && CONNECTION.has(exitCode));
+}
+
+/**
+ * Copies into a plain directory tree: `/srv` becomes `<data>/srv`. Files that did not change since the parent backup
+ * are hard links to it. Hard links between files of different sources become separate files; immutable and
+ * append-only flags are not kept.
+ */
+export function createRsyncEngine(run: typeof runCommand = runCommand): CopyEngine {
+  return new RsyncEngine(run);
+}

@@ -1,0 +1,51 @@
+import type { CopyProgress } from './engine.js';
+
+/** What `--stats` tells of a finished transfer (rsync(1), "--stats"). */
+export interface RsyncStats {
+  bytes: number;
+  files: number;
+}
+
+function count(digits: string | undefined): number {
+  return digits === undefined ? 0 : Number(digits.replaceAll(',', ''));
+}
+
+/** Reads the output of `--stats`; zeros where it is not there. */
+export function parseStats(stdout: string): RsyncStats {
+  const numbers = /^Number of files: ([\d,]+)(?: \((.*)\))?$/m.exec(stdout);
+  const directories = /\bdir: ([\d,]+)/.exec(numbers?.[2] ?? '');
+  const size = /^Total file size: ([\d,]+)/m.exec(stdout);
+  return { bytes: count(size?.[1]), files: count(numbers?.[1]) - count(directories?.[1]) };
+}
+
+/**
+ * Reads one line of `--info=progress2`: `1,238,099  99%  146.38kB/s  0:00:08 (xfr#5, to-chk=169/396)`.
+ * The part in parentheses comes only at the end of a file. Undefined for any other line.
+ */
+export function parseProgress(line: string): Partial<CopyProgress> | undefined {
+  const match = /^\s*([\d,]+)\s+\d+%\s+\S+\s+\S+\s*(?:\(xfr#\d+, (?:to|ir)-chk=(\d+)\/(\d+)\))?/.exec(line);
+  if (match === null) return undefined;
+  const [, bytes, left, total] = match;
+  if (left === undefined || total === undefined) return { bytes: count(bytes) };
+  return { bytes: count(bytes), files: Number(total) - Number(left), totalFiles: Number(total) };
+}
+
+/** Extended attributes that one filesystem takes and another does not end as ENOSPC too: that is no full target. */
+const FULL = /(?:No space left on device \(28\)|Disk quota exceeded \(122\)|Read-only file system \(30\))$/;
+
+/** What one line of rsync's stderr means; undefined for those that only sum up others. */
+export type RsyncComplaint = { kind: 'path'; path: string } | { kind: 'full' } | undefined;
+
+/**
+ * Reads one line of rsync's stderr. Complaints name their path in quotes
+ * (`rsync: [sender] send_files failed to open "/x": …`, `file has vanished: "/x"`), with `\#ooo` for bytes that
+ * cannot be printed. A complaint about `lsetxattr` names the path first and the attribute after it.
+ */
+export function parseComplaint(line: string): RsyncComplaint {
+  if (FULL.test(line) && !/xattr/.test(line)) return { kind: 'full' };
+  const unverified = /^ERROR: (.+) failed verification/.exec(line)?.[1];
+  if (unverified !== undefined) return { kind: 'path', path: unverified };
+  if (!/^(?:rsync: |file has vanished: |symlink has no referent: |cannot )/.test(line)) return undefined;
+  const path = /"(.+?)"(?=[: ,)]|$)/.exec(line)?.[1];
+  return path === undefined ? undefined : { kind: 'path', path };
+}

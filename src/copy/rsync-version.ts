@@ -1,0 +1,38 @@
+import { FsbackupError } from '../errors.js';
+import { describeFailure, type runCommand } from '../system/run-command.js';
+
+/** `--modify-window=-1`, nanoseconds, needs this (rsync(1)). */
+const OLDEST: readonly [number, number, number] = [3, 1, 3];
+const FEATURES = ['hardlinks', 'ACLs', 'xattrs'];
+
+function isOlder(version: string): boolean {
+  const parts = version.split('.').map((part) => Number.parseInt(part, 10));
+  for (const [index, wanted] of OLDEST.entries()) {
+    const part = parts[index] ?? 0;
+    if (part !== wanted) return part < wanted;
+  }
+  return false;
+}
+
+/** The rsync on the PATH can do what the engine asks of it. Returns its version; rejects with `usage`. */
+export async function checkRsync(run: typeof runCommand): Promise<Record<string, string>> {
+  const result = await run(['rsync', '--version'], { timeoutMs: 30_000 });
+  const version = /^rsync\s+version v?(\S+)/m.exec(result.stdout)?.[1];
+  if (result.exitCode !== 0 || version === undefined) {
+    throw new FsbackupError('usage', describeFailure('rsync', result), {
+      hint: 'Install it (apt install rsync), or choose another engine.',
+    });
+  }
+  if (isOlder(version)) {
+    throw new FsbackupError('usage', `rsync ${version} is older than ${OLDEST.join('.')}`, {
+      hint: 'Install a later one, or choose another engine.',
+    });
+  }
+  const lacking = FEATURES.filter((feature) => new RegExp(`\\bno ${feature}\\b`).test(result.stdout));
+  if (lacking.length > 0) {
+    throw new FsbackupError('usage', `this rsync was built without ${lacking.join(' and ')}`, {
+      hint: "Install the distribution's rsync, or choose another engine.",
+    });
+  }
+  return { rsync: version };
+}

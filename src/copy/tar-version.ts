@@ -1,0 +1,26 @@
+import { FsbackupError } from '../errors.js';
+import { describeFailure, type runCommand } from '../system/run-command.js';
+
+async function versionOf(
+  run: typeof runCommand,
+  program: string,
+  pattern: RegExp,
+  description: string,
+): Promise<string> {
+  const result = await run([program, '--version'], { timeoutMs: 30_000 });
+  const version = pattern.exec(result.stdout)?.[1];
+  if (result.exitCode === 0 && version !== undefined) return version;
+  const message =
+    result.exitCode === 0 ? `the tar on the PATH is not ${description}` : describeFailure(program, result);
+  throw new FsbackupError('usage', message, {
+    hint: `Install ${description} (apt install ${program}), or choose another engine.`,
+  });
+}
+
+/** GNU tar and zstd are there. Returns their versions; rejects with `usage`. */
+export async function checkTar(run: typeof runCommand): Promise<Record<string, string>> {
+  return {
+    tar: await versionOf(run, 'tar', /^tar \(GNU tar\) (\S+)/m, 'GNU tar'),
+    zstd: await versionOf(run, 'zstd', /\bv(\d[\d.]*)/, 'zstd'),
+  };
+}
