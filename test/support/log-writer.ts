@@ -1,0 +1,53 @@
+import path from 'node:path';
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describeFailure, runCommand } from '../../src/system/run-command.js';
+import { parseAcknowledgement, type Acknowledgement } from './records.js';
+
+const PROJECT = path.resolve(import.meta.dirname, '../..');
+
+/** A `record-writer.ts` that runs beside the test, in a process and a process group of its own. */
+export interface LogWriter {
+  /** Those so far, in order. */
+  readonly acknowledgements: readonly Acknowledgement[];
+  /** Waits until so many records were acknowledged. Rejects when the writer ended before, or after 60 s. */
+  acknowledged(count: number): Promise<void>;
+  /** Ends it between two records, and waits for that. Rejects when it did not end well. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** Starts a writer that appends to `file`, which must not exist. */
+export function startLogWriter(file: string): LogWriter {
+  const acknowledgements: Acknowledgement[] = [];
+  const stopping = new AbortController();
+  let ended: string | undefined;
+  const done = runCommand([process.execPath, '--import', 'tsx', 'test/support/record-writer.ts', file], {
+    cwd: PROJECT,
+    signal: stopping.signal,
+    onStdoutLine: (line) => {
+      const acknowledgement = parseAcknowledgement(line);
+      if (acknowledgement !== undefined) acknowledgements.push(acknowledgement);
+    },
+  }).then((result) => {
+    ended = result.exitCode === 0 ? 'ended' : describeFailure('the writer', result);
+    return result;
+  });
+  return {
+    acknowledgements,
+    async acknowledged(count) {
+      const deadline = Date.now() + 60_000;
+      while (acknowledgements.length < count) {
+        if (ended !== undefined)
+          throw new Error(`The writer ended after ${acknowledgements.length} records: ${ended}`);
+        if (Date.now() > deadline)
+          throw new Error(`The writer got to ${acknowledgements.length} of ${count} records`);
+        await sleep(10);
+      }
+    },
+    async stop() {
+      stopping.abort();
+      const result = await done;
+      if (result.exitCode !== 0) throw new Error(describeFailure('the writer', result));
+    },
+  };
+}
