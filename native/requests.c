@@ -116,6 +116,8 @@ void connections_answer(void) {
 
 static void carry_out(struct connection *connection) {
     const struct frame *request = &connection->request;
+    /* While a command holds the freeze, whoever else thaws takes it away from that command. */
+    bool by_owner = guard.detached || connection == &connections[HOLDER_CONNECTION];
     connection->waiting = true;
     switch ((enum frame_type)request->type) {
     case FRAME_RESET:
@@ -124,7 +126,7 @@ static void carry_out(struct connection *connection) {
         break;
     case FRAME_THAW:
         for (uint32_t i = guard.slot_count; i-- > 0;)
-            if (addressed(request, i)) worker_thaw(i, LOSS_NONE);
+            if (addressed(request, i)) worker_thaw(i, by_owner ? LOSS_NONE : LOSS_THIRD_PARTY);
         break;
     case FRAME_DETACH: link_send(LINK_DETACH); break;
     case FRAME_QUIT:
@@ -151,7 +153,8 @@ void connection_read(unsigned index) {
     connection->received += (size_t)count;
     if (connection->received < sizeof connection->request) return;
     const struct frame *request = &connection->request;
-    bool allowed = index == HOLDER_CONNECTION || (request->type != FRAME_DETACH && request->type != FRAME_QUIT);
+    bool for_all = request->type == FRAME_THAW || request->type == FRAME_STATUS;
+    bool allowed = index == HOLDER_CONNECTION || for_all || (request->type == FRAME_RESET && guard.detached);
     if (!frame_valid(request) || request->sequence != connection->next_sequence || !allowed) {
         hang_up(connection);
         return;

@@ -11,13 +11,13 @@ import { MAX_SLOTS } from './protocol.js';
 import { startWatchdog } from './watchdog-process.js';
 
 export interface ArmOptions extends FreezeOptions {
-  /** The freeze will be handed over to the watchdog, which then answers at a control socket. */
+  /** The freeze will be handed over to the watchdog, which then owns it. */
   detachable?: boolean;
 }
 
 /** Opens one target and takes its lock. */
 async function openSlot(target: FreezeTarget): Promise<FreezerSlot> {
-  const { fd, mount } = openMount(target.mountpoint);
+  const { fd, mount } = await openMount(target.mountpoint);
   if (mount.majorMinor !== target.majorMinor) {
     closeSync(fd);
     throw new FsbackupError(
@@ -57,10 +57,7 @@ export async function armFreezer(
     for (const target of targets) slots.push(await openSlot(target));
     const shared = createPage(slots.length, options.timeoutMs ?? 0, options.maxHoldMs);
     pageFd = shared.fd;
-    const controlPath =
-      options.detachable === true
-        ? path.join(controlDirectory, `${process.pid}-${Date.now().toString(36)}`)
-        : '';
+    const controlPath = path.join(controlDirectory, `${process.pid}-${Date.now().toString(36)}`);
     const watchdog = await startWatchdog({
       pageFd,
       mountpointFds: slots.map((slot) => slot.mountpointFd),
@@ -77,7 +74,8 @@ export async function armFreezer(
         timeoutSeconds: options.timeoutMs === null ? null : options.timeoutMs / 1000,
         maxHoldSeconds: options.maxHoldMs / 1000,
         slot: index,
-        controlPath: controlPath === '' ? null : controlPath,
+        controlPath,
+        detached: options.detachable === true,
         owner: { pid: process.pid, command: process.argv.slice(2).join(' ') },
         watchdogPids: watchdog.pids,
       });

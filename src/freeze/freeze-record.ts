@@ -29,8 +29,10 @@ export interface FreezeRecordBody extends FreezeTarget {
   maxHoldSeconds: number;
   /** Its place in the set that was frozen together. */
   slot: number;
-  /** Where a detached freeze answers; null for one that lives and dies with its command. */
-  controlPath: string | null;
+  /** Where its watchdog answers. */
+  controlPath: string;
+  /** Left in the care of the watchdog; else it lives and dies with its command. */
+  detached: boolean;
   owner: { pid: number; command: string };
   watchdogPids: readonly number[];
 }
@@ -61,6 +63,14 @@ export function readBootId(): string {
   return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 }
 
+async function lockPatiently(fd: number): Promise<boolean> {
+  for (let attempt = 0; attempt < LOCK_ATTEMPTS; attempt += 1) {
+    if (tryLock(fd)) return true;
+    await sleep(LOCK_RETRY_MS);
+  }
+  return false;
+}
+
 /**
  * Opens the record of a superblock and takes its lock; the lock is held until every copy of the descriptor is closed,
  * the watchdogs' included. Throws `locked` when a living fsbackup has it.
@@ -69,10 +79,7 @@ export async function lockRecord(target: FreezeTarget): Promise<number> {
   const file = path.join(recordsDirectory(), target.majorMinor);
   mkdirSync(recordsDirectory(), { recursive: true, mode: 0o700 });
   const fd = openSync(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
-  for (let attempt = 0; attempt < LOCK_ATTEMPTS; attempt += 1) {
-    if (tryLock(fd)) return fd;
-    await sleep(LOCK_RETRY_MS);
-  }
+  if (await lockPatiently(fd)) return fd;
   const owner = parseRecord(readAll(fd))?.body.owner;
   closeSync(fd);
   throw new FsbackupError(
@@ -175,7 +182,7 @@ export async function adoptRecord<T>(
 ): Promise<T | undefined> {
   const fd = openSync(path.join(recordsDirectory(), majorMinor), constants.O_RDWR | constants.O_NOFOLLOW);
   try {
-    if (!tryLock(fd)) return undefined;
+    if (!(await lockPatiently(fd))) return undefined;
     const parsed = parseRecord(readAll(fd));
     if (parsed === undefined) return undefined;
     return await use({ ...parsed, guarded: false }, (status) => writeStatus(fd, status));

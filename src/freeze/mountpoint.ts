@@ -1,6 +1,7 @@
-import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { errnoOf, FsbackupError } from '../errors.js';
-import { parseMountinfo, type Mount } from '../system/mountinfo.js';
+import { mountOfDescriptor } from '../system/descriptor-mount.js';
+import type { Mount } from '../system/mountinfo.js';
 
 /** An open directory and the mount that it lies on. */
 export interface OpenMount {
@@ -9,12 +10,11 @@ export interface OpenMount {
 }
 
 /**
- * Opens a directory and finds the mount that the descriptor is on: opened first and asked afterwards, by the mnt_id of
- * its fdinfo, so that nothing can be mounted over it in between. Synchronous: a few system calls on the way to a freeze.
- *
- * Throws `usage` when the path is not a directory that can be opened. The caller closes `fd`.
+ * Opens a directory and finds the mount that the descriptor is on: opened first and asked afterwards, so that nothing
+ * can be mounted over it in between. Rejects with `usage` when the path is not a directory that can be opened. The
+ * caller closes `fd`.
  */
-export function openMount(path: string): OpenMount {
+export async function openMount(path: string): Promise<OpenMount> {
   let fd: number;
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
@@ -28,10 +28,7 @@ export function openMount(path: string): OpenMount {
       cause: error,
     });
   }
-  const mountId = Number(/^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1]);
-  const mount = parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8')).find(
-    (entry) => entry.mountId === mountId,
-  );
+  const mount = await mountOfDescriptor(fd);
   if (mount === undefined) {
     closeSync(fd);
     throw new FsbackupError('notFrozen', `the mount of ${path} cannot be identified`, {

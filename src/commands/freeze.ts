@@ -1,0 +1,65 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../base-command.js';
+import { jsonFlag } from '../flags.js';
+import { freezeFlags } from '../freeze-flags.js';
+import { FsbackupError } from '../errors.js';
+
+export default class Freeze extends BaseCommand {
+  static override summary =
+    'Freeze filesystems until they are thawed, the timeout passes, or a command ends.';
+  static override description = `Returns when all are frozen, or none is. A watchdog then thaws them when no reset came within the timeout, and
+"reset" and "thaw" exit 21 if it had to. With -- CMD they are held while CMD runs, and thawed when it ends.`;
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> --timeout 10 /srv',
+    '<%= config.bin %> <%= command.id %> /srv -- lvcreate --snapshot --name snap vg/srv',
+  ];
+  static override usage =
+    'freeze MOUNTPOINT... [--timeout SECONDS] [--max-hold SECONDS] [--no-timeout] [--force] [--json] [-- CMD...]';
+  static override strict = false;
+  static override args = {
+    mountpoint: Args.string({ required: true, description: 'Where the filesystem is mounted.' }),
+  };
+  static override flags = {
+    ...freezeFlags,
+    force: Flags.boolean({ summary: 'Freeze also what fsbackup or the machine may need.' }),
+    json: jsonFlag,
+  };
+
+  async run(): Promise<void> {
+    const separator = this.argv.indexOf('--');
+    const own = separator === -1 ? this.argv : this.argv.slice(0, separator);
+    const { flags, argv } = await this.parse(Freeze, own);
+    const [program, ...args] = separator === -1 ? [] : this.argv.slice(separator + 1);
+    if (separator !== -1 && program === undefined) {
+      throw new FsbackupError('usage', 'no command after --', {
+        hint: 'Name the command to run, or leave out the --.',
+      });
+    }
+    const { findFreezeTargets } = await import('../freeze/freeze-targets.js');
+    const { freezeSettings } = await import('../freeze/settings-from-flags.js');
+    const settings = await freezeSettings(
+      {
+        ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout }),
+        ...(flags['max-hold'] === undefined ? {} : { maxHoldMs: flags['max-hold'] }),
+        ...(flags['no-timeout'] ? { noTimeout: true } : {}),
+      },
+      process.env,
+    );
+    const targets = await findFreezeTargets(argv.map(String), { force: flags.force });
+    if (program !== undefined) {
+      const { freezeAroundCommand } = await import('../freeze/freeze-around-command.js');
+      const host = { signals: process, searchPath: process.env['PATH'] ?? '' };
+      const held = await freezeAroundCommand(targets, settings, [program, ...args], host);
+      if (held.message !== undefined) process.stderr.write(`Error: ${held.message}\n`);
+      return this.exit(held.exitCode);
+    }
+    const { freezeDetached } = await import('../freeze/freeze-by-hand.js');
+    const { describeFrozen } = await import('../freeze/describe-frozen.js');
+    const report = describeFrozen(targets, settings, await freezeDetached(targets, settings), Date.now());
+    if (flags.json) this.printJson(report.json);
+    else {
+      for (const warning of report.warnings) process.stderr.write(`Warning: ${warning}\n`);
+      this.print(report.text);
+    }
+  }
+}

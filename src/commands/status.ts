@@ -1,0 +1,23 @@
+import { BaseCommand } from '../base-command.js';
+import { jsonFlag } from '../flags.js';
+
+export default class Status extends BaseCommand {
+  static override summary = 'Show what fsbackup holds frozen, what it lost, and its last runs.';
+  static override description =
+    'Reads records and asks the watchdogs; never probes a filesystem, which would freeze it.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --json',
+  ];
+  static override flags = { json: jsonFlag };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Status);
+    const { readFreezeStatus } = await import('../freeze/freeze-status.js');
+    const { renderStatus } = await import('../freeze/render-status.js');
+    const { readLastRuns } = await import('../run/history.js');
+    const status = { version: 1 as const, ...(await readFreezeStatus()), runs: await readLastRuns() };
+    if (flags.json) this.printJson(status);
+    else this.print(renderStatus(status, Date.now()));
+  }
+}

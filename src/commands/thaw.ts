@@ -1,0 +1,50 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../base-command.js';
+import { FsbackupError, messageOf } from '../errors.js';
+import { exitCode, worstExitCode } from '../exit-codes.js';
+import { jsonFlag } from '../flags.js';
+
+export default class Thaw extends BaseCommand {
+  static override summary = 'Thaw what fsbackup froze.';
+  static override description = `Exits 21 when a freeze had been lost before, so that the snapshot taken under it is bad. What is not ours is not touched
+(exit 20), except with --force: a bare FITHAW, the emergency exit for anything that is frozen.`;
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> /srv',
+    '<%= config.bin %> <%= command.id %> --all',
+  ];
+  static override usage = 'thaw (MOUNTPOINT... [--force] | --all) [--json]';
+  static override strict = false;
+  static override args = { mountpoint: Args.string({ description: 'Where the filesystem is mounted.' }) };
+  static override flags = {
+    all: Flags.boolean({ summary: 'Thaw everything that fsbackup holds frozen.', exclusive: ['force'] }),
+    force: Flags.boolean({ summary: 'Thaw whoever froze it.' }),
+    json: jsonFlag,
+  };
+
+  async run(): Promise<void> {
+    const { flags, argv } = await this.parse(Thaw);
+    const mountpoints = argv.map(String);
+    if (flags.all === mountpoints.length > 0) {
+      throw new FsbackupError('usage', flags.all ? '--all takes no mountpoint' : 'no mountpoint to thaw', {
+        hint: 'Name mountpoints, or say --all.',
+      });
+    }
+    const { thawAll, thawByHand, thawEach, thawForcibly } = await import('../freeze/release-by-hand.js');
+    const { thawed, failures } = flags.all
+      ? await thawAll()
+      : await thawEach(mountpoints, flags.force ? thawForcibly : thawByHand);
+    if (!flags.json) for (const mountpoint of thawed) this.print(`Thawed: ${mountpoint}`);
+    // One failure is told as every command tells its error; of several each is told, and the worst is the exit code.
+    if (failures.length === 1 && thawed.length === 0) throw failures[0];
+    const codes = failures.map((error) =>
+      error instanceof FsbackupError ? error.exitCode : exitCode('bug'),
+    );
+    for (const error of failures) {
+      process.stderr.write(
+        `Error: ${messageOf(error)}\n${error instanceof FsbackupError ? `${error.hint}\n` : ''}`,
+      );
+    }
+    if (flags.json) this.printJson({ version: 1, thawed, errors: failures.map(messageOf) });
+    if (codes.length > 0) this.exit(worstExitCode(codes));
+  }
+}

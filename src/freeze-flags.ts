@@ -1,0 +1,25 @@
+import { Flags } from '@oclif/core';
+import { parseDurationOrSeconds } from './config/duration.js';
+import { FsbackupError } from './errors.js';
+
+/** A flag whose value is a duration: seconds, or a number with its unit. */
+function durationFlag(summary: string) {
+  return Flags.custom<number>({
+    summary,
+    helpValue: 'SECONDS',
+    parse: async (text) => {
+      const ms = parseDurationOrSeconds(text);
+      if (ms !== undefined) return ms;
+      throw new FsbackupError('usage', `"${text}" is not a duration`, {
+        hint: 'Give seconds, or a number with its unit, such as 500ms, 10s or 5m.',
+      });
+    },
+  })();
+}
+
+/** The dead-man's times, for every command that freezes. */
+export const freezeFlags = {
+  timeout: durationFlag('Thaw when no reset came for so long; 0 or 1: never, which also needs --no-timeout.'),
+  'max-hold': durationFlag('Thaw so long after the freeze, resets or not.'),
+  'no-timeout': Flags.boolean({ summary: 'Freeze without a timeout, up to --max-hold.' }),
+};

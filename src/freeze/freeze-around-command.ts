@@ -1,0 +1,53 @@
+import { exitCode } from '../exit-codes.js';
+import { withSignals, type SignalSource } from '../run/signals.js';
+import { freezeWhile } from './freeze-by-hand.js';
+import type { FreezeOptions, FreezeOutcome, FreezeTarget } from './freezer.js';
+import { findCommand, NOT_FOUND, startHeldCommand } from './held-command.js';
+
+function notRunnable(name: string, code: number): { exitCode: number; message: string } {
+  const why = code === NOT_FOUND ? 'was not found' : 'is not executable';
+  return { exitCode: code, message: `${name} ${why}, so nothing was frozen` };
+}
+
+/** How `freeze … -- CMD` ended. */
+export interface HeldResult {
+  /** CMD's own, 128+n after a signal, 126/127 when it could not be run, 21 when the freeze was lost meanwhile. */
+  exitCode: number;
+  message?: string;
+  outcomes: readonly FreezeOutcome[];
+}
+
+/**
+ * Holds the filesystems frozen while a command runs. A lost freeze does not end the command; a signal to us thaws
+ * first and is then passed on. Rejects as `freezeWhile` does, and with the interruption after a signal.
+ */
+export async function freezeAroundCommand(
+  targets: readonly FreezeTarget[],
+  options: FreezeOptions,
+  argv: readonly [string, ...string[]],
+  host: { signals: SignalSource; searchPath: string },
+): Promise<HeldResult> {
+  const found = await findCommand(argv[0], host.searchPath);
+  if (!('file' in found)) return { ...notRunnable(argv[0], found.exitCode), outcomes: [] };
+  return await withSignals(host.signals, async (interrupted) => {
+    const { result, outcomes } = await freezeWhile(targets, options, async (freezer) => {
+      interrupted.throwIfAborted();
+      const command = startHeldCommand(found.file, argv);
+      const onInterrupt = (): void => {
+        const pass = (): void => command.kill('SIGTERM');
+        // Either way the command is told to end; what a failed thaw means is told below.
+        freezer.thaw().then(pass, pass);
+      };
+      interrupted.addEventListener('abort', onInterrupt, { once: true });
+      return await command.exitCode;
+    });
+    interrupted.throwIfAborted();
+    const lost = outcomes.find((outcome) => outcome.lost !== undefined);
+    if (lost === undefined) return { exitCode: result, outcomes };
+    return {
+      exitCode: exitCode('freezeLost'),
+      message: `the freeze of ${lost.target.mountpoint} was lost while the command ran (${lost.lost}): discard what it made`,
+      outcomes,
+    };
+  });
+}

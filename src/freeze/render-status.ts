@@ -1,0 +1,47 @@
+import type { FreezeStatusReport, FrozenStatus } from './freeze-status.js';
+
+/** What `status` knows of a past run. */
+export interface RunStatus {
+  job: string;
+  outcome: string;
+  exitCode: number;
+  finishedAt: string;
+}
+
+function frozenLine(frozen: FrozenStatus, nowMs: number): string {
+  const { mountpoint, device, fstype, owner, watchdogPids } = frozen;
+  const left =
+    frozen.expiresAt === null ? undefined : Math.max(0, (Date.parse(frozen.expiresAt) - nowMs) / 1000);
+  const rest = {
+    alive: `thawed by itself in ${left?.toFixed(1) ?? '?'} s`,
+    stopped: 'its watchdog does not answer; the second thaws it at the deadline',
+    dead: 'ITS WATCHDOGS ARE DEAD: run "fsbackup recover"',
+  }[frozen.guards];
+  return `  ${mountpoint} (${fstype} on ${device}) since ${frozen.since}: ${rest}; by pid ${owner.pid} (${owner.command}), watchdogs ${watchdogPids.join(' and ')}`;
+}
+
+/** The text that `status` shows to people. */
+export function renderStatus(
+  status: FreezeStatusReport & { runs: readonly RunStatus[] },
+  nowMs: number,
+): string {
+  const section = (title: string, lines: readonly string[], none: string): string =>
+    lines.length === 0 ? `${title}: ${none}` : [`${title}:`, ...lines].join('\n');
+  return [
+    section(
+      'Frozen',
+      status.frozen.map((frozen) => frozenLine(frozen, nowMs)),
+      'nothing',
+    ),
+    section(
+      'Lost',
+      status.lost.map((lost) => `  ${lost.mountpoint} at ${lost.at}: ${lost.reason}`),
+      'nothing',
+    ),
+    section(
+      'Last runs',
+      status.runs.map((run) => `  ${run.job}: ${run.outcome} (exit ${run.exitCode}) at ${run.finishedAt}`),
+      'none',
+    ),
+  ].join('\n');
+}

@@ -1,0 +1,51 @@
+import { access, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { runDirectory, stateDirectory } from './directories.js';
+import { mountOfDescriptor } from './descriptor-mount.js';
+import { readFilesystemFacts } from './filesystem-facts.js';
+
+/** A filesystem that fsbackup itself, or the machine, needs while something is frozen. */
+export interface FilesystemInUse {
+  /** What for: `standard output`. */
+  what: string;
+  majorMinor: string;
+  /** `major:minor` of the filesystems that hold its image files: frozen, they block it too. */
+  below: readonly string[];
+}
+
+async function ofDirectory(what: string, directory: string): Promise<FilesystemInUse> {
+  const { filesystem } = await readFilesystemFacts(directory);
+  const below = (filesystem.images ?? []).flatMap((image) =>
+    image.mount === undefined ? [] : [image.mount.majorMinor],
+  );
+  return { what, majorMinor: filesystem.mount.majorMinor, below };
+}
+
+/** A pipe, a terminal or /dev/null is on no filesystem that can be frozen. */
+async function ofOutput(what: string, fd: number): Promise<FilesystemInUse[]> {
+  const kind = await stat(`/proc/self/fd/${fd}`).catch(() => undefined);
+  if (kind?.isFile() !== true) return [];
+  const mount = await mountOfDescriptor(fd);
+  return mount === undefined ? [] : [await ofDirectory(what, mount.mountpoint)];
+}
+
+/** The directory itself, or the nearest above it that exists: where it will be made. */
+async function nearestExisting(directory: string): Promise<string> {
+  const exists = await access(directory).then(
+    () => true,
+    () => false,
+  );
+  return exists || directory === '/' ? directory : await nearestExisting(path.dirname(directory));
+}
+
+/** The filesystems that must not be frozen by us: root's, and those of our outputs and state. */
+export async function readFilesystemsInUse(): Promise<FilesystemInUse[]> {
+  const [stdout, stderr] = await Promise.all([ofOutput('standard output', 1), ofOutput('standard error', 2)]);
+  return [
+    await ofDirectory('the root directory', '/'),
+    ...stdout,
+    ...stderr,
+    await ofDirectory('the state directory', await nearestExisting(stateDirectory())),
+    await ofDirectory('the run directory', await nearestExisting(runDirectory())),
+  ];
+}
