@@ -56,8 +56,12 @@ const duration = z
 // `..` is refused rather than resolved: across a symlink it does not lead where it seems to.
 const absolutePath = z
   .string()
-  .regex(/^\//, { error: 'not an absolute path: begin it with /' })
-  .regex(/^(?!.*(^|\/)\.\.(\/|$))/, { error: 'a path with ".." in it: write where it leads' })
+  .regex(/^\/(?!(.*\/)?\.\.(\/|$))/, {
+    error: ({ input }) =>
+      typeof input === 'string' && input.startsWith('/')
+        ? 'a path with ".." in it: write where it leads'
+        : 'not an absolute path: begin it with /',
+  })
   .transform((text) => text.replaceAll(/\/+/g, '/').replace(/(?<=.)\/$/, ''))
   .describe('An absolute path');
 

@@ -1,4 +1,14 @@
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
+} from 'yaml';
 import { messageOf } from '../errors.js';
 import { type Complaint, type ConfigProblem, formatPath } from './problems.js';
 
@@ -64,6 +74,13 @@ export function parseYamlFile(file: string, text: string): YamlFile {
   const problems = [...document.errors, ...document.warnings].map(({ code, pos, message }) => {
     const written = /^[^\s:]*/.exec(text.slice(pos[0]))?.[0] ?? '';
     return place(pos[0], '', code === 'DUPLICATE_KEY' ? `"${written}" is defined twice` : message);
+  });
+  visit(document, {
+    Alias(_key, alias) {
+      if (alias.resolve(document) !== undefined) return;
+      const message = `*${alias.source} is an alias of nothing: text that begins with * needs quotes`;
+      problems.push(place(alias.range?.[0] ?? 0, '', message));
+    },
   });
   let value: unknown;
   if (problems.length === 0) {

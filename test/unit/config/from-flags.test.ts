@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest';
+import { type FlagContext, freezeFromFlags, jobFromFlags } from '../../../src/config/from-flags.js';
+
+const HOST: FlagContext = { env: {}, hungTaskTimeoutMs: 120_000 };
+const FLAGS = { job: 'srv', source: ['/srv'], to: ['/backup'] };
+
+describe('jobFromFlags', () => {
+  it('makes a job with the defaults of a file', () => {
+    expect(jobFromFlags(FLAGS, HOST)).toEqual({
+      name: 'srv',
+      sources: [{ path: '/srv', snapshot: 'auto', freezeMode: 'auto', exclude: [], recursive: false }],
+      targets: [{ path: '/backup', engine: 'rsync', mustBeMountpoint: false }],
+      quiesce: [],
+      freeze: { timeoutMs: 10_000, maxHoldMs: 60_000 },
+      attempts: 3,
+    });
+  });
+
+  it('takes relative paths from the working directory, and every flag', () => {
+    const flags = {
+      ...FLAGS,
+      source: ['data', '../home/'],
+      engine: 'tar',
+      exclude: ['*.tmp'],
+      snapshot: 'none',
+      recursive: true,
+      timeoutMs: 5000,
+      attempts: 1,
+      cwd: '/srv/web',
+    };
+    expect(jobFromFlags(flags, { ...HOST, env: { FSBACKUP_TIMEOUT: '7', FSBACKUP_ATTEMPTS: '9' } })).toEqual({
+      name: 'srv',
+      sources: ['/srv/web/data', '/srv/home'].map((path) => ({
+        path,
+        snapshot: 'none',
+        freezeMode: 'auto',
+        exclude: ['*.tmp'],
+        recursive: true,
+      })),
+      targets: [{ path: '/backup', engine: 'tar', mustBeMountpoint: false }],
+      quiesce: [],
+      freeze: { timeoutMs: 5000, maxHoldMs: 60_000 },
+      attempts: 1,
+    });
+  });
+
+  it.each([
+    ['--job', { ...FLAGS, job: '..' }],
+    ['--source', { ...FLAGS, source: [] }],
+    ['--source', { ...FLAGS, source: ['/srv', '/srv/'] }],
+    ['--to', { ...FLAGS, to: [] }],
+    ['--to', { ...FLAGS, to: ['/srv'] }],
+    ['--engine', { ...FLAGS, engine: 'rsnyc' }],
+    ['--exclude', { ...FLAGS, exclude: [''] }],
+    ['--snapshot', { ...FLAGS, snapshot: 'lvmm' }],
+    ['--timeout', { ...FLAGS, timeoutMs: 0 }],
+    ['--no-timeout', { ...FLAGS, timeoutMs: 9000, noTimeout: true }],
+    ['--max-hold', { ...FLAGS, maxHoldMs: 600_000 }],
+  ])('names %s when that is what is wrong', (flag, flags) => {
+    expect(() => jobFromFlags(flags, HOST)).toThrow(
+      expect.objectContaining({ code: 'usage', message: expect.stringContaining(flag) }),
+    );
+  });
+});
+
+describe('freezeFromFlags', () => {
+  it('takes flags over the environment over the defaults', () => {
+    const context = { ...HOST, env: { FSBACKUP_TIMEOUT: '20s', FSBACKUP_MAX_HOLD: '100' } };
+    expect(freezeFromFlags({}, context)).toEqual({ timeoutMs: 20_000, maxHoldMs: 100_000 });
+    expect(freezeFromFlags({ timeoutMs: 2000 }, context)).toEqual({ timeoutMs: 2000, maxHoldMs: 100_000 });
+    expect(freezeFromFlags({ noTimeout: true }, HOST)).toEqual({ timeoutMs: null, maxHoldMs: 60_000 });
+  });
+
+  it('refuses a timeout that the cap would come before', () => {
+    expect(() => freezeFromFlags({ timeoutMs: 90_000 }, HOST)).toThrow(
+      '--timeout: 90s is longer than --max-hold (1m)',
+    );
+  });
+});

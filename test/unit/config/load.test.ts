@@ -1,0 +1,178 @@
+import { chmod, chown, mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { loadConfig, type LoadOptions } from '../../../src/config/load.js';
+import type { JobConfig } from '../../../src/config/types.js';
+import { describeNeeding } from '../../support/capabilities.js';
+
+const MINIMAL = 'version: 1\njobs:\n  srv: { sources: [/srv], targets: [/backup] }\n';
+
+let directory: string;
+let file: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'fsbackup-config-'));
+  file = path.join(directory, 'config.yaml');
+});
+
+afterEach(async () => {
+  await rm(directory, { recursive: true, force: true });
+});
+
+function load(options: LoadOptions = {}): ReturnType<typeof loadConfig> {
+  return loadConfig({ configFile: file, env: {}, hungTaskTimeoutMs: 120_000, ...options });
+}
+
+async function loadJob(text: string, options: LoadOptions = {}): Promise<JobConfig | undefined> {
+  await writeFile(file, text, { mode: 0o600 });
+  return (await load(options)).jobs[0];
+}
+
+describe('loadConfig', () => {
+  it('fills in every default', async () => {
+    await expect(loadJob(MINIMAL)).resolves.toEqual({
+      name: 'srv',
+      sources: [{ path: '/srv', snapshot: 'auto', freezeMode: 'auto', exclude: [], recursive: false }],
+      targets: [{ path: '/backup', engine: 'rsync', mustBeMountpoint: false }],
+      quiesce: [],
+      freeze: { timeoutMs: 10_000, maxHoldMs: 60_000 },
+      attempts: 3,
+    });
+  });
+
+  it('takes the flag over the environment over the job over the defaults of the file', async () => {
+    const text =
+      'version: 1\nfreeze: { timeout: 4s, maxHold: 40s }\nattempts: 4\n' +
+      'jobs:\n  srv: { sources: [/srv], targets: [/backup], freeze: { timeout: 5s }, attempts: 5 }\n';
+    await expect(loadJob(text)).resolves.toMatchObject({
+      freeze: { timeoutMs: 5000, maxHoldMs: 40_000 },
+      attempts: 5,
+    });
+    const env = { FSBACKUP_TIMEOUT: '6', FSBACKUP_MAX_HOLD: '50s', FSBACKUP_ATTEMPTS: '6' };
+    await expect(loadJob(text, { env })).resolves.toMatchObject({
+      freeze: { timeoutMs: 6000, maxHoldMs: 50_000 },
+      attempts: 6,
+    });
+    const overrides = { timeoutMs: 7000, attempts: 7 };
+    await expect(loadJob(text, { env, overrides })).resolves.toMatchObject({
+      freeze: { timeoutMs: 7000, maxHoldMs: 50_000 },
+      attempts: 7,
+    });
+  });
+
+  it('takes --config over FSBACKUP_CONFIG', async () => {
+    await writeFile(file, MINIMAL);
+    const env = { FSBACKUP_CONFIG: path.join(directory, 'other.yaml') };
+    await expect(load({ env })).resolves.toMatchObject({ version: 1 });
+    await expect(loadConfig({ env, hungTaskTimeoutMs: null })).rejects.toMatchObject({
+      code: 'usage',
+      message: `There is no configuration file ${path.join(directory, 'other.yaml')}`,
+    });
+  });
+
+  it('names the variable that cannot hold', async () => {
+    await writeFile(file, MINIMAL);
+    const refused = [
+      ['FSBACKUP_TIMEOUT', 'soon'],
+      ['FSBACKUP_TIMEOUT', '1'],
+      ['FSBACKUP_TIMEOUT', '90'],
+      ['FSBACKUP_MAX_HOLD', '10m'],
+      ['FSBACKUP_NO_TIMEOUT', 'perhaps'],
+      ['FSBACKUP_ATTEMPTS', '0'],
+    ] as const;
+    for (const [name, value] of refused) {
+      await expect(load({ env: { [name]: value } })).rejects.toMatchObject({
+        code: 'usage',
+        message: expect.stringContaining(name),
+      });
+    }
+  });
+
+  it('takes no timeout only when that is said beside it', async () => {
+    await expect(
+      loadJob(MINIMAL, { overrides: { timeoutMs: 1000, noTimeout: true } }),
+    ).resolves.toMatchObject({ freeze: { timeoutMs: null, maxHoldMs: 60_000 } });
+    await expect(loadJob(MINIMAL, { overrides: { timeoutMs: 0 } })).rejects.toMatchObject({
+      message: expect.stringContaining('--timeout: 0s means no timeout'),
+    });
+  });
+
+  it('lets a hold over the hung-task limit pass when the check is off or lifted', async () => {
+    const overrides = { maxHoldMs: 600_000 };
+    await expect(loadJob(MINIMAL, { overrides })).rejects.toMatchObject({ code: 'usage' });
+    await expect(loadJob(MINIMAL, { overrides, hungTaskTimeoutMs: null })).resolves.toMatchObject({
+      freeze: { maxHoldMs: 600_000 },
+    });
+  });
+
+  it('tells a built-in default over the hung-task limit at the job', async () => {
+    await expect(loadJob(MINIMAL, { hungTaskTimeoutMs: 30_000 })).rejects.toMatchObject({
+      message: expect.stringContaining('hung-task limit of 30s'),
+    });
+  });
+
+  it('refuses a .yml in conf.d, which would be passed over', async () => {
+    await writeFile(file, MINIMAL);
+    await mkdir(path.join(directory, 'conf.d'));
+    await writeFile(path.join(directory, 'conf.d/web.yml'), 'version: 1\n');
+    await expect(load()).rejects.toMatchObject({ hint: expect.stringContaining('web.yaml') });
+  });
+});
+
+describe('trust', () => {
+  it.each([0o620, 0o602, 0o666])('refuses a file of mode %o', async (mode) => {
+    await writeFile(file, MINIMAL);
+    await chmod(file, mode);
+    await expect(load()).rejects.toMatchObject({ code: 'usage', message: expect.stringContaining(file) });
+  });
+
+  it('refuses a directory that others may write to', async () => {
+    await writeFile(file, MINIMAL);
+    await chmod(directory, 0o777);
+    await expect(load()).rejects.toMatchObject({
+      message: `${directory} may be written by its group or by others`,
+    });
+  });
+
+  it('refuses a conf.d, and a file in it, that others may write to', async () => {
+    await writeFile(file, MINIMAL);
+    const dropIns = path.join(directory, 'conf.d');
+    await mkdir(dropIns);
+    await writeFile(path.join(dropIns, 'a.yaml'), 'version: 1\n');
+    await chmod(dropIns, 0o770);
+    await expect(load()).rejects.toMatchObject({ message: expect.stringContaining(dropIns) });
+    await chmod(dropIns, 0o700);
+    await chmod(path.join(dropIns, 'a.yaml'), 0o622);
+    await expect(load()).rejects.toMatchObject({ message: expect.stringContaining('a.yaml') });
+  });
+
+  it('refuses a symlink into a directory that others may write to', async () => {
+    const open = path.join(directory, 'open');
+    await mkdir(open);
+    await chmod(open, 0o777);
+    await writeFile(file, MINIMAL);
+    await rename(file, path.join(open, 'real.yaml'));
+    await symlink(path.join(open, 'real.yaml'), file);
+    await expect(load()).rejects.toMatchObject({ message: expect.stringContaining(open) });
+  });
+
+  it('refuses what is no file', async () => {
+    await mkdir(file);
+    await expect(load()).rejects.toMatchObject({ message: expect.stringContaining('not a text file') });
+  });
+});
+
+describeNeeding(['root'], 'ownership', () => {
+  it("refuses another user's file and directory", async () => {
+    await writeFile(file, MINIMAL);
+    await chown(file, 65_534, 65_534);
+    await expect(load()).rejects.toMatchObject({
+      code: 'usage',
+      message: `${file} belongs to uid 65534, whom fsbackup does not trust`,
+    });
+    await chown(file, 0, 0);
+    await chown(directory, 65_534, 65_534);
+    await expect(load()).rejects.toMatchObject({ message: expect.stringContaining(`${directory} belongs`) });
+  });
+});
