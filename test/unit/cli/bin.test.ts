@@ -1,0 +1,62 @@
+import { spawnSync } from 'node:child_process';
+import { openSync, closeSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = path.join(import.meta.dirname, '../../..');
+
+/** The built program, as installed; the build goes before the tests. */
+function fsbackup(argv: readonly string[], stdout: 'pipe' | number = 'pipe'): ReturnType<typeof spawnSync> {
+  return spawnSync(process.execPath, [path.join(ROOT, 'bin/run.js'), ...argv], {
+    encoding: 'utf8',
+    env: { PATH: process.env['PATH'] },
+    stdio: ['ignore', stdout, 'pipe'],
+    timeout: 60_000,
+  });
+}
+
+describe('bin/run.js', () => {
+  it('ends a parse error with exit 2, two lines on stderr and one JSON object on stdout', () => {
+    const { status, stdout, stderr } = fsbackup(['config', 'show', '--json', '--confg', 'x']);
+    expect(status).toBe(2);
+    expect(stderr).toBe(
+      'Error: Nonexistent flag: --confg\nDid you mean --config? `fsbackup config show --help` shows what it takes.\n',
+    );
+    expect(JSON.parse(String(stdout))).toMatchObject({ version: 1, error: { code: 'usage', exitCode: 2 } });
+  });
+
+  it('ends an unknown command with exit 2 and two lines', () => {
+    const { status, stdout, stderr } = fsbackup(['config', 'shwo']);
+    expect({ status, stdout, stderr }).toEqual({
+      status: 2,
+      stdout: '',
+      stderr: 'Error: There is no command "config shwo"\nDid you mean `fsbackup config show`?\n',
+    });
+  });
+
+  it('ends an error of its own with its exit code', () => {
+    const { status, stderr } = fsbackup(['config', 'show', '--config', '/nonexistent/config.yaml']);
+    expect(status).toBe(2);
+    expect(stderr).toContain('There is no configuration file /nonexistent/config.yaml');
+  });
+
+  it('fails when its output cannot be written', () => {
+    const full = openSync('/dev/full', 'w');
+    try {
+      expect(fsbackup(['config', 'schema'], full)).toMatchObject({
+        status: 1,
+        stderr: expect.stringContaining('cannot write the output'),
+      });
+    } finally {
+      closeSync(full);
+    }
+  });
+
+  it('lists the exit codes in its help', () => {
+    const { status, stdout } = fsbackup(['--help']);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/EXIT CODES\n {2}0 +done\n/);
+    expect(stdout).toMatch(/ 22 +thaw failed: may still be frozen\n/);
+    expect(fsbackup(['config', 'show', '--help']).stdout).toContain('EXIT CODES');
+  });
+});
