@@ -48,12 +48,17 @@ const SEVERITY: readonly ExitName[] = [
   'warnings',
 ];
 
+/** Something is still held: that is told before all else, since nobody else may know. */
+const HELD: readonly ExitName[] = ['thawFailed', 'cleanupIncomplete'];
+
 /**
  * The exit code of several outcomes together: the worst of them. A code that is not in the severity order
- * (a usage error, a signal) outranks all others, since the work was cut short by it; of several such the first
- * counts. An empty list is 0.
+ * (a usage error, a signal) outranks all others but those that say that something is still held, since the work was
+ * cut short by it; of several such the first counts. An empty list is 0.
  */
 export function worstExitCode(codes: readonly number[]): number {
+  const held = HELD.find((name) => codes.includes(exitCode(name)));
+  if (held !== undefined) return exitCode(held);
   const outside = codes.find((code) => code !== 0 && !SEVERITY.some((name) => exitCode(name) === code));
   if (outside !== undefined) return outside;
   const worst = SEVERITY.find((name) => codes.includes(exitCode(name)));

@@ -21,7 +21,12 @@ const payloads = {
   /** A snapshot that exists, or may. */
   snapshot: snapshotRef,
   /** A backup that was begun and has no manifest yet. */
-  backup: z.object({ target: z.string().min(1), job: z.string().min(1), backupId: z.string().min(1) }),
+  backup: z.object({
+    target: z.string().min(1),
+    engine: z.enum(['rsync', 'tar']),
+    job: z.string().min(1),
+    backupId: z.string().min(1),
+  }),
 } as const;
 
 export type HeldKind = keyof typeof payloads;

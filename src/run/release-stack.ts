@@ -4,6 +4,8 @@ export interface Held {
   readonly what: string;
   /** Releases it now; a second call does nothing. Rejects as the release did, and may then be tried again. */
   release(): Promise<void>;
+  /** It is no longer to be released: what was made is to stay. */
+  keep(): void;
 }
 
 /** A release that failed: the thing is still held. */
@@ -26,8 +28,9 @@ export class ReleaseStack {
       release: async () => {
         if (!this.#held.includes(held)) return;
         await release();
-        this.#held.splice(this.#held.indexOf(held), 1);
+        this.#forget(held);
       },
+      keep: () => this.#forget(held),
     };
     this.#held.push(held);
     return held;
@@ -37,16 +40,29 @@ export class ReleaseStack {
     return this.#held.length === 0;
   }
 
+  #forget(held: Held): void {
+    const index = this.#held.indexOf(held);
+    if (index !== -1) this.#held.splice(index, 1);
+  }
+
   /** Releases all, the last acquired first, past failures, which it returns. What failed stays on the stack. */
   async releaseAll(): Promise<ReleaseFailure[]> {
-    const failures: ReleaseFailure[] = [];
-    for (const held of this.#held.toReversed()) {
-      try {
-        await held.release();
-      } catch (error) {
-        failures.push({ what: held.what, error });
-      }
-    }
-    return failures;
+    return await releaseInReverse(this.#held);
   }
+}
+
+/**
+ * Releases some of what a stack holds, the last acquired first, past failures, which it returns; what failed stays on
+ * its stack, so that the end of the run tries once more.
+ */
+export async function releaseInReverse(some: readonly Held[]): Promise<ReleaseFailure[]> {
+  const failures: ReleaseFailure[] = [];
+  for (const held of some.toReversed()) {
+    try {
+      await held.release();
+    } catch (error) {
+      failures.push({ what: held.what, error });
+    }
+  }
+  return failures;
 }

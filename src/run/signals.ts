@@ -20,12 +20,12 @@ export interface SignalSource {
 
 function interruption(signal: keyof typeof INTERRUPTIONS): FsbackupError {
   return new FsbackupError(INTERRUPTIONS[signal], `interrupted by ${signal.slice('SIG'.length)}`, {
-    hint: 'Everything that was held has been released; run it again when you are ready.',
+    hint: 'Run it again when you are ready.',
   });
 }
 
 /** True for the error that an aborted run ends with. */
-export function isInterruption(error: unknown): error is FsbackupError {
+export function isInterruption(error: unknown): boolean {
   return error instanceof FsbackupError && Object.values<ExitName>(INTERRUPTIONS).includes(error.code);
 }
 

@@ -1,0 +1,184 @@
+import { readdir, stat, unlink } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf, messageOf } from '../errors.js';
+import { exitCode, worstExitCode } from '../exit-codes.js';
+import type { FreezeRecovery } from '../freeze/recover-freezes.js';
+import { removeDurably, TEMPORARY_SUFFIX } from './durable-file.js';
+import type { JournalEntry } from './entry.js';
+import { readJournal, type FoundEntry, type JournalDirectories, type UnreadableEntry } from './journal.js';
+import type { Lock } from './lock.js';
+
+/** Releases what an entry names. Each is idempotent and resolves for what is not there any more. */
+export interface Releasers {
+  quiesce(entry: Extract<JournalEntry, { kind: 'quiesce' }>): Promise<void>;
+  exposure(entry: Extract<JournalEntry, { kind: 'exposure' }>): Promise<void>;
+  snapshot(entry: Extract<JournalEntry, { kind: 'snapshot' }>): Promise<void>;
+  backup(entry: Extract<JournalEntry, { kind: 'backup' }>): Promise<void>;
+}
+
+export interface RecoverDependencies {
+  directories: JournalDirectories;
+  bootId: string;
+  /** Thaws what is frozen without a guard. */
+  recoverFreezes: () => Promise<FreezeRecovery>;
+  releasers: Releasers;
+  /** Takes the job's lock: undefined when a living run holds it, and its entries are then left alone. */
+  lockJob: (job: string) => Promise<Lock | undefined>;
+}
+
+/** What became of one thing. */
+export interface RecoveredThing {
+  kind: JournalEntry['kind'] | 'freeze';
+  /** Names it to people. */
+  what: string;
+  job: string | null;
+  runId: string | null;
+}
+
+/** What `recover` did. Plain data. */
+export interface RecoverReport {
+  version: 1;
+  released: RecoveredThing[];
+  /** Still held, or perhaps so. */
+  failed: (RecoveredThing & { message: string })[];
+  /** Of living runs. */
+  leftAlone: RecoveredThing[];
+  /** Journal files that this version does not understand: left as they are. */
+  unreadable: UnreadableEntry[];
+}
+
+/** Temporary files so old belong to no write that is going on. */
+const STALE_MS = 60 * 60 * 1000;
+
+function describe({ entry }: FoundEntry): RecoveredThing {
+  const what = {
+    quiesce: () => `application ${entry.kind === 'quiesce' ? entry.payload.name : ''}`,
+    exposure: () => `mount ${entry.kind === 'exposure' ? entry.payload.path : ''}`,
+    snapshot: () => `snapshot ${entry.kind === 'snapshot' ? entry.payload.name : ''}`,
+    backup: () =>
+      entry.kind === 'backup' ? `incomplete backup ${entry.payload.backupId} in ${entry.payload.target}` : '',
+  }[entry.kind]();
+  return { kind: entry.kind, what, job: entry.job, runId: entry.runId };
+}
+
+async function releaseEntry(entry: JournalEntry, { releasers, bootId }: RecoverDependencies): Promise<void> {
+  switch (entry.kind) {
+    case 'quiesce':
+      // No application is at rest across a reboot.
+      if (entry.bootId === bootId) await releasers.quiesce(entry);
+      break;
+    case 'exposure':
+      // A mount of another boot is gone, and its name may be another's by now.
+      if (entry.bootId === bootId) await releasers.exposure(entry);
+      break;
+    case 'snapshot':
+      await releasers.snapshot(entry);
+      break;
+    case 'backup':
+      await releasers.backup(entry);
+      break;
+  }
+}
+
+function freeze(what: string): RecoveredThing {
+  return { kind: 'freeze', what, job: null, runId: null };
+}
+
+async function recoverFrozen(report: RecoverReport, { recoverFreezes }: RecoverDependencies): Promise<void> {
+  try {
+    const { recovered, failures } = await recoverFreezes();
+    for (const { mountpoint, outcome } of recovered) {
+      if (outcome === 'thawed') report.released.push(freeze(mountpoint));
+    }
+    for (const message of failures) report.failed.push({ ...freeze('a filesystem'), message });
+  } catch (error) {
+    report.failed.push({ ...freeze('what was frozen'), message: messageOf(error) });
+  }
+}
+
+/** The reverse of the order in which a run acquires. */
+const ORDER: readonly JournalEntry['kind'][] = ['quiesce', 'backup', 'exposure', 'snapshot'];
+
+async function recoverJob(
+  entries: readonly FoundEntry[],
+  report: RecoverReport,
+  dependencies: RecoverDependencies,
+): Promise<void> {
+  const exposed = new Set<string>();
+  for (const kind of ORDER) {
+    for (const found of entries.filter(({ entry }) => entry.kind === kind)) {
+      const { entry } = found;
+      const thing = describe(found);
+      try {
+        if (entry.kind === 'snapshot' && exposed.has(entry.payload.name)) {
+          throw new Error('it is still mounted');
+        }
+        await releaseEntry(entry, dependencies);
+        await removeDurably(found.file);
+        report.released.push(thing);
+      } catch (error) {
+        if (entry.kind === 'exposure') exposed.add(entry.payload.snapshot.name);
+        report.failed.push({ ...thing, message: messageOf(error) });
+      }
+    }
+  }
+}
+
+/** An intent whose writing a crash cut short: nothing was done on its account. */
+async function dropStaleTemporaries({ durable, volatile }: JournalDirectories): Promise<void> {
+  for (const directory of [durable, volatile]) {
+    const names = await readdir(directory).catch((error: unknown) => {
+      if (errnoOf(error) === 'ENOENT') return [];
+      throw error;
+    });
+    for (const name of names.filter((one) => one.endsWith(TEMPORARY_SUFFIX))) {
+      const file = path.join(directory, name);
+      try {
+        if (Date.now() - (await stat(file)).mtimeMs > STALE_MS) await unlink(file);
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOENT') throw error;
+      }
+    }
+  }
+}
+
+/** What `recover` exits with: 22 when something may still be frozen, 60 when anything else is or may be held. */
+export function recoverExitCode({ failed, unreadable }: RecoverReport): number {
+  return worstExitCode([
+    ...failed.map(({ kind }) => exitCode(kind === 'freeze' ? 'thawFailed' : 'cleanupIncomplete')),
+    ...unreadable.map(() => exitCode('cleanupIncomplete')),
+  ]);
+}
+
+/**
+ * Releases what dead runs left: freezes first, then what the journal proves that they made. Leaves alone what belongs
+ * to a job whose lock is held. Goes on past failures, which it reports; idempotent: a second call finds only what the
+ * first could not release.
+ */
+export async function recover(dependencies: RecoverDependencies): Promise<RecoverReport> {
+  const report: RecoverReport = { version: 1, released: [], failed: [], leftAlone: [], unreadable: [] };
+  await recoverFrozen(report, dependencies);
+  const { entries, unreadable } = await readJournal(dependencies.directories);
+  report.unreadable.push(...unreadable);
+  for (const job of new Set(entries.map(({ entry }) => entry.job))) {
+    const lock = await dependencies.lockJob(job);
+    const own = entries.filter(({ entry }) => entry.job === job);
+    if (lock === undefined) {
+      report.leftAlone.push(...own.map(describe));
+      continue;
+    }
+    try {
+      // Read again: what the owner released between our reading and its end is not ours to release once more.
+      const current = await readJournal(dependencies.directories);
+      await recoverJob(
+        current.entries.filter(({ entry }) => entry.job === job),
+        report,
+        dependencies,
+      );
+    } finally {
+      await lock.release();
+    }
+  }
+  await dropStaleTemporaries(dependencies.directories);
+  return report;
+}

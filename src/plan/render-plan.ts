@@ -1,0 +1,52 @@
+import type { Plan, PlannedSource } from './plan.js';
+import { describeFreezeTimes } from './steps.js';
+
+function sourceLines(source: PlannedSource): string[] {
+  const how =
+    source.provider === 'none'
+      ? 'no snapshot'
+      : `snapshot by ${source.provider}, freeze ${source.freezeMode}`;
+  return [
+    `  ${source.mountpoint} (${source.fstype} on ${source.device}): ${how}`,
+    `    why: ${source.freezeModeReason}`,
+    `    consistency: ${source.consistency}`,
+  ];
+}
+
+function section(title: string, lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : [`${title}:`, ...lines];
+}
+
+/** The text that `plan` and `run --dry-run` show to people. */
+export function renderPlan(plan: Plan): string {
+  const mountpoint = (index: number): string => plan.sources[index]?.mountpoint ?? '';
+  const width = Math.max(0, ...plan.steps.map(({ step }) => step.length));
+  return [
+    `Job ${plan.job}: consistency ${plan.consistency}, ${plan.attempts} attempts`,
+    ...section('Snapshots', plan.sources.flatMap(sourceLines)),
+    ...section(
+      'Trees',
+      plan.trees.map(({ path, source, exclude }) => {
+        const without = exclude.length === 0 ? '' : `, without ${exclude.join(' ')}`;
+        return `  ${path} from ${mountpoint(source)}${without}`;
+      }),
+    ),
+    ...section(
+      'Frozen together',
+      plan.windows
+        .filter(({ freeze }) => freeze.length > 0)
+        .map(({ freeze }) => `  ${freeze.map(mountpoint).join(', ')}: ${describeFreezeTimes(plan.freeze)}`),
+    ),
+    ...section(
+      'Steps',
+      plan.steps.map(
+        ({ step, detail, frozen }) => `  ${frozen ? '*' : ' '} ${step.padEnd(width)}  ${detail}`,
+      ),
+    ),
+    ...(plan.steps.some(({ frozen }) => frozen) ? ['  (* while frozen)'] : []),
+    ...section(
+      'Warnings',
+      plan.warnings.map((warning) => `  ${warning}`),
+    ),
+  ].join('\n');
+}

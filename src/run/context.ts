@@ -1,0 +1,17 @@
+import type { Plan } from '../plan/plan.js';
+import type { ExecuteDependencies } from './dependencies.js';
+import type { ReleaseStack } from './release-stack.js';
+import type { SourceRecord } from './source-record.js';
+
+/** What the steps of one run share. */
+export interface RunContext {
+  plan: Plan;
+  runId: string;
+  dependencies: ExecuteDependencies;
+  stack: ReleaseStack;
+  /** By index of the plan's sources. */
+  records: readonly SourceRecord[];
+  warn: (message: string) => void;
+  /** Aborted when the run is to end early; its reason is the error to end with. */
+  signal: AbortSignal;
+}

@@ -1,0 +1,104 @@
+import path from 'node:path';
+import { isRetryable } from '../copy/copy-error.js';
+import type { CopySource } from '../copy/engine.js';
+import { FsbackupError } from '../errors.js';
+import type { Plan, PlannedTarget } from '../plan/plan.js';
+import type { CopyReport, RunReport } from '../report/run-report.js';
+import type { RunContext } from './context.js';
+import { retry } from './retry.js';
+
+/** One target's part of a run. */
+export interface CopyTask {
+  target: PlannedTarget;
+  sources: readonly CopySource[];
+  /** Versions of what the engine uses. */
+  tools: Readonly<Record<string, string>>;
+  /** What the manifest tells of the run: `copy` is this backup's own part. */
+  reportWith: (copy: CopyReport) => RunReport;
+}
+
+/** Where each tree is read: in its exposed snapshot, or live. */
+export function copySources(plan: Plan, exposed: ReadonlyMap<number, string>): CopySource[] {
+  return plan.trees.map((tree) => {
+    const root = exposed.get(tree.source);
+    // A tree whose snapshot is missing must never be read live in its place.
+    if (root === undefined && plan.sources[tree.source]?.provider !== 'none') {
+      throw new Error(`the snapshot of ${tree.path} is not exposed`);
+    }
+    return { path: tree.path, readFrom: path.join(root ?? '/', tree.inside), exclude: tree.exclude };
+  });
+}
+
+/**
+ * Writes one backup, its manifest last. Rejects with the engine's or the target's error once what was begun is
+ * discarded again, or stays on the stack to be discarded at the end.
+ */
+export async function copyToTarget(
+  task: CopyTask,
+  context: RunContext,
+): Promise<{ copy: CopyReport; unreadable: readonly string[] }> {
+  const { plan, runId, dependencies, stack, signal } = context;
+  const { backups, journal, timeline } = dependencies;
+  const { target, sources, tools } = task;
+  const name = { target, job: plan.job, backupId: runId };
+  const startedAt = timeline.now();
+
+  const entry = await journal.record('backup', {
+    target: target.path,
+    engine: target.engine,
+    job: plan.job,
+    backupId: runId,
+  });
+  const held = stack.push(`the incomplete backup ${runId} in ${target.path}`, async () => {
+    await backups.discardIncomplete(name);
+    await entry.remove();
+  });
+  try {
+    const space = await backups.begin(name);
+    const engine = dependencies.engine(target.engine);
+    const result = await retry(
+      () =>
+        engine.copy({
+          ...space,
+          sources,
+          signal,
+          onProgress: (progress) => timeline.reporter.progress(progress),
+        }),
+      { attempts: plan.attempts, delayMs: dependencies.retryDelayMs, isRetryable, signal },
+    );
+    const copy: CopyReport = {
+      target: target.path,
+      engine: target.engine,
+      backupId: runId,
+      bytes: result.bytes,
+      files: result.files,
+      durationMs: timeline.now() - startedAt,
+    };
+    await backups.complete(name, {
+      report: task.reportWith(copy),
+      files: result.files,
+      bytes: result.bytes,
+      tools,
+      sources: sources.map((source) => source.path),
+      unreadable: result.unreadable,
+    });
+    held.keep();
+    await entry.remove();
+    return { copy, unreadable: result.unreadable };
+  } catch (error) {
+    // What cannot be discarded now stays on the stack.
+    await held.release().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** The error of a copy that left out what could not be read. */
+export function partialCopyError(target: PlannedTarget, unreadable: readonly string[]): FsbackupError {
+  const shown = unreadable.slice(0, 3).join(', ');
+  const more = unreadable.length > 3 ? `, and ${unreadable.length - 3} more` : '';
+  return new FsbackupError(
+    'copyPartial',
+    `the backup in ${target.path} lacks what could not be read: ${shown}${more}`,
+    { hint: 'See why these files cannot be read (a damaged disk, permissions), or exclude them.' },
+  );
+}

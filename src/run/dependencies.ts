@@ -1,0 +1,62 @@
+import type { CopyEngine, EngineName } from '../copy/engine.js';
+import type { SnapshotCommands } from '../config/types.js';
+import type { ArmFreezer } from '../freeze/freezer.js';
+import type { Journal } from '../journal/journal.js';
+import type { PlannedTarget } from '../plan/plan.js';
+import type { RunProgram } from '../quiesce/hooks.js';
+import type { ProviderName, SnapshotProvider } from '../snapshots/provider.js';
+import type { RunReport } from '../report/run-report.js';
+import type { Timeline } from './timeline.js';
+
+/** Where one backup is written to. */
+export interface BackupSpace {
+  dataDirectory: string;
+  /** Of the last complete backup of the same job and engine. */
+  parentDataDirectory: string | undefined;
+}
+
+/** Names one backup in one target: known before it exists, so that the journal can. */
+export interface BackupName {
+  target: PlannedTarget;
+  job: string;
+  backupId: string;
+}
+
+/** What a finished backup is recorded with. */
+export interface BackupFacts {
+  report: RunReport;
+  files: number;
+  bytes: number;
+  tools: Readonly<Record<string, string>>;
+  sources: readonly string[];
+  unreadable: readonly string[];
+}
+
+/** The backups in the targets, as a run needs them. */
+export interface BackupWriter {
+  /** Before any freeze: the target is there, is what it was, and has room. Rejects with `usage`. */
+  preflight(target: PlannedTarget, job: string): Promise<void>;
+  /** Makes the place for a backup; it stays incomplete until `complete`. */
+  begin(name: BackupName): Promise<BackupSpace>;
+  /** Writes the manifest, atomically. */
+  complete(name: BackupName, facts: BackupFacts): Promise<void>;
+  /** Removes a backup that has no manifest; one that is complete, or not there, is left alone. Idempotent. */
+  discardIncomplete(name: BackupName): Promise<void>;
+}
+
+/** What the execution of a plan works with: the host's own, or a test's. */
+export interface ExecuteDependencies {
+  arm: ArmFreezer;
+  provider: (name: ProviderName, commands: SnapshotCommands | undefined) => SnapshotProvider;
+  engine: (name: EngineName) => CopyEngine;
+  backups: BackupWriter;
+  journal: Journal;
+  timeline: Timeline;
+  runProgram: RunProgram;
+  /** syncfs(2) of the filesystem at this mountpoint. */
+  syncFilesystem: (mountpoint: string) => Promise<void>;
+  /** Snapshots are exposed in numbered directories below this one: the same for every run of the job. */
+  mountDirectory: string;
+  /** Between two tries. */
+  retryDelayMs: number;
+}

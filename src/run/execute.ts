@@ -1,0 +1,147 @@
+import type { CopyReport, RunReport } from '../report/run-report.js';
+import type { EngineName } from '../copy/engine.js';
+import type { Plan } from '../plan/plan.js';
+import type { RunContext } from './context.js';
+import { copySources, copyToTarget, partialCopyError } from './copy-to-target.js';
+import type { ExecuteDependencies } from './dependencies.js';
+import { exposeSnapshots } from './expose-snapshots.js';
+import { prepareWindow, type PreparedSnapshot } from './prepare-window.js';
+import { whileQuiesced } from './quiesced.js';
+import { ReleaseStack, type ReleaseFailure } from './release-stack.js';
+import { reportRun } from './run-outcome.js';
+import { SourceRecord } from './source-record.js';
+import { takeSnapshots, type TakenSnapshot } from './take-snapshots.js';
+
+export interface ExecuteOptions {
+  runId: string;
+  startedAt: Date;
+  /** Told before the execution began, e.g. by recover. */
+  warnings: readonly string[];
+  signal: AbortSignal;
+}
+
+type Tools = ReadonlyMap<EngineName, Readonly<Record<string, string>>>;
+
+class Execution {
+  readonly #plan: Plan;
+  readonly #options: ExecuteOptions;
+  readonly #context: RunContext;
+  readonly #warnings: string[];
+  readonly #errors: unknown[] = [];
+  readonly #copies: CopyReport[] = [];
+
+  constructor(plan: Plan, dependencies: ExecuteDependencies, options: ExecuteOptions) {
+    this.#plan = plan;
+    this.#options = options;
+    this.#warnings = [...options.warnings, ...plan.warnings];
+    this.#context = {
+      plan,
+      runId: options.runId,
+      dependencies,
+      stack: new ReleaseStack(),
+      records: plan.sources.map((source) => new SourceRecord(source)),
+      warn: (message) => this.#warn(message),
+      signal: options.signal,
+    };
+  }
+
+  #warn(message: string): void {
+    if (this.#warnings.includes(message)) return;
+    this.#warnings.push(message);
+    this.#context.dependencies.timeline.reporter.warn(message);
+  }
+
+  #report(copies: readonly CopyReport[], releaseFailures: readonly ReleaseFailure[]): RunReport {
+    return reportRun({
+      job: this.#plan.job,
+      runId: this.#options.runId,
+      startedAt: this.#options.startedAt,
+      freeze: this.#plan.freeze,
+      sources: this.#context.records.map((record) => record.report()),
+      copies,
+      steps: this.#context.dependencies.timeline.steps,
+      warnings: this.#warnings,
+      errors: this.#errors,
+      releaseFailures,
+    });
+  }
+
+  async #preflight(): Promise<{ tools: Tools; prepared: PreparedSnapshot[][] }> {
+    const { dependencies, signal } = this.#context;
+    const tools = new Map<EngineName, Readonly<Record<string, string>>>();
+    for (const target of this.#plan.targets) {
+      signal.throwIfAborted();
+      tools.set(target.engine, await dependencies.engine(target.engine).preflight());
+      await dependencies.backups.preflight(target, this.#plan.job);
+    }
+    const prepared: PreparedSnapshot[][] = [];
+    for (const window of this.#plan.windows) prepared.push(await prepareWindow(window, 1, this.#context));
+    signal.throwIfAborted();
+    return { tools, prepared };
+  }
+
+  async #copyAll(exposed: ReadonlyMap<number, string>, tools: Tools): Promise<void> {
+    const { dependencies, signal } = this.#context;
+    const sources = copySources(this.#plan, exposed);
+    for (const target of this.#plan.targets) {
+      signal.throwIfAborted();
+      const reportWith = (copy: CopyReport): RunReport => this.#report([...this.#copies, copy], []);
+      const task = { target, sources, tools: tools.get(target.engine) ?? {}, reportWith };
+      try {
+        const done = await dependencies.timeline.step(`copy to ${target.path}`, () =>
+          copyToTarget(task, this.#context),
+        );
+        this.#copies.push(done.copy);
+        if (done.unreadable.length > 0) this.#errors.push(partialCopyError(target, done.unreadable));
+      } catch (error) {
+        signal.throwIfAborted();
+        // One target that fails is no reason to go without a backup in the others.
+        this.#errors.push(error);
+      }
+    }
+  }
+
+  async #work(): Promise<void> {
+    const { dependencies } = this.#context;
+    const { timeline } = dependencies;
+    const { tools, prepared } = await timeline.step('preflight', () => this.#preflight());
+    const taken = await whileQuiesced(this.#context, async () => {
+      const snapshots = new Map<number, TakenSnapshot>();
+      for (const [index, window] of this.#plan.windows.entries()) {
+        await takeSnapshots(window, prepared[index] ?? [], snapshots, this.#context);
+      }
+      return snapshots;
+    });
+    const exposed =
+      taken.size === 0
+        ? new Map<number, string>()
+        : await timeline.step('expose', () => exposeSnapshots(taken, this.#context));
+    await this.#copyAll(exposed, tools);
+  }
+
+  async run(): Promise<RunReport> {
+    const { dependencies, stack } = this.#context;
+    for (const message of this.#warnings) dependencies.timeline.reporter.warn(message);
+    try {
+      await this.#work();
+    } catch (error) {
+      this.#errors.push(error);
+    }
+    const failures = stack.isEmpty
+      ? []
+      : await dependencies.timeline.step('release', () => stack.releaseAll());
+    return this.#report(this.#copies, failures);
+  }
+}
+
+/**
+ * Does what a plan says, its locks being held. Resolves to the report in every case; all that was acquired has been
+ * released by then, in reverse order, or is named in the report (exit 60).
+ */
+export async function executePlan(
+  plan: Plan,
+  dependencies: ExecuteDependencies,
+  options: ExecuteOptions,
+): Promise<RunReport> {
+  return await new Execution(plan, dependencies, options).run();
+}

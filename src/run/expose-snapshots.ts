@@ -1,0 +1,40 @@
+import { rmdir } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf } from '../errors.js';
+import { ensurePrivateDirectory } from '../system/directories.js';
+import type { RunContext } from './context.js';
+import type { TakenSnapshot } from './take-snapshots.js';
+
+/** Removes an empty directory; never what is in one. */
+export async function removeEmptyDirectory(directory: string): Promise<void> {
+  try {
+    await rmdir(directory);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  }
+}
+
+/**
+ * Shows each snapshot at a directory that is the same in every run of the job, so that the file caches of copy
+ * programs hold. Resolves to the directories by source index.
+ */
+export async function exposeSnapshots(
+  taken: ReadonlyMap<number, TakenSnapshot>,
+  { dependencies, stack, signal }: RunContext,
+): Promise<Map<number, string>> {
+  const directories = new Map<number, string>();
+  for (const [index, { provider, ref }] of taken) {
+    signal.throwIfAborted();
+    const directory = path.join(dependencies.mountDirectory, String(index));
+    const exposure = { snapshot: { ...ref, data: { ...ref.data } }, path: directory };
+    const entry = await dependencies.journal.record('exposure', exposure);
+    stack.push(`the mount ${directory}`, async () => {
+      await provider.unexpose(exposure);
+      await removeEmptyDirectory(directory);
+      await entry.remove();
+    });
+    await ensurePrivateDirectory(directory);
+    directories.set(index, (await provider.expose(ref, directory)).path);
+  }
+  return directories;
+}

@@ -1,0 +1,157 @@
+import { readlink, realpath } from 'node:fs/promises';
+import path from 'node:path';
+import type { JobConfig, SourceConfig } from '../config/types.js';
+import { errnoOf, messageOf } from '../errors.js';
+import { isExcluded } from '../plan/excludes.js';
+import type { FilesystemInUse, HostFacts, NestedTree, SourceFacts, TargetFacts } from '../plan/facts.js';
+import { nestedSubvolumes } from '../snapshots/nested-subvolumes.js';
+import type { FilesystemFacts } from '../snapshots/provider.js';
+import { mountOfDescriptor } from '../system/descriptor-mount.js';
+import { runDirectory, stateDirectory } from '../system/directories.js';
+import { readFilesystemFacts } from '../system/filesystem-facts.js';
+import { isWithin, readMounts, type Mount } from '../system/mountinfo.js';
+import { submountsBelow } from '../system/submounts.js';
+
+/** The inode of the PID namespace that a machine boots with (PROC_PID_INIT_INO, include/linux/proc_ns.h). */
+const INITIAL_PID_NAMESPACE = 'pid:[4026531836]';
+
+/** Remembers every filesystem that was looked at: what lies on what is told from them. */
+class FactsReader {
+  readonly #seen = new Map<string, FilesystemFacts>();
+
+  async read(directory: string): Promise<{ path: string; filesystem: FilesystemFacts }> {
+    const located = await readFilesystemFacts(directory);
+    this.#seen.set(located.filesystem.mount.majorMinor, located.filesystem);
+    return located;
+  }
+
+  layers(): Record<string, string[]> {
+    const layers: Record<string, string[]> = {};
+    for (const [majorMinor, { images }] of this.#seen) {
+      const below = (images ?? []).flatMap(({ mount }) => (mount === undefined ? [] : [mount.majorMinor]));
+      if (below.length > 0) layers[majorMinor] = below;
+    }
+    return layers;
+  }
+}
+
+/** The directory itself, or the nearest above it that exists, symlinks resolved. */
+async function nearestExisting(directory: string): Promise<{ existing: string; missing: string }> {
+  let missing = '';
+  for (let candidate = directory; ; candidate = path.dirname(candidate)) {
+    try {
+      return { existing: await realpath(candidate), missing };
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT' || candidate === path.dirname(candidate)) throw error;
+      missing = path.join(path.basename(candidate), missing);
+    }
+  }
+}
+
+async function readNested(
+  tree: Pick<NestedTree, 'kind' | 'path' | 'fstype'>,
+  reader: FactsReader,
+): Promise<NestedTree> {
+  try {
+    return { ...tree, filesystem: (await reader.read(tree.path)).filesystem };
+  } catch (error) {
+    return { ...tree, problem: messageOf(error) };
+  }
+}
+
+async function findNested(
+  source: SourceConfig,
+  located: { path: string; filesystem: FilesystemFacts },
+  mounts: readonly Mount[],
+): Promise<Pick<NestedTree, 'kind' | 'path' | 'fstype'>[]> {
+  const wanted = (where: string): boolean =>
+    // Snapshots that runs of other jobs have mounted are no part of the tree.
+    !isWithin(where, runDirectory()) && !isExcluded(source.exclude, path.relative(located.path, where));
+  const submounts = submountsBelow(mounts, located.path).filter(({ mountpoint }) => wanted(mountpoint));
+  const found = submounts.map(
+    ({ mountpoint, fstype }) => ({ kind: 'submount', path: mountpoint, fstype }) as const,
+  );
+  const trees = [{ directory: located.path, mount: located.filesystem.mount }];
+  // What is left out needs no further look inside.
+  if (source.recursive) trees.push(...submounts.map((mount) => ({ directory: mount.mountpoint, mount })));
+  const subvolumes: Pick<NestedTree, 'kind' | 'path' | 'fstype'>[] = [];
+  for (const { directory, mount } of trees) {
+    for (const where of await nestedSubvolumes(directory, mount)) {
+      const isMounted = submounts.some(({ mountpoint }) => mountpoint === where);
+      if (wanted(where) && !isMounted) {
+        subvolumes.push({ kind: 'subvolume', path: where, fstype: mount.fstype });
+      }
+    }
+  }
+  return [...found, ...subvolumes].toSorted((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+async function readSource(
+  source: SourceConfig,
+  mounts: readonly Mount[],
+  reader: FactsReader,
+): Promise<SourceFacts> {
+  const located = await reader.read(source.path);
+  const found = await findNested(source, located, mounts);
+  const nested: NestedTree[] = [];
+  // Only what is to be copied is touched: a dead server below a source is no matter of ours otherwise.
+  for (const tree of found) nested.push(source.recursive ? await readNested(tree, reader) : tree);
+  return { path: source.path, realPath: located.path, filesystem: located.filesystem, nested };
+}
+
+async function readTarget(target: string, reader: FactsReader): Promise<TargetFacts> {
+  const { existing, missing } = await nearestExisting(target);
+  const { mount } = (await reader.read(existing)).filesystem;
+  return {
+    path: target,
+    realPath: path.join(existing, missing),
+    majorMinor: mount.majorMinor,
+    mountpoint: mount.mountpoint,
+  };
+}
+
+/** The filesystems that fsbackup's own work could block on. Descriptors that lie on none (pipes) are left out. */
+async function readInUse(reader: FactsReader): Promise<FilesystemInUse[]> {
+  const inUse: FilesystemInUse[] = [];
+  for (const [what, directory] of [
+    ['the root filesystem', '/'],
+    ['the state directory', stateDirectory()],
+    ['the run directory', runDirectory()],
+  ] as const) {
+    const { existing } = await nearestExisting(directory);
+    inUse.push({ what, majorMinor: (await reader.read(existing)).filesystem.mount.majorMinor });
+  }
+  for (const [what, fd] of [
+    ['standard output', 1],
+    ['standard error', 2],
+  ] as const) {
+    const mount = await mountOfDescriptor(fd);
+    if (mount === undefined) continue;
+    // Its layers are wanted; where they cannot be had, the filesystem itself still counts.
+    await reader.read(mount.mountpoint).catch(() => undefined);
+    inUse.push({ what, majorMinor: mount.majorMinor });
+  }
+  return inUse;
+}
+
+/**
+ * Looks at all that planning a job needs to know of this host. Reads only.
+ * Rejects with `usage` for a source or target that is missing or not mounted, `notFrozen` for a filesystem that does
+ * not answer.
+ */
+export async function gatherFacts(job: JobConfig): Promise<HostFacts> {
+  const reader = new FactsReader();
+  const mounts = await readMounts();
+  const sources: SourceFacts[] = [];
+  for (const source of job.sources) sources.push(await readSource(source, mounts, reader));
+  const targets: TargetFacts[] = [];
+  for (const target of job.targets) targets.push(await readTarget(target.path, reader));
+  const inUse = await readInUse(reader);
+  return {
+    sources,
+    targets,
+    inUse,
+    layers: reader.layers(),
+    initialPidNamespace: (await readlink('/proc/self/ns/pid')) === INITIAL_PID_NAMESPACE,
+  };
+}

@@ -1,0 +1,77 @@
+import type { Plan, PlannedSource, PlannedWindow } from '../plan/plan.js';
+import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
+import type { RunContext } from './context.js';
+import type { Held } from './release-stack.js';
+
+/** A snapshot of a window, named and not yet made. */
+export interface PreparedSnapshot {
+  /** Into the plan's sources. */
+  index: number;
+  source: PlannedSource;
+  provider: SnapshotProvider;
+  ref: SnapshotRef;
+}
+
+/** Each try has names of its own: what an earlier one left cannot be mistaken for its snapshot. */
+function snapshotName(plan: Plan, runId: string, index: number, attempt: number): string {
+  return `fsbackup-${plan.job}-${runId}-${index}${attempt === 1 ? '' : `-try${attempt}`}`;
+}
+
+/** The window's sources by provider: one provider object per kind and set of commands makes all of its snapshots. */
+function groupSources(window: PlannedWindow, { plan, dependencies }: RunContext) {
+  const groups = new Map<string, { provider: SnapshotProvider; members: [number, PlannedSource][] }>();
+  for (const index of window.snapshots) {
+    const source = plan.sources[index];
+    if (source === undefined || source.provider === 'none') continue;
+    const key = JSON.stringify([source.provider, source.commands]);
+    const known = groups.get(key);
+    if (known !== undefined) known.members.push([index, source]);
+    else {
+      const provider = dependencies.provider(source.provider, source.commands);
+      groups.set(key, { provider, members: [[index, source]] });
+    }
+  }
+  return [...groups.values()];
+}
+
+/** Proves that a window's snapshots can be made and names them. Rejects as the providers' `prepare` does. */
+export async function prepareWindow(
+  window: PlannedWindow,
+  attempt: number,
+  context: RunContext,
+): Promise<PreparedSnapshot[]> {
+  const prepared: PreparedSnapshot[] = [];
+  for (const { provider, members } of groupSources(window, context)) {
+    const refs = await provider.prepare(
+      members.map(([index, source]) => ({
+        filesystem: source.filesystem,
+        name: snapshotName(context.plan, context.runId, index, attempt),
+        freezeMode: source.freezeMode,
+      })),
+    );
+    for (const [position, [index, source]] of members.entries()) {
+      const ref = refs[position];
+      if (ref === undefined) throw new Error(`${provider.name} prepared ${refs.length} of ${members.length}`);
+      prepared.push({ index, source, provider, ref });
+    }
+  }
+  return prepared;
+}
+
+/** Writes the intents and registers the releases: once this began, the snapshots count as held. */
+export async function intendSnapshots(
+  prepared: readonly PreparedSnapshot[],
+  { dependencies, stack }: RunContext,
+): Promise<Held[]> {
+  const held: Held[] = [];
+  for (const { provider, ref } of prepared) {
+    const entry = await dependencies.journal.record('snapshot', { ...ref, data: { ...ref.data } });
+    held.push(
+      stack.push(`the snapshot ${ref.name}`, async () => {
+        await provider.remove(ref);
+        await entry.remove();
+      }),
+    );
+  }
+  return held;
+}

@@ -1,0 +1,147 @@
+import { realpath } from 'node:fs/promises';
+import { messageOf } from '../errors.js';
+import type { JobConfig } from '../config/types.js';
+import type { Journal } from '../journal/journal.js';
+import {
+  acquireLock,
+  jobLockName,
+  targetLockName,
+  tryAcquireLock,
+  type Lock,
+  type LockDependencies,
+} from '../journal/lock.js';
+import type { RecoverReport } from '../journal/recover.js';
+import type { HostFacts } from '../plan/facts.js';
+import { makePlan } from '../plan/make-plan.js';
+import type { Detectors } from '../plan/resolve-mode.js';
+import type { Reporter } from '../report/reporter.js';
+import type { RunReport } from '../report/run-report.js';
+import type { ExecuteDependencies } from './dependencies.js';
+import { executePlan } from './execute.js';
+import { ReleaseStack } from './release-stack.js';
+import { reportUnplanned } from './run-outcome.js';
+import { Timeline, type Clock } from './timeline.js';
+
+/** The host as a run sees it: the real one, or a test's. */
+export interface RunHost {
+  detectors: Detectors;
+  gatherFacts: (job: JobConfig) => Promise<HostFacts>;
+  /** For this run: what the lock files say of it. */
+  locks: (runId: string) => LockDependencies;
+  /** Releases what dead runs left. `lockJob` takes a job's lock, or resolves to undefined when it lives. */
+  recover: (lockJob: (job: string) => Promise<Lock | undefined>) => Promise<RecoverReport>;
+  openJournal: (job: string, runId: string) => Journal;
+  mountDirectory: (job: string) => string;
+  recordRun: (report: RunReport) => Promise<void>;
+  makeRunId: () => string;
+  now: Clock;
+  execution: Omit<ExecuteDependencies, 'journal' | 'timeline' | 'mountDirectory'>;
+}
+
+export interface RunJobOptions {
+  force: boolean;
+  lockWaitMs: number;
+  reporter: Reporter;
+  signal: AbortSignal;
+}
+
+/** One spelling for one directory, where it exists. */
+async function canonical(directory: string): Promise<string> {
+  return await realpath(directory).catch(() => directory);
+}
+
+async function takeLocks(
+  job: JobConfig,
+  locks: LockDependencies,
+  stack: ReleaseStack,
+  { lockWaitMs, signal }: RunJobOptions,
+): Promise<void> {
+  const wait = { waitMs: lockWaitMs, signal };
+  const take = async (name: string, what: string): Promise<void> => {
+    const lock = await acquireLock(name, what, locks, wait);
+    stack.push(what, () => lock.release());
+  };
+  await take(jobLockName(job.name), `the job ${job.name}`);
+  // Sorted, so that two jobs with the same targets cannot wait for each other.
+  const targets = new Set(await Promise.all(job.targets.map((target) => canonical(target.path))));
+  for (const target of [...targets].toSorted()) await take(targetLockName(target), `the target ${target}`);
+}
+
+/** What a run tells of a recovery that could not do all: a later run tries again. */
+function recoveryWarnings({ failed, unreadable }: RecoverReport): string[] {
+  return [
+    ...failed.map(({ what, message }) => `of a run that died there is still held: ${what}: ${message}`),
+    ...unreadable.map(({ file, reason }) => `the journal file ${file} cannot be read: ${reason}`),
+  ];
+}
+
+/**
+ * Runs one job: lock, recover, plan, execute, record. Never rejects for a failure of the run: the report tells.
+ * All that was acquired, locks included, is released when it resolves.
+ */
+export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptions): Promise<RunReport> {
+  const { reporter, signal } = options;
+  const runId = host.makeRunId();
+  const startedAt = new Date();
+  const timeline = new Timeline(reporter, host.now);
+  const locks = host.locks(runId);
+  const stack = new ReleaseStack();
+  const warnings: string[] = [];
+  const begun = { job: job.name, runId, startedAt, freeze: job.freeze };
+
+  reporter.jobStarted(job.name);
+  let report: RunReport;
+  let isRecorded = false;
+  try {
+    await timeline.step('lock', () => takeLocks(job, locks, stack, options));
+    // A run that another one locked out is no part of the history.
+    isRecorded = true;
+    const lockJob = async (name: string): Promise<Lock | undefined> =>
+      name === job.name
+        ? { name, release: async () => undefined }
+        : await tryAcquireLock(jobLockName(name), locks);
+    const recovered = await timeline.step('recover', () => host.recover(lockJob));
+    warnings.push(...recoveryWarnings(recovered));
+    const plan = await timeline.step('plan', async () =>
+      makePlan(job, await host.gatherFacts(job), host.detectors, { force: options.force }),
+    );
+    signal.throwIfAborted();
+    const dependencies = {
+      ...host.execution,
+      timeline,
+      journal: host.openJournal(job.name, runId),
+      mountDirectory: host.mountDirectory(job.name),
+    };
+    report = await executePlan(plan, dependencies, { runId, startedAt, warnings, signal });
+  } catch (error) {
+    report = reportUnplanned({ ...begun, warnings, errors: [error] });
+  }
+  if (isRecorded) {
+    try {
+      await host.recordRun(report);
+    } catch (error) {
+      reporter.warn(`the run is not in the history: ${messageOf(error)}`);
+    }
+  }
+  // The locks end with the process at the latest: their failure is no matter of the backup.
+  for (const { what, error } of await stack.releaseAll()) reporter.warn(`${what}: ${messageOf(error)}`);
+  reporter.jobFinished(report);
+  return report;
+}
+
+/**
+ * Runs jobs one after the other, in the order given; one's failure does not stop the next, an interrupt does.
+ * Resolves to the reports of those that were begun.
+ */
+export async function runJobs(
+  jobs: readonly JobConfig[],
+  host: RunHost,
+  options: RunJobOptions,
+): Promise<RunReport[]> {
+  const reports: RunReport[] = [];
+  for (const job of jobs) {
+    reports.push(await runJob(job, host, options));
+    if (options.signal.aborted) break;
+  }
+  return reports;
+}

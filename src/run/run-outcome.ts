@@ -1,0 +1,101 @@
+import { FsbackupError, messageOf } from '../errors.js';
+import { exitCode, worstExitCode } from '../exit-codes.js';
+import { weakest } from '../plan/resolve-mode.js';
+import type { Plan, PlannedFreeze } from '../plan/plan.js';
+import { toErrorReport } from '../report/error-report.js';
+import type { CopyReport, ErrorReport, RunReport, SourceReport, StepReport } from '../report/run-report.js';
+import type { ReleaseFailure } from './release-stack.js';
+import { isInterruption } from './signals.js';
+
+/** What became of a run, gathered while it went on. */
+export interface RunFacts {
+  job: string;
+  runId: string;
+  startedAt: Date;
+  freeze: PlannedFreeze;
+  sources: readonly SourceReport[];
+  copies: readonly CopyReport[];
+  steps: readonly StepReport[];
+  warnings: readonly string[];
+  /** In the order they happened. */
+  errors: readonly unknown[];
+  releaseFailures: readonly ReleaseFailure[];
+}
+
+/** The gravest of several errors, the first of equals. */
+function gravest(errors: readonly ErrorReport[]): ErrorReport | undefined {
+  const worst = worstExitCode(errors.map((error) => error.exitCode));
+  return errors.find((error) => error.exitCode === worst);
+}
+
+function releaseError(failures: readonly ReleaseFailure[]): FsbackupError {
+  const [first] = failures;
+  const others = failures.length > 1 ? ` (and ${failures.length - 1} more)` : '';
+  return new FsbackupError(
+    'cleanupIncomplete',
+    `still held: ${first?.what ?? ''}${others}: ${messageOf(first?.error)}`,
+    { hint: 'Mend what it names, then run `fsbackup recover`.' },
+  );
+}
+
+function outcomeOf(facts: RunFacts, code: number): RunReport['outcome'] {
+  if (facts.errors.some(isInterruption)) return 'interrupted';
+  if (code === 0) return 'success';
+  return code === exitCode('warnings') || code === exitCode('copyPartial') ? 'warnings' : 'failed';
+}
+
+/**
+ * The report of a run. The error that counts is the gravest of the work's; the exit code is that of a release that
+ * failed where there is one (60, or 22 where something may still be frozen), also after an interrupt.
+ */
+export function reportRun(facts: RunFacts): RunReport {
+  const errors = facts.errors.map(toErrorReport);
+  const held = facts.releaseFailures.length === 0 ? [] : [toErrorReport(releaseError(facts.releaseFailures))];
+  const warnings = [
+    ...new Set(facts.warnings),
+    ...facts.releaseFailures.map(({ what, error }) => `still held: ${what}: ${messageOf(error)}`),
+  ];
+  const error = gravest(errors) ?? held[0];
+  const code = worstExitCode([
+    ...[...errors, ...held].map((one) => one.exitCode),
+    ...(warnings.length > 0 ? [exitCode('warnings')] : []),
+  ]);
+  const { timeoutMs, heartbeatMs, maxHoldMs } = facts.freeze;
+  return {
+    version: 1,
+    job: facts.job,
+    runId: facts.runId,
+    outcome: outcomeOf(facts, code),
+    exitCode: code,
+    consistency: weakest(facts.sources.map((source) => source.consistency)),
+    startedAt: facts.startedAt.toISOString(),
+    finishedAt: new Date().toISOString(),
+    freeze: {
+      timeoutSeconds: timeoutMs === null ? null : timeoutMs / 1000,
+      heartbeatSeconds: heartbeatMs === null ? null : heartbeatMs / 1000,
+      maxHoldSeconds: maxHoldMs / 1000,
+    },
+    sources: [...facts.sources],
+    copies: [...facts.copies],
+    steps: [...facts.steps],
+    warnings,
+    ...(error === undefined ? {} : { error }),
+  };
+}
+
+/** The report of a job that could not even be planned, or that was not begun. */
+export function reportUnplanned(
+  facts: Pick<RunFacts, 'job' | 'runId' | 'startedAt' | 'warnings' | 'errors'> & {
+    freeze: Pick<Plan['freeze'], 'timeoutMs' | 'maxHoldMs'>;
+  },
+): RunReport {
+  const { timeoutMs, maxHoldMs } = facts.freeze;
+  return reportRun({
+    ...facts,
+    freeze: { timeoutMs, maxHoldMs, heartbeatMs: timeoutMs === null ? null : timeoutMs / 2 },
+    sources: [],
+    copies: [],
+    steps: [],
+    releaseFailures: [],
+  });
+}

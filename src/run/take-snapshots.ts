@@ -1,0 +1,94 @@
+import { FsbackupError } from '../errors.js';
+import type { FreezeTarget } from '../freeze/freezer.js';
+import type { Plan, PlannedWindow } from '../plan/plan.js';
+import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
+import type { RunContext } from './context.js';
+import { intendSnapshots, prepareWindow, type PreparedSnapshot } from './prepare-window.js';
+import { releaseInReverse } from './release-stack.js';
+import { retry } from './retry.js';
+import { takeWindow, type SnapshotBatch } from './window.js';
+
+/** A snapshot that was taken, and who made it. */
+export interface TakenSnapshot {
+  provider: SnapshotProvider;
+  ref: SnapshotRef;
+}
+
+function freezeTargets(plan: Plan, window: PlannedWindow): FreezeTarget[] {
+  return window.freeze.flatMap((index) => {
+    const source = plan.sources[index];
+    if (source === undefined) return [];
+    const { mountpoint, majorMinor, device, fstype } = source;
+    return [{ mountpoint, majorMinor, device, fstype }];
+  });
+}
+
+function batchesOf(prepared: readonly PreparedSnapshot[]): SnapshotBatch[] {
+  const batches = new Map<SnapshotProvider, SnapshotRef[]>();
+  for (const { provider, ref } of prepared) batches.set(provider, [...(batches.get(provider) ?? []), ref]);
+  return [...batches].map(([provider, refs]) => ({ provider, refs }));
+}
+
+/** Another try may end otherwise: what was in the way is likely to pass. */
+function isWorthAnotherTry(error: unknown): boolean {
+  return error instanceof FsbackupError && (error.code === 'freezeLost' || error.code === 'snapshotFailed');
+}
+
+async function tryWindow(
+  window: PlannedWindow,
+  prepared: readonly PreparedSnapshot[],
+  context: RunContext,
+): Promise<void> {
+  const { plan, dependencies, stack, records, signal } = context;
+  const { timeline, arm } = dependencies;
+  const held = await intendSnapshots(prepared, context);
+  try {
+    // What is written now need not be written while the writers wait.
+    const mountpoints = [...new Set(prepared.map(({ source }) => source.mountpoint))];
+    await timeline.step('sync', () => Promise.all(mountpoints.map(dependencies.syncFilesystem)));
+    const result = await takeWindow(
+      { targets: freezeTargets(plan, window), options: plan.freeze, batches: batchesOf(prepared) },
+      { arm, timeline, stack },
+      signal,
+    );
+    for (const { index, source, ref } of prepared) {
+      const outcome = result.outcomes.find(({ target }) => target.majorMinor === source.majorMinor);
+      records[index]?.taken(ref.name, result.snapshotMs, outcome);
+    }
+    for (const warning of result.warnings) context.warn(warning);
+  } catch (error) {
+    // What cannot be removed now stays on the stack and is tried again at the end of the run.
+    await releaseInReverse(held);
+    throw error;
+  }
+}
+
+/**
+ * Takes the snapshots of one window, tried as often as the plan says; `first` are those of the first try. Adds them to
+ * `taken`, by index of the plan's sources. Rejects as `takeWindow` does, nothing of the last try being left.
+ */
+export async function takeSnapshots(
+  window: PlannedWindow,
+  first: readonly PreparedSnapshot[],
+  taken: Map<number, TakenSnapshot>,
+  context: RunContext,
+): Promise<void> {
+  const { plan, dependencies, records, signal } = context;
+  await retry(
+    async (attempt) => {
+      for (const { index } of first) records[index]?.tried(attempt);
+      const prepared =
+        attempt === 1
+          ? first
+          : await dependencies.timeline.step('prepare', () => prepareWindow(window, attempt, context));
+      await tryWindow(window, prepared, context);
+      for (const { index, provider, ref } of prepared) taken.set(index, { provider, ref });
+    },
+    {
+      attempts: plan.attempts,
+      delayMs: dependencies.retryDelayMs,
+      isRetryable: isWorthAnotherTry,
+      signal,
+    },
+  );
+}

@@ -1,0 +1,63 @@
+import { messageOf } from '../errors.js';
+import type { Reporter } from '../report/reporter.js';
+import type { StepReport } from '../report/run-report.js';
+
+/** Milliseconds from some fixed point, never going back. */
+export type Clock = () => number;
+
+/** A step of the window, measured in memory and told afterwards. */
+export interface MeasuredStep {
+  step: string;
+  startedAt: number;
+  durationMs: number;
+}
+
+/** Times the steps of a run and tells the reporter of them, but never while something is frozen. */
+export class Timeline {
+  readonly steps: StepReport[] = [];
+  readonly reporter: Reporter;
+  readonly now: Clock;
+  readonly #startedAt: number;
+
+  constructor(reporter: Reporter, now: Clock) {
+    this.reporter = reporter;
+    this.now = now;
+    this.#startedAt = now();
+  }
+
+  #record({ step, startedAt, durationMs }: MeasuredStep, frozen: boolean): void {
+    this.steps.push({ step, startMs: startedAt - this.#startedAt, durationMs, frozen });
+  }
+
+  /** Runs one step. Rejects as it does. */
+  async step<T>(step: string, work: () => Promise<T>): Promise<T> {
+    const startedAt = this.now();
+    this.reporter.stepStarted(step, { frozen: false });
+    try {
+      const value = await work();
+      this.reporter.stepFinished(step, this.now() - startedAt);
+      return value;
+    } catch (error) {
+      this.reporter.stepFailed(step, messageOf(error));
+      throw error;
+    } finally {
+      this.#record({ step, startedAt, durationMs: this.now() - startedAt }, false);
+    }
+  }
+
+  /** Just before the freeze: from here on the reporter writes nothing until `windowClosed`. */
+  windowOpens(): void {
+    this.reporter.stepStarted('freeze', { frozen: true });
+  }
+
+  /** After the thaw: tells of what happened in between. `failure` belongs to the last step. */
+  windowClosed(steps: readonly MeasuredStep[], failure: string | undefined): void {
+    for (const [index, measured] of steps.entries()) {
+      this.#record(measured, true);
+      if (index > 0) this.reporter.stepStarted(measured.step, { frozen: true });
+      if (failure !== undefined && index === steps.length - 1)
+        this.reporter.stepFailed(measured.step, failure);
+      else this.reporter.stepFinished(measured.step, measured.durationMs);
+    }
+  }
+}

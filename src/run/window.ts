@@ -1,0 +1,149 @@
+import { FsbackupError, messageOf } from '../errors.js';
+import type { ArmFreezer, Freezer, FreezeOptions, FreezeOutcome, FreezeTarget } from '../freeze/freezer.js';
+import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
+import type { ReleaseStack } from './release-stack.js';
+import type { Timeline } from './timeline.js';
+
+/** The snapshots that one provider takes in one call. */
+export interface SnapshotBatch {
+  provider: SnapshotProvider;
+  refs: readonly SnapshotRef[];
+}
+
+export interface WindowRequest {
+  /** In the order to freeze: top-down. Empty: no freeze, only snapshots. */
+  targets: readonly FreezeTarget[];
+  options: FreezeOptions;
+  batches: readonly SnapshotBatch[];
+}
+
+export interface WindowResult {
+  /** One per target. */
+  outcomes: readonly FreezeOutcome[];
+  snapshotMs: number;
+  /** What weakens the dead-man's guarantee here. */
+  warnings: readonly string[];
+}
+
+export interface WindowDependencies {
+  arm: ArmFreezer;
+  timeline: Timeline;
+  stack: ReleaseStack;
+}
+
+/** Resolves when aborted, never rejects. */
+async function whenAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise((resolve) => {
+    signal.addEventListener('abort', resolve, { once: true });
+  });
+}
+
+/** Makes all snapshots, the providers side by side; rejects with the first failure once all have ended. */
+async function createAll(batches: readonly SnapshotBatch[], signal: AbortSignal): Promise<void> {
+  const settled = await Promise.allSettled(
+    batches.map(({ provider, refs }) => provider.create(refs, { signal })),
+  );
+  const failed = settled.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+}
+
+function lostError(outcomes: readonly FreezeOutcome[]): FsbackupError | undefined {
+  const lost = outcomes.filter((outcome) => outcome.lost !== undefined);
+  if (lost.length === 0) return undefined;
+  const which = lost.map((outcome) => `${outcome.target.mountpoint} (${outcome.lost})`).join(', ');
+  return new FsbackupError('freezeLost', `the freeze was lost before the snapshot was complete: ${which}`, {
+    hint: 'Raise the timeout or max-hold if the snapshot needs longer; if a third party thawed it, see what did.',
+  });
+}
+
+/** What a promise came to, so that several failures can be weighed. */
+async function settle<T>(promise: Promise<T>): Promise<PromiseSettledResult<T>> {
+  const [result] = await Promise.allSettled([promise]);
+  return result;
+}
+
+async function withFreeze(
+  freezer: Freezer,
+  { batches }: WindowRequest,
+  timeline: Timeline,
+  signal: AbortSignal,
+): Promise<WindowResult> {
+  const { now } = timeline;
+  const stop = AbortSignal.any([signal, freezer.lost]);
+  const aborted = whenAborted(stop);
+  timeline.windowOpens();
+
+  // From here to the thaw nothing is written: no step told, no journal, no log.
+  const openedAt = now();
+  const freezing = settle(freezer.freeze());
+  await Promise.race([freezing, aborted]);
+  const frozenAt = now();
+  let creating: Promise<PromiseSettledResult<void>> | undefined;
+  if (!stop.aborted && (await freezing).status === 'fulfilled') {
+    creating = settle(createAll(batches, stop));
+    // Not awaited alone: a snapshot that hangs on what is frozen ends with the thaw only.
+    await Promise.race([creating, aborted]);
+  }
+  const createdAt = now();
+  const thawing = await settle(freezer.thaw());
+  const thawedAt = now();
+
+  const failure = whatFailed(thawing, await freezing, await creating, signal);
+  timeline.windowClosed(
+    [
+      { step: 'freeze', startedAt: openedAt, durationMs: frozenAt - openedAt },
+      ...(creating === undefined
+        ? []
+        : [{ step: 'snapshot', startedAt: frozenAt, durationMs: createdAt - frozenAt }]),
+      { step: 'thaw', startedAt: createdAt, durationMs: thawedAt - createdAt },
+    ],
+    failure === undefined ? undefined : messageOf(failure.reason),
+  );
+  if (failure !== undefined) throw failure.reason;
+  const outcomes = thawing.status === 'fulfilled' ? thawing.value : [];
+  return { outcomes, snapshotMs: createdAt - frozenAt, warnings: freezer.warnings };
+}
+
+/** The failure that counts, the gravest first: still frozen, told to stop, lost, never frozen, no snapshot. */
+function whatFailed(
+  thawing: PromiseSettledResult<FreezeOutcome[]>,
+  frozen: PromiseSettledResult<void>,
+  created: PromiseSettledResult<void> | undefined,
+  signal: AbortSignal,
+): { reason: unknown } | undefined {
+  if (thawing.status === 'rejected') return thawing;
+  if (signal.aborted) return signal;
+  const lost = lostError(thawing.value);
+  if (lost !== undefined) return { reason: lost };
+  if (frozen.status === 'rejected') return frozen;
+  return created?.status === 'rejected' ? created : undefined;
+}
+
+/**
+ * One try of a window: arm, freeze, snapshot, thaw, and the proof that each freeze was held to the end.
+ *
+ * Whatever happens, all is thawed first. Rejects with `thawFailed`, the signal's reason, `freezeLost`, `notFrozen`,
+ * or the provider's error; snapshots may then exist, and the caller, who journalled them, removes them.
+ */
+export async function takeWindow(
+  request: WindowRequest,
+  { arm, timeline, stack }: WindowDependencies,
+  signal: AbortSignal,
+): Promise<WindowResult> {
+  signal.throwIfAborted();
+  if (request.targets.length === 0) {
+    const startedAt = timeline.now();
+    await timeline.step('snapshot', () => createAll(request.batches, signal));
+    signal.throwIfAborted();
+    return { outcomes: [], snapshotMs: timeline.now() - startedAt, warnings: [] };
+  }
+  const freezer = await timeline.step('arm', () => arm(request.targets, request.options));
+  const guard = stack.push('the watchdogs', () => freezer.close());
+  try {
+    return await withFreeze(freezer, request, timeline, signal);
+  } finally {
+    // A failure stays on the stack and is told at the end of the run.
+    await guard.release().catch(() => undefined);
+  }
+}
