@@ -2,19 +2,12 @@ import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { checkJob } from './check-job.js';
 import { checkShape } from './check-shape.js';
-import { resolveFreeze } from './freeze-settings.js';
+import { type FlagContext, freezeFromFlags } from './freeze-from-flags.js';
 import { DEFAULT_ATTEMPTS, normaliseJob } from './normalise.js';
-import { overrideError, overrideLayers, type Overrides, readEnvironment } from './overrides.js';
+import { type Overrides, readEnvironment } from './overrides.js';
 import type { Complaint } from './problems.js';
 import { JOB_NAME_PATTERN, jobSchema } from './schema.js';
-import type { FreezeSettings, JobConfig } from './types.js';
-
-/** The host's part in checking flags. */
-export interface FlagContext {
-  env: NodeJS.ProcessEnv;
-  /** The kernel's hung-task limit; null lifts it. */
-  hungTaskTimeoutMs: number | null;
-}
+import type { JobConfig } from './types.js';
 
 /** A job given by flags alone. */
 export interface JobFlags extends Overrides {
@@ -58,20 +51,6 @@ function refuse(complaints: readonly Complaint[]): void {
 /** What is defined of an object: an absent flag must not stand in for a key. */
 function given(values: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
-}
-
-/**
- * The freeze settings of a command that has no job: flags over environment over defaults. Throws `usage` when they
- * cannot hold: over the hung-task limit, longer than max-hold, 0 or 1 s without `noTimeout`.
- */
-export function freezeFromFlags(flags: Overrides, context: FlagContext): FreezeSettings {
-  const { settings, complaints } = resolveFreeze(
-    overrideLayers(flags, readEnvironment(context.env)),
-    context.hungTaskTimeoutMs,
-  );
-  const [first] = complaints;
-  if (first === undefined) return settings;
-  throw overrideError(first.origin?.[first.key] ?? `the default of ${first.key}`, first.message);
 }
 
 /** The job that flags describe, checked and completed as one from a file is. Throws `usage`. */

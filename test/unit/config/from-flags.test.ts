@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type FlagContext, freezeFromFlags, jobFromFlags } from '../../../src/config/from-flags.js';
+import { type FlagContext, freezeFromFlags } from '../../../src/config/freeze-from-flags.js';
+import { jobFromFlags } from '../../../src/config/from-flags.js';
 
 const HOST: FlagContext = { env: {}, hungTaskTimeoutMs: 120_000 };
 const FLAGS = { job: 'srv', source: ['/srv'], to: ['/backup'] };

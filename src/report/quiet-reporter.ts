@@ -1,0 +1,25 @@
+import { renderReport, type Style } from './render-report.js';
+import type { Reporter } from './reporter.js';
+import type { RunReport } from './run-report.js';
+import { silentReporter } from './silent-reporter.js';
+
+/** Says nothing of a job that went well, and of another all that is needed, at its end: as cron wants it. */
+export function quietReporter(write: (text: string) => void, style: Style): Reporter {
+  let warnings: string[] = [];
+  return {
+    ...silentReporter,
+    jobStarted() {
+      warnings = [];
+    },
+    warn(message) {
+      warnings.push(message);
+    },
+    jobFinished(report: RunReport) {
+      // What failed after the report was made is not in it.
+      const all = [...report.warnings, ...warnings.filter((message) => !report.warnings.includes(message))];
+      if (report.outcome === 'success' && all.length === 0) return;
+      write(renderReport({ ...report, warnings: all }, style));
+      warnings = [];
+    },
+  };
+}

@@ -1,0 +1,92 @@
+import type { ChalkInstance } from 'chalk';
+import { formatBytes, formatFiles, formatMs, withoutControls } from './format.js';
+import type { CopyReport, RunReport, SourceReport, StepReport } from './run-report.js';
+import type { Symbols } from './symbols.js';
+
+/** How a report is dressed. */
+export interface Style {
+  chalk: ChalkInstance;
+  symbols: Symbols;
+}
+
+const OUTCOMES: Readonly<Record<RunReport['outcome'], string>> = {
+  success: 'backed up',
+  warnings: 'backed up, with warnings',
+  failed: 'failed',
+  interrupted: 'interrupted; everything was released',
+};
+
+const CONSISTENCY: Readonly<Record<RunReport['consistency'], string>> = {
+  application: 'application (quiesced and at one instant)',
+  filesystem: 'filesystem (at one instant, after a freeze or its equal)',
+  crash: 'crash (at one instant, as after a power cut)',
+  none: 'none (a live tree, copied while it changed)',
+};
+
+function heading(report: RunReport, { chalk, symbols }: Style): string {
+  const text = `${report.job}: ${OUTCOMES[report.outcome]}`;
+  if (report.outcome === 'success') return chalk.green(`${symbols.done} ${text}`);
+  if (report.outcome === 'warnings') return chalk.yellow(`${symbols.warning} ${text}`);
+  return chalk.red(`${symbols.failed} ${text} (exit ${report.exitCode})`);
+}
+
+function frozenTime({ frozenMs, freezeCallMs, snapshotMs, thawMs }: SourceReport): string {
+  if (frozenMs === null)
+    return snapshotMs === null ? 'not frozen' : `not frozen, snapshot ${formatMs(snapshotMs)}`;
+  const parts: [string, number | null][] = [
+    ['freeze', freezeCallMs],
+    ['snapshot', snapshotMs],
+    ['thaw', thawMs],
+  ];
+  const known = parts.flatMap(([name, ms]) => (ms === null ? [] : [`${name} ${formatMs(ms)}`]));
+  return `frozen ${formatMs(frozenMs)}${known.length === 0 ? '' : ` (${known.join(', ')})`}`;
+}
+
+function sourceLines(source: SourceReport): string[] {
+  const attempts = source.attempts > 1 ? `, ${source.attempts} attempts` : '';
+  return [
+    `  ${source.mountpoint} (${source.fstype} on ${source.device})`,
+    `    ${source.provider === 'none' ? 'no snapshot' : `snapshot by ${source.provider}`}, freeze ${source.freezeMode}: ${source.freezeModeReason}`,
+    `    ${frozenTime(source)}${attempts}; consistency ${source.consistency}`,
+  ];
+}
+
+function copyLine(copy: CopyReport, symbols: Symbols): string {
+  const amount = `${formatBytes(copy.bytes)} in ${formatFiles(copy.files)}`;
+  return `  ${symbols.to} ${copy.target} by ${copy.engine}: ${copy.backupId}, ${amount}, ${formatMs(copy.durationMs)}`;
+}
+
+function timelineLines(steps: readonly StepReport[], { chalk, symbols }: Style): string[] {
+  const rows = steps.toSorted((a, b) => a.startMs - b.startMs);
+  const width = Math.max(
+    0,
+    ...rows.flatMap((row) => [row.startMs, row.durationMs].map((ms) => formatMs(ms).length)),
+  );
+  return rows.map((row) => {
+    const times = [row.startMs, row.durationMs].map((ms) => formatMs(ms).padStart(width)).join('  ');
+    const line = `${times}  ${row.step}`;
+    return row.frozen ? chalk.cyan(`  ${symbols.frozen} ${line}  frozen`) : `    ${line}`;
+  });
+}
+
+/**
+ * A run for people: outcome, each source's mode, why, frozen time and consistency, the copies, the timeline with the
+ * frozen window marked, warnings, and an error with what to do. Ends with a newline.
+ */
+export function renderReport(report: RunReport, style: Style): string {
+  const { chalk, symbols } = style;
+  const { error } = report;
+  const lines = [
+    heading(report, style),
+    ...report.sources.flatMap((source) => sourceLines(source)),
+    ...report.copies.map((copy) => copyLine(copy, symbols)),
+    ...(report.copies.length === 0 ? [] : [`  consistency: ${CONSISTENCY[report.consistency]}`]),
+    ...(report.steps.length === 0 ? [] : [chalk.dim('  timeline: start, duration, step')]),
+    ...timelineLines(report.steps, style),
+    ...report.warnings.map((warning) => chalk.yellow(`  ${symbols.warning} ${withoutControls(warning)}`)),
+    ...(error === undefined
+      ? []
+      : [chalk.red(`  Error: ${withoutControls(error.message)}`), `  ${error.hint}`]),
+  ];
+  return `${lines.join('\n')}\n`;
+}

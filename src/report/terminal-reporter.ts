@@ -1,0 +1,109 @@
+import ora, { type Ora } from 'ora';
+import type { CopyProgress } from '../copy/engine.js';
+import { formatMs, withoutControls } from './format.js';
+import { HeldOutput } from './held-output.js';
+import type { ReporterOutput } from './plain-reporter.js';
+import { ProgressMeter } from './progress-meter.js';
+import { renderReport, type Style } from './render-report.js';
+import type { Reporter } from './reporter.js';
+import type { RunReport } from './run-report.js';
+
+/** A terminal, and the styles of what is written to it and of the summary, which may go elsewhere. */
+export interface TerminalOptions {
+  stream: NodeJS.WriteStream;
+  style: Style;
+  resultStyle: Style;
+}
+
+/** Spinners and a progress line. The spinner stands still, and nothing is written, in the window. */
+export class TerminalReporter implements Reporter {
+  readonly #output: ReporterOutput;
+  readonly #style: Style;
+  readonly #resultStyle: Style;
+  readonly #held = new HeldOutput();
+  readonly #meter: ProgressMeter;
+  readonly #spinner: Ora;
+  readonly #frozenSteps = new Set<string>();
+  /** Steps that go on, outermost first. */
+  #open: string[] = [];
+
+  constructor(output: ReporterOutput, { stream, style, resultStyle }: TerminalOptions) {
+    this.#output = output;
+    this.#style = style;
+    this.#resultStyle = resultStyle;
+    this.#meter = new ProgressMeter(output.now);
+    this.#spinner = ora({
+      stream,
+      isEnabled: true,
+      color: style.chalk.level > 0 ? 'cyan' : false,
+      // Ctrl-C must stay a signal, and a killed run must not leave a terminal without cursor.
+      discardStdin: false,
+      hideCursor: false,
+    });
+  }
+
+  #line(text: string): void {
+    this.#held.say(() => {
+      this.#spinner.stop();
+      this.#output.log(`${text}\n`);
+      this.#spin();
+    });
+  }
+
+  #spin(): void {
+    const step = this.#open.at(-1);
+    if (step !== undefined && !this.#held.isFrozen) this.#spinner.start(step);
+  }
+
+  #close(step: string, text: string): void {
+    this.#open = this.#open.filter((open) => open !== step);
+    this.#line(text);
+  }
+
+  jobStarted(job: string): void {
+    this.#line(this.#style.chalk.bold(job));
+  }
+
+  stepStarted(step: string, { frozen }: { frozen: boolean }): void {
+    if (frozen) {
+      // Before FIFREEZE still: the interval that draws would otherwise write into the window.
+      if (this.#spinner.isSpinning) this.#spinner.stop();
+      this.#held.hold();
+      this.#frozenSteps.add(step);
+      return;
+    }
+    this.#held.release();
+    this.#frozenSteps.delete(step);
+    this.#meter.reset();
+    this.#open.push(step);
+    this.#spin();
+  }
+
+  stepFinished(step: string, durationMs: number): void {
+    const { chalk, symbols } = this.#style;
+    const frozen = this.#frozenSteps.has(step) ? chalk.cyan(' frozen') : '';
+    this.#close(step, `${chalk.green(symbols.done)} ${step} ${chalk.dim(formatMs(durationMs))}${frozen}`);
+  }
+
+  stepFailed(step: string, message: string): void {
+    const { chalk, symbols } = this.#style;
+    this.#close(step, `${chalk.red(symbols.failed)} ${step}: ${withoutControls(message)}`);
+  }
+
+  progress(progress: CopyProgress): void {
+    const line = this.#meter.line(progress);
+    if (!this.#held.isFrozen) this.#spinner.text = `${this.#open.at(-1) ?? 'copy'}  ${line}`;
+  }
+
+  warn(message: string): void {
+    const { chalk, symbols } = this.#style;
+    this.#line(chalk.yellow(`${symbols.warning} ${withoutControls(message)}`));
+  }
+
+  jobFinished(report: RunReport): void {
+    this.#open = [];
+    this.#held.release();
+    this.#spinner.stop();
+    this.#output.result(renderReport(report, this.#resultStyle));
+  }
+}

@@ -1,0 +1,34 @@
+import { expect, it } from 'vitest';
+import { FsbackupError } from '../../../src/errors.js';
+import { toErrorReport } from '../../../src/report/error-report.js';
+import { wantsColour } from '../../../src/report/colours.js';
+
+it('lets an FsbackupError speak for itself', () => {
+  expect(toErrorReport(new FsbackupError('locked', 'Another run', { hint: 'Wait.' }))).toEqual({
+    code: 'locked',
+    exitCode: 11,
+    message: 'Another run',
+    hint: 'Wait.',
+  });
+});
+
+it.each([new TypeError('x is undefined'), 'x is undefined'])('takes all else for a bug', (thrown) => {
+  expect(toErrorReport(thrown)).toMatchObject({
+    code: 'bug',
+    exitCode: 70,
+    message: 'a bug in fsbackup: x is undefined',
+  });
+});
+
+it.each([
+  [true, {}, true],
+  [false, {}, false],
+  [true, { TERM: 'dumb' }, false],
+  [true, { NO_COLOR: '1' }, false],
+  [true, { NO_COLOR: '' }, true],
+  [false, { FORCE_COLOR: '1' }, true],
+  [true, { FORCE_COLOR: '0' }, false],
+  [true, { FORCE_COLOR: '1', NO_COLOR: '1' }, false],
+])('on a terminal (%s) with %j, colour is %s', (isTTY, env, expected) => {
+  expect(wantsColour({ isTTY }, env)).toBe(expected);
+});

@@ -1,0 +1,68 @@
+import { Chalk } from 'chalk';
+import { describe, expect, it } from 'vitest';
+import { renderReport } from '../../../src/report/render-report.js';
+import { chooseSymbols } from '../../../src/report/symbols.js';
+import { failedReport, successfulReport } from '../../support/run-reports.js';
+
+const symbols = chooseSymbols({ LANG: 'C.UTF-8' });
+const plain = { chalk: new Chalk({ level: 0 }), symbols };
+
+describe('renderReport', () => {
+  it('tells outcome, source, copy, consistency and a timeline with the frozen window marked', () => {
+    expect(renderReport(successfulReport(), plain)).toBe(
+      [
+        '✔ srv: backed up',
+        '  /srv (ext4 on /dev/loop0)',
+        '    snapshot by reflink, freeze explicit: the image is cloned while its filesystem is frozen',
+        '    frozen 45 ms (freeze 39 ms, snapshot 3.1 ms, thaw 0.2 ms); consistency filesystem',
+        '  → /backup by rsync: 20260102T030405Z-1a2b3c, 1.5 MB in 12 files, 2.5 s',
+        '  consistency: filesystem (at one instant, after a freeze or its equal)',
+        '  timeline: start, duration, step',
+        '     10 ms  200 ms  sync',
+        '  ┃ 210 ms   39 ms  freeze  frozen',
+        '  ┃ 250 ms  3.1 ms  snapshot  frozen',
+        '  ┃ 254 ms  0.2 ms  thaw  frozen',
+        '    300 ms   2.5 s  copy',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  it('tells warnings, the error and what to do, and claims no consistency without a copy', () => {
+    const text = renderReport(failedReport(), plain);
+    expect(text).toMatch(/^✖ srv: failed \(exit 21\)\n/);
+    expect(text).toContain('  ⚠ /srv holds a submount that is not copied: /srv/data\n');
+    expect(text).toMatch(/ {2}Error: The freeze of \/srv was lost: timeout\n {2}Raise the timeout\.\n$/);
+    expect(text).not.toContain('consistency: ');
+  });
+
+  it('tells of a source that was not frozen, and of tries', () => {
+    const times = { frozenMs: null, freezeCallMs: null, snapshotMs: null, thawMs: null } as const;
+    const sources = successfulReport().sources.map((one) => ({
+      ...one,
+      ...times,
+      provider: 'none' as const,
+      consistency: 'none' as const,
+      attempts: 3,
+    }));
+    const text = renderReport(successfulReport({ sources }), plain);
+    expect(text).toContain('    no snapshot, freeze explicit');
+    expect(text).toContain('    not frozen, 3 attempts; consistency none\n');
+  });
+
+  it('does not let a name write to the terminal', () => {
+    const text = renderReport(
+      successfulReport({ warnings: ['cannot read /srv/\u001B]0;owned\u0007'] }),
+      plain,
+    );
+    expect(text).toContain('cannot read /srv/\\x1b]0;owned\\x07');
+  });
+
+  it('is coloured with a chalk that colours, and has signs for every locale', () => {
+    expect(renderReport(successfulReport(), { ...plain, chalk: new Chalk({ level: 1 }) })).toContain(
+      '\u001B[32m',
+    );
+    const ascii = renderReport(successfulReport(), { ...plain, symbols: chooseSymbols({ LANG: 'C' }) });
+    expect(ascii).toMatch(/^[\n -~]*$/);
+  });
+});
