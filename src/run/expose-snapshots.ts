@@ -23,16 +23,17 @@ export async function exposeSnapshots(
   { dependencies, stack, signal }: RunContext,
 ): Promise<Map<number, string>> {
   const directories = new Map<number, string>();
-  for (const [index, { provider, ref }] of taken) {
+  for (const [index, { provider, ref, held }] of taken) {
     signal.throwIfAborted();
     const directory = path.join(dependencies.mountDirectory, String(index));
     const exposure = { snapshot: { ...ref, data: { ...ref.data } }, path: directory };
     const entry = await dependencies.journal.record('exposure', exposure);
-    stack.push(`the mount ${directory}`, async () => {
+    const unexpose = async (): Promise<void> => {
       await provider.unexpose(exposure);
       await removeEmptyDirectory(directory);
       await entry.remove();
-    });
+    };
+    stack.push(`the mount ${directory}`, unexpose, held);
     await ensurePrivateDirectory(directory);
     directories.set(index, (await provider.expose(ref, directory)).path);
   }

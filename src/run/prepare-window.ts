@@ -58,20 +58,23 @@ export async function prepareWindow(
   return prepared;
 }
 
+/** A snapshot that exists, or may. */
+export type IntendedSnapshot = PreparedSnapshot & { held: Held };
+
 /** Writes the intents and registers the releases: once this began, the snapshots count as held. */
 export async function intendSnapshots(
   prepared: readonly PreparedSnapshot[],
   { dependencies, stack }: RunContext,
-): Promise<Held[]> {
-  const held: Held[] = [];
-  for (const { provider, ref } of prepared) {
+): Promise<IntendedSnapshot[]> {
+  const intended: IntendedSnapshot[] = [];
+  for (const snapshot of prepared) {
+    const { provider, ref } = snapshot;
     const entry = await dependencies.journal.record('snapshot', { ...ref, data: { ...ref.data } });
-    held.push(
-      stack.push(`the snapshot ${ref.name}`, async () => {
-        await provider.remove(ref);
-        await entry.remove();
-      }),
-    );
+    const held = stack.push(`the snapshot ${ref.name}`, async () => {
+      await provider.remove(ref);
+      await entry.remove();
+    });
+    intended.push({ ...snapshot, held });
   }
-  return held;
+  return intended;
 }

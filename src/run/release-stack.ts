@@ -21,18 +21,26 @@ export interface ReleaseFailure {
 export class ReleaseStack {
   readonly #held: Held[] = [];
 
-  /** Registers `release` for something about to be acquired. */
-  push(what: string, release: () => Promise<void>): Held {
+  readonly #lower = new Map<Held, Held>();
+
+  /**
+   * Registers `release` for something about to be acquired. `lower` is what it lies on, as a mount does on a
+   * snapshot: that is not released, but fails, as long as this one is held.
+   */
+  push(what: string, release: () => Promise<void>, lower?: Held): Held {
     const held: Held = {
       what,
       release: async () => {
         if (!this.#held.includes(held)) return;
+        const upper = this.#held.find((other) => this.#lower.get(other) === held);
+        if (upper !== undefined) throw new Error(`${upper.what} still needs it`);
         await release();
         this.#forget(held);
       },
       keep: () => this.#forget(held),
     };
     this.#held.push(held);
+    if (lower !== undefined) this.#lower.set(held, lower);
     return held;
   }
 

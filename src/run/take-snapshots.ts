@@ -4,7 +4,7 @@ import type { Plan, PlannedWindow } from '../plan/plan.js';
 import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import { intendSnapshots, prepareWindow, type PreparedSnapshot } from './prepare-window.js';
-import { releaseInReverse } from './release-stack.js';
+import { releaseInReverse, type Held } from './release-stack.js';
 import { retry } from './retry.js';
 import { takeWindow, type SnapshotBatch } from './window.js';
 
@@ -12,6 +12,8 @@ import { takeWindow, type SnapshotBatch } from './window.js';
 export interface TakenSnapshot {
   provider: SnapshotProvider;
   ref: SnapshotRef;
+  /** Its place among what is held. */
+  held: Held;
 }
 
 function freezeTargets(plan: Plan, window: PlannedWindow): FreezeTarget[] {
@@ -38,10 +40,10 @@ async function tryWindow(
   window: PlannedWindow,
   prepared: readonly PreparedSnapshot[],
   context: RunContext,
-): Promise<void> {
+): Promise<Map<number, TakenSnapshot>> {
   const { plan, dependencies, stack, records, signal } = context;
   const { timeline, arm } = dependencies;
-  const held = await intendSnapshots(prepared, context);
+  const intended = await intendSnapshots(prepared, context);
   try {
     // What is written now need not be written while the writers wait.
     const mountpoints = [...new Set(prepared.map(({ source }) => source.mountpoint))];
@@ -56,9 +58,10 @@ async function tryWindow(
       records[index]?.taken(ref.name, result.snapshotMs, outcome);
     }
     for (const warning of result.warnings) context.warn(warning);
+    return new Map(intended.map(({ index, provider, ref, held }) => [index, { provider, ref, held }]));
   } catch (error) {
     // What cannot be removed now stays on the stack and is tried again at the end of the run.
-    await releaseInReverse(held);
+    await releaseInReverse(intended.map(({ held }) => held));
     throw error;
   }
 }
@@ -81,8 +84,7 @@ export async function takeSnapshots(
         attempt === 1
           ? first
           : await dependencies.timeline.step('prepare', () => prepareWindow(window, attempt, context));
-      await tryWindow(window, prepared, context);
-      for (const { index, provider, ref } of prepared) taken.set(index, { provider, ref });
+      for (const [index, snapshot] of await tryWindow(window, prepared, context)) taken.set(index, snapshot);
     },
     {
       attempts: plan.attempts,

@@ -1,0 +1,252 @@
+import { FsbackupError } from '../../src/errors.js';
+import type { Freezer, FreezeOutcome, FreezeTarget, LossReason } from '../../src/freeze/freezer.js';
+import type { CopyEngine } from '../../src/copy/engine.js';
+import type { BackupFacts, ExecuteDependencies } from '../../src/run/dependencies.js';
+import { Timeline } from '../../src/run/timeline.js';
+import type { Reporter } from '../../src/report/reporter.js';
+import type { SnapshotProvider } from '../../src/snapshots/provider.js';
+import { suits } from './plan-facts.js';
+
+/** An answer to a call: fail with it, or do something first. */
+type Fault = Error | (() => void | Promise<void>);
+
+/**
+ * A host in memory for the execution of plans: knows what is held, in which order it was acquired and released, and
+ * fails a test that writes while something is frozen or acquires what is not journalled.
+ */
+export class FakeWorld {
+  /** What happened, in order. */
+  readonly log: string[] = [];
+  /** What is held, in the order of acquisition. */
+  readonly held: string[] = [];
+  readonly journal = new Set<string>();
+  readonly backups = new Map<string, BackupFacts>();
+  readonly violations: string[] = [];
+  readonly steps: string[] = [];
+  /** By the name of a call: `freeze`, `create`, `copy /b`; each is taken once, in order. */
+  readonly faults = new Map<string, Fault[]>();
+  /** Loss of each window's freeze, in order. */
+  readonly losses: (LossReason | undefined)[] = [];
+  freezerWarnings: readonly string[] = [];
+  #frozen = false;
+
+  fail(call: string, ...faults: Fault[]): void {
+    this.faults.set(call, [...(this.faults.get(call) ?? []), ...faults]);
+  }
+
+  async #call(call: string): Promise<void> {
+    this.log.push(call);
+    const fault = this.faults.get(call)?.shift();
+    if (fault instanceof Error) throw fault;
+    await fault?.();
+  }
+
+  #acquire(thing: string): void {
+    if (!this.held.includes(thing)) this.held.push(thing);
+  }
+
+  #release(thing: string): void {
+    const index = this.held.indexOf(thing);
+    if (index !== -1) this.held.splice(index, 1);
+  }
+
+  #mustBeJournalled(entry: string): void {
+    if (!this.journal.has(entry)) this.violations.push(`${entry} is acquired without an intent`);
+  }
+
+  #mustNotBeFrozen(what: string): void {
+    if (this.#frozen) this.violations.push(`${what} while frozen`);
+  }
+
+  readonly reporter: Reporter = {
+    jobStarted: () => this.#mustNotBeFrozen('jobStarted'),
+    stepStarted: (step) => this.#mustNotBeFrozen(`step ${step} told`),
+    stepFinished: (step) => {
+      this.#mustNotBeFrozen(`end of ${step} told`);
+      this.steps.push(step);
+    },
+    stepFailed: (step) => {
+      this.#mustNotBeFrozen(`failure of ${step} told`);
+      this.steps.push(`${step} failed`);
+    },
+    progress: () => this.#mustNotBeFrozen('progress'),
+    warn: () => this.#mustNotBeFrozen('warning'),
+    jobFinished: () => this.#mustNotBeFrozen('jobFinished'),
+  };
+
+  #freezer(targets: readonly FreezeTarget[]): Freezer {
+    const lost = new AbortController();
+    const loss = this.losses.shift();
+    let thawed: FreezeOutcome[] | undefined;
+    return {
+      warnings: this.freezerWarnings,
+      watchdogPids: [1, 2],
+      lost: lost.signal,
+      freeze: async () => {
+        // Set before: a fault of `freeze` may itself look at the world.
+        this.#frozen = true;
+        this.#acquire('freeze');
+        try {
+          await this.#call(`freeze ${targets.map(({ mountpoint }) => mountpoint).join(' ')}`);
+        } catch (error) {
+          this.#frozen = false;
+          this.#release('freeze');
+          throw error;
+        }
+        if (loss !== undefined) lost.abort(loss);
+      },
+      thaw: async () => {
+        this.#frozen = false;
+        if (thawed === undefined) {
+          this.#release('freeze');
+          thawed = targets.map((target) => ({ target, lost: loss, frozenMs: 5, freezeCallMs: 1, thawMs: 1 }));
+          await this.#call('thaw');
+        }
+        return thawed;
+      },
+      close: async () => {
+        await this.#call('close');
+        this.#release('guards');
+      },
+    };
+  }
+
+  readonly provider: SnapshotProvider = {
+    name: 'reflink',
+    detect: () => suits(['explicit']),
+    prepare: async (requests) => {
+      this.#mustNotBeFrozen('prepare');
+      await this.#call('prepare');
+      return requests.map(({ name, filesystem: { mount }, freezeMode }) => ({
+        provider: 'reflink',
+        name,
+        mountpoint: mount.mountpoint,
+        fstype: mount.fstype,
+        takenFrozen: freezeMode === 'explicit',
+        data: {},
+      }));
+    },
+    create: async (refs) => {
+      for (const { name } of refs) {
+        this.#mustBeJournalled(`snapshot ${name}`);
+        this.#acquire(`snapshot ${name}`);
+      }
+      await this.#call(`create ${refs.length}`);
+    },
+    exists: async ({ name }) => this.held.includes(`snapshot ${name}`),
+    expose: async (ref, directory) => {
+      this.#mustBeJournalled(`exposure ${ref.name}`);
+      this.#acquire(`exposure ${ref.name}`);
+      await this.#call('expose');
+      return { snapshot: ref, path: directory };
+    },
+    unexpose: async ({ snapshot }) => {
+      await this.#call('unexpose');
+      this.#release(`exposure ${snapshot.name}`);
+    },
+    remove: async ({ name }) => {
+      await this.#call('remove');
+      if (this.held.includes(`exposure ${name}`)) this.violations.push(`${name} is removed while mounted`);
+      this.#release(`snapshot ${name}`);
+    },
+  };
+
+  readonly engine: CopyEngine = {
+    name: 'rsync',
+    preflight: async () => {
+      await this.#call('engine preflight');
+      return { rsync: '3.2.7' };
+    },
+    copy: async ({ dataDirectory, onProgress, signal }) => {
+      await this.#call(`copy ${dataDirectory}`);
+      signal.throwIfAborted();
+      onProgress({ bytes: 1, files: 1 });
+      return { bytes: 10, files: 2, unreadable: [] };
+    },
+    restore: () => Promise.reject(new Error('no restore here')),
+  };
+
+  /** What to execute a plan with. */
+  dependencies(mountDirectory: string): ExecuteDependencies {
+    let clock = 0;
+    return {
+      arm: async (targets) => {
+        await this.#call('arm');
+        this.#acquire('guards');
+        return this.#freezer(targets);
+      },
+      provider: () => this.provider,
+      engine: () => this.engine,
+      backups: {
+        preflight: ({ path }) => this.#call(`target preflight ${path}`),
+        begin: async ({ target }) => {
+          this.#mustBeJournalled(`backup ${target.path}`);
+          this.#acquire(`backup ${target.path}`);
+          await this.#call(`begin ${target.path}`);
+          return { dataDirectory: target.path, parentDataDirectory: undefined };
+        },
+        complete: async ({ target }, facts) => {
+          await this.#call(`complete ${target.path}`);
+          this.backups.set(target.path, facts);
+          this.#release(`backup ${target.path}`);
+        },
+        discardIncomplete: async ({ target }) => {
+          await this.#call(`discard ${target.path}`);
+          this.#release(`backup ${target.path}`);
+        },
+      },
+      journal: {
+        record: async (kind, payload) => {
+          this.#mustNotBeFrozen(`journal of ${kind}`);
+          const { name, snapshot, target } = payload as {
+            name?: string;
+            snapshot?: { name: string };
+            target?: string;
+          };
+          const entry = `${kind} ${name ?? snapshot?.name ?? target ?? ''}`;
+          await this.#call(`journal ${kind}`);
+          this.journal.add(entry);
+          return {
+            id: entry,
+            remove: async () => {
+              this.#mustNotBeFrozen(`journal of ${kind} removed`);
+              if (this.held.includes(entry)) this.violations.push(`${entry} is forgotten while held`);
+              this.journal.delete(entry);
+            },
+          };
+        },
+      },
+      timeline: new Timeline(this.reporter, () => (clock += 1)),
+      runProgram: async ([program]) => {
+        this.#mustNotBeFrozen(`hook ${program}`);
+        const [verb, name] = program.split(' ');
+        if (verb === 'after') this.#release(`quiesce ${name}`);
+        else this.#acquire(`quiesce ${name}`);
+        let exitCode = 0;
+        try {
+          await this.#call(program);
+        } catch {
+          exitCode = 1;
+          if (verb === 'after') this.#acquire(`quiesce ${name}`);
+        }
+        return {
+          exitCode,
+          signal: undefined,
+          notFound: false,
+          timedOut: false,
+          aborted: false,
+          stdout: '',
+          stderr: '',
+        };
+      },
+      syncFilesystem: (mountpoint) => this.#call(`sync ${mountpoint}`),
+      mountDirectory,
+      retryDelayMs: 0,
+    };
+  }
+}
+
+/** An error as the parts of a run throw them. */
+export function failure(code: FsbackupError['code'], message = `it is ${code}`): FsbackupError {
+  return new FsbackupError(code, message, { hint: 'Mend it.' });
+}

@@ -1,0 +1,145 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { unlinkSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  acquireLock,
+  describeHolder,
+  jobLockName,
+  targetLockName,
+  tryAcquireLock,
+  type LockDependencies,
+} from '../../../src/journal/lock.js';
+import { tryLock } from '../../../src/system/native.js';
+
+let directory: string;
+let children: ChildProcess[];
+const never = new AbortController().signal;
+
+function dependencies(runId = 'run-1'): LockDependencies {
+  return { tryLock, directory, holder: { pid: process.pid, startTime: 1, runId, command: 'run srv' } };
+}
+
+/** A process that holds the lock until it dies; resolves once it holds it. */
+async function holdElsewhere(name: string): Promise<ChildProcess> {
+  const file = path.join(directory, `${name}.lock`);
+  const child = spawn('flock', ['--exclusive', file, 'sh', '-c', 'echo held; exec sleep 600'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
+  });
+  children.push(child);
+  await once(child.stdout, 'data');
+  return child;
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  const { pid } = child;
+  if (pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  process.kill(-pid, 'SIGKILL');
+  await ended;
+}
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(os.tmpdir(), 'locks-'));
+  children = [];
+});
+
+afterEach(async () => {
+  for (const child of children) await end(child);
+  await rm(directory, { recursive: true });
+});
+
+describe('a lock', () => {
+  it('is held by one at a time, and free again after the release', async () => {
+    const first = await tryAcquireLock('job-a', dependencies());
+    expect(first).toBeDefined();
+    expect(await tryAcquireLock('job-a', dependencies('run-2'))).toBeUndefined();
+    await first?.release();
+    await first?.release();
+    const second = await tryAcquireLock('job-a', dependencies('run-2'));
+    expect(second).toBeDefined();
+    await second?.release();
+  });
+
+  it('says who holds it, for messages, and nobody once released', async () => {
+    const lock = await tryAcquireLock('job-a', dependencies());
+    expect(await describeHolder('job-a', directory)).toBe(`process ${process.pid} (run srv)`);
+    await lock?.release();
+    expect(await readFile(path.join(directory, 'job-a.lock'), 'utf8')).toBe('');
+    expect(await describeHolder('job-a', directory)).toBe('another process');
+  });
+
+  it('of another process is busy as long as that lives, whatever its file says', async () => {
+    const child = await holdElsewhere('job-a');
+    await expect(
+      acquireLock('job-a', 'the job a', dependencies(), { waitMs: 0, signal: never }),
+    ).rejects.toMatchObject({
+      code: 'locked',
+      exitCode: 11,
+      message: 'the job a is in use by another process',
+    });
+    await end(child);
+    const lock = await acquireLock('job-a', 'the job a', dependencies(), { waitMs: 0, signal: never });
+    await lock.release();
+  });
+
+  it('is waited for', async () => {
+    const child = await holdElsewhere('job-a');
+    const waiting = acquireLock('job-a', 'the job a', dependencies(), { waitMs: 60_000, signal: never });
+    await end(child);
+    const lock = await waiting;
+    expect(lock.name).toBe('job-a');
+    await lock.release();
+  });
+
+  it('is no longer waited for after an abort', async () => {
+    await holdElsewhere('job-a');
+    const controller = new AbortController();
+    const waiting = acquireLock('job-a', 'the job a', dependencies(), {
+      waitMs: 600_000,
+      signal: controller.signal,
+    });
+    controller.abort(new Error('interrupted'));
+    await expect(waiting).rejects.toThrow('interrupted');
+  });
+
+  it('is taken on the file that the name leads to, not on one that was removed meanwhile', async () => {
+    const file = path.join(directory, 'job-a.lock');
+    let calls = 0;
+    const lock = await tryAcquireLock('job-a', {
+      ...dependencies(),
+      tryLock: (fd) => {
+        calls += 1;
+        // Between open and flock somebody cleans the directory.
+        if (calls === 1) unlinkSync(file);
+        return tryLock(fd);
+      },
+    });
+    expect(calls).toBe(2);
+    expect(await tryAcquireLock('job-a', dependencies('run-2'))).toBeUndefined();
+    await lock?.release();
+  });
+
+  it('does not pass to a child of the holder', async () => {
+    const lock = await tryAcquireLock('job-a', dependencies());
+    const child = spawn('sleep', ['600'], { stdio: 'ignore', detached: true });
+    children.push(child);
+    await once(child, 'spawn');
+    await lock?.release();
+    const again = await tryAcquireLock('job-a', dependencies());
+    expect(again).toBeDefined();
+    await again?.release();
+  });
+});
+
+describe('the name of a lock', () => {
+  it('cannot leave the directory', () => {
+    expect(jobLockName('../x')).not.toContain('/');
+    expect(targetLockName('/backup')).toMatch(/^target-[0-9a-f]{16}$/);
+    expect(targetLockName('/backup')).not.toBe(targetLockName('/backup2'));
+  });
+});

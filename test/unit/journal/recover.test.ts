@@ -1,0 +1,203 @@
+import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openJournal, type JournalDirectories } from '../../../src/journal/journal.js';
+import { recover, recoverExitCode, type RecoverDependencies } from '../../../src/journal/recover.js';
+import type { SnapshotRef } from '../../../src/snapshots/provider.js';
+
+const BOOT = 'this-boot';
+let root: string;
+let directories: JournalDirectories;
+let released: string[];
+let failing: Set<string>;
+let living: Set<string>;
+
+function ref(name: string): SnapshotRef & { data: Record<string, string> } {
+  return { provider: 'reflink', name, mountpoint: '/srv', fstype: 'ext4', takenFrozen: true, data: {} };
+}
+
+/** What a run of `job` holds in the middle of its copy. */
+async function aRun(job: string, bootId = BOOT): Promise<void> {
+  const journal = openJournal(directories, {
+    job,
+    runId: `run-${job}`,
+    process: { bootId, pid: 1, startTime: 1 },
+  });
+  await journal.record('snapshot', ref(`${job}-0`));
+  await journal.record('quiesce', { name: `${job}-db`, after: ['true'], timeoutMs: 1 });
+  await journal.record('exposure', { snapshot: ref(`${job}-0`), path: `/mnt/${job}` });
+  await journal.record('backup', { target: '/backup', engine: 'rsync', job, backupId: `b-${job}` });
+}
+
+async function release(what: string): Promise<void> {
+  if (failing.has(what)) throw new Error(`${what} is busy`);
+  released.push(what);
+}
+
+function dependencies(overrides: Partial<RecoverDependencies> = {}): RecoverDependencies {
+  return {
+    directories,
+    bootId: BOOT,
+    recoverFreezes: async () => ({ recovered: [], failures: [] }),
+    releasers: {
+      quiesce: ({ payload }) => release(`quiesce ${payload.name}`),
+      exposure: ({ payload }) => release(`exposure ${payload.path}`),
+      snapshot: ({ payload }) => release(`snapshot ${payload.name}`),
+      backup: ({ payload }) => release(`backup ${payload.backupId}`),
+    },
+    lockJob: async (job) => (living.has(job) ? undefined : { name: job, release: async () => undefined }),
+    ...overrides,
+  };
+}
+
+async function journalFiles(): Promise<string[]> {
+  const listed = await Promise.all(
+    [directories.durable, directories.volatile].map((directory) => readdir(directory).catch(() => [])),
+  );
+  return listed.flat();
+}
+
+beforeEach(async () => {
+  root = await mkdtemp(path.join(os.tmpdir(), 'recover-'));
+  directories = { durable: path.join(root, 'state'), volatile: path.join(root, 'run') };
+  released = [];
+  failing = new Set();
+  living = new Set();
+});
+
+afterEach(async () => {
+  await rm(root, { recursive: true });
+});
+
+describe('recover', () => {
+  it('releases what a dead run left, in the reverse order of its acquisition, and is idempotent', async () => {
+    await aRun('a');
+    const report = await recover(dependencies());
+    expect(released).toEqual(['quiesce a-db', 'backup b-a', 'exposure /mnt/a', 'snapshot a-0']);
+    expect(report.released.map(({ what }) => what)).toEqual([
+      'application a-db',
+      'incomplete backup b-a in /backup',
+      'mount /mnt/a',
+      'snapshot a-0',
+    ]);
+    expect(recoverExitCode(report)).toBe(0);
+    expect(await journalFiles()).toEqual([]);
+
+    expect(await recover(dependencies())).toEqual({
+      version: 1,
+      released: [],
+      failed: [],
+      leftAlone: [],
+      unreadable: [],
+    });
+  });
+
+  it('leaves alone what has a living owner', async () => {
+    await aRun('a');
+    await aRun('b');
+    living.add('a');
+    const report = await recover(dependencies());
+    expect(released.every((what) => what.includes('b'))).toBe(true);
+    expect(released).toHaveLength(4);
+    expect(report.leftAlone.map(({ job }) => job)).toEqual(['a', 'a', 'a', 'a']);
+    expect(recoverExitCode(report)).toBe(0);
+    expect(await journalFiles()).toHaveLength(4);
+  });
+
+  it('goes on past a failure, keeps its entry, and never removes a snapshot that is still mounted', async () => {
+    await aRun('a');
+    await aRun('b');
+    failing.add('exposure /mnt/a');
+    const report = await recover(dependencies());
+    expect(report.failed).toMatchObject([
+      { what: 'mount /mnt/a', message: 'exposure /mnt/a is busy' },
+      { what: 'snapshot a-0', message: 'it is still mounted' },
+    ]);
+    expect(released).toContain('snapshot b-0');
+    expect(released).not.toContain('snapshot a-0');
+    expect(recoverExitCode(report)).toBe(60);
+
+    failing.clear();
+    const later = await recover(dependencies());
+    expect(later.released.map(({ what }) => what)).toEqual(['mount /mnt/a', 'snapshot a-0']);
+    expect(await journalFiles()).toEqual([]);
+  });
+
+  it('takes mounts and applications of another boot for gone, snapshots and backups not', async () => {
+    await aRun('a', 'another-boot');
+    const report = await recover(dependencies());
+    expect(released).toEqual(['backup b-a', 'snapshot a-0']);
+    expect(report.failed).toEqual([]);
+    expect(await journalFiles()).toEqual([]);
+  });
+
+  it('reports entries that it cannot read, and deletes none of them', async () => {
+    await aRun('a');
+    await writeFile(path.join(directories.durable, 'zz.json'), 'not json');
+    const report = await recover(dependencies());
+    expect(report.unreadable).toMatchObject([{ reason: 'it is not JSON' }]);
+    expect(report.released).toHaveLength(4);
+    expect(recoverExitCode(report)).toBe(60);
+    expect(await journalFiles()).toEqual(['zz.json']);
+  });
+
+  it('thaws first, and tells of a filesystem that may still be frozen before all else', async () => {
+    await aRun('a');
+    const order: string[] = [];
+    const report = await recover(
+      dependencies({
+        recoverFreezes: async () => {
+          order.push(...released, 'freezes');
+          return {
+            recovered: [
+              { mountpoint: '/x', outcome: 'thawed' },
+              { mountpoint: '/y', outcome: 'was not frozen' },
+            ],
+            failures: ['/z may still be frozen: EIO'],
+          };
+        },
+      }),
+    );
+    expect(order).toEqual(['freezes']);
+    expect(report.released.filter(({ kind }) => kind === 'freeze').map(({ what }) => what)).toEqual(['/x']);
+    expect(report.failed).toMatchObject([{ kind: 'freeze', message: '/z may still be frozen: EIO' }]);
+    expect(recoverExitCode(report)).toBe(22);
+    expect(released).toHaveLength(4);
+  });
+
+  it('survives a recovery of freezes that throws', async () => {
+    await aRun('a');
+    const report = await recover(
+      dependencies({ recoverFreezes: () => Promise.reject(new Error('no addon')) }),
+    );
+    expect(report.failed).toMatchObject([{ kind: 'freeze', message: 'no addon' }]);
+    expect(released).toHaveLength(4);
+  });
+
+  it('does not release again what the owner released before it died', async () => {
+    await aRun('a');
+    const report = await recover(
+      dependencies({
+        lockJob: async (job) => {
+          // The owner finished between our reading and our getting the lock.
+          await rm(directories.durable, { recursive: true });
+          await rm(directories.volatile, { recursive: true });
+          return { name: job, release: async () => undefined };
+        },
+      }),
+    );
+    expect(released).toEqual([]);
+    expect(report.released).toEqual([]);
+  });
+
+  it('drops writes that were cut short long ago, and no younger ones', async () => {
+    await mkdir(directories.durable, { recursive: true });
+    const old = path.join(directories.durable, 'old.json.tmp');
+    await writeFile(old, '');
+    await utimes(old, 0, 0);
+    await writeFile(path.join(directories.durable, 'new.json.tmp'), '');
+    await recover(dependencies());
+    expect(await journalFiles()).toEqual(['new.json.tmp']);
+  });
+});

@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest';
+import { quiesceApplication, releaseApplication } from '../../../src/quiesce/hooks.js';
+import { runCommand } from '../../../src/system/run-command.js';
+
+const never = new AbortController().signal;
+
+function hook(before: readonly string[], after: readonly string[] = ['true']) {
+  return { name: 'db', before, after, timeoutMs: 60_000 };
+}
+
+function runNothing(): Promise<never> {
+  return Promise.reject(new Error('nothing to run'));
+}
+
+describe('a quiesce hook', () => {
+  it('runs its programs as they are given, without a shell', async () => {
+    const literally = hook(['test', '$HOME;', '=', '$HOME;'], ['test', '*', '=', '*']);
+    await expect(quiesceApplication(literally, runCommand, never)).resolves.toBeUndefined();
+    await expect(releaseApplication(literally, runCommand)).resolves.toBeUndefined();
+  });
+
+  it('that fails says which, how, and that nothing was frozen', async () => {
+    const failing = hook(['sh', '-c', 'echo no connection >&2; exit 3']);
+    await expect(quiesceApplication(failing, runCommand, never)).rejects.toMatchObject({
+      code: 'failed',
+      message: expect.stringMatching(/^quiesce db: .*exit code 3: no connection$/) as string,
+      hint: expect.stringContaining('nothing was frozen') as string,
+    });
+  });
+
+  it('that does not end in time fails', async () => {
+    const hanging = { ...hook(['sleep', '600']), timeoutMs: 50 };
+    await expect(quiesceApplication(hanging, runCommand, never)).rejects.toMatchObject({
+      message: expect.stringContaining('did not end in time') as string,
+    });
+  });
+
+  it('that is interrupted ends with the reason', async () => {
+    const controller = new AbortController();
+    const waiting = quiesceApplication(hook(['sleep', '600']), runCommand, controller.signal);
+    controller.abort(new Error('interrupted by INT'));
+    await expect(waiting).rejects.toThrow('interrupted by INT');
+  });
+
+  it('whose release fails says how to do it by hand', async () => {
+    await expect(releaseApplication(hook([], ['false', '--resume']), runCommand)).rejects.toMatchObject({
+      code: 'cleanupIncomplete',
+      hint: expect.stringContaining('`false --resume`') as string,
+    });
+  });
+
+  it('may have one half only', async () => {
+    await expect(quiesceApplication(hook([]), runNothing, never)).resolves.toBeUndefined();
+    await expect(releaseApplication(hook([], []), runNothing)).resolves.toBeUndefined();
+  });
+});

@@ -1,0 +1,448 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { JobConfig } from '../../../src/config/types.js';
+import { ConnectionLostError } from '../../../src/copy/copy-error.js';
+import { makePlan } from '../../../src/plan/make-plan.js';
+import type { Plan } from '../../../src/plan/plan.js';
+import type { RunReport } from '../../../src/report/run-report.js';
+import { executePlan } from '../../../src/run/execute.js';
+import { failure, FakeWorld } from '../../support/fake-world.js';
+import {
+  aFilesystem,
+  aJob,
+  aSource,
+  fakeDetectors,
+  hostFacts,
+  sourceFacts,
+} from '../../support/plan-facts.js';
+
+let world: FakeWorld;
+let directory: string;
+let controller: AbortController;
+
+beforeEach(async () => {
+  world = new FakeWorld();
+  controller = new AbortController();
+  directory = await mkdtemp(path.join(os.tmpdir(), 'mnt-'));
+});
+
+afterEach(async () => {
+  // Of every run, whatever became of it: something written while frozen, acquired without an intent, …
+  if (world.violations.length > 0) throw new Error(world.violations.join('\n'));
+  await rm(directory, { recursive: true });
+});
+
+const HOOKS = ['db', 'web'].map((name) => ({
+  name,
+  before: [`before ${name}`],
+  after: [`after ${name}`],
+  timeoutMs: 1000,
+}));
+
+const TARGETS = ['/b1', '/b2'].map((target) => ({
+  path: target,
+  engine: 'rsync' as const,
+  mustBeMountpoint: false,
+}));
+
+/** Two filesystems at one instant, two applications, two targets. */
+function aPlan(job: Partial<JobConfig> = {}): Plan {
+  return makePlan(
+    aJob({
+      sources: [aSource(), aSource({ path: '/home' })],
+      quiesce: HOOKS,
+      targets: TARGETS,
+      ...job,
+    }),
+    hostFacts({
+      targets: [],
+      sources: [
+        sourceFacts(aFilesystem()),
+        sourceFacts(aFilesystem({ majorMinor: '7:2', mountpoint: '/home', source: '/dev/loop2' })),
+      ],
+    }),
+    fakeDetectors(),
+    { force: false },
+  );
+}
+
+async function execute(plan = aPlan()): Promise<RunReport> {
+  return await executePlan(plan, world.dependencies(directory), {
+    runId: 'run',
+    startedAt: new Date('2026-11-23T18:45:00Z'),
+    warnings: [],
+    signal: controller.signal,
+  });
+}
+
+async function expectNothingHeld(): Promise<void> {
+  expect(world.held).toEqual([]);
+  expect([...world.journal]).toEqual([]);
+  expect(await readdir(directory)).toEqual([]);
+}
+
+describe('a run that goes well', () => {
+  it('does everything in order, and releases in reverse', async () => {
+    const report = await execute();
+    expect(world.log).toEqual([
+      'engine preflight',
+      'target preflight /b1',
+      'engine preflight',
+      'target preflight /b2',
+      'prepare',
+      'journal quiesce',
+      'before db',
+      'journal quiesce',
+      'before web',
+      'journal snapshot',
+      'journal snapshot',
+      'sync /srv',
+      'sync /home',
+      'arm',
+      'freeze /srv /home',
+      'create 2',
+      'thaw',
+      'close',
+      'after web',
+      'after db',
+      'journal exposure',
+      'expose',
+      'journal exposure',
+      'expose',
+      'journal backup',
+      'begin /b1',
+      'copy /b1',
+      'complete /b1',
+      'journal backup',
+      'begin /b2',
+      'copy /b2',
+      'complete /b2',
+      'unexpose',
+      'unexpose',
+      'remove',
+      'remove',
+    ]);
+    await expectNothingHeld();
+    expect(report).toMatchObject({
+      outcome: 'success',
+      exitCode: 0,
+      consistency: 'application',
+      warnings: [],
+      freeze: { timeoutSeconds: 10, heartbeatSeconds: 5, maxHoldSeconds: 60 },
+      sources: [
+        {
+          mountpoint: '/srv',
+          frozenMs: 5,
+          freezeCallMs: 1,
+          thawMs: 1,
+          attempts: 1,
+          snapshot: 'fsbackup-srv-run-0',
+        },
+        { mountpoint: '/home', frozenMs: 5, attempts: 1, snapshot: 'fsbackup-srv-run-1' },
+      ],
+      copies: [
+        { target: '/b1', backupId: 'run', bytes: 10, files: 2 },
+        { target: '/b2', backupId: 'run' },
+      ],
+    });
+    expect(report.error).toBeUndefined();
+    expect(report.steps.filter(({ frozen }) => frozen).map(({ step }) => step)).toEqual([
+      'freeze',
+      'snapshot',
+      'thaw',
+    ]);
+  });
+
+  it('puts the report, as far as it has come, into each manifest', async () => {
+    await execute();
+    expect(world.backups.get('/b1')).toMatchObject({
+      files: 2,
+      bytes: 10,
+      tools: { rsync: '3.2.7' },
+      sources: ['/srv', '/home'],
+      report: { outcome: 'success', copies: [{ target: '/b1' }] },
+    });
+    expect(world.backups.get('/b2')?.report.copies).toHaveLength(2);
+  });
+
+  it('tells what weakens the guarantee, and exits 3', async () => {
+    world.freezerWarnings = ['not in a cgroup of its own'];
+    expect(await execute()).toMatchObject({
+      outcome: 'warnings',
+      exitCode: 3,
+      warnings: ['not in a cgroup of its own'],
+    });
+  });
+
+  it('copies live where no snapshot is wanted', async () => {
+    const report = await execute(aPlan({ sources: [aSource({ snapshot: 'none' })], quiesce: [] }));
+    expect(world.log).not.toContain('arm');
+    expect(report).toMatchObject({
+      exitCode: 0,
+      consistency: 'none',
+      sources: [{ provider: 'none', frozenMs: null, snapshot: null, consistency: 'none' }],
+    });
+  });
+});
+
+describe('a run in which something fails leaves nothing behind', () => {
+  const later = ['freeze /srv /home', 'copy /b1'];
+  it.each([
+    ['the engine is not there', 'engine preflight', 'usage', 2, later],
+    ['a target is not there', 'target preflight /b2', 'usage', 2, later],
+    ['a snapshot cannot be prepared', 'prepare', 'snapshotFailed', 30, later],
+    ['the journal cannot be written', 'journal snapshot', 'failed', 1, later],
+    ['an application’s journal cannot be written', 'journal quiesce', 'failed', 1, ['before db', ...later]],
+    ['the filesystem cannot be synced', 'sync /home', 'failed', 1, later],
+    ['the dead-man cannot be armed', 'arm', 'locked', 11, later],
+    ['a filesystem is frozen by another', 'freeze /srv /home', 'notFrozen', 20, ['create 2', 'copy /b1']],
+    ['a snapshot is invalid', 'create 2', 'snapshotInvalid', 31, ['copy /b1']],
+    ['a filesystem may still be frozen', 'thaw', 'thawFailed', 22, ['copy /b1']],
+    ['a snapshot cannot be mounted', 'expose', 'snapshotFailed', 30, ['copy /b1']],
+    ['the mount’s journal cannot be written', 'journal exposure', 'failed', 1, ['expose', 'copy /b1']],
+  ] as const)('%s', async (_, call, code, exitCode, never) => {
+    world.fail(call, failure(code));
+    const report = await execute();
+    await expectNothingHeld();
+    expect(report).toMatchObject({
+      exitCode,
+      outcome: 'failed',
+      error: { code, hint: 'Mend it.' },
+      copies: [],
+    });
+    for (const other of never) expect(world.log).not.toContain(other);
+    expect(world.backups.size).toBe(0);
+  });
+
+  it('an application cannot be brought to rest: the half-done one goes on too, nothing is frozen', async () => {
+    world.fail('before web', new Error());
+    const report = await execute();
+    expect(world.log.slice(world.log.indexOf('before db'))).toEqual([
+      'before db',
+      'journal quiesce',
+      'before web',
+      'after web',
+      'after db',
+    ]);
+    await expectNothingHeld();
+    expect(report).toMatchObject({ exitCode: 1, error: { code: 'failed' } });
+  });
+
+  it('applications go on also when the freeze fails', async () => {
+    world.fail('freeze /srv /home', failure('notFrozen'));
+    await execute();
+    expect(world.log).toContain('after db');
+    await expectNothingHeld();
+  });
+
+  it('anything else is a bug', async () => {
+    world.fail('expose', new TypeError('x is undefined'));
+    expect(await execute()).toMatchObject({ exitCode: 70, error: { code: 'bug' } });
+    await expectNothingHeld();
+  });
+});
+
+describe('a freeze that was lost', () => {
+  it('is tried again with snapshots of other names, and the first ones removed before', async () => {
+    world.losses.push('third-party');
+    const report = await execute();
+    expect(report).toMatchObject({
+      exitCode: 0,
+      sources: [
+        { attempts: 2, snapshot: 'fsbackup-srv-run-0-try2' },
+        { attempts: 2, snapshot: 'fsbackup-srv-run-1-try2' },
+      ],
+    });
+    const second = world.log.lastIndexOf('freeze /srv /home');
+    expect(world.log.slice(0, second).filter((call) => call === 'remove')).toHaveLength(2);
+    await expectNothingHeld();
+  });
+
+  it('every time is never called a success', async () => {
+    world.losses.push('timeout', 'timeout', 'timeout');
+    const report = await execute();
+    expect(report).toMatchObject({
+      exitCode: 21,
+      outcome: 'failed',
+      consistency: 'none',
+      error: { code: 'freezeLost', message: expect.stringContaining('/srv (timeout)') as string },
+      sources: [{ attempts: 3, snapshot: null }, { attempts: 3 }],
+    });
+    expect(world.log.filter((call) => call.startsWith('freeze'))).toHaveLength(3);
+    expect(world.backups.size).toBe(0);
+    await expectNothingHeld();
+  });
+
+  it('is not tried again when the plan says once', async () => {
+    world.losses.push('timeout');
+    expect(await execute(aPlan({ attempts: 1 }))).toMatchObject({ exitCode: 21 });
+    expect(world.log.filter((call) => call === 'arm')).toHaveLength(1);
+  });
+
+  it('outranks the failure of the snapshot command that it caused', async () => {
+    world.losses.push('timeout');
+    world.fail('create 2', failure('snapshotFailed'));
+    expect(await execute(aPlan({ attempts: 1 }))).toMatchObject({ error: { code: 'freezeLost' } });
+    await expectNothingHeld();
+  });
+
+  it('while a snapshot hangs is thawed without waiting for that', async () => {
+    // Hangs until the thaw, as what is blocked by the freeze does.
+    world.fail(
+      'create 2',
+      () =>
+        new Promise<void>((resolve) => {
+          const poll = setInterval(() => {
+            if (!world.log.includes('thaw')) return;
+            clearInterval(poll);
+            resolve();
+          }, 1);
+        }),
+    );
+    world.losses.push('timeout');
+    const report = await execute(aPlan({ attempts: 1 }));
+    expect(report).toMatchObject({ exitCode: 21 });
+    await expectNothingHeld();
+  });
+});
+
+describe('what is tried again', () => {
+  it('is a snapshot that was busy', async () => {
+    world.fail('create 2', failure('snapshotFailed', 'busy'));
+    expect(await execute()).toMatchObject({ exitCode: 0, sources: [{ attempts: 2 }, { attempts: 2 }] });
+    await expectNothingHeld();
+  });
+
+  it('is a copy that lost its connection, into the same place', async () => {
+    world.fail(
+      'copy /b1',
+      new ConnectionLostError('lost', { hint: 'x' }),
+      new ConnectionLostError('lost', { hint: 'x' }),
+    );
+    expect(await execute()).toMatchObject({ exitCode: 0 });
+    expect(world.log.filter((call) => call === 'copy /b1')).toHaveLength(3);
+    expect(world.log.filter((call) => call === 'begin /b1')).toHaveLength(1);
+  });
+
+  it('is no other failure of a copy', async () => {
+    world.fail('copy /b1', failure('copyFailed'));
+    await execute();
+    expect(world.log.filter((call) => call === 'copy /b1')).toHaveLength(1);
+  });
+});
+
+describe('a target that fails', () => {
+  it.each(['begin /b1', 'copy /b1', 'complete /b1', 'journal backup'])(
+    'at "%s" does not keep the other from its backup',
+    async (call) => {
+      world.fail(call, failure('copyFailed'));
+      const report = await execute();
+      expect(report).toMatchObject({
+        exitCode: 40,
+        outcome: 'failed',
+        error: { code: 'copyFailed' },
+        copies: [{ target: '/b2' }],
+      });
+      expect([...world.backups.keys()]).toEqual(['/b2']);
+      await expectNothingHeld();
+    },
+  );
+
+  it('in part is told with the files, and kept', async () => {
+    world.engine.copy = async () => ({
+      bytes: 1,
+      files: 1,
+      unreadable: ['/srv/a', '/srv/b', '/srv/c', '/srv/d'],
+    });
+    const report = await execute(
+      aPlan({ targets: [{ path: '/b1', engine: 'rsync', mustBeMountpoint: false }] }),
+    );
+    expect(report).toMatchObject({ exitCode: 41, outcome: 'warnings', copies: [{ target: '/b1' }] });
+    expect(report.error?.message).toContain('/srv/a, /srv/b, /srv/c, and 1 more');
+    expect(world.backups.get('/b1')?.unreadable).toHaveLength(4);
+  });
+});
+
+describe('a release that fails', () => {
+  it('turns a success into exit 60, names what is held, and keeps its journal entry', async () => {
+    world.fail('unexpose', new Error('busy'));
+    const report = await execute();
+    expect(report).toMatchObject({
+      exitCode: 60,
+      error: { code: 'cleanupIncomplete', hint: expect.stringContaining('recover') as string },
+    });
+    // The snapshot stays with its mount: it must not be removed below it. The other is released all the same.
+    expect(report.warnings).toEqual([
+      expect.stringContaining('still held: the mount'),
+      expect.stringContaining('still held: the snapshot fsbackup-srv-run-1: the mount'),
+    ]);
+    expect(world.held).toEqual(['snapshot fsbackup-srv-run-1', 'exposure fsbackup-srv-run-1']);
+    expect([...world.journal]).toEqual(['snapshot fsbackup-srv-run-1', 'exposure fsbackup-srv-run-1']);
+  });
+
+  it('keeps the error that counts', async () => {
+    world.fail('copy /b1', failure('copyFailed'));
+    world.fail('remove', new Error('busy'));
+    expect(await execute()).toMatchObject({ exitCode: 60, error: { code: 'copyFailed' } });
+  });
+
+  it('is tried once more at the end', async () => {
+    world.fail('after db', new Error());
+    const report = await execute();
+    expect(report).toMatchObject({ exitCode: 0 });
+    expect(world.log.filter((call) => call === 'after db')).toHaveLength(2);
+    await expectNothingHeld();
+  });
+
+  it('of an application exits 60 with what to do', async () => {
+    world.fail('after db', new Error(), new Error());
+    const report = await execute();
+    expect(report).toMatchObject({ exitCode: 60, error: { code: 'cleanupIncomplete' } });
+    expect(world.held).toEqual(['quiesce db']);
+    expect([...world.journal]).toEqual(['quiesce db']);
+  });
+});
+
+describe('an interrupt', () => {
+  it.each([
+    'engine preflight',
+    'prepare',
+    'before db',
+    'journal snapshot',
+    'sync /srv',
+    'arm',
+    'freeze /srv /home',
+    'create 2',
+    'thaw',
+    'after web',
+    'expose',
+    'begin /b1',
+    'copy /b1',
+  ])('at "%s" releases everything and exits 130', async (call) => {
+    world.fail(call, () => controller.abort(failure('interrupted', 'interrupted by INT')));
+    const report = await execute();
+    await expectNothingHeld();
+    expect(report).toMatchObject({ exitCode: 130, outcome: 'interrupted', error: { code: 'interrupted' } });
+    expect(world.log).not.toContain('begin /b2');
+    const wasFrozen = world.log.some((one) => one.startsWith('freeze'));
+    expect(world.log.includes('thaw')).toBe(wasFrozen);
+  });
+
+  it('that finds the copy in the middle is no failure of the copy', async () => {
+    world.fail('copy /b1', () => {
+      controller.abort(failure('interrupted', 'interrupted by INT'));
+      throw failure('copyFailed', 'rsync was ended');
+    });
+    expect(await execute()).toMatchObject({ exitCode: 130, error: { message: 'interrupted by INT' } });
+    expect(world.log).toContain('discard /b1');
+    await expectNothingHeld();
+  });
+
+  it('with a release that fails exits 60: not all was released', async () => {
+    world.fail('copy /b1', () => controller.abort(failure('interrupted')));
+    world.fail('unexpose', new Error('busy'));
+    expect(await execute()).toMatchObject({ exitCode: 60, outcome: 'interrupted' });
+  });
+});
