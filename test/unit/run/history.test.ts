@@ -1,0 +1,75 @@
+import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { RunReport } from '../../../src/report/run-report.js';
+import { readLastRuns, recordRun } from '../../../src/run/history.js';
+
+let directory: string;
+
+function report(job: string, startedAt: string, overrides: Partial<RunReport> = {}): RunReport {
+  return {
+    version: 1,
+    job,
+    runId: `run-${startedAt}`,
+    outcome: 'success',
+    exitCode: 0,
+    consistency: 'filesystem',
+    startedAt,
+    finishedAt: startedAt,
+    freeze: { timeoutSeconds: 10, heartbeatSeconds: 5, maxHoldSeconds: 60 },
+    sources: [],
+    copies: [],
+    steps: [],
+    warnings: [],
+    ...overrides,
+  };
+}
+
+beforeEach(async () => {
+  directory = path.join(await mkdtemp(path.join(os.tmpdir(), 'history-')), 'history');
+});
+
+afterEach(async () => {
+  await rm(path.dirname(directory), { recursive: true });
+});
+
+describe('the history', () => {
+  it('gives the last run of each job, the newest first', async () => {
+    await recordRun(report('a', '2026-11-23T01:00:00Z'), directory);
+    await recordRun(report('b', '2026-11-23T02:00:00Z'), directory);
+    await recordRun(report('a', '2026-11-23T03:00:00Z', { outcome: 'failed', exitCode: 40 }), directory);
+    expect(await readLastRuns(directory)).toEqual([
+      {
+        job: 'a',
+        runId: 'run-2026-11-23T03:00:00Z',
+        outcome: 'failed',
+        exitCode: 40,
+        consistency: 'filesystem',
+        startedAt: '2026-11-23T03:00:00Z',
+        finishedAt: '2026-11-23T03:00:00Z',
+      },
+      expect.objectContaining({ job: 'b' }),
+    ]);
+  });
+
+  it('passes over a torn line', async () => {
+    await recordRun(report('a', '2026-11-23T01:00:00Z'), directory);
+    await appendFile(path.join(directory, 'a.jsonl'), '{"job":"a","runId"');
+    expect(await readLastRuns(directory)).toMatchObject([{ startedAt: '2026-11-23T01:00:00Z' }]);
+  });
+
+  it('is empty before the first run', async () => {
+    expect(await readLastRuns(directory)).toEqual([]);
+  });
+
+  it('is private, and does not grow without end', async () => {
+    await recordRun(report('a', '2026-11-23T01:00:00Z'), directory);
+    const file = path.join(directory, 'a.jsonl');
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    await writeFile(file, 'x'.repeat(5 * 1024 * 1024));
+    await recordRun(report('a', '2026-11-23T02:00:00Z'), directory);
+    expect(await readdir(directory)).toEqual(['a.jsonl', 'a.jsonl.1']);
+    expect((await readFile(file, 'utf8')).split('\n')).toHaveLength(2);
+  });
+});
