@@ -1,0 +1,27 @@
+import { exitCodeTable, namedExitCodeTable, severityOrder } from './exit-codes.js';
+
+/** The texts that are generated into documents, by the name of their section. */
+const SECTIONS: Readonly<Record<string, () => string>> = {
+  'exit codes': exitCodeTable,
+  'named exit codes': namedExitCodeTable,
+  severity: severityOrder,
+};
+
+const SECTION =
+  /(?<start><!-- generated: (?<name>[a-z ]+) -->\n\n?)[\s\S]*?(?<end>\n?\n<!-- end of generated -->)/g;
+
+/** The documents with such sections, relative to the project. */
+export const GENERATED_DOCUMENTS = ['README.md', 'docs/exit-codes.md'] as const;
+
+/**
+ * A document with its generated sections brought up to date; all other text stays. A section is what stands between
+ * `<!-- generated: NAME -->` and `<!-- end of generated -->`. Throws for a name that nothing generates.
+ */
+export function fillGeneratedSections(document: string): string {
+  return document.replaceAll(SECTION, (...match) => {
+    const { start, name, end } = match.at(-1) as Record<'start' | 'name' | 'end', string>;
+    const generate = SECTIONS[name];
+    if (generate === undefined) throw new Error(`Nothing generates a section "${name}".`);
+    return `${start}${generate()}${end}`;
+  });
+}
