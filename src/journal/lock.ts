@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoOf, FsbackupError } from '../errors.js';
+import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { ensurePrivateDirectory } from '../system/directories.js';
 
 /** flock(2) with LOCK_EX|LOCK_NB: false when another open file description holds it. */

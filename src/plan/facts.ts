@@ -1,3 +1,4 @@
+import type { FilesystemInUse } from '../system/in-use.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
 
 /** Something below a source that a snapshot of the source's filesystem shows as an empty directory. */
@@ -30,20 +31,14 @@ export interface TargetFacts {
   mountpoint: string;
 }
 
-/** A filesystem that fsbackup itself needs during a run. */
-export interface FilesystemInUse {
-  /** What for: `standard output`. */
-  what: string;
-  majorMinor: string;
-}
-
 /** All that planning is told of the host: gathered once, plain data. */
 export interface HostFacts {
   /** In the order of the job's sources. */
   sources: readonly SourceFacts[];
   /** In the order of the job's targets. */
   targets: readonly TargetFacts[];
-  inUse: readonly FilesystemInUse[];
+  /** What fsbackup itself, or the machine, needs during a run. */
+  inUse: readonly Pick<FilesystemInUse, 'what' | 'majorMinor'>[];
   /**
    * For each filesystem (`major:minor`) that lies in an image file, the filesystems that hold the image.
    * A filesystem that lies on no other may be left out.

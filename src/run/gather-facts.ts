@@ -3,12 +3,12 @@ import path from 'node:path';
 import type { JobConfig, SourceConfig } from '../config/types.js';
 import { errnoOf, messageOf } from '../errors.js';
 import { isExcluded } from '../plan/excludes.js';
-import type { FilesystemInUse, HostFacts, NestedTree, SourceFacts, TargetFacts } from '../plan/facts.js';
+import type { HostFacts, NestedTree, SourceFacts, TargetFacts } from '../plan/facts.js';
 import { nestedSubvolumes } from '../snapshots/nested-subvolumes.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
-import { mountOfDescriptor } from '../system/descriptor-mount.js';
-import { runDirectory, stateDirectory } from '../system/directories.js';
+import { runDirectory } from '../system/directories.js';
 import { readFilesystemFacts } from '../system/filesystem-facts.js';
+import { readFilesystemsInUse } from '../system/in-use.js';
 import { isWithin, readMounts, type Mount } from '../system/mountinfo.js';
 import { submountsBelow } from '../system/submounts.js';
 
@@ -29,7 +29,7 @@ class FactsReader {
     const layers: Record<string, string[]> = {};
     for (const [majorMinor, { images }] of this.#seen) {
       const below = (images ?? []).flatMap(({ mount }) => (mount === undefined ? [] : [mount.majorMinor]));
-      if (below.length > 0) layers[majorMinor] = below;
+      layers[majorMinor] = below;
     }
     return layers;
   }
@@ -110,30 +110,6 @@ async function readTarget(target: string, reader: FactsReader): Promise<TargetFa
   };
 }
 
-/** The filesystems that fsbackup's own work could block on. Descriptors that lie on none (pipes) are left out. */
-async function readInUse(reader: FactsReader): Promise<FilesystemInUse[]> {
-  const inUse: FilesystemInUse[] = [];
-  for (const [what, directory] of [
-    ['the root filesystem', '/'],
-    ['the state directory', stateDirectory()],
-    ['the run directory', runDirectory()],
-  ] as const) {
-    const { existing } = await nearestExisting(directory);
-    inUse.push({ what, majorMinor: (await reader.read(existing)).filesystem.mount.majorMinor });
-  }
-  for (const [what, fd] of [
-    ['standard output', 1],
-    ['standard error', 2],
-  ] as const) {
-    const mount = await mountOfDescriptor(fd);
-    if (mount === undefined) continue;
-    // Its layers are wanted; where they cannot be had, the filesystem itself still counts.
-    await reader.read(mount.mountpoint).catch(() => undefined);
-    inUse.push({ what, majorMinor: mount.majorMinor });
-  }
-  return inUse;
-}
-
 /**
  * Looks at all that planning a job needs to know of this host. Reads only.
  * Rejects with `usage` for a source or target that is missing or not mounted, `notFrozen` for a filesystem that does
@@ -146,12 +122,15 @@ export async function gatherFacts(job: JobConfig): Promise<HostFacts> {
   for (const source of job.sources) sources.push(await readSource(source, mounts, reader));
   const targets: TargetFacts[] = [];
   for (const target of job.targets) targets.push(await readTarget(target.path, reader));
-  const inUse = await readInUse(reader);
+  const inUse = await readFilesystemsInUse();
   return {
     sources,
     targets,
-    inUse,
-    layers: reader.layers(),
+    inUse: inUse.map(({ what, majorMinor }) => ({ what, majorMinor })),
+    layers: {
+      ...Object.fromEntries(inUse.map(({ majorMinor, below }) => [majorMinor, below])),
+      ...reader.layers(),
+    },
     initialPidNamespace: (await readlink('/proc/self/ns/pid')) === INITIAL_PID_NAMESPACE,
   };
 }

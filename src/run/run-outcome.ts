@@ -39,7 +39,7 @@ function releaseError(failures: readonly ReleaseFailure[]): FsbackupError {
 }
 
 function outcomeOf(facts: RunFacts, code: number): RunReport['outcome'] {
-  if (facts.errors.some(isInterruption)) return 'interrupted';
+  if (facts.errors.some(isInterruption) && facts.releaseFailures.length === 0) return 'interrupted';
   if (code === 0) return 'success';
   return code === exitCode('warnings') || code === exitCode('copyPartial') ? 'warnings' : 'failed';
 }

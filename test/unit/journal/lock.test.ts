@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { unlinkSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -122,6 +122,12 @@ describe('a lock', () => {
     expect(calls).toBe(2);
     expect(await tryAcquireLock('job-a', dependencies('run-2'))).toBeUndefined();
     await lock?.release();
+  });
+
+  it('that cannot be made says so', async () => {
+    await writeFile(path.join(directory, 'file'), '');
+    const impossible = { ...dependencies(), directory: path.join(directory, 'file/locks') };
+    await expect(tryAcquireLock('job-a', impossible)).rejects.toMatchObject({ code: 'failed' });
   });
 
   it('does not pass to a child of the holder', async () => {

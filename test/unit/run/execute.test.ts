@@ -443,6 +443,6 @@ describe('an interrupt', () => {
   it('with a release that fails exits 60: not all was released', async () => {
     world.fail('copy /b1', () => controller.abort(failure('interrupted')));
     world.fail('unexpose', new Error('busy'));
-    expect(await execute()).toMatchObject({ exitCode: 60, outcome: 'interrupted' });
+    expect(await execute()).toMatchObject({ exitCode: 60, outcome: 'failed' });
   });
 });
