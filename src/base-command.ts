@@ -35,6 +35,12 @@ export abstract class BaseCommand extends Command {
   protected override async init(): Promise<void> {
     await super.init();
     guardOutputs(process);
+    process.on('uncaughtException', this.crash);
+  }
+
+  protected override async finally(thrown: Error | undefined): Promise<void> {
+    process.off('uncaughtException', this.crash);
+    await super.finally(thrown);
   }
 
   /** Renders what `run` (or parsing) threw and ends with its exit code. */
@@ -44,6 +50,16 @@ export abstract class BaseCommand extends Command {
     await this.render(report, error);
     return this.exit(report.exitCode);
   }
+
+  /**
+   * Ends the process for what no promise carried to `catch`: Node would exit 1. Nothing is released here, since
+   * nobody knows what still works: the watchdog thaws when this process ends, `recover` does the rest.
+   */
+  private readonly crash = (error: unknown): void => {
+    const report = toErrorReport(error);
+    this.write(report, error, 'Error:');
+    process.exit(report.exitCode);
+  };
 
   private knownFlags(): object {
     return { ...this.ctor.baseFlags, ...this.ctor.flags };
@@ -62,10 +78,12 @@ export abstract class BaseCommand extends Command {
   }
 
   private async render(report: ErrorReport, error: Error): Promise<void> {
-    let heading = 'Error:';
-    if (wantsColour(process.stderr, process.env)) {
-      heading = (await loadChalk(process.stderr, process.env)).red.bold(heading);
-    }
+    const isColoured = wantsColour(process.stderr, process.env);
+    const chalk = isColoured ? await loadChalk(process.stderr, process.env) : undefined;
+    this.write(report, error, chalk?.red.bold('Error:') ?? 'Error:');
+  }
+
+  private write(report: ErrorReport, error: unknown, heading: string): void {
     process.stderr.write(`${heading} ${report.message}\n${report.hint}\n`);
     if ((process.env['DEBUG'] ?? '') !== '') process.stderr.write(`${inspect(error)}\n`);
     if (this.wantsJson()) this.printJson(toErrorJson(report));

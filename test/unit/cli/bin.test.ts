@@ -40,6 +40,29 @@ describe('bin/run.js', () => {
     expect(stderr).toContain('There is no configuration file /nonexistent/config.yaml');
   });
 
+  it('ends what is thrown outside of every promise as a bug', () => {
+    const program = `
+      import { BaseCommand } from './dist/base-command.js';
+      class Late extends BaseCommand {
+        async run() {
+          await this.parse(Late);
+          setTimeout(() => { throw new Error('late'); }, 1);
+          await new Promise((resolve) => setTimeout(resolve, 60_000));
+        }
+      }
+      await Late.run([], process.cwd());`;
+    const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
+      cwd: ROOT,
+      encoding: 'utf8',
+      env: { PATH: process.env['PATH'] },
+      timeout: 60_000,
+    });
+    expect({ status, stderr }).toEqual({
+      status: 70,
+      stderr: expect.stringMatching(/^Error: a bug in fsbackup: late\n.*\n$/),
+    });
+  });
+
   it('fails when its output cannot be written', () => {
     const full = openSync('/dev/full', 'w');
     try {
