@@ -1,4 +1,4 @@
-import { FsbackupError, type ErrorDetails } from '../errors.js';
+import { errnoOf, FsbackupError, messageOf, type ErrorDetails } from '../errors.js';
 import { describeFailure, type CommandResult } from '../system/run-command.js';
 
 /** A copy that lost its connection to the source or the target: another try may well succeed. */
@@ -13,6 +13,9 @@ export class ConnectionLostError extends FsbackupError {
 export function isRetryable(error: unknown): boolean {
   return error instanceof ConnectionLostError;
 }
+
+const MAKE_ROOM = 'Make room where it writes to (or mount it read-write), then run it again.';
+const RECONNECT = 'Check the connection to the source and the target, then run it again.';
 
 /** What a copy rejects with that was aborted. */
 export function copyStopped(): FsbackupError {
@@ -39,17 +42,42 @@ export function copyFailure(program: string, result: CommandResult, lost = false
   const refused = TARGET_REFUSES.exec(result.stderr)?.[0];
   if (refused !== undefined) {
     return new FsbackupError('copyFailed', `the copy failed: ${program}: ${refused}`, {
-      hint: 'Make room where it writes to (or mount it read-write), then run it again.',
+      hint: MAKE_ROOM,
     });
   }
   if (lost || CONNECTION_LOST.test(result.stderr)) {
     return new ConnectionLostError(message, {
-      hint: 'Check the connection to the source and the target, then run it again.',
+      hint: RECONNECT,
     });
   }
   return new FsbackupError('copyFailed', message, {
     hint: 'Mend what it names, then run it again; what was copied so far is incomplete and is not used.',
   });
+}
+
+/** The errnos of Node's own calls that mean what `TARGET_REFUSES` and `CONNECTION_LOST` mean in a program's words. */
+const REFUSED_ERRNOS = new Set(['ENOSPC', 'EDQUOT', 'EROFS']);
+const LOST_ERRNOS = new Set(['ETIMEDOUT', 'ESTALE', 'ENOTCONN', 'ECONNRESET', 'EHOSTDOWN']);
+
+/** Runs one copy; a system error that it meets on its own, not in a program, rejects as `copyFailed` too. */
+export async function withCopyErrors<T>(copy: () => Promise<T>): Promise<T> {
+  try {
+    return await copy();
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (error instanceof FsbackupError || errno === undefined) throw error;
+    const message = `the copy failed: ${messageOf(error)}`;
+    if (LOST_ERRNOS.has(errno)) {
+      throw new ConnectionLostError(message, {
+        hint: RECONNECT,
+        cause: error,
+      });
+    }
+    throw new FsbackupError('copyFailed', message, {
+      hint: REFUSED_ERRNOS.has(errno) ? MAKE_ROOM : 'Mend what it names, then run it again.',
+      cause: error,
+    });
+  }
 }
 
 /** How many paths are told of those that could not be copied. */

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { runCommand, type CommandResult } from '../system/run-command.js';
-import { copyFailure, UnreadablePaths } from './copy-error.js';
+import { copyFailure, UnreadablePaths, withCopyErrors } from './copy-error.js';
 import type {
   CopyEngine,
   CopyProgress,
@@ -76,7 +76,11 @@ class RsyncEngine implements CopyEngine {
     return checkRsync(this.#run);
   }
 
-  async copy(request: CopyRequest): Promise<CopyResult> {
+  copy(request: CopyRequest): Promise<CopyResult> {
+    return withCopyErrors(() => this.#copy(request));
+  }
+
+  async #copy(request: CopyRequest): Promise<CopyResult> {
     const { dataDirectory, sources } = request;
     await requireSources(sources);
     const earlier = await setAsideEarlierAttempt(dataDirectory);
@@ -121,18 +125,20 @@ class RsyncEngine implements CopyEngine {
       {
         request,
         tally,
-        toLivePath: (found) =>
-          replaceRoot(replaceRoot(found, source.readFrom, source.path), destination, source.path),
+        toLivePath: livePaths({ [source.readFrom]: source.path, [destination]: source.path }, source.path),
       },
     );
   }
 
-  async restore(request: RestoreRequest): Promise<CopyResult> {
+  restore(request: RestoreRequest): Promise<CopyResult> {
+    return withCopyErrors(() => this.#restore(request));
+  }
+
+  async #restore(request: RestoreRequest): Promise<CopyResult> {
     const { dataDirectory, destination, paths } = request;
     const wanted = topmost(paths.length === 0 ? request.sources : paths).map(pathInBackup);
     const tally: Tally = { bytes: 0, files: 0, unreadable: new UnreadablePaths() };
-    const toLivePath: ToLivePath = (found) =>
-      replaceRoot(replaceRoot(found, dataDirectory, '/'), destination, '/').replace(/^(?!\/)/, '/');
+    const toLivePath = livePaths({ [dataDirectory]: '/', [destination]: '/' }, '/');
     // A list gives parent directories their attributes and leaves the destination's own alone; a source `/` is just it.
     const list = wanted.includes('') ? undefined : wanted.map((name) => `${name}\0`).join('');
     const how = list === undefined ? [] : ['--recursive', '--from0', '--files-from=-'];
@@ -188,9 +194,14 @@ class RsyncEngine implements CopyEngine {
   }
 }
 
-function replaceRoot(found: string, root: string, replacement: string): string {
-  if (found === root) return replacement;
-  return found.startsWith(`${root}/`) ? path.join(replacement, found.slice(root.length + 1)) : found;
+/** Translates what rsync names: a path below one of `roots`, or one relative to `base`. */
+function livePaths(roots: Readonly<Record<string, string>>, base: string): ToLivePath {
+  return (found) => {
+    for (const [root, live] of Object.entries(roots)) {
+      if (found === root || found.startsWith(`${root}/`)) return path.join(live, found.slice(root.length));
+    }
+    return found.startsWith('/') ? found : path.join(base, found);
+  };
 }
 
 function requireSuccess(result: CommandResult, told: { complaints: number; full: boolean }): void {

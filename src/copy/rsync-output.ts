@@ -1,4 +1,5 @@
 import type { CopyProgress } from './engine.js';
+import { printable } from './printable.js';
 
 /** What `--stats` tells of a finished transfer (rsync(1), "--stats"). */
 export interface RsyncStats {
@@ -33,6 +34,17 @@ export function parseProgress(line: string): Partial<CopyProgress> | undefined {
 /** Extended attributes that one filesystem takes and another does not end as ENOSPC too: that is no full target. */
 const FULL = /(?:No space left on device \(28\)|Disk quota exceeded \(122\)|Read-only file system \(30\))$/;
 
+/** Undoes rsync's escaping in messages: `\#ooo` for each byte that its locale cannot print. */
+function readable(escaped: string): string {
+  const bytes = escaped.replaceAll(/\\#([0-7]{3})/g, (_, octal: string) =>
+    String.fromCodePoint(Number.parseInt(octal, 8)),
+  );
+  return printable(bytes);
+}
+
+/** The complaints that name a path, relative to the destination, without quotes. */
+const UNQUOTED = /^ERROR: (.+) failed verification|^could not make way for [^:]+: (.+)$/;
+
 /** What one line of rsync's stderr means; undefined for those that only sum up others. */
 export type RsyncComplaint = { kind: 'path'; path: string } | { kind: 'full' } | undefined;
 
@@ -43,9 +55,9 @@ export type RsyncComplaint = { kind: 'path'; path: string } | { kind: 'full' } |
  */
 export function parseComplaint(line: string): RsyncComplaint {
   if (FULL.test(line) && !/xattr/.test(line)) return { kind: 'full' };
-  const unverified = /^ERROR: (.+) failed verification/.exec(line)?.[1];
-  if (unverified !== undefined) return { kind: 'path', path: unverified };
-  if (!/^(?:rsync: |file has vanished: |symlink has no referent: |cannot )/.test(line)) return undefined;
+  const unquoted = UNQUOTED.exec(line);
+  if (unquoted !== null) return { kind: 'path', path: readable(unquoted[1] ?? unquoted[2] ?? '') };
+  if (!/^(?:rsync: |file has vanished: )/.test(line)) return undefined;
   const path = /"(.+?)"(?=[: ,)]|$)/.exec(line)?.[1];
-  return path === undefined ? undefined : { kind: 'path', path };
+  return path === undefined ? undefined : { kind: 'path', path: readable(path) };
 }

@@ -1,7 +1,7 @@
 import { mkdir, open, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { runCommand } from '../system/run-command.js';
-import { copyFailure, UnreadablePaths } from './copy-error.js';
+import { copyFailure, UnreadablePaths, withCopyErrors } from './copy-error.js';
 import type { CopyEngine, CopyRequest, CopyResult, CopySource, RestoreRequest } from './engine.js';
 import { makeParents, setParentTimes } from './parent-directories.js';
 import { printable } from './printable.js';
@@ -79,7 +79,11 @@ class TarEngine implements CopyEngine {
     return checkTar(this.#run);
   }
 
-  async copy(request: CopyRequest): Promise<CopyResult> {
+  copy(request: CopyRequest): Promise<CopyResult> {
+    return withCopyErrors(() => this.#copy(request));
+  }
+
+  async #copy(request: CopyRequest): Promise<CopyResult> {
     const { dataDirectory, sources } = request;
     await requireSources(sources);
     const skeleton = path.join(dataDirectory, 'parents');
@@ -151,7 +155,7 @@ class TarEngine implements CopyEngine {
   }
 
   restore(request: RestoreRequest): Promise<CopyResult> {
-    return restoreTar(request, this.#run);
+    return withCopyErrors(() => restoreTar(request, this.#run));
   }
 }
 

@@ -1,0 +1,345 @@
+import { chmod, lstat, mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { isRetryable } from '../../src/copy/copy-error.js';
+import type { CopyEngine, CopyRequest, CopySource, RestoreRequest } from '../../src/copy/engine.js';
+import { FsbackupError } from '../../src/errors.js';
+import { compareTrees, countEntries } from '../support/compare-trees.js';
+import { describeNeeding } from '../support/capabilities.js';
+import { makeNastyTree } from '../support/nasty-tree.js';
+import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
+
+/** What the suite cannot know of an engine. */
+export interface EngineTraits {
+  keepsSockets: boolean;
+  needs: readonly `program:${string}`[];
+}
+
+/** A bound against hanging for ever: a slow machine reads the sparse GiB several times. */
+const LONG_MS = 900_000;
+
+function source(livePath: string, readFrom: string, exclude: readonly string[] = []): CopySource {
+  return { path: livePath, readFrom, exclude };
+}
+
+function copyRequest(
+  sources: readonly CopySource[],
+  dataDirectory: string,
+  more: Partial<CopyRequest> = {},
+): CopyRequest {
+  return {
+    sources,
+    dataDirectory,
+    parentDataDirectory: undefined,
+    signal: new AbortController().signal,
+    onProgress: () => undefined,
+    ...more,
+  };
+}
+
+function restoreRequest(
+  sources: readonly CopySource[],
+  dataDirectory: string,
+  destination: string,
+  paths: readonly string[] = [],
+): RestoreRequest {
+  return {
+    sources: sources.map((one) => one.path),
+    dataDirectory,
+    destination,
+    paths,
+    signal: new AbortController().signal,
+    onProgress: () => undefined,
+  };
+}
+
+function isInTheWay(name: string): boolean {
+  return name === 'in-the-way';
+}
+
+/** The contract of `CopyEngine`, over real filesystems of one type. */
+export function copyEngineContract(
+  create: () => CopyEngine,
+  traits: EngineTraits,
+  fstype: 'ext4' | 'xfs',
+): void {
+  const needs = ['root', 'loop', fstype, 'program:setfattr', 'program:setfacl', 'program:setcap'] as const;
+  describeNeeding([...needs, ...traits.needs], `the ${create().name} engine on ${fstype}`, () => {
+    const disks = throwawayDisks(afterAll);
+    const engine = create();
+    let origin: ThrowawayFilesystem;
+    let target: ThrowawayFilesystem;
+    let count = 0;
+
+    beforeAll(async () => {
+      origin = await disks.filesystem({ fstype, sizeMiB: 768, name: `origin-${fstype}` });
+      target = await disks.filesystem({ fstype, sizeMiB: 2048, name: `target-${fstype}` });
+    });
+
+    /** A new directory on the origin. */
+    async function tree(): Promise<string> {
+      count += 1;
+      const directory = path.join(origin.mountpoint, `tree-${count}`);
+      await mkdir(directory);
+      return directory;
+    }
+
+    /** A new empty directory on the target. */
+    async function place(): Promise<string> {
+      count += 1;
+      const directory = path.join(target.mountpoint, `place-${count}`);
+      await mkdir(directory, { mode: 0o700 });
+      return directory;
+    }
+
+    /** Copies and restores. Returns the restored tree's directory. */
+    async function roundTrip(sources: readonly CopySource[], paths: readonly string[] = []): Promise<string> {
+      const [data, out] = [await place(), await place()];
+      expect((await engine.copy(copyRequest(sources, data))).unreadable).toEqual([]);
+      expect((await engine.restore(restoreRequest(sources, data, out, paths))).unreadable).toEqual([]);
+      return out;
+    }
+
+    it('tells its tools and their versions', async () => {
+      const versions = Object.values(await engine.preflight());
+      expect(versions.length).toBeGreaterThan(0);
+      for (const version of versions) expect(version).toMatch(/^\d+\.\d+/);
+    });
+
+    it(
+      'brings back everything of a nasty tree',
+      async () => {
+        const original = await tree();
+        await makeNastyTree(original);
+        await must('chattr', '+i', path.join(original, 'modes', 'setuid'), path.join(original, 'names'));
+        const sources = [source('/srv/www', original)];
+        const [data, out] = [await place(), await place()];
+
+        const reports: { files: number; bytes: number }[] = [];
+        const result = await engine.copy(
+          copyRequest(sources, data, { onProgress: (progress) => reports.push(progress) }),
+        );
+        expect(result.unreadable).toEqual([]);
+        expect(result.files).toBeGreaterThan(1100);
+        expect(result.files).toBeLessThan(await countEntries(original));
+        expect(result.bytes).toBeGreaterThan(1024 ** 3);
+        expect(reports.length).toBeGreaterThan(0);
+
+        const restored = await engine.restore(restoreRequest(sources, data, out));
+        expect(restored.unreadable).toEqual([]);
+        expect(restored.files).toBe(result.files);
+        const copy = path.join(out, 'srv', 'www');
+        expect(await countEntries(original)).toBeGreaterThan(1200);
+        expect(await compareTrees(original, copy, { ignoreSockets: !traits.keepsSockets })).toEqual([]);
+      },
+      LONG_MS,
+    );
+
+    it('merges sources into one tree, nested ones owning what lies below them', async () => {
+      const [outer, inner, other] = [await tree(), await tree(), await tree()];
+      await mkdir(path.join(outer, 'db', 'hidden-by-the-inner'), { recursive: true });
+      await writeFile(path.join(outer, 'keep.log'), 'outer');
+      await writeFile(path.join(outer, 'page'), 'outer');
+      await writeFile(path.join(inner, 'page.log'), 'inner');
+      await writeFile(path.join(inner, 'table'), 'inner');
+      await chmod(inner, 0o711);
+      await writeFile(path.join(other, 'x'), 'other');
+      await utimes(outer, 0, 1_000_000_000.25);
+      await utimes(inner, 0, 1_000_000_001.25);
+      const out = await roundTrip([
+        source('/srv', outer, ['*.log']),
+        source('/srv/db', inner),
+        source('/var/lib/other', other),
+      ]);
+      expect((await readdir(path.join(out, 'srv'))).toSorted()).toEqual(['db', 'page']);
+      expect(await compareTrees(inner, path.join(out, 'srv', 'db'))).toEqual([]);
+      expect(await compareTrees(other, path.join(out, 'var', 'lib', 'other'))).toEqual([]);
+      expect((await lstat(path.join(out, 'srv'), { bigint: true })).mtimeNs).toBe(1_000_000_000_250_000_000n);
+    });
+
+    it('keeps a nested source whose parent directory the outer one leaves out', async () => {
+      const [outer, inner] = [await tree(), await tree()];
+      await mkdir(path.join(outer, 'mnt', 'disk'), { recursive: true });
+      await writeFile(path.join(outer, 'page'), 'outer');
+      await writeFile(path.join(inner, 'x'), 'inner');
+      const out = await roundTrip([source('/', outer, ['/mnt/*']), source('/mnt/disk/data', inner)]);
+      expect((await readdir(out)).filter((name) => name !== 'lost+found').toSorted()).toEqual([
+        'mnt',
+        'page',
+      ]);
+      expect(await compareTrees(inner, path.join(out, 'mnt', 'disk', 'data'))).toEqual([]);
+    });
+
+    it('takes two sources that are read from the same directory', async () => {
+      const shared = await tree();
+      await writeFile(path.join(shared, 'x'), 'x');
+      const out = await roundTrip([source('/srv/a', shared), source('/srv/b', shared)]);
+      expect(await compareTrees(shared, path.join(out, 'srv', 'a'), {})).toEqual([]);
+      expect(await compareTrees(shared, path.join(out, 'srv', 'b'), {})).toEqual([]);
+    });
+
+    it('takes the root as a source, with its attributes', async () => {
+      const root = await tree();
+      await mkdir(path.join(root, 'etc'));
+      await writeFile(path.join(root, 'etc', 'passwd'), 'x');
+      await chmod(root, 0o751);
+      await utimes(root, 0, 1_000_000_002.25);
+      const out = await roundTrip([source('/', root)]);
+      expect(await compareTrees(root, out)).toEqual([]);
+    });
+
+    it('gives the directories above a source the modes that they have on the live system', async () => {
+      const live = await tree();
+      await mkdir(path.join(live, 'private', 'data'), { recursive: true });
+      await writeFile(path.join(live, 'private', 'data', 'x'), 'x');
+      await chmod(path.join(live, 'private'), 0o710);
+      const data = path.join(live, 'private', 'data');
+      const out = await roundTrip([source(data, data)]);
+      expect((await stat(path.join(out, live, 'private'))).mode & 0o7777).toBe(0o710);
+      expect((await stat(out)).mode & 0o7777).toBe(0o700);
+    });
+
+    it('does not enter another filesystem that is mounted in a source', async () => {
+      const original = await tree();
+      const mountpoint = path.join(original, 'mounted');
+      await mkdir(mountpoint);
+      await writeFile(path.join(original, 'x'), 'x');
+      await must('mount', '-t', 'tmpfs', 'none', mountpoint);
+      try {
+        await writeFile(path.join(mountpoint, 'foreign'), 'foreign');
+        const out = await roundTrip([source('/srv', original)]);
+        expect((await readdir(path.join(out, 'srv'))).toSorted()).toEqual(['mounted', 'x']);
+        expect(await readdir(path.join(out, 'srv', 'mounted'))).toEqual([]);
+      } finally {
+        await must('umount', mountpoint);
+      }
+    });
+
+    it('completes what an attempt that was stopped began', async () => {
+      const original = await tree();
+      for (const name of ['a', 'b', 'c'])
+        await must('dd', 'if=/dev/urandom', `of=${original}/${name}`, 'bs=1M', 'count=48', 'status=none');
+      await mkdir(path.join(original, 'late'));
+      await writeFile(path.join(original, 'late', 'file'), 'x');
+      const sources = [source('/srv', original)];
+      const [data, out] = [await place(), await place()];
+      const dataDirectory = path.join(data, 'data');
+      await mkdir(dataDirectory, { mode: 0o700 });
+
+      const stop = new AbortController();
+      const attempt = engine.copy(
+        copyRequest(sources, dataDirectory, { signal: stop.signal, onProgress: () => stop.abort() }),
+      );
+      await expect(attempt).rejects.toMatchObject({ code: 'copyFailed' });
+      // What a SIGKILL leaves and a SIGTERM does not: a half-written file under a name of the tool's own.
+      const started = await readdir(dataDirectory);
+      if (started.includes('srv')) await writeFile(path.join(dataDirectory, 'srv', '.c.Xa81Lz'), 'half');
+
+      expect((await engine.copy(copyRequest(sources, dataDirectory))).unreadable).toEqual([]);
+      expect(await readdir(data)).toEqual(['data']);
+      await engine.restore(restoreRequest(sources, dataDirectory, out));
+      expect(await compareTrees(original, path.join(out, 'srv'))).toEqual([]);
+    });
+
+    it('fails for good when the target is full', async () => {
+      const original = await tree();
+      const small = await disks.filesystem({ fstype: 'ext4', sizeMiB: 16 });
+      const data = path.join(small.mountpoint, 'data');
+      await mkdir(data);
+      await must('dd', 'if=/dev/urandom', `of=${original}/large`, 'bs=1M', 'count=40', 'status=none');
+      const error: unknown = await engine
+        .copy(copyRequest([source('/srv', original)], data))
+        .catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(FsbackupError);
+      expect(error).toMatchObject({ code: 'copyFailed', exitCode: 40 });
+      expect((error as Error).message).toContain('No space left');
+      expect(isRetryable(error)).toBe(false);
+    });
+
+    it('fails when a source is not there', async () => {
+      const original = await tree();
+      const request = copyRequest([source('/srv/gone', path.join(original, 'gone'))], await place());
+      await expect(engine.copy(request)).rejects.toMatchObject({ code: 'copyFailed' });
+      await expect(engine.copy(request)).rejects.toThrow('/srv/gone');
+    });
+
+    it('restores single paths, with the directories above them and the content of hard links', async () => {
+      const original = await tree();
+      await mkdir(path.join(original, 'a', 'deep'), { recursive: true });
+      await mkdir(path.join(original, 'b'));
+      await writeFile(path.join(original, 'a', 'file'), 'content');
+      await must('ln', path.join(original, 'a', 'file'), path.join(original, 'b', 'other name'));
+      await must('ln', path.join(original, 'a', 'file'), path.join(original, 'b', 'third name'));
+      await writeFile(path.join(original, 'a', 'deep', '*'), 'star');
+      await writeFile(path.join(original, 'a', 'deep', 'starling'), 'bird');
+      await chmod(path.join(original, 'a'), 0o750);
+      await utimes(path.join(original, 'a'), 0, 1_000_000_003);
+
+      const out = await roundTrip([source('/srv', original)], ['/srv/b', '/srv/a/deep/*']);
+      expect(await compareTrees(path.join(original, 'b'), path.join(out, 'srv', 'b'))).toEqual([]);
+      expect(await readdir(path.join(out, 'srv', 'a'))).toEqual(['deep']);
+      expect(await readdir(path.join(out, 'srv', 'a', 'deep'))).toEqual(['*']);
+      expect(await readdir(out)).toEqual(['srv']);
+      const above = await stat(path.join(out, 'srv', 'a'));
+      expect([above.mode & 0o7777, above.mtimeMs]).toEqual([0o750, 1_000_000_003_000]);
+    });
+
+    it('overwrites and never deletes, and says what it could not restore', async () => {
+      const original = await tree();
+      for (const name of ['same', 'in-the-way', 'was-a-link'])
+        await writeFile(path.join(original, name), `new ${name}`);
+      const sources = [source('/srv', original)];
+      const [data, out] = [await place(), await place()];
+      await engine.copy(copyRequest(sources, data));
+
+      const srv = path.join(out, 'srv');
+      await mkdir(path.join(srv, 'in-the-way'), { recursive: true });
+      await writeFile(path.join(srv, 'in-the-way', 'precious'), 'precious');
+      await writeFile(path.join(srv, 'same'), 'old and longer than the new');
+      await writeFile(path.join(srv, 'extra'), 'extra');
+      await writeFile(path.join(out, 'pointed-at'), 'untouched');
+      await must('ln', '-s', '../pointed-at', path.join(srv, 'was-a-link'));
+
+      const result = await engine.restore(restoreRequest(sources, data, out));
+      expect(result.unreadable).toEqual(['/srv/in-the-way']);
+      expect(await readdir(path.join(srv, 'in-the-way'))).toEqual(['precious']);
+      await rename(path.join(srv, 'in-the-way', 'precious'), path.join(out, 'precious'));
+      await rm(path.join(srv, 'in-the-way'), { recursive: true });
+      await rm(path.join(srv, 'extra'));
+      expect(await compareTrees(original, srv, { ignore: isInTheWay, ignoreRoot: true })).toEqual([]);
+      expect(await must('cat', path.join(out, 'pointed-at'))).toBe('untouched');
+    });
+
+    it('names a path that is not in the backup', async () => {
+      const original = await tree();
+      await writeFile(path.join(original, 'x'), 'x');
+      const sources = [source('/srv', original)];
+      const [data, out] = [await place(), await place()];
+      await engine.copy(copyRequest(sources, data));
+      const result = await engine.restore(restoreRequest(sources, data, out, ['/srv/x', '/srv/missing']));
+      expect(result.unreadable).toEqual(['/srv/missing']);
+      expect(await readdir(path.join(out, 'srv'))).toEqual(['x']);
+    });
+
+    it('copies the rest and names the files that cannot be read', async () => {
+      const damaged = await disks.filesystem({ fstype: 'ext4' });
+      const at = (name: string): string => path.join(damaged.mountpoint, name);
+      for (const name of ['bad inode', 'good', 'z bad\nextents'])
+        await writeFile(at(name), 'content'.repeat(9000));
+      const inode = async (name: string): Promise<string> => `<${(await lstat(at(name))).ino}>`;
+      const [badInode, badExtents] = [await inode('bad inode'), await inode('z bad\nextents')];
+      await must('umount', damaged.mountpoint);
+      // Garbage for the checksum of one inode and the extent header of another: the kernel refuses to read them.
+      await must('debugfs', '-w', '-R', `set_inode_field ${badInode} checksum 1`, damaged.image);
+      await must('debugfs', '-w', '-R', `set_inode_field ${badExtents} block[0] 7`, damaged.image);
+      await must('mount', '-o', 'ro', damaged.device, damaged.mountpoint);
+
+      const sources = [source('/srv', damaged.mountpoint)];
+      const [data, out] = [await place(), await place()];
+      const unreadable = (await engine.copy(copyRequest(sources, data))).unreadable.toSorted();
+      expect(unreadable).toEqual(['/srv/bad inode', String.raw`/srv/z bad\012extents`]);
+      await engine.restore(restoreRequest(sources, data, out));
+      expect(await must('cmp', at('good'), path.join(out, 'srv', 'good'))).toBe('');
+    });
+  });
+}
