@@ -1,4 +1,4 @@
-import { EXIT_CODES, exitCode, worstExitCode, type ExitName } from '../../src/exit-codes.js';
+import { EXIT_CODES, worstExitCode, type ExitName } from '../../src/exit-codes.js';
 
 const ENTRIES = (Object.keys(EXIT_CODES) as ExitName[]).map((name) => ({ name, ...EXIT_CODES[name] }));
 
