@@ -1,0 +1,50 @@
+import path from 'node:path';
+import { FsbackupError } from '../errors.js';
+
+/**
+ * Names one backup, before it exists too. Plain JSON. It lies in `<target>/<job>/<backupId>`: `data`, what the engine
+ * wrote, and `manifest.json`, written last.
+ */
+export interface BackupRef {
+  /** Absolute path of the target directory. */
+  target: string;
+  job: string;
+  /** Sorts by time: `20261123T184500Z-1a2b3c`, UTC. */
+  backupId: string;
+}
+
+const JOB = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const BACKUP_ID = /^\d{8}T\d{6}Z-[0-9a-f]{4,16}$/;
+
+export function isJobName(name: string): boolean {
+  return JOB.test(name);
+}
+
+export function isBackupId(name: string): boolean {
+  return BACKUP_ID.test(name);
+}
+
+/** Where the backups of a job are. Throws `usage` for a name that could lead elsewhere. */
+export function jobDirectory({ target, job }: Pick<BackupRef, 'target' | 'job'>): string {
+  if (!isJobName(job)) {
+    throw new FsbackupError('usage', `"${job}" is not the name of a job`, {
+      hint: 'Name it with letters, digits, dots, dashes and underscores; `fsbackup backups list` shows those that there are.',
+    });
+  }
+  return path.join(target, job);
+}
+
+/** The directory of one backup. Throws `usage` for a name or id that could lead elsewhere. */
+export function backupDirectory(ref: BackupRef): string {
+  if (!isBackupId(ref.backupId)) {
+    throw new FsbackupError('usage', `"${ref.backupId}" is not the id of a backup`, {
+      hint: 'An id is like 20261123T184500Z-1a2b3c; `fsbackup backups list` shows those that there are.',
+    });
+  }
+  return path.join(jobDirectory(ref), ref.backupId);
+}
+
+/** What the engine wrote, or writes. */
+export function dataDirectory(ref: BackupRef): string {
+  return path.join(backupDirectory(ref), 'data');
+}

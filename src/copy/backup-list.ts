@@ -1,0 +1,82 @@
+import { readdir } from 'node:fs/promises';
+import { errnoOf, FsbackupError, messageOf } from '../errors.js';
+import { isBackupId, isJobName, jobDirectory, type BackupRef } from './backup-layout.js';
+import type { EngineName } from './engine.js';
+import { readManifest, type Manifest, type ManifestState } from './manifest.js';
+
+/** A backup that can be restored from, and be a parent. */
+export type CompleteBackup = BackupRef & { state: 'complete'; manifest: Manifest };
+
+/** A backup as a listing shows it. */
+export type Backup = BackupRef & ManifestState;
+
+async function directoriesIn(directory: string): Promise<string[]> {
+  try {
+    const entries = await readdir(directory, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** By the second that the id tells, then by when they were completed: ids of one second are in no order. */
+function compareAge(a: Backup, b: Backup): number {
+  const second = ({ backupId }: Backup): string => backupId.slice(0, 16);
+  const completed = (backup: Backup): string =>
+    backup.state === 'complete' ? backup.manifest.completedAt : '';
+  return (
+    second(a).localeCompare(second(b)) ||
+    completed(a).localeCompare(completed(b)) ||
+    a.backupId.localeCompare(b.backupId)
+  );
+}
+
+/** The backups of one job, the oldest first. None where the job has no directory. */
+export async function listJobBackups(target: string, job: string): Promise<Backup[]> {
+  const backups: Backup[] = [];
+  for (const name of await directoriesIn(jobDirectory({ target, job }))) {
+    if (!isBackupId(name)) continue;
+    const ref = { target, job, backupId: name };
+    backups.push({ ...ref, ...(await readManifest(ref)) });
+  }
+  return backups.toSorted(compareAge);
+}
+
+/**
+ * All backups in a target, by job, the oldest first. What is no backup is passed over. Rejects with `usage` when the
+ * target cannot be read.
+ */
+export async function listBackups(target: string): Promise<Backup[]> {
+  let jobs: string[];
+  try {
+    jobs = (await readdir(target, { withFileTypes: true }))
+      .filter((entry) => entry.isDirectory() && isJobName(entry.name))
+      .map((entry) => entry.name);
+  } catch (error) {
+    throw new FsbackupError('usage', `the backups in ${target} cannot be listed: ${messageOf(error)}`, {
+      hint: 'Name the directory that the backups were written to, and mount it if it is a disk of its own.',
+      cause: error,
+    });
+  }
+  const backups: Backup[] = [];
+  for (const job of jobs.toSorted()) {
+    // lost+found and other people's directories may be closed even to root, on NFS.
+    backups.push(...(await listJobBackups(target, job).catch(() => [])));
+  }
+  return backups;
+}
+
+export function isComplete(backup: Backup): backup is CompleteBackup {
+  return backup.state === 'complete';
+}
+
+/** The last complete backup of a job by one engine: the next one's parent. */
+export async function latestComplete(
+  target: string,
+  job: string,
+  engine: EngineName,
+): Promise<CompleteBackup | undefined> {
+  const backups = await listJobBackups(target, job);
+  return backups.filter(isComplete).findLast((backup) => backup.manifest.engine === engine);
+}

@@ -1,0 +1,80 @@
+import { FsbackupError } from '../errors.js';
+import { isComplete, listJobBackups, type Backup, type CompleteBackup } from './backup-list.js';
+
+const LIST_HINT = '`fsbackup backups list` shows what there is.';
+
+/** `JOB` or `JOB@WHICH`. A job's name has no `@`. */
+export function parseSelector(selector: string): { job: string; which: string } {
+  const at = selector.indexOf('@');
+  return at === -1
+    ? { job: selector, which: 'latest' }
+    : { job: selector.slice(0, at), which: selector.slice(at + 1) };
+}
+
+function describe(backup: Backup): string {
+  return `${backup.job}@${backup.backupId} in ${backup.target}`;
+}
+
+function requireComplete(backup: Backup): CompleteBackup {
+  if (isComplete(backup)) return backup;
+  const why =
+    backup.state === 'damaged'
+      ? `is damaged: ${backup.problem}`
+      : 'is incomplete: it has no manifest, since the run that wrote it did not finish';
+  throw new FsbackupError('usage', `${describe(backup)} ${why}`, {
+    hint: `Choose another one; ${LIST_HINT}`,
+  });
+}
+
+/** Ids begin with their date: `2026-11-20`, `2026-11-20T18:45` and `20261120` all name one by its beginning. */
+function asIdPrefix(which: string): string {
+  return which.replaceAll(/[-:](?=\d)/g, '');
+}
+
+function matching(backups: readonly Backup[], which: string): Backup[] {
+  const exact = backups.filter((backup) => backup.backupId === which);
+  if (exact.length > 0) return exact;
+  if (!/^\d{4}/.test(which)) return [];
+  const prefix = asIdPrefix(which);
+  const found = backups.filter(
+    ({ backupId }) => backupId.startsWith(which) || asIdPrefix(backupId).startsWith(prefix),
+  );
+  // By a date, somebody means a backup that can be used.
+  const complete = found.filter(isComplete);
+  return complete.length > 0 ? complete : found;
+}
+
+/**
+ * Finds the one backup that `selector` names in `targets`: `JOB` or `JOB@latest` (the last complete one), `JOB@ID`,
+ * or `JOB@` and the beginning of an id or a date in UTC (`2026-11-20`) that only one has. Rejects with `usage` when
+ * none or several have it, or when the one is not complete.
+ */
+export async function findBackup(targets: readonly string[], selector: string): Promise<CompleteBackup> {
+  const { job, which } = parseSelector(selector);
+  const lists = await Promise.all(targets.map((target) => listJobBackups(target, job)));
+  const all = lists.flat();
+  const where = targets.join(', ');
+  if (all.length === 0) {
+    throw new FsbackupError('usage', `there is no backup of ${job} in ${where}`, { hint: LIST_HINT });
+  }
+  if (which === 'latest') {
+    const latest = all
+      .filter(isComplete)
+      .toSorted((a, b) => a.manifest.completedAt.localeCompare(b.manifest.completedAt))
+      .at(-1);
+    if (latest !== undefined) return latest;
+    throw new FsbackupError('usage', `no backup of ${job} in ${where} is complete`, { hint: LIST_HINT });
+  }
+  const [first, ...others] = matching(all, which);
+  if (first === undefined) {
+    throw new FsbackupError('usage', `there is no backup ${selector} in ${where}`, { hint: LIST_HINT });
+  }
+  if (others.length > 0) {
+    throw new FsbackupError(
+      'usage',
+      `${selector} names ${others.length + 1} backups: ${[first, ...others].map(describe).join(', ')}`,
+      { hint: 'Write more of the id of the one that you mean.' },
+    );
+  }
+  return requireComplete(first);
+}

@@ -1,0 +1,75 @@
+import { lstat, mkdir, realpath } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf, FsbackupError } from '../errors.js';
+import { describeFailure, runCommand } from '../system/run-command.js';
+import { backupDirectory, dataDirectory, jobDirectory, type BackupRef } from './backup-layout.js';
+import { withCopyErrors } from './copy-error.js';
+import { manifestFile, writeManifest, type Manifest } from './manifest.js';
+import { removeTree } from './remove-tree.js';
+
+async function makePrivate(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { mode: 0o700 });
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error;
+  }
+}
+
+/**
+ * Makes the directories of a backup (0700), empty: it is incomplete until `completeBackup`. The target must exist.
+ * Rejects with `copyFailed`, for an id that is taken too.
+ */
+export async function beginBackup(ref: BackupRef): Promise<void> {
+  await withCopyErrors(async () => {
+    await makePrivate(jobDirectory(ref));
+    await mkdir(backupDirectory(ref), { mode: 0o700 });
+    await mkdir(dataDirectory(ref), { mode: 0o700 });
+  });
+}
+
+/** syncfs(2), by sync(1) of coreutils: a dead disk then blocks a child and not a thread of this process. */
+async function syncFilesystem(directory: string): Promise<void> {
+  const result = await runCommand(['sync', '--file-system', '--', directory]);
+  if (result.exitCode === 0) return;
+  throw new FsbackupError('copyFailed', `the copy may not be on disk: ${describeFailure('sync', result)}`, {
+    hint: 'See the kernel log (dmesg) for errors of the target disk.',
+  });
+}
+
+/**
+ * Makes a backup complete: all of its data is on disk before its manifest is, and the manifest is there whole or not
+ * at all, whenever power fails. Rejects with `copyFailed`.
+ */
+export async function completeBackup(ref: BackupRef, manifest: Manifest): Promise<void> {
+  await syncFilesystem(backupDirectory(ref));
+  await withCopyErrors(() => writeManifest(ref, manifest));
+}
+
+async function exists(file: string): Promise<boolean> {
+  try {
+    await lstat(file);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/**
+ * Removes a backup that has no manifest, and tells what it found. One that has a manifest, be it damaged, is kept;
+ * so is everything when a filesystem is mounted in it (rejects with `cleanupIncomplete`). Idempotent.
+ */
+export async function discardIncomplete(ref: BackupRef): Promise<'removed' | 'absent' | 'kept'> {
+  const named = backupDirectory(ref);
+  if (!(await exists(named))) return 'absent';
+  if (await exists(manifestFile(ref))) return 'kept';
+  // The target may be reached by a symlink, the backup in it must not be one.
+  const directory = path.join(await realpath(path.dirname(named)), path.basename(named));
+  if (!(await lstat(directory)).isDirectory()) {
+    throw new FsbackupError('cleanupIncomplete', `${directory} is not removed: it is not a directory`, {
+      hint: 'See what it is, and remove it by hand.',
+    });
+  }
+  await removeTree(directory);
+  return 'removed';
+}

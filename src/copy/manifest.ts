@@ -1,0 +1,66 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { errnoOf, messageOf } from '../errors.js';
+import { writeDurably } from '../journal/durable-file.js';
+import { runReportSchema } from '../report/run-report-schema.js';
+import { backupDirectory, type BackupRef } from './backup-layout.js';
+
+const manifestSchema = z.object({
+  version: z.literal(1),
+  fsbackupVersion: z.string(),
+  job: z.string(),
+  backupId: z.string(),
+  engine: z.enum(['rsync', 'tar']),
+  /** When the copy was complete and on disk: RFC 3339. */
+  completedAt: z.iso.datetime(),
+  /** The paths on the live system that the backup holds. */
+  sources: z.array(z.string().startsWith('/')),
+  files: z.number().int().nonnegative(),
+  bytes: z.number().int().nonnegative(),
+  /** What could not be read and is not in the backup; the first 100. */
+  unreadable: z.array(z.string()),
+  tools: z.record(z.string(), z.string()),
+  /** The run up to this backup. */
+  report: runReportSchema,
+});
+
+/** What makes a backup complete, `manifest.json`: what it is of, how it was made, how consistent it is. Stable. */
+export type Manifest = z.infer<typeof manifestSchema>;
+
+/** The answer to "is there a manifest?". */
+export type ManifestState =
+  { state: 'complete'; manifest: Manifest } | { state: 'incomplete' } | { state: 'damaged'; problem: string };
+
+export function manifestFile(ref: BackupRef): string {
+  return path.join(backupDirectory(ref), 'manifest.json');
+}
+
+function describeIssues(error: z.ZodError): string {
+  return error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
+}
+
+/** Reads a backup's manifest; one that cannot be read or does not fit its place is `damaged`. Never rejects for it. */
+export async function readManifest(ref: BackupRef): Promise<ManifestState> {
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(manifestFile(ref), 'utf8'));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return { state: 'incomplete' };
+    return { state: 'damaged', problem: `manifest.json cannot be read: ${messageOf(error)}` };
+  }
+  const parsed = manifestSchema.safeParse(value);
+  if (!parsed.success) {
+    return { state: 'damaged', problem: `manifest.json is not a manifest: ${describeIssues(parsed.error)}` };
+  }
+  const { job, backupId } = parsed.data;
+  if (job !== ref.job || backupId !== ref.backupId) {
+    return { state: 'damaged', problem: `manifest.json is that of ${job}@${backupId}` };
+  }
+  return { state: 'complete', manifest: parsed.data };
+}
+
+/** Writes a backup's manifest, durably and atomically: from then on the backup is complete. */
+export async function writeManifest(ref: BackupRef, manifest: Manifest): Promise<void> {
+  await writeDurably(manifestFile(ref), `${JSON.stringify(manifest, undefined, 2)}\n`);
+}

@@ -1,0 +1,66 @@
+import { z } from 'zod';
+import { EXIT_CODES, type ExitName } from '../exit-codes.js';
+import type { RunReport } from './run-report.js';
+
+const ms = z.number().nullable();
+
+const source = z.object({
+  mountpoint: z.string(),
+  device: z.string(),
+  fstype: z.string(),
+  provider: z.enum(['reflink', 'btrfs', 'command', 'none']),
+  freezeMode: z.enum(['explicit', 'native', 'atomic', 'none']),
+  freezeModeReason: z.string(),
+  frozenMs: ms,
+  freezeCallMs: ms,
+  snapshotMs: ms,
+  thawMs: ms,
+  snapshot: z.string().nullable(),
+  consistency: z.enum(['application', 'filesystem', 'crash', 'none']),
+  attempts: z.number(),
+});
+
+const copy = z.object({
+  target: z.string(),
+  engine: z.enum(['rsync', 'tar']),
+  backupId: z.string(),
+  bytes: z.number(),
+  files: z.number(),
+  durationMs: z.number(),
+});
+
+const step = z.object({
+  step: z.string(),
+  startMs: z.number(),
+  durationMs: z.number(),
+  frozen: z.boolean(),
+});
+
+function isExitName(name: string): name is ExitName {
+  return name in EXIT_CODES;
+}
+
+const error = z.object({
+  code: z.string().refine(isExitName, { error: 'not the name of an exit code' }),
+  exitCode: z.number(),
+  message: z.string(),
+  hint: z.string(),
+});
+
+/** A run's report as it is read back from a file. Keys that a later version added are dropped. */
+export const runReportSchema: z.ZodType<RunReport> = z.object({
+  version: z.literal(1),
+  job: z.string(),
+  runId: z.string(),
+  outcome: z.enum(['success', 'warnings', 'failed', 'interrupted']),
+  exitCode: z.number(),
+  consistency: z.enum(['application', 'filesystem', 'crash', 'none']),
+  startedAt: z.string(),
+  finishedAt: z.string(),
+  freeze: z.object({ timeoutSeconds: ms, heartbeatSeconds: ms, maxHoldSeconds: z.number() }),
+  sources: z.array(source),
+  copies: z.array(copy),
+  steps: z.array(step),
+  warnings: z.array(z.string()),
+  error: error.exactOptional(),
+});
