@@ -1,0 +1,66 @@
+import { mkdir, readdir, symlink } from 'node:fs/promises';
+import path from 'node:path';
+import process from 'node:process';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { describeFailure, runCommand, type CommandResult } from '../../src/system/run-command.js';
+import { describeNeeding } from '../support/capabilities.js';
+import { must, throwawayDisks } from '../support/throwaway-filesystem.js';
+
+const PROJECT = path.resolve(import.meta.dirname, '../..');
+
+/** The package as npm would publish it, unpacked; its dependencies are the checkout's. Needs a build. */
+describeNeeding(['root', 'loop', 'ext4'], 'the npm package', () => {
+  const disks = throwawayDisks(afterAll);
+  let unpacked: string;
+
+  beforeAll(async () => {
+    const packs = path.join(disks.directory, 'packs');
+    await mkdir(packs);
+    // Without scripts: nothing is built meanwhile, and installing it would not run any either.
+    const packing = await runCommand(['npm', 'pack', '--ignore-scripts', '--pack-destination', packs], {
+      cwd: PROJECT,
+      env: { PATH: process.env['PATH'] ?? '' },
+    });
+    if (packing.exitCode !== 0) throw new Error(describeFailure('npm pack', packing));
+    const [tarball = ''] = await readdir(packs);
+    await must('tar', '-xzf', path.join(packs, tarball), '-C', packs);
+    unpacked = path.join(packs, 'package');
+    await symlink(path.join(PROJECT, 'node_modules'), path.join(unpacked, 'node_modules'));
+  });
+
+  function fsbackup(...args: string[]): Promise<CommandResult> {
+    return runCommand([process.execPath, path.join(unpacked, 'bin/run.js'), ...args], {
+      env: {
+        FSBACKUP_RUN_DIR: path.join(disks.directory, 'run'),
+        FSBACKUP_STATE_DIR: path.join(disks.directory, 'state'),
+      },
+      timeoutMs: 60_000,
+    });
+  }
+
+  it('has what was built, the manifest of commands and the documents, and no tests', async () => {
+    const names = await readdir(unpacked, { recursive: true });
+    const needed = [
+      'bin/run.js',
+      'dist/commands/freeze.js',
+      'oclif.manifest.json',
+      'native/build/addon.node',
+      'native/build/watchdog',
+      'LICENSE',
+      'README.md',
+      'CHANGELOG.md',
+      'docs/exit-codes.md',
+    ];
+    expect(needed.filter((name) => !names.includes(name))).toEqual([]);
+    expect(names.filter((name) => /^(?:test|src|scripts|bin\/dev)/.test(name))).toEqual([]);
+  });
+
+  it('freezes with the addon and the watchdog that lie in it', async () => {
+    const disk = await disks.filesystem({ fstype: 'ext4' });
+    const frozen = await fsbackup('freeze', disk.mountpoint, '--', 'fsfreeze', '--freeze', disk.mountpoint);
+    // A second FIFREEZE is refused only while the first holds.
+    expect(frozen.stderr).toContain('Device or resource busy');
+    expect(frozen.exitCode).toBe(1);
+    expect(await disks.leftovers()).toEqual({ mountpoints: [], loopDevices: [] });
+  });
+});
