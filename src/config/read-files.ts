@@ -12,8 +12,13 @@ export interface ConfigFiles {
   dropIns: YamlFile[];
 }
 
-/** The main file that holds: the flag over FSBACKUP_CONFIG over the default; absolute. */
+/** The main file that holds: the flag over FSBACKUP_CONFIG (empty: unset) over the default; absolute. */
 export function configFile(flag: string | undefined, env: NodeJS.ProcessEnv): string {
+  if (flag === '') {
+    throw new FsbackupError('usage', '--config names no file', {
+      hint: 'Name a file, or leave --config out; an unset shell variable may be why it is empty.',
+    });
+  }
   const fromEnvironment = env['FSBACKUP_CONFIG'] === '' ? undefined : env['FSBACKUP_CONFIG'];
   return path.resolve(flag ?? fromEnvironment ?? DEFAULT_CONFIG_FILE);
 }

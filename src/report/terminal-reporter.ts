@@ -15,6 +15,20 @@ export interface TerminalOptions {
   resultStyle: Style;
 }
 
+const USUAL_COLUMNS = 80;
+
+/**
+ * A terminal that does not know its size (a serial console, `script`, a container's) says 0 columns, by which ora
+ * divides: it would then clear lines for ever.
+ */
+function assumeColumns(stream: NodeJS.WriteStream): void {
+  const assume = (): void => {
+    if (!(stream.columns > 0)) stream.columns = USUAL_COLUMNS;
+  };
+  assume();
+  stream.on('resize', assume);
+}
+
 /** Spinners and a progress line. The spinner stands still, and nothing is written, in the window. */
 export class TerminalReporter implements Reporter {
   readonly #output: ReporterOutput;
@@ -32,6 +46,7 @@ export class TerminalReporter implements Reporter {
     this.#style = style;
     this.#resultStyle = resultStyle;
     this.#meter = new ProgressMeter(output.now);
+    assumeColumns(stream);
     this.#spinner = ora({
       stream,
       isEnabled: true,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadConfig, type LoadOptions } from '../../../src/config/load.js';
+import { configFile } from '../../../src/config/read-files.js';
 import type { JobConfig } from '../../../src/config/types.js';
 import { describeNeeding } from '../../support/capabilities.js';
 
@@ -69,6 +70,11 @@ describe('loadConfig', () => {
       code: 'usage',
       message: `There is no configuration file ${path.join(directory, 'other.yaml')}`,
     });
+  });
+
+  it('takes an empty FSBACKUP_CONFIG as unset, and an empty --config as a mistake', () => {
+    expect(configFile(undefined, { FSBACKUP_CONFIG: '' })).toBe('/etc/fsbackup/config.yaml');
+    expect(() => configFile('', {})).toThrow('--config names no file');
   });
 
   it('names the variable that cannot hold', async () => {

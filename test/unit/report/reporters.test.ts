@@ -160,6 +160,22 @@ describe('the terminal', () => {
   });
 });
 
+describe('a terminal that does not know its size', () => {
+  it('is taken to be 80 columns wide, by which ora divides', () => {
+    const { stream, written } = fakeStream(true);
+    const output = { log: () => undefined, result: () => undefined, now: () => 0 };
+    stream.columns = 0;
+    const reporter = new TerminalReporter(output, { stream, style, resultStyle: style });
+    expect(stream.columns).toBe(80);
+    stream.columns = 0;
+    stream.emit('resize');
+    expect(stream.columns).toBe(80);
+    reporter.stepStarted('copy', { frozen: false });
+    reporter.jobFinished(successfulReport());
+    expect(written()).toContain('copy');
+  });
+});
+
 describe('lines', () => {
   it('tell progress every thirty seconds', () => {
     const { reporter, written, at } = plain();
