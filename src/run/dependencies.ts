@@ -2,7 +2,7 @@ import type { CopyEngine, EngineName } from '../copy/engine.js';
 import type { SnapshotCommands } from '../config/types.js';
 import type { ArmFreezer } from '../freeze/freezer.js';
 import type { Journal } from '../journal/journal.js';
-import type { PlannedTarget } from '../plan/plan.js';
+import type { PlannedTarget, PlannedTree } from '../plan/plan.js';
 import type { RunProgram } from '../quiesce/hooks.js';
 import type { ProviderName, SnapshotProvider } from '../snapshots/provider.js';
 import type { RunReport } from '../report/run-report.js';
@@ -35,7 +35,11 @@ export interface BackupFacts {
 /** The backups in the targets, as a run needs them. */
 export interface BackupWriter {
   /** Before any freeze: the target is there, is what it was, and has room. Rejects with `usage`. */
-  preflight(target: PlannedTarget, job: string): Promise<void>;
+  preflight(
+    target: PlannedTarget,
+    job: string,
+    sources: readonly Pick<PlannedTree, 'path' | 'exclude'>[],
+  ): Promise<void>;
   /** Makes the place for a backup; it stays incomplete until `complete`. */
   begin(name: BackupName): Promise<BackupSpace>;
   /** Writes the manifest, atomically. */

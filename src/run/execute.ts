@@ -72,7 +72,7 @@ class Execution {
     for (const target of this.#plan.targets) {
       signal.throwIfAborted();
       tools.set(target.engine, await dependencies.engine(target.engine).preflight());
-      await dependencies.backups.preflight(target, this.#plan.job);
+      await dependencies.backups.preflight(target, this.#plan.job, this.#plan.trees);
     }
     const prepared: PreparedSnapshot[][] = [];
     for (const window of this.#plan.windows) prepared.push(await prepareWindow(window, 1, this.#context));

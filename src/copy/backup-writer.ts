@@ -1,0 +1,64 @@
+import type { BackupName, BackupWriter } from '../run/dependencies.js';
+import { fsbackupVersion } from '../system/version.js';
+import { backupDirectory, dataDirectory, type BackupRef } from './backup-layout.js';
+import { latestComplete } from './backup-list.js';
+import { beginBackup, completeBackup, discardIncomplete } from './backup-store.js';
+import { preflightTarget } from './preflight-target.js';
+import { rememberFilesystem, type FilesystemIdentity } from './target-identity.js';
+
+function refOf({ target, job, backupId }: BackupName): BackupRef {
+  return { target: target.path, job, backupId };
+}
+
+function keyOf(target: string, job: string): string {
+  return `${job}@${target}`;
+}
+
+/** The backups in the targets, for a run. One writer serves any number of runs, one after the other. */
+export function createBackupWriter(options: { stateDirectory?: string } = {}): BackupWriter {
+  const identities = new Map<string, FilesystemIdentity>();
+  return {
+    async preflight(target, job, sources) {
+      identities.set(
+        keyOf(target.path, job),
+        await preflightTarget(target, job, sources, options.stateDirectory),
+      );
+    },
+
+    async begin(name) {
+      const ref = refOf(name);
+      const parent = await latestComplete(ref.target, ref.job, name.target.engine);
+      await beginBackup(ref);
+      return {
+        dataDirectory: dataDirectory(ref),
+        parentDataDirectory: parent === undefined ? undefined : dataDirectory(parent),
+      };
+    },
+
+    async complete(name, facts) {
+      const ref = refOf(name);
+      const identity = identities.get(keyOf(ref.target, ref.job));
+      if (identity === undefined) throw new Error(`${backupDirectory(ref)} was begun without a preflight`);
+      // First, since a backup with a manifest cannot fail any more.
+      await rememberFilesystem({ job: ref.job, target: ref.target }, identity, options.stateDirectory);
+      await completeBackup(ref, {
+        version: 1,
+        fsbackupVersion: fsbackupVersion(),
+        job: ref.job,
+        backupId: ref.backupId,
+        engine: name.target.engine,
+        completedAt: new Date().toISOString(),
+        sources: [...facts.sources],
+        files: facts.files,
+        bytes: facts.bytes,
+        unreadable: [...facts.unreadable],
+        tools: { ...facts.tools },
+        report: facts.report,
+      });
+    },
+
+    async discardIncomplete(name) {
+      await discardIncomplete(refOf(name));
+    },
+  };
+}

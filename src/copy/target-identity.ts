@@ -1,0 +1,123 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { errnoOf, FsbackupError } from '../errors.js';
+import { writeDurably } from '../journal/durable-file.js';
+import type { FilesystemFacts } from '../snapshots/provider.js';
+import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
+import { runCommand } from '../system/run-command.js';
+
+const identitySchema = z.object({
+  /**
+   * `uuid`: of the superblock on the device. `fsid`: of statfs(2), where there is no device (ZFS, tmpfs). `source`: what
+   * is mounted, where neither says anything (NFS, FUSE).
+   */
+  kind: z.enum(['uuid', 'fsid', 'source']),
+  value: z.string().min(1),
+  fstype: z.string(),
+});
+
+/** What tells one filesystem from another over reboots. */
+export type FilesystemIdentity = z.infer<typeof identitySchema>;
+
+const recordSchema = z.object({
+  version: z.literal(1),
+  job: z.string(),
+  target: z.string(),
+  filesystem: identitySchema,
+  recordedAt: z.string(),
+});
+
+/** Reads one word from a program; undefined when it fails or says nothing. */
+async function ask(...argv: [string, ...string[]]): Promise<string | undefined> {
+  const result = await runCommand(argv, { timeoutMs: 30_000 });
+  const answer = result.stdout.trim();
+  return result.exitCode === 0 && answer !== '' ? answer : undefined;
+}
+
+/** Identifies the filesystem that `directory` lies on. */
+export async function identifyFilesystem(
+  directory: string,
+  { mount, stack }: Pick<FilesystemFacts, 'mount' | 'stack'>,
+): Promise<FilesystemIdentity> {
+  const { fstype, source } = mount;
+  const device = stack?.[0].name.replaceAll('!', '/');
+  // --probe: from the device itself, since blkid's cache may be that of another disk under the same name.
+  const uuid =
+    device === undefined
+      ? undefined
+      : await ask('blkid', '--probe', '--match-tag', 'UUID', '--output', 'value', `/dev/${device}`);
+  if (uuid !== undefined) return { kind: 'uuid', value: uuid, fstype };
+  const fsid = await ask('stat', '--file-system', '--format=%i', '--', directory);
+  if (fsid !== undefined && /[^0]/.test(fsid)) return { kind: 'fsid', value: fsid, fstype };
+  return { kind: 'source', value: source, fstype };
+}
+
+/** A job's target, as configured. */
+export interface TargetOfJob {
+  job: string;
+  target: string;
+}
+
+/** Where a target's identity is kept. */
+export function identityFile({ job, target }: TargetOfJob, directory = stateDirectory()): string {
+  const hash = createHash('sha256').update(target).digest('hex').slice(0, 12);
+  return path.join(directory, 'targets', `${job}-${hash}.json`);
+}
+
+function damaged(file: string, cause: unknown): FsbackupError {
+  return new FsbackupError('usage', `${file} is damaged: which filesystem the target was is not known`, {
+    hint: `Check that the right disk is mounted, then remove ${file}; the next run records it anew.`,
+    cause,
+  });
+}
+
+async function readIdentity(file: string): Promise<FilesystemIdentity | undefined> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw damaged(file, error);
+  }
+  try {
+    return recordSchema.parse(JSON.parse(text)).filesystem;
+  } catch (error) {
+    throw damaged(file, error);
+  }
+}
+
+/**
+ * Rejects with `usage` when the job's target was on another filesystem at its first success: a disk that is not
+ * mounted must not turn into backups on the root filesystem.
+ */
+export async function requireSameFilesystem(
+  of: TargetOfJob,
+  now: FilesystemIdentity,
+  directory?: string,
+): Promise<void> {
+  const file = identityFile(of, directory);
+  const then = await readIdentity(file);
+  if (then === undefined || (then.kind === now.kind && then.value === now.value)) return;
+  throw new FsbackupError(
+    'usage',
+    `${of.target} is not the filesystem it was: ${now.fstype} ${now.value} now, ${then.fstype} ${then.value} before`,
+    {
+      hint: `Mount the disk with the backups of ${of.job} there. If another disk is meant to take its place, remove ${file}.`,
+    },
+  );
+}
+
+/** Records, at a job's first success, which filesystem its target is on. Later calls change nothing. */
+export async function rememberFilesystem(
+  of: TargetOfJob,
+  filesystem: FilesystemIdentity,
+  directory?: string,
+): Promise<void> {
+  const file = identityFile(of, directory);
+  if ((await readIdentity(file)) !== undefined) return;
+  await ensurePrivateDirectory(path.dirname(file));
+  const record = { version: 1, ...of, filesystem, recordedAt: new Date().toISOString() };
+  await writeDurably(file, `${JSON.stringify(record, undefined, 2)}\n`);
+}
