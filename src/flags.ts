@@ -8,3 +8,9 @@ export const configFlag = Flags.string({
   summary: 'The configuration file; conf.d is looked for beside it. FSBACKUP_CONFIG names another default.',
   helpValue: 'FILE',
 });
+
+/** `--from DIR`: the target that the backups are in, instead of the configuration's. */
+export const fromFlag = Flags.string({
+  summary: 'The target directory that the backups are in; else those of the configuration.',
+  helpValue: 'DIR',
+});

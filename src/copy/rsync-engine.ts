@@ -161,6 +161,7 @@ class RsyncEngine implements CopyEngine {
   ): Promise<void> {
     const { request, tally, toLivePath } = context;
     const start = { bytes: tally.bytes, files: tally.files };
+    const isLinking = args.some((arg) => arg.startsWith('--link-dest='));
     let complaints = 0;
     let full = false;
     const result = await this.#run(['rsync', ...FAITHFUL, ...TALKATIVE, ...args], {
@@ -172,10 +173,12 @@ class RsyncEngine implements CopyEngine {
         if (progress === undefined) return;
         tally.bytes = start.bytes + (progress.bytes ?? 0);
         tally.files = start.files + (progress.files ?? tally.files - start.files);
-        const { totalFiles } = progress;
+        const { totalBytes, totalFiles } = progress;
         request.onProgress({
           bytes: tally.bytes,
           files: tally.files,
+          // Files that are linked from another backup are in the total and never in what was copied.
+          ...(totalBytes === undefined || isLinking ? {} : { totalBytes: start.bytes + totalBytes }),
           ...(totalFiles === undefined ? {} : { totalFiles: start.files + totalFiles }),
         });
       },

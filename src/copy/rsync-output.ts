@@ -19,16 +19,27 @@ export function parseStats(stdout: string): RsyncStats {
   return { bytes: count(size?.[1]), files: count(numbers?.[1]) - count(directories?.[1]) };
 }
 
+/** Whole percents of less say too little of the total. */
+const SETTLED_PERCENT = 10;
+
 /**
  * Reads one line of `--info=progress2`: `1,238,099  99%  146.38kB/s  0:00:08 (xfr#5, to-chk=169/396)`.
- * The part in parentheses comes only at the end of a file. Undefined for any other line.
+ * The part in parentheses comes only at the end of a file; total bytes are an estimate from the percents. Undefined for
+ * any other line.
  */
 export function parseProgress(line: string): Partial<CopyProgress> | undefined {
-  const match = /^\s*([\d,]+)\s+\d+%\s+\S+\s+\S+\s*(?:\(xfr#\d+, (?:to|ir)-chk=(\d+)\/(\d+)\))?/.exec(line);
+  const match = /^\s*([\d,]+)\s+(\d+)%\s+\S+\s+\S+\s*(?:\(xfr#\d+, (?:to|ir)-chk=(\d+)\/(\d+)\))?/.exec(line);
   if (match === null) return undefined;
-  const [, bytes, left, total] = match;
-  if (left === undefined || total === undefined) return { bytes: count(bytes) };
-  return { bytes: count(bytes), files: Number(total) - Number(left), totalFiles: Number(total) };
+  const [, digits, percent, left, total] = match;
+  const bytes = count(digits);
+  const estimate = Math.round((bytes * 100) / (Number(percent) + 0.5));
+  return {
+    bytes,
+    ...(Number(percent) < SETTLED_PERCENT ? {} : { totalBytes: Math.max(bytes, estimate) }),
+    ...(left === undefined || total === undefined
+      ? {}
+      : { files: Number(total) - Number(left), totalFiles: Number(total) }),
+  };
 }
 
 /** Extended attributes that one filesystem takes and another does not end as ENOSPC too: that is no full target. */

@@ -1,0 +1,32 @@
+import { Args } from '@oclif/core';
+import { BaseCommand } from '../../base-command.js';
+import { configFlag, fromFlag, jsonFlag } from '../../flags.js';
+
+export default class BackupsList extends BaseCommand {
+  static override summary = 'List the backups in a target, incomplete and damaged ones too.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> srv --from /backup --json',
+  ];
+  static override args = { job: Args.string({ description: 'Only the backups of this job.' }) };
+  static override flags = { from: fromFlag, config: configFlag, json: jsonFlag };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(BackupsList);
+    const { targetsToSearch } = await import('../../copy/configured-targets.js');
+    const { listBackups } = await import('../../copy/backup-list.js');
+    const { listedBackup, renderBackupList } = await import('../../copy/render-backups.js');
+    const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job: args.job });
+    const byTarget = new Map(
+      await Promise.all(
+        targets.map(async (target) => {
+          const backups = await listBackups(target);
+          return [target, backups.filter(({ job }) => args.job === undefined || job === args.job)] as const;
+        }),
+      ),
+    );
+    if (flags.json) {
+      this.printJson({ version: 1, backups: [...byTarget.values()].flat().map(listedBackup) });
+    } else this.print(renderBackupList(byTarget));
+  }
+}

@@ -1,0 +1,28 @@
+import { Args } from '@oclif/core';
+import { BaseCommand } from '../../base-command.js';
+import { configFlag, fromFlag, jsonFlag } from '../../flags.js';
+
+export default class BackupsShow extends BaseCommand {
+  static override summary = 'Show one backup: what it holds, how it was made, how consistent it is.';
+  static override description =
+    'BACKUP is JOB or JOB@latest (the last complete one), JOB@ID, or JOB@ and the beginning of an id or a date (UTC).';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> srv --from /backup',
+    '<%= config.bin %> <%= command.id %> srv@2026-11-20 --json',
+  ];
+  static override args = { backup: Args.string({ description: 'JOB[@WHICH]', required: true }) };
+  static override flags = { from: fromFlag, config: configFlag, json: jsonFlag };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(BackupsShow);
+    const { targetsToSearch } = await import('../../copy/configured-targets.js');
+    const { findBackup, parseSelector } = await import('../../copy/backup-select.js');
+    const { backupDirectory } = await import('../../copy/backup-layout.js');
+    const { renderBackup } = await import('../../copy/render-backups.js');
+    const { job } = parseSelector(args.backup);
+    const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job });
+    const backup = await findBackup(targets, args.backup);
+    if (flags.json) this.printJson({ ...backup.manifest, target: backup.target });
+    else this.print(renderBackup(backup, backupDirectory(backup)));
+  }
+}

@@ -1,0 +1,24 @@
+import path from 'node:path';
+import { loadConfig } from '../config/load.js';
+import { FsbackupError } from '../errors.js';
+
+/** Where a command looks for backups. */
+export interface WhereBackupsAre {
+  /** `--from`: that target alone, and no configuration is read. */
+  from?: string | undefined;
+  configFile?: string | undefined;
+  /** Only the targets of this job, when the configuration has it. */
+  job?: string | undefined;
+}
+
+/** The target directories to look in, each once. Rejects with `usage` when there is no usable configuration. */
+export async function targetsToSearch({ from, configFile, job }: WhereBackupsAre): Promise<string[]> {
+  if (from !== undefined) return [path.resolve(from)];
+  const { jobs } = await loadConfig({ configFile });
+  const own = jobs.filter(({ name }) => name === job);
+  const targets = (own.length > 0 ? own : jobs).flatMap((one) => one.targets.map((target) => target.path));
+  if (targets.length > 0) return [...new Set(targets)];
+  throw new FsbackupError('usage', 'the configuration has no target to look for backups in', {
+    hint: 'Name the directory that the backups are in with --from.',
+  });
+}

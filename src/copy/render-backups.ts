@@ -1,0 +1,123 @@
+import { formatBytes, formatFiles, withoutControls } from '../report/format.js';
+import type { Backup } from './backup-list.js';
+import type { RestoreReport } from './restore-backup.js';
+
+/** One backup in `backups list --json`: stable. */
+export interface ListedBackup {
+  target: string;
+  job: string;
+  backupId: string;
+  state: Backup['state'];
+  /** Null where there is no manifest to tell. */
+  engine: string | null;
+  completedAt: string | null;
+  consistency: string | null;
+  files: number | null;
+  bytes: number | null;
+  sources: string[] | null;
+  /** How many files could not be read when it was made. */
+  unreadable: number | null;
+  /** Why a damaged one is that. */
+  problem: string | null;
+}
+
+/** A backup for `--json`, without the run's report. */
+export function listedBackup(backup: Backup): ListedBackup {
+  const manifest = backup.state === 'complete' ? backup.manifest : undefined;
+  return {
+    target: backup.target,
+    job: backup.job,
+    backupId: backup.backupId,
+    state: backup.state,
+    engine: manifest?.engine ?? null,
+    completedAt: manifest?.completedAt ?? null,
+    consistency: manifest?.report.consistency ?? null,
+    files: manifest?.files ?? null,
+    bytes: manifest?.bytes ?? null,
+    sources: manifest?.sources ?? null,
+    unreadable: manifest?.unreadable.length ?? null,
+    problem: backup.state === 'damaged' ? backup.problem : null,
+  };
+}
+
+function columns(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, index) => Math.max(...rows.map((row) => row[index]?.length ?? 0)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, index) => cell.padEnd(widths[index] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+function listRow(backup: Backup): string[] {
+  const name = `${backup.job}@${backup.backupId}`;
+  if (backup.state !== 'complete') return [name, '', '', '', '', backup.state];
+  const { manifest } = backup;
+  return [
+    name,
+    manifest.engine,
+    formatBytes(manifest.bytes),
+    formatFiles(manifest.files),
+    manifest.report.consistency,
+    manifest.unreadable.length === 0 ? 'complete' : 'complete, partial',
+  ];
+}
+
+/** The backups of some targets, a table for each. */
+export function renderBackupList(byTarget: ReadonlyMap<string, readonly Backup[]>): string {
+  const sections = [...byTarget].map(([target, backups]) => {
+    if (backups.length === 0) return `${target}\nno backups`;
+    const head = ['backup', 'engine', 'size', 'files', 'consistency', 'state'];
+    const problems = backups.flatMap((backup) =>
+      backup.state === 'damaged' ? [`${backup.job}@${backup.backupId}: ${backup.problem}`] : [],
+    );
+    return [target, columns([head, ...backups.map(listRow)]), ...problems.map(withoutControls)].join('\n');
+  });
+  return sections.join('\n\n');
+}
+
+/** One complete backup: what its manifest says. */
+export function renderBackup(backup: Extract<Backup, { state: 'complete' }>, directory: string): string {
+  const { manifest } = backup;
+  const { report } = manifest;
+  const tools = Object.entries(manifest.tools).map(([tool, version]) => `${tool} ${version}`);
+  const frozen = report.sources
+    .flatMap(({ mountpoint, frozenMs }) =>
+      frozenMs === null ? [] : [`${mountpoint} ${frozenMs.toFixed(1)} ms`],
+    )
+    .join(', ');
+  const rows = [
+    ['backup', `${backup.job}@${backup.backupId}`],
+    ['in', directory],
+    ['completed', manifest.completedAt],
+    ['consistency', report.consistency],
+    ['frozen', frozen === '' ? 'not' : frozen],
+    ['sources', manifest.sources.join(', ')],
+    ['size', `${formatBytes(manifest.bytes)} in ${formatFiles(manifest.files)}`],
+    ['engine', `${manifest.engine} (${[`fsbackup ${manifest.fsbackupVersion}`, ...tools].join(', ')})`],
+    ...report.warnings.map((warning) => ['warning', warning]),
+    ...manifest.unreadable.map((lost) => ['not in it', lost]),
+  ];
+  return withoutControls(columns(rows));
+}
+
+/** What a restore did, and what it could not. */
+export function renderRestore(report: RestoreReport): string {
+  const what = `${formatFiles(report.files)}, ${formatBytes(report.bytes)}`;
+  const from = `${report.job}@${report.backupId}`;
+  const head =
+    report.outcome === 'partial'
+      ? `Restored in part: ${what} of ${from} to ${report.destination}`
+      : `Restored ${what} of ${from} to ${report.destination}`;
+  return withoutControls(
+    [
+      head,
+      `Completed ${report.completedAt}, consistency ${report.consistency}`,
+      ...report.notRestored.map((lost) => `not restored: ${lost}`),
+      ...report.notInBackup.map((lost) => `not in the backup, it could not be read then: ${lost}`),
+    ].join('\n'),
+  );
+}

@@ -1,0 +1,79 @@
+import { mkdir, readdir, realpath, stat } from 'node:fs/promises';
+import { errnoOf, FsbackupError } from '../errors.js';
+import { isWithin } from '../system/mountinfo.js';
+import { runCommand } from '../system/run-command.js';
+import { jobDirectory, type BackupRef } from './backup-layout.js';
+import type { EngineName } from './engine.js';
+
+/** Where a restore goes. */
+export interface DestinationRequest {
+  /** Absolute. */
+  destination: string;
+  backup: BackupRef;
+  engine: EngineName;
+  /** Takes a destination that is not empty. */
+  force: boolean;
+}
+
+function usage(message: string, hint: string, cause?: unknown): FsbackupError {
+  return new FsbackupError('usage', message, { hint, cause });
+}
+
+/** Of a fresh ext4. */
+const COUNTS_AS_EMPTY = 'lost+found';
+
+async function ensureDirectory(destination: string): Promise<string> {
+  try {
+    // 0700: what a private backup holds is not for everybody.
+    await mkdir(destination, { recursive: true, mode: 0o700 });
+    if ((await stat(destination)).isDirectory()) return await realpath(destination);
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === undefined) throw error;
+    if (errno !== 'EEXIST' && errno !== 'ENOTDIR') {
+      throw usage(
+        `${destination} cannot be made (${errno})`,
+        'Choose another directory to restore to.',
+        error,
+      );
+    }
+  }
+  throw usage(`${destination} is not a directory`, 'Choose another directory to restore to.');
+}
+
+/**
+ * tar does not undo what a directory's default ACL adds to everything that is made in it: files would be open to
+ * others than before. `ls` marks a directory that has any ACL with a `+`.
+ */
+async function refuseAcl(destination: string): Promise<void> {
+  const result = await runCommand(['ls', '-ld', '--', destination], { timeoutMs: 30_000 });
+  if (!/^d\S{9}\+/.test(result.stdout)) return;
+  throw usage(
+    `${destination} has an ACL, which what is restored from a tar backup would inherit`,
+    `Remove it (setfacl --remove-all ${destination}), or choose another directory.`,
+  );
+}
+
+/**
+ * Makes sure that a backup can be restored to a directory, which is made (0700) when it is not there. Returns it free
+ * of symlinks. Rejects with `usage` when it is no directory, not empty and `force` was not given, or part of the job's
+ * backups.
+ */
+export async function prepareDestination(request: DestinationRequest): Promise<string> {
+  const destination = await ensureDirectory(request.destination);
+  if (isWithin(destination, await realpath(jobDirectory(request.backup)))) {
+    throw usage(
+      `${request.destination} is inside the backups of ${request.backup.job}`,
+      'Choose a directory outside of the target to restore to.',
+    );
+  }
+  const names = (await readdir(destination)).filter((name) => name !== COUNTS_AS_EMPTY);
+  if (names.length > 0 && !request.force) {
+    throw usage(
+      `${request.destination} is not empty`,
+      'Restore to an empty directory, or say --force: files of the same name are then overwritten, and no other is touched.',
+    );
+  }
+  if (request.engine === 'tar') await refuseAcl(destination);
+  return destination;
+}
