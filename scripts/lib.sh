@@ -24,19 +24,22 @@ version_at_least() {
   [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]
 }
 
-# The PATH of whoever typed sudo, which itself replaces it; fails when no sudo is among the ancestors.
-path_before_sudo() {
+# The environment of whoever typed sudo, which itself replaces it (PATH, proxies, certificates): NAME=VALUE, each ended
+# by a NUL. Fails when no sudo is among the ancestors.
+environment_before_sudo() {
   local pid=$PPID name
   while [ "$pid" -gt 1 ]; do
     read -r name <"/proc/$pid/comm" || return 1
     if [ "$name" = sudo ]; then
-      tr '\0' '\n' <"/proc/$pid/environ" | sed -n 's/^PATH=//p' | head -n 1
+      cat "/proc/$pid/environ"
       return
     fi
     pid=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status")
   done
   return 1
 }
+
+path_before_sudo() { environment_before_sudo | sed -zn 's/^PATH=//p' | tr -d '\0'; }
 
 home_of() { getent passwd "$1" | cut -d: -f6; }
 
@@ -45,7 +48,8 @@ node_candidates() {
   local home=${HOME:-/root} directory path=$PATH before
   if [ -n "${SUDO_USER:-}" ]; then
     home=$(home_of "$SUDO_USER")
-    if before=$(path_before_sudo); then path=$before:$path; fi
+    before=$(path_before_sudo) || before=''
+    path=$before:$path
   fi
   tr ':' '\n' <<<"$path" | sed 's|$|/node|'
   for directory in \
@@ -65,18 +69,20 @@ builder_uid() {
   fi
 }
 
-# as_builder COMMAND ARG…: runs it so that the files it makes in the checkout are the owner's.
+# as_builder COMMAND ARG…: runs it so that the files it makes in the checkout are the owner's, in the environment that
+# he had before he typed sudo.
 as_builder() {
-  local uid name home
+  local uid name
+  local -a environment=()
   uid=$(builder_uid)
   if [ "$uid" -eq "$(id -u)" ]; then
     "$@"
     return
   fi
   name=$(id -nu "$uid")
-  home=$(home_of "$name")
+  if [ "$uid" -eq "${SUDO_UID:-0}" ]; then mapfile -d '' -t environment < <(environment_before_sudo); fi
   setpriv --reuid "$uid" --regid "$(id -g "$name")" --init-groups \
-    env HOME="$home" USER="$name" LOGNAME="$name" "$@"
+    env "${environment[@]}" HOME="$(home_of "$name")" USER="$name" LOGNAME="$name" PATH="$PATH" "$@"
 }
 
 # Puts the first Node that is new enough first on PATH, resolved to the real one behind a version manager's shim.
