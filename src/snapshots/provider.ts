@@ -1,5 +1,6 @@
 import type { Mount } from '../system/mountinfo.js';
 import type { BlockStack } from '../system/block-stack.js';
+import type { LoopImage } from '../system/loop-image.js';
 
 /** The names a configuration may use; `auto` is resolved to one of these by the plan. */
 export type ProviderName = 'reflink' | 'btrfs' | 'command';
@@ -16,9 +17,18 @@ export type Consistency = 'application' | 'filesystem' | 'crash' | 'none';
 
 /** What is known of one filesystem that a job reads: gathered once, before planning; never changed. */
 export interface FilesystemFacts {
+  /** Inside a nested btrfs subvolume, the mount narrowed to it: `mountpoint` and `root` are then the subvolume's. */
   mount: Mount;
-  /** The block devices below the filesystem; undefined where it lies on none (btrfs and nfs have anonymous ones). */
+  /**
+   * The block devices below the filesystem; undefined where it lies on none (nfs, tmpfs). A btrfs has an anonymous
+   * device number: for it, those of the device that it was mounted from.
+   */
   stack: BlockStack | undefined;
+  /**
+   * The image files behind the loop devices of the stack, and behind those of the filesystems that hold these,
+   * topmost first. What freezes or fills one of those filesystems stalls this one.
+   */
+  images?: readonly LoopImage[];
   /** Free and total bytes of the filesystem, as statfs(2) tells root. */
   freeBytes: number;
   totalBytes: number;
@@ -67,7 +77,7 @@ export interface SnapshotRequest {
 /** Where an exposed snapshot can be read. Plain JSON, journalled before it is acquired. */
 export interface Exposure {
   snapshot: SnapshotRef;
-  /** The read-only directory that shows the snapshot's root. */
+  /** The directory given to `expose`: it shows, read-only, what `snapshot.mountpoint` showed. */
   path: string;
 }
 

@@ -1,10 +1,13 @@
 import type { Readable } from 'node:stream';
 import { execa } from 'execa';
 
-/** Children see nothing of the caller's environment but this: cron's PATH lacks sbin, and tools translate. */
+/** Where children are looked up, and look for others: cron's PATH lacks sbin. */
+export const CHILD_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** Children see nothing of the caller's environment but this: tools translate their messages, for one. */
 const BASE_ENVIRONMENT = {
   LC_ALL: 'C',
-  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  PATH: CHILD_PATH,
   HOME: '/root',
 } as const;
 

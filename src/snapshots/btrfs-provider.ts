@@ -1,0 +1,144 @@
+import path from 'node:path';
+import { FsbackupError } from '../errors.js';
+import { bindReadOnly, mountAt, remountReadOnly, unmount } from '../system/mount.js';
+import { describeFailure, runCommand } from '../system/run-command.js';
+import { isSubvolumeRoot } from '../system/subvolume.js';
+import { locateSubvolume } from './locate-subvolume.js';
+import { ensureOwnDirectory, removeIfEmpty, SNAPSHOT_DIRECTORY_NAME } from './private-directory.js';
+import type {
+  Detection,
+  Exposure,
+  FilesystemFacts,
+  SnapshotProvider,
+  SnapshotRef,
+  SnapshotRequest,
+} from './provider.js';
+import { SnapshotTool } from './snapshot-tool.js';
+import { requireRoom, requireStorage, storageData } from './storage.js';
+
+/** btrfs reserves metadata for every open transaction; below this a snapshot may fail or end the last room. */
+const MIN_ROOM_BYTES = 32 * 1024 * 1024;
+const CREATE_TIMEOUT_MS = 120_000;
+const DELETE_TIMEOUT_MS = 300_000;
+
+interface Paths {
+  subvolume: string;
+  snapshot: string;
+  /** What the origin's mountpoint shows of the subvolume: a relative path, empty for all of it. */
+  inside: string;
+}
+
+function pathsOf(ref: SnapshotRef): Paths {
+  const { subvolume, snapshot, inside } = ref.data;
+  if (subvolume === undefined || snapshot === undefined || inside === undefined) {
+    throw new Error(`the snapshot ${ref.name} has no paths in its data`);
+  }
+  return { subvolume, snapshot, inside };
+}
+
+/**
+ * Snapshots a btrfs subvolume by itself: a read-only snapshot commits what is written and is atomic, and on a frozen
+ * btrfs it would deadlock, so it is never frozen. Nested subvolumes are empty directories in it.
+ */
+export class BtrfsProvider implements SnapshotProvider {
+  readonly name = 'btrfs';
+  readonly #tool = new SnapshotTool();
+
+  detect({ mount }: FilesystemFacts): Detection {
+    if (mount.fstype !== 'btrfs') return { suits: false, reason: `${mount.fstype} is not btrfs` };
+    return {
+      suits: true,
+      freezeModes: ['atomic'],
+      reason: 'a btrfs snapshot is atomic by itself',
+      writesTo: [mount.majorMinor],
+    };
+  }
+
+  async prepare(requests: readonly SnapshotRequest[]): Promise<SnapshotRef[]> {
+    const refs: SnapshotRef[] = [];
+    for (const { filesystem, name } of requests) {
+      const { subvolume, inside, storage } = await locateSubvolume(filesystem.mount);
+      await requireRoom(storage.mountpoint, MIN_ROOM_BYTES);
+      refs.push({
+        provider: this.name,
+        name,
+        mountpoint: filesystem.mount.mountpoint,
+        fstype: 'btrfs',
+        takenFrozen: false,
+        data: {
+          subvolume,
+          inside,
+          snapshot: path.join(storage.mountpoint, SNAPSHOT_DIRECTORY_NAME, name),
+          ...storageData(storage),
+        },
+      });
+    }
+    return refs;
+  }
+
+  async create(refs: readonly SnapshotRef[], { signal }: { signal: AbortSignal }): Promise<void> {
+    const results = await Promise.allSettled(refs.map((ref) => this.#createOne(ref, signal)));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
+  async #createOne(ref: SnapshotRef, signal: AbortSignal): Promise<void> {
+    const { subvolume, snapshot } = pathsOf(ref);
+    const directory = path.dirname(snapshot);
+    await ensureOwnDirectory(directory);
+    await this.#tool.make(ref.name, ['btrfs', 'subvolume', 'snapshot', '-r', '--', subvolume, snapshot], {
+      signal,
+      timeoutMs: CREATE_TIMEOUT_MS,
+    });
+  }
+
+  async exists(ref: SnapshotRef): Promise<boolean> {
+    return await isSubvolumeRoot(pathsOf(ref).snapshot);
+  }
+
+  async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {
+    const { snapshot, inside } = pathsOf(ref);
+    if (!(await this.exists(ref))) {
+      throw new FsbackupError('snapshotFailed', `The snapshot ${ref.name} does not exist`, {
+        hint: 'Run the job again.',
+      });
+    }
+    const shown = await mountAt(directory);
+    if (shown === undefined) {
+      await bindReadOnly(path.join(snapshot, inside), directory);
+    } else if (
+      shown.fstype !== 'btrfs' ||
+      !shown.root.endsWith(path.join('/', path.basename(snapshot), inside))
+    ) {
+      throw new FsbackupError('snapshotFailed', `${directory} is a mountpoint already, of ${shown.source}`, {
+        hint: `If nothing needs it, unmount it: umount ${directory}`,
+      });
+    } else if (!shown.options.includes('ro')) {
+      await remountReadOnly(directory);
+    }
+    return { snapshot: ref, path: directory };
+  }
+
+  async unexpose(exposure: Exposure): Promise<void> {
+    await unmount(exposure.path);
+  }
+
+  async remove(ref: SnapshotRef): Promise<void> {
+    await this.#tool.settled(ref.name);
+    const { snapshot } = pathsOf(ref);
+    if (await this.exists(ref)) {
+      const deleted = await runCommand(['btrfs', 'subvolume', 'delete', '--', snapshot], {
+        timeoutMs: DELETE_TIMEOUT_MS,
+      });
+      if (deleted.exitCode !== 0 && (await this.exists(ref))) {
+        throw new FsbackupError(
+          'cleanupIncomplete',
+          `The snapshot ${snapshot} could not be removed: ${describeFailure('btrfs', deleted)}`,
+          { hint: `End what uses it, then run: fsbackup recover` },
+        );
+      }
+    } else {
+      await requireStorage(ref);
+    }
+    await removeIfEmpty(path.dirname(snapshot));
+  }
+}

@@ -1,0 +1,179 @@
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { FsbackupError } from '../errors.js';
+import { readBlockStack } from '../system/block-stack.js';
+import { readLoopImage, type LoopImage } from '../system/loop-image.js';
+import { bindReadOnly, mountAt, mountReadOnly, remountReadOnly, unmount } from '../system/mount.js';
+import type { Mount } from '../system/mountinfo.js';
+import { ImageClone, isPublished, removePublished, type Ficlone } from './image-clone.js';
+import { SNAPSHOT_DIRECTORY_NAME } from './private-directory.js';
+import type {
+  Detection,
+  Exposure,
+  FilesystemFacts,
+  SnapshotProvider,
+  SnapshotRef,
+  SnapshotRequest,
+} from './provider.js';
+import { refuseReflink } from './reflink-refusal.js';
+import { requireRoom, requireStorage, storageData } from './storage.js';
+import { throwIfAborted } from './aborted.js';
+
+/** Room that must be free beside an image: for what is overwritten while its clone exists. */
+const MIN_ROOM_BYTES = 64 * 1024 * 1024;
+const ROOM_SHARE = 0.05;
+
+function mountOptions(ref: SnapshotRef): string[] {
+  const { offset = '0', sizeLimit = '0' } = ref.data;
+  const loop = ['loop', `offset=${offset}`, ...(sizeLimit === '0' ? [] : [`sizelimit=${sizeLimit}`])];
+  // The clone has the UUID of the mounted original, and its loop device is read-only, so no log can be replayed.
+  if (ref.fstype === 'xfs') return [...loop, 'nouuid', 'norecovery'];
+  // Taken frozen, ext4's journal is empty: that it mounts without `noload` proves once more that the freeze held.
+  return ref.takenFrozen ? loop : [...loop, 'noload'];
+}
+
+/**
+ * Snapshots a filesystem in an image file on XFS or btrfs, mounted by a loop device: the image is cloned by FICLONE
+ * while the filesystem in it is frozen. The filesystem that holds the image must not be.
+ */
+export class ReflinkProvider implements SnapshotProvider {
+  readonly name = 'reflink';
+  readonly #ficlone: Ficlone;
+  /** By name of snapshot; from `prepare` until the clone has a name on disk or is given up. */
+  readonly #clones = new Map<string, ImageClone>();
+
+  constructor(ficlone: Ficlone) {
+    this.#ficlone = ficlone;
+  }
+
+  detect(filesystem: FilesystemFacts): Detection {
+    const refusal = refuseReflink(filesystem);
+    if (refusal !== undefined) return { suits: false, reason: refusal };
+    const image = filesystem.images?.[0];
+    return {
+      suits: true,
+      freezeModes: ['explicit'],
+      reason: `its image ${image?.path} is cloned on ${image?.mount?.fstype} while it is frozen`,
+      writesTo: image?.mount === undefined ? [] : [image.mount.majorMinor],
+    };
+  }
+
+  async prepare(requests: readonly SnapshotRequest[]): Promise<SnapshotRef[]> {
+    const refs: SnapshotRef[] = [];
+    try {
+      for (const request of requests) refs.push(await this.#prepareOne(request));
+    } catch (error) {
+      for (const ref of refs) await this.#giveUp(ref);
+      throw error;
+    }
+    return refs;
+  }
+
+  async #prepareOne({ filesystem, name, freezeMode }: SnapshotRequest): Promise<SnapshotRef> {
+    const { path: image, mount: storage, offsetBytes, sizeLimitBytes } = await this.#currentImage(filesystem);
+    const { blocks } = await stat(image);
+    await requireRoom(path.dirname(image), Math.max(MIN_ROOM_BYTES, blocks * 512 * ROOM_SHARE));
+    const clone = path.join(path.dirname(image), SNAPSHOT_DIRECTORY_NAME, `${name}.img`);
+    const plan = { image, clone, incremental: storage.fstype === 'xfs' };
+    this.#clones.set(name, await ImageClone.open(plan, this.#ficlone));
+    const { mountpoint, fstype, root } = filesystem.mount;
+    return {
+      provider: this.name,
+      name,
+      mountpoint,
+      fstype,
+      takenFrozen: freezeMode === 'explicit',
+      data: {
+        image,
+        clone,
+        root,
+        offset: String(offsetBytes),
+        sizeLimit: String(sizeLimitBytes),
+        ...storageData(storage),
+      },
+    };
+  }
+
+  /** The image as it is now: between planning and this moment it may have been replaced. */
+  async #currentImage(filesystem: FilesystemFacts): Promise<LoopImage & { mount: Mount }> {
+    const [device] = filesystem.stack ?? [];
+    const image = device === undefined ? undefined : await readLoopImage(device);
+    const refusal = refuseReflink({ ...filesystem, images: image === undefined ? [] : [image] });
+    if (image?.mount === undefined || refusal !== undefined) {
+      throw new FsbackupError(
+        'snapshotFailed',
+        `${filesystem.mount.mountpoint} cannot be snapshotted by a clone of its image: ${refusal}`,
+        { hint: 'See `fsbackup plan` for what this host can snapshot.' },
+      );
+    }
+    return { ...image, mount: image.mount };
+  }
+
+  async create(refs: readonly SnapshotRef[], { signal }: { signal: AbortSignal }): Promise<void> {
+    throwIfAborted(signal);
+    const clones = refs.map((ref) => {
+      const clone = this.#clones.get(ref.name);
+      if (clone === undefined) throw new Error(`the snapshot ${ref.name} was not prepared by this provider`);
+      return clone;
+    });
+    const results = await Promise.allSettled(clones.map((clone) => clone.make()));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    throwIfAborted(signal);
+  }
+
+  async exists(ref: SnapshotRef): Promise<boolean> {
+    return this.#clones.get(ref.name)?.isMade === true || (await isPublished(cloneOf(ref)));
+  }
+
+  async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {
+    const clone = cloneOf(ref);
+    await this.#publish(ref);
+    const { root = '/' } = ref.data;
+    const shown = await mountAt(directory);
+    if (shown === undefined) {
+      await mountReadOnly({ source: clone, directory, fstype: ref.fstype, options: mountOptions(ref) });
+    } else if ((await readBlockStack(shown.majorMinor))?.[0].backingFile !== clone) {
+      throw new FsbackupError('snapshotFailed', `${directory} is a mountpoint already, of ${shown.source}`, {
+        hint: `If nothing needs it, unmount it: umount ${directory}`,
+      });
+    }
+    // The origin was a bind mount of a directory: show that, over the whole.
+    if (root !== '/' && shown?.root !== root) await bindReadOnly(path.join(directory, root), directory);
+    else if (shown?.options.includes('ro') === false) await remountReadOnly(directory);
+    return { snapshot: ref, path: directory };
+  }
+
+  /** Nothing must have a name before it has to: a process that dies until then leaves nothing. */
+  async #publish(ref: SnapshotRef): Promise<void> {
+    const held = this.#clones.get(ref.name);
+    if (held?.isMade === true) {
+      await held.publish();
+      this.#clones.delete(ref.name);
+    }
+    if (await isPublished(cloneOf(ref))) return;
+    throw new FsbackupError('snapshotFailed', `The snapshot ${ref.name} does not exist`, {
+      hint: 'Run the job again.',
+    });
+  }
+
+  async unexpose(exposure: Exposure): Promise<void> {
+    await unmount(exposure.path);
+  }
+
+  async #giveUp(ref: SnapshotRef): Promise<void> {
+    await this.#clones.get(ref.name)?.close();
+    this.#clones.delete(ref.name);
+  }
+
+  async remove(ref: SnapshotRef): Promise<void> {
+    await this.#giveUp(ref);
+    if (!(await isPublished(cloneOf(ref)))) await requireStorage(ref);
+    await removePublished(cloneOf(ref));
+  }
+}
+
+function cloneOf(ref: SnapshotRef): string {
+  const { clone } = ref.data;
+  if (clone === undefined) throw new Error(`the snapshot ${ref.name} has no path in its data`);
+  return clone;
+}

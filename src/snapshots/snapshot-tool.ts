@@ -1,0 +1,74 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FsbackupError } from '../errors.js';
+import { describeFailure, runCommand, type CommandResult } from '../system/run-command.js';
+import { throwIfAborted } from './aborted.js';
+
+/** After its kill a program is waited for so long; one in D state does not end. */
+const GIVE_UP_MS = 8000;
+/** How long `settled` waits for such a one. */
+const SETTLE_MS = 15_000;
+
+export interface ToolOptions {
+  signal: AbortSignal;
+  timeoutMs: number;
+}
+
+/** Resolves to undefined when `result` does not settle soon after the tool was told to end. */
+async function orStuck(
+  result: Promise<CommandResult>,
+  { signal, timeoutMs }: ToolOptions,
+): Promise<CommandResult | undefined> {
+  const done = new AbortController();
+  const stuck = async (): Promise<undefined> => {
+    const stop = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs), done.signal]);
+    if (!stop.aborted)
+      await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }));
+    await sleep(GIVE_UP_MS, undefined, { signal: done.signal }).catch(() => undefined);
+    return undefined;
+  };
+  try {
+    return await Promise.race([result, stuck()]);
+  } finally {
+    done.abort();
+  }
+}
+
+/**
+ * Runs the programs that make snapshots. One of them may hang in D state, on a filesystem that somebody froze, where
+ * no signal ends it, and may still make its snapshot when that is thawed: nobody waits for it for ever, and nobody
+ * takes its silence for its end.
+ */
+export class SnapshotTool {
+  readonly #running = new Map<string, Promise<CommandResult>>();
+
+  /** Makes the snapshot `name`. Rejects with `snapshotFailed`; the snapshot may then exist, or come to. */
+  async make(name: string, argv: readonly [string, ...string[]], options: ToolOptions): Promise<void> {
+    const result = runCommand(argv, options);
+    this.#running.set(name, result);
+    void result.finally(() => this.#running.delete(name));
+    const ended = await orStuck(result, options);
+    throwIfAborted(options.signal);
+    if (ended?.exitCode === 0) return;
+    const how =
+      ended === undefined ? `${argv[0]} hangs and cannot be killed` : describeFailure(argv[0], ended);
+    throw new FsbackupError('snapshotFailed', `The snapshot ${name} could not be made: ${how}`, {
+      hint: `Try by hand: ${argv.join(' ')}`,
+    });
+  }
+
+  /** Waits until no program is making `name` any more. Rejects with `cleanupIncomplete` when that takes too long. */
+  async settled(name: string): Promise<void> {
+    const running = this.#running.get(name);
+    if (running === undefined) return;
+    const done = new AbortController();
+    const waited = await Promise.race([
+      running.then(() => true),
+      sleep(SETTLE_MS, false, { signal: done.signal }).catch(() => true),
+    ]);
+    done.abort();
+    if (waited) return;
+    throw new FsbackupError('cleanupIncomplete', `The program that makes the snapshot ${name} still hangs`, {
+      hint: 'Thaw the filesystem that it waits for (fsbackup thaw --force MOUNTPOINT), then run: fsbackup recover',
+    });
+  }
+}

@@ -1,0 +1,143 @@
+import { constants } from 'node:fs';
+import { open, realpath, stat, type FileHandle } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf, FsbackupError } from '../errors.js';
+import type { FilesystemFacts } from '../snapshots/provider.js';
+import { readBlockStack, type BlockStack } from './block-stack.js';
+import { mountOfDescriptor } from './descriptor-mount.js';
+import { readSpace } from './filesystem-space.js';
+import { readFstabMountpoints } from './fstab.js';
+import { readLoopImage, type LoopImage } from './loop-image.js';
+import { isWithin, readMounts, type Mount } from './mountinfo.js';
+import { enclosingSubvolume } from './subvolume.js';
+
+/** A directory and the filesystem that it lies on. */
+export interface LocatedDirectory {
+  /** Absolute and without symlinks; `filesystem.mount.mountpoint` or below it. */
+  path: string;
+  filesystem: FilesystemFacts;
+}
+
+export interface FactsOptions {
+  /** How long the filesystem may take to answer. */
+  timeoutMs?: number;
+  fstab?: string;
+}
+
+function unusable(message: string, hint: string, cause?: unknown): FsbackupError {
+  return new FsbackupError('usage', message, { hint, cause });
+}
+
+/** Opens a directory, symlinks resolved; every way in which it is not one is a `usage` error that says which. */
+async function openDirectory(requested: string): Promise<{ path: string; handle: FileHandle }> {
+  try {
+    const resolved = await realpath(requested);
+    return { path: resolved, handle: await open(resolved, constants.O_RDONLY | constants.O_DIRECTORY) };
+  } catch (error) {
+    switch (errnoOf(error)) {
+      case 'ENOENT':
+        throw unusable(
+          `${requested} does not exist`,
+          'Correct the path, or mount what should be there.',
+          error,
+        );
+      case 'ENOTDIR':
+        throw unusable(
+          `${requested} is not a directory`,
+          'Name the directory that holds it; `exclude` leaves out the rest.',
+          error,
+        );
+      case 'EACCES':
+      case 'EPERM':
+        throw unusable(`${requested} may not be opened: permission denied`, 'Run fsbackup as root.', error);
+      case undefined:
+        throw error;
+      default:
+        throw unusable(
+          `${requested} cannot be opened: ${errnoOf(error)}`,
+          'See `dmesg` for what is wrong with the filesystem, or correct the path.',
+          error,
+        );
+    }
+  }
+}
+
+/** An empty directory where a filesystem should be mounted would make an empty backup. */
+async function refuseUnmounted(directory: string, mounts: readonly Mount[], fstab?: string): Promise<void> {
+  const missing = (await readFstabMountpoints(fstab)).find(
+    (mountpoint) =>
+      isWithin(directory, mountpoint) && !mounts.some((mount) => mount.mountpoint === mountpoint),
+  );
+  if (missing === undefined) return;
+  throw unusable(
+    `${directory} is not mounted: /etc/fstab has a filesystem for ${missing}, which is not there`,
+    `Mount it: mount ${missing}`,
+  );
+}
+
+/** The devices under a mount. btrfs shows an anonymous device number, but names a device that it was mounted from. */
+async function stackOf(mount: Mount): Promise<BlockStack | undefined> {
+  if (mount.fstype !== 'btrfs') return await readBlockStack(mount.majorMinor);
+  const device = await stat(mount.source).catch(() => undefined);
+  if (device?.isBlockDevice() !== true) return undefined;
+  const major = (device.rdev >>> 8) & 0xfff;
+  const minor = (device.rdev & 0xff) | ((device.rdev >>> 12) & 0xfff00);
+  return await readBlockStack(`${major}:${minor}`);
+}
+
+/** The images under a stack, and under the filesystems that hold these, topmost first. */
+async function imagesOf(stack: BlockStack | undefined): Promise<LoopImage[]> {
+  const images: LoopImage[] = [];
+  for (const device of stack ?? []) {
+    const image = await readLoopImage(device);
+    if (image === undefined) continue;
+    images.push(image);
+    if (image.mount !== undefined) images.push(...(await imagesOf(await stackOf(image.mount))));
+  }
+  return images;
+}
+
+/**
+ * What is known of the filesystem that holds the directory `requested`. The directory is opened first and the open
+ * descriptor identified, so bind mounts, overmounts and symlinks are what they are and not what they look like.
+ * Inside a nested btrfs subvolume `mount` is narrowed to it (mountpoint and root), since a snapshot of the outer
+ * subvolume holds nothing of it.
+ *
+ * Rejects with `usage` for a path that is missing, no directory, or below an fstab mountpoint that is not mounted;
+ * with `notFrozen` when the filesystem does not answer.
+ */
+export async function readFilesystemFacts(
+  requested: string,
+  options: FactsOptions = {},
+): Promise<LocatedDirectory> {
+  const space = await readSpace(requested, options.timeoutMs);
+  const { path: directory, handle } = await openDirectory(path.resolve(requested));
+  try {
+    await refuseUnmounted(directory, await readMounts(), options.fstab);
+    const mount = await mountOfDescriptor(handle.fd);
+    if (mount === undefined || space === undefined) {
+      throw unusable(
+        `${directory} was unmounted while it was looked at`,
+        'Mount it again, and see what unmounted it.',
+      );
+    }
+    if (mount.root.endsWith('//deleted')) {
+      throw unusable(
+        `${mount.mountpoint} is a bind mount of a directory that was deleted`,
+        `Unmount it: umount ${mount.mountpoint}`,
+      );
+    }
+    const stack = await stackOf(mount);
+    return {
+      path: directory,
+      filesystem: {
+        mount: mount.fstype === 'btrfs' ? await enclosingSubvolume(directory, mount) : mount,
+        stack,
+        images: await imagesOf(stack),
+        ...space,
+      },
+    };
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,64 @@
+import { isWithin, type Mount } from './mountinfo.js';
+
+/**
+ * Filesystems whose files the kernel makes up, and those in memory alone: no backup misses them. Everything else is
+ * named: overlay, FUSE, network and disk filesystems hold what somebody may want back.
+ */
+const NOTHING_TO_BACK_UP: ReadonlySet<string> = new Set([
+  'autofs',
+  'binfmt_misc',
+  'bpf',
+  'cgroup',
+  'cgroup2',
+  'configfs',
+  'debugfs',
+  'devpts',
+  'devtmpfs',
+  'efivarfs',
+  'fusectl',
+  'hugetlbfs',
+  'mqueue',
+  'nfsd',
+  'nsfs',
+  'proc',
+  'pstore',
+  'ramfs',
+  'rpc_pipefs',
+  'securityfs',
+  'selinuxfs',
+  'sysfs',
+  'tmpfs',
+  'tracefs',
+]);
+
+/**
+ * The mounts that a path can lead into. One is hidden when another is mounted on top of it, or later on a directory
+ * above it that belongs to the same parent mount.
+ */
+export function visibleMounts(mounts: readonly Mount[]): Mount[] {
+  const byId = new Map(mounts.map((mount) => [mount.mountId, mount]));
+  const childrenOf = (parentId: number): Mount[] => mounts.filter((mount) => mount.parentId === parentId);
+  const isCovered = (mount: Mount): boolean =>
+    childrenOf(mount.mountId).some((child) => child.mountpoint === mount.mountpoint);
+  const isReachable = (mount: Mount): boolean => {
+    const hidden = childrenOf(mount.parentId).some(
+      (other) => other.mountpoint !== mount.mountpoint && isWithin(mount.mountpoint, other.mountpoint),
+    );
+    const parent = byId.get(mount.parentId);
+    // The root of the tree has a parent outside of this namespace, or itself.
+    return !hidden && (parent === undefined || parent === mount || isReachable(parent));
+  };
+  return mounts.filter((mount) => !isCovered(mount) && isReachable(mount));
+}
+
+/**
+ * The mounts below `directory`, which a snapshot of its filesystem shows as empty directories (or, for a bind mount
+ * of a file, as an empty file), sorted by mountpoint. Left out: what is hidden under another mount, and the
+ * filesystems of the kernel or of memory alone (`NOTHING_TO_BACK_UP`).
+ */
+export function submountsBelow(mounts: readonly Mount[], directory: string): Mount[] {
+  return visibleMounts(mounts)
+    .filter((mount) => mount.mountpoint !== directory && isWithin(mount.mountpoint, directory))
+    .filter((mount) => !NOTHING_TO_BACK_UP.has(mount.fstype))
+    .toSorted((a, b) => (a.mountpoint < b.mountpoint ? -1 : 1));
+}
