@@ -63,16 +63,31 @@ async function isCurrent(handle: FileHandle, file: string): Promise<boolean> {
   }
 }
 
-/** Takes the lock `name` now, or resolves to undefined when it is busy. */
+async function openLockFile(directory: string, file: string): Promise<FileHandle> {
+  try {
+    await ensurePrivateDirectory(directory);
+    // Node opens with O_CLOEXEC: no child inherits the lock.
+    return await open(file, constants.O_RDWR | constants.O_CREAT, 0o600);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    throw new FsbackupError('failed', `cannot make the lock ${file}: ${messageOf(error)}`, {
+      hint: 'Run fsbackup as root, and see that its run directory can be written to.',
+      cause: error,
+    });
+  }
+}
+
+/**
+ * Takes the lock `name` now, or resolves to undefined when it is busy. Rejects with `failed` when its file cannot be
+ * made.
+ */
 export async function tryAcquireLock(
   name: string,
   dependencies: LockDependencies,
 ): Promise<Lock | undefined> {
-  await ensurePrivateDirectory(dependencies.directory);
   const file = lockFile(dependencies.directory, name);
   for (;;) {
-    // Node opens with O_CLOEXEC: no child inherits the lock.
-    const handle = await open(file, constants.O_RDWR | constants.O_CREAT, 0o600);
+    const handle = await openLockFile(dependencies.directory, file);
     let keep = false;
     try {
       if (!dependencies.tryLock(handle.fd)) return undefined;

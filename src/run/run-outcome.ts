@@ -38,6 +38,15 @@ function releaseError(failures: readonly ReleaseFailure[]): FsbackupError {
   );
 }
 
+/** Microseconds are as exact as the clocks are. */
+function rounded(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}
+
+function roundedOrNull(ms: number | null): number | null {
+  return ms === null ? null : rounded(ms);
+}
+
 function outcomeOf(facts: RunFacts, code: number): RunReport['outcome'] {
   if (facts.errors.some(isInterruption) && facts.releaseFailures.length === 0) return 'interrupted';
   if (code === 0) return 'success';
@@ -75,9 +84,19 @@ export function reportRun(facts: RunFacts): RunReport {
       heartbeatSeconds: heartbeatMs === null ? null : heartbeatMs / 1000,
       maxHoldSeconds: maxHoldMs / 1000,
     },
-    sources: [...facts.sources],
-    copies: [...facts.copies],
-    steps: [...facts.steps],
+    sources: facts.sources.map((source) => ({
+      ...source,
+      frozenMs: roundedOrNull(source.frozenMs),
+      freezeCallMs: roundedOrNull(source.freezeCallMs),
+      snapshotMs: roundedOrNull(source.snapshotMs),
+      thawMs: roundedOrNull(source.thawMs),
+    })),
+    copies: facts.copies.map((copy) => ({ ...copy, durationMs: rounded(copy.durationMs) })),
+    steps: facts.steps.map((step) => ({
+      ...step,
+      startMs: rounded(step.startMs),
+      durationMs: rounded(step.durationMs),
+    })),
     warnings,
     ...(error === undefined ? {} : { error }),
   };

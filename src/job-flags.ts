@@ -1,0 +1,95 @@
+import { Flags } from '@oclif/core';
+import { configFlag } from './flags.js';
+import { freezeFlags } from './freeze-flags.js';
+import type { JobSelection } from './run/select-jobs.js';
+
+const HELP_GROUP = 'A JOB WITHOUT A CONFIGURATION';
+
+/** Which jobs, for `run` and `plan`. */
+export const jobFlags = {
+  config: configFlag,
+  job: Flags.string({ summary: 'Name of the job.', helpValue: 'NAME', helpGroup: HELP_GROUP }),
+  source: Flags.string({
+    summary: 'Directory to back up.',
+    helpValue: 'DIR',
+    multiple: true,
+    multipleNonGreedy: true,
+    helpGroup: HELP_GROUP,
+  }),
+  to: Flags.string({
+    summary: 'Directory that receives the backups.',
+    helpValue: 'DIR',
+    multiple: true,
+    multipleNonGreedy: true,
+    helpGroup: HELP_GROUP,
+  }),
+  engine: Flags.string({ summary: 'rsync or tar.', helpValue: 'NAME', helpGroup: HELP_GROUP }),
+  exclude: Flags.string({
+    summary: "Leave out what matches, rsync's syntax.",
+    helpValue: 'PATTERN',
+    multiple: true,
+    multipleNonGreedy: true,
+    helpGroup: HELP_GROUP,
+  }),
+  snapshot: Flags.string({
+    summary: 'auto, none (copy the live tree), reflink or btrfs.',
+    helpValue: 'KIND',
+    helpGroup: HELP_GROUP,
+  }),
+  recursive: Flags.boolean({
+    summary: 'Back up what is mounted below, and nested subvolumes, too.',
+    helpGroup: HELP_GROUP,
+  }),
+  'must-be-mountpoint': Flags.boolean({
+    summary: 'Fail unless the target is a mountpoint.',
+    helpGroup: HELP_GROUP,
+  }),
+  ...freezeFlags,
+  force: Flags.boolean({ summary: 'Freeze also what fsbackup or the machine may need.' }),
+};
+
+/** The flags above, parsed. */
+interface ParsedJobFlags {
+  config?: string | undefined;
+  job?: string | undefined;
+  source?: string[] | undefined;
+  to?: string[] | undefined;
+  engine?: string | undefined;
+  exclude?: string[] | undefined;
+  snapshot?: string | undefined;
+  recursive: boolean;
+  'must-be-mountpoint': boolean;
+  timeout?: number | undefined;
+  'max-hold'?: number | undefined;
+  'no-timeout': boolean;
+}
+
+/** What the flags and the arguments select. */
+export function jobSelection(
+  flags: ParsedJobFlags,
+  names: readonly string[],
+  env: NodeJS.ProcessEnv,
+): JobSelection {
+  const { job, source, to, engine, exclude, snapshot } = flags;
+  const described = {
+    ...(job === undefined ? {} : { job }),
+    ...(source === undefined ? {} : { source }),
+    ...(to === undefined ? {} : { to }),
+    ...(engine === undefined ? {} : { engine }),
+    ...(exclude === undefined ? {} : { exclude }),
+    ...(snapshot === undefined ? {} : { snapshot }),
+    ...(flags.recursive ? { recursive: true } : {}),
+    ...(flags['must-be-mountpoint'] ? { mustBeMountpoint: true } : {}),
+  };
+  return {
+    names,
+    configFile: flags.config,
+    flags: Object.keys(described).length === 0 ? undefined : described,
+    overrides: {
+      ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout }),
+      ...(flags['max-hold'] === undefined ? {} : { maxHoldMs: flags['max-hold'] }),
+      ...(flags['no-timeout'] ? { noTimeout: true } : {}),
+    },
+    env,
+  };
+}

@@ -1,0 +1,114 @@
+import { open } from 'node:fs/promises';
+import { performance } from 'node:perf_hooks';
+import path from 'node:path';
+import process from 'node:process';
+import type { SnapshotCommands } from '../config/types.js';
+import { createBackupWriter } from '../copy/backup-writer.js';
+import { engineByName } from '../copy/engines.js';
+import { armFreezer } from '../freeze/arm-freezer.js';
+import { recoverFreezes } from '../freeze/recover-freezes.js';
+import { journalDirectories, openJournal } from '../journal/journal.js';
+import { jobLockName, tryAcquireLock, type Lock, type LockDependencies } from '../journal/lock.js';
+import { recover, type RecoverReport, type Releasers } from '../journal/recover.js';
+import { releaseApplication } from '../quiesce/hooks.js';
+import { automaticProviders, providerByName } from '../snapshots/registry.js';
+import { runDirectory } from '../system/directories.js';
+import { syncfs, tryLock } from '../system/native.js';
+import { readProcessIdentity, type ProcessIdentity } from '../system/process-identity.js';
+import { runCommand } from '../system/run-command.js';
+import { removeEmptyDirectory } from './expose-snapshots.js';
+import { gatherFacts } from './gather-facts.js';
+import { recordRun } from './history.js';
+import type { PlanHost } from './plan-jobs.js';
+import type { RunHost } from './run-job.js';
+import { makeRunId } from './run-id.js';
+
+/** Before the second try of a window or a copy. */
+const RETRY_DELAY_MS = 1000;
+
+async function syncFilesystem(mountpoint: string): Promise<void> {
+  const handle = await open(mountpoint, 'r');
+  try {
+    await syncfs(handle.fd);
+  } finally {
+    await handle.close();
+  }
+}
+
+function locksOf(identity: ProcessIdentity, runId: string): LockDependencies {
+  const { pid, startTime } = identity;
+  return {
+    tryLock,
+    directory: path.join(runDirectory(), 'locks'),
+    holder: { pid, startTime, runId, command: `fsbackup ${process.argv.slice(2).join(' ')}` },
+  };
+}
+
+/** How each kind of held thing is released by a process that did not acquire it. */
+function releasers(): Releasers {
+  const backups = createBackupWriter();
+  return {
+    quiesce: ({ payload }) => releaseApplication(payload, runCommand),
+    exposure: async ({ payload }) => {
+      await providerByName(payload.snapshot.provider).unexpose(payload);
+      await removeEmptyDirectory(payload.path);
+    },
+    snapshot: ({ payload }) => providerByName(payload.provider).remove(payload),
+    backup: async ({ payload: { target, engine, job, backupId } }) => {
+      await backups.discardIncomplete({
+        target: { path: target, engine, mustBeMountpoint: false },
+        job,
+        backupId,
+      });
+    },
+  };
+}
+
+async function recoverWith(
+  identity: ProcessIdentity,
+  lockJob: (job: string) => Promise<Lock | undefined>,
+): Promise<RecoverReport> {
+  return await recover({
+    directories: journalDirectories(),
+    bootId: identity.bootId,
+    recoverFreezes,
+    releasers: releasers(),
+    lockJob,
+  });
+}
+
+/** Releases what dead runs on this host left. */
+export async function recoverHost(): Promise<RecoverReport> {
+  const identity = await readProcessIdentity();
+  const locks = locksOf(identity, makeRunId(new Date()));
+  return await recoverWith(identity, (job) => tryAcquireLock(jobLockName(job), locks));
+}
+
+/** This host, as planning sees it. */
+export function planHost(): PlanHost {
+  return { detectors: { auto: automaticProviders(), named: providerByName }, gatherFacts };
+}
+
+/** This host, as a run sees it. */
+export async function createRunHost(): Promise<RunHost> {
+  const identity = await readProcessIdentity();
+  return {
+    ...planHost(),
+    locks: (runId) => locksOf(identity, runId),
+    recover: (lockJob) => recoverWith(identity, lockJob),
+    openJournal: (job, runId) => openJournal(journalDirectories(), { job, runId, process: identity }),
+    mountDirectory: (job) => path.join(runDirectory(), 'mnt', job),
+    recordRun,
+    makeRunId: () => makeRunId(new Date()),
+    now: () => performance.now(),
+    execution: {
+      arm: armFreezer,
+      provider: (name, commands: SnapshotCommands | undefined) => providerByName(name, commands),
+      engine: engineByName,
+      backups: createBackupWriter(),
+      runProgram: runCommand,
+      syncFilesystem,
+      retryDelayMs: RETRY_DELAY_MS,
+    },
+  };
+}

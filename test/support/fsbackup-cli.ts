@@ -1,0 +1,114 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { runCommand, type CommandResult } from '../../src/system/run-command.js';
+
+const RUN_JS = path.resolve(import.meta.dirname, '../../bin/run.js');
+/** A bound against hanging for ever, never a measurement. */
+const LIMIT_MS = 110_000;
+
+/** The built command line, its state in a directory of the test's own. */
+export class FsbackupCli {
+  readonly #directory: string;
+
+  /** `directory`: where run and state directories are made. */
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  get environment(): { FSBACKUP_RUN_DIR: string; FSBACKUP_STATE_DIR: string; NO_COLOR: string } {
+    return {
+      FSBACKUP_RUN_DIR: path.join(this.#directory, 'run'),
+      FSBACKUP_STATE_DIR: path.join(this.#directory, 'state'),
+      NO_COLOR: '1',
+    };
+  }
+
+  /** Runs a command to its end, whatever that is. */
+  async run(...args: string[]): Promise<CommandResult> {
+    return await runCommand([process.execPath, RUN_JS, ...args], {
+      env: this.environment,
+      timeoutMs: LIMIT_MS,
+    });
+  }
+
+  /** Runs a command with `--json`; throws when it says something else on stdout. */
+  async json<T>(...args: string[]): Promise<{ exitCode: number | undefined; value: T; stderr: string }> {
+    const { exitCode, stdout, stderr } = await this.run(...args, '--json');
+    try {
+      return { exitCode, value: JSON.parse(stdout) as T, stderr };
+    } catch {
+      throw new Error(`fsbackup ${args.join(' ')} ended with ${exitCode ?? 'a signal'}: ${stdout}${stderr}`);
+    }
+  }
+
+  /** Starts a command beside the test. The caller waits for its end. */
+  start(...args: string[]): StartedCli {
+    const child = spawn(process.execPath, [RUN_JS, ...args], {
+      env: { PATH: process.env['PATH'], ...this.environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+    return new StartedCli(child);
+  }
+
+  /** Waits until the journal holds an entry of this kind: the run has come so far. */
+  async journalled(kind: 'snapshot' | 'exposure' | 'backup', started: StartedCli): Promise<void> {
+    const deadline = Date.now() + LIMIT_MS;
+    while (!(await this.journalEntries()).some((name) => name.endsWith(`-${kind}.json`))) {
+      if (started.hasEnded) throw new Error(`fsbackup ended before: ${started.output}`);
+      if (Date.now() > deadline) throw new Error(`fsbackup has not come to its ${kind}`);
+      await sleep(5);
+    }
+  }
+
+  /** Both halves of the journal. */
+  async journalEntries(): Promise<string[]> {
+    const { FSBACKUP_RUN_DIR, FSBACKUP_STATE_DIR } = this.environment;
+    const listed = await Promise.all(
+      [FSBACKUP_RUN_DIR, FSBACKUP_STATE_DIR].map((directory) =>
+        readdir(path.join(directory, 'journal')).catch(() => []),
+      ),
+    );
+    return listed.flat();
+  }
+}
+
+/** A command that runs beside the test. */
+export class StartedCli {
+  output = '';
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<unknown>;
+
+  constructor(child: ChildProcess) {
+    this.#child = child;
+    this.#ended = once(child, 'close');
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (chunk: string) => {
+        this.output += chunk;
+      });
+    }
+  }
+
+  get hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  /** To the process itself, as `kill PID` does. */
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** Waits for its end: the exit code, or the signal that ended it. */
+  async ended(): Promise<number | NodeJS.Signals> {
+    const limit = sleep(LIMIT_MS, 'late', { ref: false });
+    if ((await Promise.race([this.#ended, limit])) === 'late') {
+      this.#child.kill('SIGKILL');
+      throw new Error(`fsbackup did not end: ${this.output}`);
+    }
+    return this.#child.exitCode ?? this.#child.signalCode ?? 'SIGKILL';
+  }
+}
