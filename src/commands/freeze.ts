@@ -28,8 +28,9 @@ export default class Freeze extends BaseCommand {
   async run(): Promise<void> {
     const separator = this.argv.indexOf('--');
     const own = separator === -1 ? this.argv : this.argv.slice(0, separator);
-    const { flags, argv } = await this.parse(Freeze, own);
+    // Taken before the parse, which changes this.argv.
     const [program, ...args] = separator === -1 ? [] : this.argv.slice(separator + 1);
+    const { flags, argv } = await this.parse(Freeze, own);
     if (separator !== -1 && program === undefined) {
       throw new FsbackupError('usage', 'no command after --', {
         hint: 'Name the command to run, or leave out the --.',
@@ -50,7 +51,10 @@ export default class Freeze extends BaseCommand {
       const { freezeAroundCommand } = await import('../freeze/freeze-around-command.js');
       const host = { signals: process, searchPath: process.env['PATH'] ?? '' };
       const held = await freezeAroundCommand(targets, settings, [program, ...args], host);
-      if (held.message !== undefined) process.stderr.write(`Error: ${held.message}\n`);
+      if (held.problem !== undefined)
+        process.stderr.write(`Error: ${held.problem.message}
+${held.problem.hint}
+`);
       return this.exit(held.exitCode);
     }
     const { freezeDetached } = await import('../freeze/freeze-by-hand.js');

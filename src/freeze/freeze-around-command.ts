@@ -4,16 +4,21 @@ import { freezeWhile } from './freeze-by-hand.js';
 import type { FreezeOptions, FreezeOutcome, FreezeTarget } from './freezer.js';
 import { findCommand, NOT_FOUND, startHeldCommand } from './held-command.js';
 
-function notRunnable(name: string, code: number): { exitCode: number; message: string } {
+function notRunnable(name: string, code: number): HeldResult {
   const why = code === NOT_FOUND ? 'was not found' : 'is not executable';
-  return { exitCode: code, message: `${name} ${why}, so nothing was frozen` };
+  const problem = {
+    message: `${name} ${why}, so nothing was frozen`,
+    hint: 'Check its name, or give its full path.',
+  };
+  return { exitCode: code, problem, outcomes: [] };
 }
 
 /** How `freeze … -- CMD` ended. */
 export interface HeldResult {
   /** CMD's own, 128+n after a signal, 126/127 when it could not be run, 21 when the freeze was lost meanwhile. */
   exitCode: number;
-  message?: string;
+  /** Why CMD's own code does not count, and what to do: two lines. */
+  problem?: { message: string; hint: string };
   outcomes: readonly FreezeOutcome[];
 }
 
@@ -28,7 +33,7 @@ export async function freezeAroundCommand(
   host: { signals: SignalSource; searchPath: string },
 ): Promise<HeldResult> {
   const found = await findCommand(argv[0], host.searchPath);
-  if (!('file' in found)) return { ...notRunnable(argv[0], found.exitCode), outcomes: [] };
+  if (!('file' in found)) return notRunnable(argv[0], found.exitCode);
   return await withSignals(host.signals, async (interrupted) => {
     const { result, outcomes } = await freezeWhile(targets, options, async (freezer) => {
       interrupted.throwIfAborted();
@@ -46,7 +51,10 @@ export async function freezeAroundCommand(
     if (lost === undefined) return { exitCode: result, outcomes };
     return {
       exitCode: exitCode('freezeLost'),
-      message: `the freeze of ${lost.target.mountpoint} was lost while the command ran (${lost.lost}): discard what it made`,
+      problem: {
+        message: `the freeze of ${lost.target.mountpoint} was lost while the command ran (${lost.lost})`,
+        hint: 'Discard what the command made, and run it again; a longer --timeout or --max-hold may help.',
+      },
       outcomes,
     };
   });

@@ -18,6 +18,8 @@ export interface FrozenStatus {
   watchdogPids: readonly number[];
   /** `dead`: all guards were killed together, so it may be frozen for ever; `recover` thaws it. */
   guards: 'alive' | 'stopped' | 'dead';
+  /** `freezing`: FIFREEZE has not returned yet. `unknown`: no guard answers. */
+  state: 'freezing' | 'frozen' | 'unknown';
 }
 
 /** A freeze that ended before it was asked to; told until the next freeze of that filesystem. */
@@ -38,16 +40,18 @@ export interface FreezeStatusReport {
 async function describe(body: FreezeRecordBody, guarded: boolean): Promise<FrozenStatus | undefined> {
   const { mountpoint, device, fstype, since, timeoutSeconds, owner, watchdogPids } = body;
   const known = { mountpoint, device, fstype, since, timeoutSeconds, owner, watchdogPids };
-  if (!guarded) return { ...known, expiresAt: null, guards: 'dead' };
+  if (!guarded) return { ...known, expiresAt: null, guards: 'dead', state: 'unknown' };
   const reply = await askWatchdog(body.controlPath, { type: FrameType.status }, REPLY_MS).catch(
     () => undefined,
   );
   const slot = reply?.slots[body.slot];
-  if (reply === undefined || slot === undefined) return { ...known, expiresAt: null, guards: 'stopped' };
+  if (reply === undefined || slot === undefined)
+    return { ...known, expiresAt: null, guards: 'stopped', state: 'unknown' };
   if (slot.state === SlotState.idle || slot.state === SlotState.thawed || slot.state === SlotState.failed)
     return undefined;
   const expiresAt = new Date(Date.now() + slot.deadlineMs - reply.nowMs).toISOString();
-  return { ...known, expiresAt, guards: 'alive' };
+  const state = slot.state === SlotState.calling ? 'freezing' : 'frozen';
+  return { ...known, expiresAt, guards: 'alive', state };
 }
 
 /** What fsbackup froze in this boot, from its records and guards: never by a probe, which would freeze. */

@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, FsbackupError } from '../errors.js';
-import { freezeSlot, readPage, thawSlot, type PageHandle } from '../system/native.js';
+import { boottimeMs, freezeSlot, readPage, thawSlot, type PageHandle } from '../system/native.js';
 import { readStatus, writeStatus } from './freeze-record.js';
 import type { Freezer, FreezeOptions, FreezeOutcome, FreezeTarget, LossReason } from './freezer.js';
 import { FrameType, lossNumber, lossReason, SlotState, warningTexts } from './protocol.js';
@@ -17,6 +17,8 @@ export interface FreezerSlot {
 /** How long the watchdog has for a thaw before it is taken for dead. FITHAW itself takes less than a millisecond. */
 const THAW_REPLY_MS = 500;
 const FALLBACK_RETRY_MS = 50;
+/** How late the watchdogs may be before we act on the deadline ourselves. */
+const OWN_GRACE_MS = 50;
 /** How long we go on when nobody, neither guard nor we, gets it thawed. */
 const FALLBACK_LIMIT_MS = 30_000;
 const REPLY_MS = 2000;
@@ -34,6 +36,7 @@ export class GuardedFreezer implements Freezer {
   readonly #warnings: string[];
   readonly #lost = new AbortController();
   #heartbeat: NodeJS.Timeout | undefined;
+  #deadline: NodeJS.Timeout | undefined;
   #thawing: Promise<FreezeOutcome[]> | undefined;
   #ended = false;
 
@@ -51,7 +54,7 @@ export class GuardedFreezer implements Freezer {
       this.#noticeLoss();
     };
     watchdog.connection.onClose = () => {
-      if (!this.#ended) this.#guardDied();
+      if (!this.#ended) this.#guardDied('guard-died');
     };
   }
 
@@ -72,6 +75,9 @@ export class GuardedFreezer implements Freezer {
         throw this.#freezeError(slot.target, error);
       }
     }
+    // Thawed while the last FIFREEZE was still in flight: there is nothing to keep alive.
+    if (this.#thawing !== undefined) throw this.#thawedMeanwhile();
+    this.#watchDeadline();
     const { timeoutMs } = this.#options;
     // The 2008 series resets a timeout of N seconds every N/2.
     if (timeoutMs !== null) this.#heartbeat = setInterval(() => void this.#beat(), timeoutMs / 2);
@@ -87,7 +93,7 @@ export class GuardedFreezer implements Freezer {
    * `freezeLost` when it was lost meanwhile, after a thaw of all.
    */
   async detach(): Promise<void> {
-    clearInterval(this.#heartbeat);
+    this.#stopTimers();
     try {
       const reply = await this.#watchdog.connection.request({ type: FrameType.detach }, REPLY_MS);
       if (reply.error !== 0) throw new Error(`errno ${reply.error}`);
@@ -126,6 +132,22 @@ export class GuardedFreezer implements Freezer {
     }
   }
 
+  #stopTimers(): void {
+    clearInterval(this.#heartbeat);
+    clearTimeout(this.#deadline);
+  }
+
+  /** Both guards may be stopped: then we are the third that keeps the deadline. */
+  #watchDeadline(): void {
+    const deadlines = readPage(this.#page)
+      .filter((slot) => slot.state === SlotState.held)
+      .map((slot) => slot.deadlineMs);
+    if (deadlines.length === 0) return;
+    const dueMs = Math.min(...deadlines) + OWN_GRACE_MS - boottimeMs();
+    if (dueMs <= 0) this.#guardDied('timeout');
+    else this.#deadline = setTimeout(() => this.#watchDeadline(), dueMs);
+  }
+
   async #beat(): Promise<void> {
     const { connection } = this.#watchdog;
     // Without an answer the deadline stands, and the page tells below whether it has passed.
@@ -140,22 +162,23 @@ export class GuardedFreezer implements Freezer {
       .map((slot) => lossReason(slot.loss))
       .find((reason) => reason !== undefined);
     if (loss === undefined || this.#lost.signal.aborted) return;
-    clearInterval(this.#heartbeat);
+    this.#stopTimers();
     this.#lost.abort(loss);
   }
 
-  /** The first guard is gone: the second thaws at once, and so do we, whoever is first. */
-  #guardDied(): void {
+  /** No guard answers for the freeze any more: we thaw, and so does whoever of them is left. */
+  #guardDied(reason: LossReason): void {
     if (this.#thawing !== undefined) return;
-    clearInterval(this.#heartbeat);
-    this.#thawing = this.#thawWithoutWatchdog('guard-died').then(() => this.#outcomes());
+    this.#stopTimers();
+    this.#thawing = this.#thawWithoutWatchdog(reason).then(() => this.#outcomes());
+    // Whoever calls `thaw` gets the rejection; until then nobody listens.
     this.#thawing.catch(() => undefined);
     this.#noticeLoss();
-    if (!this.#lost.signal.aborted) this.#lost.abort('guard-died' satisfies LossReason);
+    if (!this.#lost.signal.aborted) this.#lost.abort(reason);
   }
 
   async #thawOnce(): Promise<FreezeOutcome[]> {
-    clearInterval(this.#heartbeat);
+    this.#stopTimers();
     const reply = this.#watchdog.connection.request({ type: FrameType.thaw }, THAW_LIMIT_MS);
     const answered = reply.then(
       () => true,
@@ -221,6 +244,12 @@ export class GuardedFreezer implements Freezer {
           thawMs: Math.max(0, slot.thawedMs - slot.thawBeginMs),
         },
       ];
+    });
+  }
+
+  #thawedMeanwhile(): FsbackupError {
+    return new FsbackupError('freezeLost', 'the freeze was given up before it was complete', {
+      hint: 'Run the command again.',
     });
   }
 

@@ -1,0 +1,138 @@
+import { closeSync, openSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { mkdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { describeNeeding } from '../support/capabilities.js';
+import { ended, FreezeHarness } from '../support/freeze-harness.js';
+import { throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
+
+const CLI = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
+
+describeNeeding(['root', 'loop', 'ext4'], 'refused before anything is frozen', () => {
+  const disks = throwawayDisks(afterAll);
+  let disk: ThrowawayFilesystem;
+  let harness: FreezeHarness;
+
+  beforeAll(async () => {
+    disk = await disks.filesystem({ fstype: 'ext4' });
+    await mkdir(`${disk.mountpoint}/below`);
+  });
+  beforeEach(() => {
+    harness = new FreezeHarness(`${disks.directory}/state`);
+  });
+  afterEach(async () => {
+    expect(await harness.blocksWriters(disk.mountpoint)).toBe(false);
+    expect((await harness.status()).frozen).toEqual([]);
+    await harness.dispose();
+  });
+
+  it.each([
+    {
+      what: 'a directory below a mountpoint',
+      args: ['MNT/below'],
+      exitCode: 2,
+      says: /not a mountpoint; it belongs to .*\.mnt/,
+    },
+    { what: 'a path that is not there', args: ['MNT/absent'], exitCode: 2, says: /does not exist/ },
+    { what: 'no mountpoint at all', args: [], exitCode: 2, says: /Missing argument/ },
+    {
+      what: 'a filesystem that cannot be frozen',
+      args: ['MNT', '/proc'],
+      exitCode: 20,
+      says: /\/proc is proc, which cannot be frozen/,
+    },
+    { what: 'the root filesystem', args: ['/'], exitCode: 20, says: /holds the root directory/ },
+    {
+      what: 'a timeout of one second',
+      args: ['--timeout', '1', 'MNT'],
+      exitCode: 2,
+      says: /means no timeout/,
+    },
+    { what: 'a timeout of none', args: ['--timeout', '0', 'MNT'], exitCode: 2, says: /--no-timeout/ },
+    {
+      what: 'a timeout that is no duration',
+      args: ['--timeout', 'soon', 'MNT'],
+      exitCode: 2,
+      says: /not a duration/,
+    },
+    {
+      what: 'a hold over the hung-task limit',
+      args: ['--timeout', '10', '--max-hold', '1000000', 'MNT'],
+      exitCode: 2,
+      says: /hung-task limit/,
+    },
+    {
+      what: 'a timeout over the longest hold',
+      args: ['--timeout', '70', 'MNT'],
+      exitCode: 2,
+      says: /longer than/,
+    },
+    {
+      what: 'a command that is not there',
+      args: ['MNT', '--', 'no-such-command'],
+      exitCode: 127,
+      says: /nothing was frozen/,
+    },
+    {
+      what: 'a command that may not be run',
+      args: ['MNT', '--', '/etc/passwd'],
+      exitCode: 126,
+      says: /nothing was frozen/,
+    },
+    { what: 'no command after --', args: ['MNT', '--'], exitCode: 2, says: /no command/ },
+    { what: 'an unknown flag', args: ['--forever', 'MNT'], exitCode: 2, says: /--forever/ },
+  ])('$what: exit $exitCode', async ({ args, exitCode, says }) => {
+    const result = await harness.fsbackup(
+      'freeze',
+      ...args.map((argument) => argument.replace('MNT', disk.mountpoint)),
+    );
+    expect(result.exitCode).toBe(exitCode);
+    expect(result.stderr).toMatch(says);
+    // A line of what, a line of what to do.
+    expect(result.stderr.trim().split('\n').length).toBeGreaterThanOrEqual(2);
+  });
+
+  it.each(['stdout', 'stderr'] as const)('%s on the filesystem itself: exit 20', async (stream) => {
+    const file = openSync(`${disk.mountpoint}/output-${stream}`, 'w');
+    const child = spawn(process.execPath, [CLI, 'freeze', disk.mountpoint], {
+      stdio: ['ignore', stream === 'stdout' ? file : 'ignore', stream === 'stderr' ? file : 'ignore'],
+      env: { ...process.env, ...harness.environment },
+    });
+    closeSync(file);
+    expect(await ended(child)).toBe(20);
+  });
+
+  it('the state directory on the filesystem itself: exit 20, and frozen with --force', async () => {
+    const inside = new FreezeHarness(`${disk.mountpoint}/state`);
+    expect((await inside.fsbackup('freeze', disk.mountpoint)).exitCode).toBe(20);
+    const forced = await inside.fsbackup('freeze', '--force', '--timeout', '20', disk.mountpoint);
+    expect(forced.exitCode, forced.stderr).toBe(0);
+    // Its record lies on the frozen filesystem: it is written after the thaw, and nobody hangs.
+    const thawed = await inside.fsbackup('thaw', disk.mountpoint);
+    expect(thawed.exitCode, thawed.stderr).toBe(0);
+    await inside.dispose();
+  });
+
+  it('--timeout 0 with --no-timeout: held up to max-hold alone', async () => {
+    const frozen = await harness.fsbackup(
+      'freeze',
+      '--json',
+      '--timeout',
+      '0',
+      '--no-timeout',
+      '--max-hold',
+      '20',
+      disk.mountpoint,
+    );
+    expect(frozen.exitCode, frozen.stderr).toBe(0);
+    expect(JSON.parse(frozen.stdout)).toMatchObject({ timeoutSeconds: null, maxHoldSeconds: 20 });
+    expect((await harness.fsbackup('thaw', disk.mountpoint)).exitCode).toBe(0);
+  });
+
+  it('thaw with nothing held: --all exits 0, a mountpoint exits 20', async () => {
+    expect((await harness.fsbackup('thaw', '--all')).exitCode).toBe(0);
+    expect((await harness.fsbackup('thaw', disk.mountpoint)).exitCode).toBe(20);
+    expect((await harness.fsbackup('reset', disk.mountpoint)).exitCode).toBe(20);
+  });
+});
