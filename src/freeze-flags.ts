@@ -3,7 +3,7 @@ import { parseDurationOrSeconds } from './config/duration.js';
 import { FsbackupError } from './errors.js';
 
 /** A flag whose value is a duration: seconds, or a number with its unit. */
-function durationFlag(summary: string) {
+export function durationFlag(summary: string) {
   return Flags.custom<number>({
     summary,
     helpValue: 'SECONDS',

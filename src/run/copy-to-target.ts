@@ -4,6 +4,7 @@ import type { CopySource } from '../copy/engine.js';
 import { FsbackupError } from '../errors.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { CopyReport, RunReport } from '../report/run-report.js';
+import { SNAPSHOT_DIRECTORY_NAME } from '../snapshots/private-directory.js';
 import type { RunContext } from './context.js';
 import { retry } from './retry.js';
 
@@ -25,7 +26,9 @@ export function copySources(plan: Plan, exposed: ReadonlyMap<number, string>): C
     if (root === undefined && plan.sources[tree.source]?.provider !== 'none') {
       throw new Error(`the snapshot of ${tree.path} is not exposed`);
     }
-    return { path: tree.path, readFrom: path.join(root ?? '/', tree.inside), exclude: tree.exclude };
+    // Our own snapshots, of this and other jobs, are no part of what is backed up.
+    const exclude = [...tree.exclude, `${SNAPSHOT_DIRECTORY_NAME}/`];
+    return { path: tree.path, readFrom: path.join(root ?? '/', tree.inside), exclude };
   });
 }
 
