@@ -1,0 +1,157 @@
+import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { SlotState } from '../../src/freeze/protocol.js';
+import {
+  boottimeMs,
+  createPage,
+  ficlone,
+  freezeSlot,
+  probeFrozen,
+  readPage,
+  syncfs,
+  thaw,
+  thawSlot,
+  tryLock,
+} from '../../src/system/native.js';
+import { describeNeeding } from '../support/capabilities.js';
+import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
+
+const BAD_FD = 99_999;
+
+describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
+  const disks = throwawayDisks(afterAll);
+  let ext4: ThrowawayFilesystem;
+  let xfs: ThrowawayFilesystem;
+  let fd: number;
+
+  beforeAll(async () => {
+    ext4 = await disks.filesystem({ fstype: 'ext4' });
+    xfs = await disks.filesystem({ fstype: 'xfs' });
+    fd = openSync(ext4.mountpoint, 'r');
+  });
+  afterAll(() => {
+    closeSync(fd);
+  });
+
+  it('freezes and thaws, and publishes each step in the page', async () => {
+    const { fd: pageFd, page } = createPage(2, 10_000, 60_000);
+    closeSync(pageFd);
+    const before = boottimeMs();
+    await freezeSlot(page, 1, fd);
+    const [idle, held] = readPage(page);
+    expect(idle).toMatchObject({ state: SlotState.idle, callMs: 0 });
+    expect(held).toMatchObject({ state: SlotState.held, freezeErrno: 0, loss: 0 });
+    expect(held?.callMs).toBeGreaterThanOrEqual(before);
+    expect(held?.heldMs).toBeGreaterThanOrEqual(held?.callMs ?? Infinity);
+    expect(held?.deadlineMs).toBeCloseTo((held?.callMs ?? 0) + 10_000, 3);
+    expect(await probeFrozen(fd)).toBe(true);
+    expect(thawSlot(page, 1, fd, 0)).toBe(true);
+    expect(readPage(page)[1]).toMatchObject({ state: SlotState.thawed, thawErrno: 0, loss: 0 });
+    expect(await probeFrozen(fd)).toBe(false);
+  });
+
+  it("publishes a failed freeze with its errno, and leaves another's freeze alone", async () => {
+    await must('fsfreeze', '--freeze', ext4.mountpoint);
+    const { fd: pageFd, page } = createPage(1, 10_000, 60_000);
+    closeSync(pageFd);
+    try {
+      await expect(freezeSlot(page, 0, fd)).rejects.toMatchObject({
+        code: 'EBUSY',
+        errno: 16,
+        syscall: 'ioctl(FIFREEZE)',
+      });
+      expect(readPage(page)[0]).toMatchObject({ state: SlotState.failed, freezeErrno: 16 });
+      expect(thawSlot(page, 0, fd, 0)).toBe(true);
+      expect(await probeFrozen(fd)).toBe(true);
+    } finally {
+      thaw(fd);
+    }
+  });
+
+  it('caps the deadline by the longest hold', async () => {
+    const { fd: pageFd, page } = createPage(1, 10_000, 3000);
+    closeSync(pageFd);
+    await freezeSlot(page, 0, fd);
+    const [slot] = readPage(page);
+    thawSlot(page, 0, fd, 0);
+    expect(slot?.deadlineMs).toBeCloseTo((slot?.callMs ?? 0) + 3000, 3);
+  });
+
+  it('does not freeze a slot that was cancelled', async () => {
+    const { fd: pageFd, page } = createPage(1, 0, 60_000);
+    closeSync(pageFd);
+    expect(thawSlot(page, 0, fd, 0)).toBe(true);
+    await expect(freezeSlot(page, 0, fd)).rejects.toMatchObject({ code: 'ECANCELED' });
+    expect(await probeFrozen(fd)).toBe(false);
+  });
+
+  it('tells a thaw by someone else from its own', async () => {
+    const { fd: pageFd, page } = createPage(1, 0, 60_000);
+    closeSync(pageFd);
+    await freezeSlot(page, 0, fd);
+    thaw(fd);
+    expect(thawSlot(page, 0, fd, 0)).toBe(true);
+    expect(readPage(page)[0]).toMatchObject({ state: SlotState.thawed, thawErrno: 22, loss: 4 });
+  });
+
+  it('freezes on the thread pool: JavaScript goes on while FIFREEZE waits', async () => {
+    const lower = openSync(xfs.mountpoint, 'r');
+    const upper = await disks.filesystem({ fstype: 'ext4', on: xfs });
+    const upperFd = openSync(upper.mountpoint, 'r');
+    await must('fsfreeze', '--freeze', xfs.mountpoint);
+    const { fd: pageFd, page } = createPage(1, 0, 60_000);
+    closeSync(pageFd);
+    const freezing = freezeSlot(page, 0, upperFd);
+    await sleep(300);
+    const states = readPage(page).map((slot) => slot.state);
+    thaw(lower);
+    await freezing;
+    expect(thawSlot(page, 0, upperFd, 0)).toBe(true);
+    closeSync(upperFd);
+    closeSync(lower);
+    expect(states).toEqual([SlotState.calling]);
+  });
+
+  it('throws errors with errno, code and syscall', async () => {
+    expect(() => thaw(BAD_FD)).toThrow(
+      expect.objectContaining({ code: 'EBADF', errno: 9, syscall: 'ioctl(FITHAW)' }),
+    );
+    expect(() => thaw(fd)).toThrow(expect.objectContaining({ code: 'EINVAL', errno: 22 }));
+    expect(() => tryLock(BAD_FD)).toThrow(expect.objectContaining({ code: 'EBADF', syscall: 'flock' }));
+    await expect(syncfs(BAD_FD)).rejects.toMatchObject({ code: 'EBADF', errno: 9, syscall: 'syncfs' });
+    await expect(ficlone(BAD_FD, fd)).rejects.toMatchObject({ code: 'EBADF', syscall: 'ioctl(FICLONE)' });
+    expect(() => createPage(0, 0, 1)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+    expect(() => createPage(33, 0, 1)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+  });
+
+  it('refuses a page that is none, and a slot that is not in it', () => {
+    const { fd: pageFd, page } = createPage(1, 0, 60_000);
+    closeSync(pageFd);
+    expect(() => thawSlot(page, 1, fd, 0)).toThrow(TypeError);
+    expect(() => readPage({} as typeof page)).toThrow(TypeError);
+  });
+
+  it('syncs and clones', async () => {
+    const source = openSync(`${xfs.mountpoint}/source`, 'w+');
+    const destination = openSync(`${xfs.mountpoint}/destination`, 'w+');
+    writeSync(source, 'shared blocks');
+    fsyncSync(source);
+    await ficlone(destination, source);
+    await syncfs(destination);
+    closeSync(source);
+    closeSync(destination);
+    expect(readFileSync(`${xfs.mountpoint}/destination`, 'utf8')).toBe('shared blocks');
+  });
+
+  it('locks once, until the descriptor is closed', () => {
+    const file = `${disks.directory}/lock`;
+    const first = openSync(file, 'w');
+    const second = openSync(file, 'w');
+    expect(tryLock(first)).toBe(true);
+    expect(tryLock(second)).toBe(false);
+    closeSync(first);
+    expect(tryLock(second)).toBe(true);
+    closeSync(second);
+  });
+});
