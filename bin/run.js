@@ -1,4 +1,9 @@
 #!/usr/bin/env node
-import { execute } from '@oclif/core';
+// A frozen server waits for this one: it begins before oclif is loaded, which takes longer than the thaw.
+if (process.argv[2] === 'thaw') {
+  const { beginThaw } = await import('../dist/freeze/early-thaw.js');
+  await beginThaw(process.argv.slice(3));
+}
+const { execute } = await import('@oclif/core');
 
 await execute({ dir: import.meta.url });

@@ -29,10 +29,10 @@ export default class Thaw extends BaseCommand {
         hint: 'Name mountpoints, or say --all.',
       });
     }
-    const { thawAll, thawByHand, thawEach, thawForcibly } = await import('../freeze/release-by-hand.js');
-    const { thawed, failures } = flags.all
-      ? await thawAll()
-      : await thawEach(mountpoints, flags.force ? thawForcibly : thawByHand);
+    const { thaw } = await import('../freeze/early-thaw.js');
+    const { thawed, failures } = await thaw(
+      flags.all ? { all: true } : { all: false, mountpoints, force: flags.force },
+    );
     if (!flags.json) for (const mountpoint of thawed) this.print(`Thawed: ${mountpoint}`);
     // One failure is told as every command tells its error; of several each is told, and the worst is the exit code.
     if (failures.length === 1 && thawed.length === 0) throw failures[0];
