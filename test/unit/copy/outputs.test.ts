@@ -1,0 +1,141 @@
+import { describe, expect, it } from 'vitest';
+import {
+  parseComplaint as parseRsyncComplaint,
+  parseProgress,
+  parseStats,
+} from '../../../src/copy/rsync-output.js';
+import {
+  parseComplaint as parseTarComplaint,
+  parseListing,
+  unescapeName,
+} from '../../../src/copy/tar-output.js';
+
+describe("rsync's output", () => {
+  it('tells progress by bytes, and by files at the end of each', () => {
+    expect(parseProgress('      1,238,099   5%  146.38kB/s    0:00:08')).toEqual({ bytes: 1_238_099 });
+    expect(parseProgress('    276,892,500  25%  259.65MB/s    0:00:02 (xfr#5, to-chk=169/396)')).toEqual({
+      bytes: 276_892_500,
+      totalBytes: 1_085_852_941,
+      files: 227,
+      totalFiles: 396,
+    });
+    expect(parseProgress('Number of files: 15')).toBeUndefined();
+    expect(parseProgress('')).toBeUndefined();
+  });
+
+  it('never estimates a total below what is copied', () => {
+    expect(parseProgress('  1,000 100%  1.00MB/s  0:00:00 (xfr#1, to-chk=0/1)')).toMatchObject({
+      bytes: 1000,
+      totalBytes: 1000,
+    });
+  });
+
+  it('counts everything but directories', () => {
+    const stats = `
+Number of files: 1,234 (reg: 1,000, dir: 34, link: 200)
+Number of created files: 1
+Total file size: 1,073,813,168 bytes
+Total transferred file size: 0 bytes
+`;
+    expect(parseStats(stats)).toEqual({ files: 1200, bytes: 1_073_813_168 });
+    expect(parseStats('Number of files: 3 (reg: 3)\nTotal file size: 12 bytes\n')).toEqual({
+      files: 3,
+      bytes: 12,
+    });
+    expect(parseStats('')).toEqual({ files: 0, bytes: 0 });
+  });
+
+  it('names what could not be copied', () => {
+    expect(
+      parseRsyncComplaint(
+        'rsync: [sender] send_files failed to open "/exp/a \\#303\\#274": Permission denied (13)',
+      ),
+    ).toEqual({
+      kind: 'path',
+      path: '/exp/a ü',
+    });
+    expect(parseRsyncComplaint('file has vanished: "/exp/new\\#012line"')).toEqual({
+      kind: 'path',
+      path: String.raw`/exp/new\012line`,
+    });
+    expect(
+      parseRsyncComplaint('rsync: [sender] readlink_stat("/exp/x") failed: Structure needs cleaning (117)'),
+    ).toEqual({
+      kind: 'path',
+      path: '/exp/x',
+    });
+    expect(parseRsyncComplaint('could not make way for new regular file: srv/x')).toEqual({
+      kind: 'path',
+      path: 'srv/x',
+    });
+    expect(parseRsyncComplaint('ERROR: srv/x failed verification -- update discarded.')).toEqual({
+      kind: 'path',
+      path: 'srv/x',
+    });
+    expect(
+      parseRsyncComplaint(
+        'rsync: [receiver] rsync_xal_set: lsetxattr("/data/x","user.a") failed: No space left on device (28)',
+      ),
+    ).toEqual({ kind: 'path', path: '/data/x' });
+    expect(
+      parseRsyncComplaint(
+        'rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c',
+      ),
+    ).toBeUndefined();
+  });
+
+  it('knows a full target from a file that cannot be copied', () => {
+    expect(
+      parseRsyncComplaint('rsync: [receiver] mkstemp "/data/.x.1" failed: No space left on device (28)'),
+    ).toEqual({
+      kind: 'full',
+    });
+    expect(
+      parseRsyncComplaint('rsync: [generator] recv_generator: mkdir "/d" failed: Disk quota exceeded (122)'),
+    ).toEqual({
+      kind: 'full',
+    });
+  });
+});
+
+describe("tar's output", () => {
+  it('lists members with their types and sizes', () => {
+    expect(parseListing('-rw-r--r--* 0/0               2 2026-11-23 19:16 srv/a b')).toEqual({
+      type: '-',
+      bytes: 2,
+      name: 'srv/a b',
+    });
+    expect(parseListing('crw-r--r--  0/0             1,3 2026-11-23 19:16 srv/null')).toMatchObject({
+      type: 'c',
+      bytes: 0,
+    });
+    expect(parseListing('hrw-r--r-- 55/66 0 2026-11-23 19:16 srv/b link to srv/a')).toMatchObject({
+      type: 'h',
+    });
+    expect(parseListing('drwxrwxrwt 0/0 0 1935-03-04 05:06 srv/')).toMatchObject({ type: 'd' });
+    expect(parseListing('tar: something else')).toBeUndefined();
+  });
+
+  it('escapes names as a shell never would', () => {
+    expect(unescapeName(String.raw`new\nline\ttab\\n\377`)).toBe('new\nline\ttab\\n\u00FF');
+  });
+
+  it('names what could not be read or restored', () => {
+    expect(parseTarComplaint('tar: /exp/gone: Warning: Cannot stat: No such file or directory')).toBe(
+      '/exp/gone',
+    );
+    expect(parseTarComplaint('tar: srv/a: b: Cannot open: File exists')).toBe('srv/a: b');
+    expect(
+      parseTarComplaint('tar: /exp/x: Read error at byte 0, while reading 10240 bytes: Input/output error'),
+    ).toBe('/exp/x');
+    expect(parseTarComplaint('tar: /exp/x: File shrank by 12 bytes; padding with zeros')).toBe('/exp/x');
+    expect(parseTarComplaint('tar: srv/x: Not found in archive')).toBe('srv/x');
+    expect(
+      parseTarComplaint(
+        "tar: setxattrat: Cannot set 'user.a' extended attribute for file 'srv/x': Operation not supported",
+      ),
+    ).toBe('srv/x');
+    expect(parseTarComplaint('tar: Exiting with failure status due to previous errors')).toBeUndefined();
+    expect(parseTarComplaint('tar: /exp/socket: socket ignored')).toBeUndefined();
+  });
+});

@@ -1,0 +1,218 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { findBackup } from '../../../src/copy/backup-select.js';
+import type { CopyEngine, RestoreRequest } from '../../../src/copy/engine.js';
+import { restoreBackup, type RestoreOptions } from '../../../src/copy/restore-backup.js';
+import BackupsList from '../../../src/commands/backups/list.js';
+import BackupsShow from '../../../src/commands/backups/show.js';
+import { makeBackup, makeUnfinished } from '../../support/backups.js';
+import { runCommandClass } from '../../support/run-command-class.js';
+
+/** An engine that restores one file, and remembers what it was asked. */
+class FakeEngine implements CopyEngine {
+  readonly name = 'rsync';
+  asked: RestoreRequest | undefined;
+  unreadable: string[] = [];
+  onRestore: () => Promise<void> = () => Promise.resolve();
+
+  preflight(): Promise<Record<string, string>> {
+    return Promise.resolve({ rsync: '3.2.7' });
+  }
+
+  copy(): never {
+    throw new Error('nobody copies here');
+  }
+
+  async restore(request: RestoreRequest): Promise<{ bytes: number; files: number; unreadable: string[] }> {
+    this.asked = request;
+    await this.onRestore();
+    request.onProgress({ bytes: 7, files: 1 });
+    return { bytes: 7, files: 1, unreadable: this.unreadable };
+  }
+}
+
+const ID = '20261120T010000Z-aaaaaa';
+let directory: string;
+let target: string;
+let engine: FakeEngine;
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(os.tmpdir(), 'restore-'));
+  target = path.join(directory, 'target');
+  await mkdir(target);
+  engine = new FakeEngine();
+  vi.stubEnv('FSBACKUP_CONFIG', undefined);
+});
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await rm(directory, { recursive: true });
+});
+
+async function options(changes: Partial<RestoreOptions> = {}): Promise<RestoreOptions> {
+  return {
+    backup: await findBackup([target], 'srv'),
+    destination: path.join(directory, 'out'),
+    paths: [],
+    force: false,
+    engine,
+    signal: new AbortController().signal,
+    onProgress: () => undefined,
+    ...changes,
+  };
+}
+
+describe('a restore', () => {
+  beforeEach(() => makeBackup({ target, job: 'srv', backupId: ID }, { sources: ['/srv/www', '/etc'] }));
+
+  it('makes a private destination and tells what it restored', async () => {
+    const progress: unknown[] = [];
+    const report = await restoreBackup(await options({ onProgress: (one) => progress.push(one) }));
+    expect(report).toMatchObject({
+      outcome: 'success',
+      exitCode: 0,
+      job: 'srv',
+      backupId: ID,
+      files: 1,
+      bytes: 7,
+      consistency: 'filesystem',
+      paths: [],
+      notRestored: [],
+      notInBackup: [],
+    });
+    expect((await stat(report.destination)).mode & 0o7777).toBe(0o700);
+    expect(engine.asked).toMatchObject({ sources: ['/srv/www', '/etc'], paths: [] });
+    expect(progress).toEqual([{ bytes: 7, files: 1, totalBytes: 7, totalFiles: 1 }]);
+  });
+
+  it('takes a fresh ext4, and refuses what is not empty without force', async () => {
+    const out = path.join(directory, 'out');
+    await mkdir(path.join(out, 'lost+found'), { recursive: true });
+    await restoreBackup(await options());
+    await writeFile(path.join(out, 'precious'), 'precious');
+    engine.asked = undefined;
+    await expect(restoreBackup(await options())).rejects.toMatchObject({ code: 'usage' });
+    expect(engine.asked).toBeUndefined();
+    expect((await restoreBackup(await options({ force: true }))).outcome).toBe('success');
+    expect(await readdir(out)).toContain('precious');
+  });
+
+  it('refuses a destination that is a file, or among the backups, by a symlink too', async () => {
+    await writeFile(path.join(directory, 'file'), 'x');
+    await symlink(path.join(target, 'srv', ID), path.join(directory, 'alias'));
+    for (const destination of ['file', 'file/below', 'alias/data/srv', 'alias']) {
+      const refused = options({ destination: path.join(directory, destination), force: true }).then(
+        restoreBackup,
+      );
+      await expect(refused).rejects.toMatchObject({ code: 'usage' });
+    }
+    expect(engine.asked).toBeUndefined();
+    expect(await readFile(path.join(target, 'srv', ID, 'data/srv/file'), 'utf8')).toBe('content');
+  });
+
+  it('takes paths as they were, and refuses those that the backup cannot hold', async () => {
+    await restoreBackup(await options({ paths: ['/srv/www/x/', '/etc//passwd', '/srv'] }));
+    expect(engine.asked?.paths).toEqual(['/srv/www/x', '/etc/passwd', '/srv']);
+    await restoreBackup(await options({ paths: ['/'], destination: path.join(directory, 'all') }));
+    expect(engine.asked?.paths).toEqual([]);
+    for (const wanted of ['/home/x', 'srv/www', '/srv/www/../../home', '']) {
+      await expect(restoreBackup(await options({ paths: [wanted] }))).rejects.toThrow('not in the backup');
+    }
+  });
+
+  it('exits 41 when something could not be restored', async () => {
+    engine.unreadable = ['/srv/www/x'];
+    expect(await restoreBackup(await options())).toMatchObject({
+      outcome: 'partial',
+      exitCode: 41,
+      notRestored: ['/srv/www/x'],
+    });
+  });
+
+  it('ends with the reason of the interruption', async () => {
+    const stop = new AbortController();
+    engine.onRestore = () => {
+      stop.abort(new Error('interrupted'));
+      return Promise.reject(new Error('the copy was stopped'));
+    };
+    await expect(restoreBackup(await options({ signal: stop.signal }))).rejects.toThrow('interrupted');
+  });
+});
+
+describe('a restore from a backup that was partial', () => {
+  it('warns of what was asked for and is not in it', async () => {
+    await makeBackup({ target, job: 'srv', backupId: ID }, { unreadable: ['/srv/lost', '/srv/b/lost'] });
+    expect(await restoreBackup(await options())).toMatchObject({
+      outcome: 'warnings',
+      exitCode: 3,
+      notInBackup: ['/srv/lost', '/srv/b/lost'],
+    });
+    const part = { paths: ['/srv/b'], destination: path.join(directory, 'part') };
+    expect((await restoreBackup(await options(part))).notInBackup).toEqual(['/srv/b/lost']);
+  });
+});
+
+describe('backups list', () => {
+  it('tells every backup and its state', async () => {
+    await makeBackup({ target, job: 'srv', backupId: ID }, { unreadable: ['/srv/x'] });
+    await makeUnfinished({ target, job: 'srv', backupId: '20261121T010000Z-bbbbbb' });
+    await makeUnfinished({ target, job: 'web', backupId: '20261121T010000Z-cccccc' }, '{');
+    const text = (await runCommandClass(BackupsList, ['--from', target])).stdout;
+    expect(text).toContain(target);
+    expect(text).toMatch(new RegExp(`srv@${ID} +rsync +7 B +1 file +filesystem +complete, partial`));
+    expect(text).toMatch(/srv@20261121T010000Z-bbbbbb +incomplete/);
+    expect(text).toMatch(/web@20261121T010000Z-cccccc +damaged/);
+
+    const json = await runCommandClass(BackupsList, ['srv', '--from', target, '--json']);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      version: 1,
+      backups: [
+        { job: 'srv', backupId: ID, state: 'complete', engine: 'rsync', files: 1, bytes: 7, unreadable: 1 },
+        { job: 'srv', state: 'incomplete', engine: null, problem: null },
+      ],
+    });
+  });
+
+  it('takes the targets of the configuration', async () => {
+    await makeBackup({ target, job: 'srv', backupId: ID });
+    const config = path.join(directory, 'config.yaml');
+    const jobs = {
+      srv: { sources: ['/srv'], targets: [target] },
+      web: { sources: ['/var/www'], targets: ['/nowhere'] },
+    };
+    await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
+    const { stdout } = await runCommandClass(BackupsList, ['srv', '--config', config]);
+    expect(stdout).toContain(`srv@${ID}`);
+  });
+
+  it('exits 2 for a target that is not there', async () => {
+    const { exitCode, stderr } = await runCommandClass(BackupsList, ['--from', path.join(directory, 'gone')]);
+    expect(exitCode).toBe(2);
+    expect(stderr.trim().split('\n')).toHaveLength(2);
+  });
+});
+
+describe('backups show', () => {
+  it('tells what the manifest says', async () => {
+    await makeBackup({ target, job: 'srv', backupId: ID });
+    const { stdout } = await runCommandClass(BackupsShow, ['srv', '--from', target]);
+    expect(stdout).toContain(`srv@${ID}`);
+    expect(stdout).toContain('rsync 3.2.7');
+    expect(stdout).toContain('/srv 44.6 ms');
+    const json = await runCommandClass(BackupsShow, [`srv@${ID}`, '--from', target, '--json']);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      version: 1,
+      target,
+      backupId: ID,
+      report: { job: 'srv', outcome: 'success' },
+    });
+  });
+
+  it('exits 2 for one that is not complete', async () => {
+    await makeUnfinished({ target, job: 'srv', backupId: ID });
+    const run = await runCommandClass(BackupsShow, [`srv@${ID}`, '--from', target]);
+    expect(run.exitCode).toBe(2);
+    expect(run.stderr).toContain('incomplete');
+  });
+});
