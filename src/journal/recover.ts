@@ -22,6 +22,11 @@ export interface RecoverDependencies {
   /** Thaws what is frozen without a guard. */
   recoverFreezes: () => Promise<FreezeRecovery>;
   releasers: Releasers;
+  /** Ends the children of a dead process that use any of these directories. */
+  endOrphans: (
+    owner: Pick<JournalEntry, 'pid' | 'startTime'>,
+    directories: readonly string[],
+  ) => Promise<void>;
   /** Takes the job's lock: undefined when a living run holds it, and its entries are then left alone. */
   lockJob: (job: string) => Promise<Lock | undefined>;
 }
@@ -99,11 +104,34 @@ async function recoverFrozen(report: RecoverReport, { recoverFreezes }: RecoverD
 /** The reverse of the order in which a run acquires. */
 const ORDER: readonly JournalEntry['kind'][] = ['quiesce', 'backup', 'exposure', 'snapshot'];
 
+/** What a copy program of the dead run would have open. */
+function directoryOf(entry: JournalEntry): string[] {
+  if (entry.kind === 'exposure') return [entry.payload.path];
+  return entry.kind === 'backup' ? [entry.payload.target] : [];
+}
+
+/** Nothing can be unmounted or discarded while a copy program that outlived its run still works in it. */
+async function endCopies(
+  entries: readonly FoundEntry[],
+  { bootId, endOrphans }: RecoverDependencies,
+): Promise<void> {
+  const runs = new Map<string, JournalEntry[]>();
+  for (const { entry } of entries) {
+    if (entry.bootId === bootId) runs.set(entry.runId, [...(runs.get(entry.runId) ?? []), entry]);
+  }
+  for (const [owner, ...others] of runs.values()) {
+    if (owner === undefined) continue;
+    const directories = [owner, ...others].flatMap(directoryOf);
+    if (directories.length > 0) await endOrphans(owner, directories);
+  }
+}
+
 async function recoverJob(
   entries: readonly FoundEntry[],
   report: RecoverReport,
   dependencies: RecoverDependencies,
 ): Promise<void> {
+  await endCopies(entries, dependencies);
   const exposed = new Set<string>();
   for (const kind of ORDER) {
     for (const found of entries.filter(({ entry }) => entry.kind === kind)) {

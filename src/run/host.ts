@@ -14,6 +14,7 @@ import { releaseApplication } from '../quiesce/hooks.js';
 import { automaticProviders, providerByName } from '../snapshots/registry.js';
 import { runDirectory } from '../system/directories.js';
 import { syncfs, tryLock } from '../system/native.js';
+import { endOrphans } from '../system/orphans.js';
 import { readProcessIdentity, type ProcessIdentity } from '../system/process-identity.js';
 import { runCommand } from '../system/run-command.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
@@ -73,6 +74,7 @@ async function recoverWith(
     bootId: identity.bootId,
     recoverFreezes,
     releasers: releasers(),
+    endOrphans,
     lockJob,
   });
 }

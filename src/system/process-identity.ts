@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 
 /** Names one process for good: a pid alone is used again after its process has gone. */
@@ -23,4 +24,23 @@ export async function readProcessIdentity(): Promise<ProcessIdentity> {
     readFile('/proc/self/stat', 'utf8'),
   ]);
   return { bootId: bootId.trim(), pid: process.pid, startTime: parseStartTime(stat) };
+}
+
+/** In the environment of every child: by which process it was started. */
+export const OWNER_VARIABLE = 'FSBACKUP_OWNER';
+
+/** The value of `FSBACKUP_OWNER` in the children of a process. */
+export function ownerMark({ pid, startTime }: Pick<ProcessIdentity, 'pid' | 'startTime'>): string {
+  return `${pid}-${startTime}`;
+}
+
+let ownMark: string | undefined;
+
+/** That of this process's children. */
+export function ownOwnerMark(): string {
+  ownMark ??= ownerMark({
+    pid: process.pid,
+    startTime: parseStartTime(readFileSync('/proc/self/stat', 'utf8')),
+  });
+  return ownMark;
 }

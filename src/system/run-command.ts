@@ -1,10 +1,14 @@
 import type { Readable } from 'node:stream';
 import { execa } from 'execa';
+import { OWNER_VARIABLE, ownOwnerMark } from './process-identity.js';
 
 /** Where children are looked up, and look for others: cron's PATH lacks sbin. */
 export const CHILD_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Children see nothing of the caller's environment but this: tools translate their messages, for one. */
+/**
+ * Children see nothing of the caller's environment but this, and a mark of who started them: tools translate their
+ * messages, for one.
+ */
 const BASE_ENVIRONMENT = {
   LC_ALL: 'C',
   PATH: CHILD_PATH,
@@ -101,7 +105,7 @@ export async function runCommand(
     ...(options.timeoutMs === undefined ? [] : [AbortSignal.timeout(options.timeoutMs)]),
   ]);
   const child = execa(file, args, {
-    env: { ...BASE_ENVIRONMENT, ...options.env },
+    env: { ...BASE_ENVIRONMENT, [OWNER_VARIABLE]: ownOwnerMark(), ...options.env },
     extendEnv: false,
     reject: false,
     // A new session, so a new process group: `-pid` reaches grandchildren too.

@@ -2,7 +2,6 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { frozenWindowOf } from '../../scripts/demo-lib/timeline.js';
-import type { RunReport } from '../../src/report/run-report.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { startLogWriter } from '../support/log-writer.js';
@@ -52,15 +51,7 @@ describeNeeding(
         let run;
         try {
           await writer.acknowledged(100);
-          run = await cli.json<RunReport>(
-            'run',
-            '--job',
-            'live',
-            '--source',
-            inner.mountpoint,
-            '--to',
-            target,
-          );
+          run = await cli.runJob('--job', 'live', '--source', inner.mountpoint, '--to', target);
           await writer.acknowledged(writer.acknowledgements.length + 50);
         } finally {
           await writer.stop();
@@ -117,7 +108,7 @@ describeNeeding(
         { mode: 0o600 },
       );
       for (let round = 0; round < 2; round += 1) {
-        const { value, stderr } = await cli.json<RunReport>('run', 'below', '--config', config);
+        const { value, stderr } = await cli.runJob('below', '--config', config);
         expect(value.copies, stderr).toMatchObject([
           { target, engine: 'rsync', files: 1 },
           { target: archive, engine: 'tar', files: 1 },

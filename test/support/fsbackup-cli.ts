@@ -4,11 +4,21 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { RecoverReport } from '../../src/journal/recover.js';
+import type { Plan } from '../../src/plan/plan.js';
+import type { RunReport } from '../../src/report/run-report.js';
 import { runCommand, type CommandResult } from '../../src/system/run-command.js';
 
 const RUN_JS = path.resolve(import.meta.dirname, '../../bin/run.js');
 /** A bound against hanging for ever, never a measurement. */
 const LIMIT_MS = 110_000;
+
+/** How a command with `--json` ended, and what it said. */
+export interface Answer<T> {
+  exitCode: number | undefined;
+  value: T;
+  stderr: string;
+}
 
 /** The built command line, its state in a directory of the test's own. */
 export class FsbackupCli {
@@ -35,14 +45,31 @@ export class FsbackupCli {
     });
   }
 
-  /** Runs a command with `--json`; throws when it says something else on stdout. */
-  async json<T>(...args: string[]): Promise<{ exitCode: number | undefined; value: T; stderr: string }> {
+  async #json(...args: string[]): Promise<Answer<unknown>> {
     const { exitCode, stdout, stderr } = await this.run(...args, '--json');
     try {
-      return { exitCode, value: JSON.parse(stdout) as T, stderr };
+      return { exitCode, value: JSON.parse(stdout), stderr };
     } catch {
       throw new Error(`fsbackup ${args.join(' ')} ended with ${exitCode ?? 'a signal'}: ${stdout}${stderr}`);
     }
+  }
+
+  /** `run --json` of one job. Throws when it says something else than JSON. */
+  async runJob(...args: string[]): Promise<Answer<RunReport>> {
+    const answer = await this.#json('run', ...args);
+    return { ...answer, value: answer.value as RunReport };
+  }
+
+  /** `plan --json` of one job. */
+  async plan(...args: string[]): Promise<Answer<Plan>> {
+    const answer = await this.#json('plan', ...args);
+    return { ...answer, value: answer.value as Plan };
+  }
+
+  /** `recover --json`. */
+  async recover(): Promise<Answer<RecoverReport>> {
+    const answer = await this.#json('recover');
+    return { ...answer, value: answer.value as RecoverReport };
   }
 
   /** Starts a command beside the test. The caller waits for its end. */

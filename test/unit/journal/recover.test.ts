@@ -12,6 +12,7 @@ let directories: JournalDirectories;
 let released: string[];
 let failing: Set<string>;
 let living: Set<string>;
+let orphans: string[];
 
 function ref(name: string): SnapshotRef & { data: Record<string, string> } {
   return { provider: 'reflink', name, mountpoint: '/srv', fstype: 'ext4', takenFrozen: true, data: {} };
@@ -46,6 +47,7 @@ function dependencies(overrides: Partial<RecoverDependencies> = {}): RecoverDepe
       snapshot: ({ payload }) => release(`snapshot ${payload.name}`),
       backup: ({ payload }) => release(`backup ${payload.backupId}`),
     },
+    endOrphans: async () => undefined,
     lockJob: async (job) => (living.has(job) ? undefined : { name: job, release: async () => undefined }),
     ...overrides,
   };
@@ -64,6 +66,7 @@ beforeEach(async () => {
   released = [];
   failing = new Set();
   living = new Set();
+  orphans = [];
 });
 
 afterEach(async () => {
@@ -91,6 +94,19 @@ describe('recover', () => {
       leftAlone: [],
       unreadable: [],
     });
+  });
+
+  it('first ends the copy programs that a dead run of this boot left, and no others', async () => {
+    await aRun('a');
+    await aRun('b');
+    await aRun('c', 'another-boot');
+    living.add('b');
+    const endOrphans: RecoverDependencies['endOrphans'] = async ({ pid }, used) => {
+      const before = released.filter((what) => /\b(?:b-a|a-0|a-db)$|\/a$/.test(what));
+      orphans.push(`${pid}: ${used.toSorted().join(' ')} after ${before.length} releases`);
+    };
+    await recover(dependencies({ endOrphans }));
+    expect(orphans).toEqual(['1: /backup /mnt/a after 0 releases']);
   });
 
   it('leaves alone what has a living owner', async () => {
