@@ -21,7 +21,7 @@ export default class Freeze extends BaseCommand {
   };
   static override flags = {
     ...freezeFlags,
-    force: Flags.boolean({ summary: 'Freeze also what fsbackup or the machine may need.' }),
+    force: Flags.boolean({ default: false, summary: 'Freeze also what fsbackup or the machine may need.' }),
     json: jsonFlag,
   };
 

@@ -16,8 +16,12 @@ export default class Thaw extends BaseCommand {
   static override strict = false;
   static override args = { mountpoint: Args.string({ description: 'Where the filesystem is mounted.' }) };
   static override flags = {
-    all: Flags.boolean({ summary: 'Thaw everything that fsbackup holds frozen.', exclusive: ['force'] }),
-    force: Flags.boolean({ summary: 'Thaw whoever froze it.' }),
+    all: Flags.boolean({
+      default: false,
+      summary: 'Thaw everything that fsbackup holds frozen.',
+      exclusive: ['force'],
+    }),
+    force: Flags.boolean({ default: false, summary: 'Thaw whoever froze it.' }),
     json: jsonFlag,
   };
 

@@ -134,5 +134,7 @@ describeNeeding(['root', 'loop', 'ext4'], 'refused before anything is frozen', (
     expect((await harness.fsbackup('thaw', '--all')).exitCode).toBe(0);
     expect((await harness.fsbackup('thaw', disk.mountpoint)).exitCode).toBe(20);
     expect((await harness.fsbackup('reset', disk.mountpoint)).exitCode).toBe(20);
+    expect((await harness.fsbackup('thaw')).exitCode).toBe(2);
+    expect((await harness.fsbackup('thaw', '--all', disk.mountpoint)).exitCode).toBe(2);
   });
 });
