@@ -56,18 +56,20 @@ export default class Restore extends BaseCommand {
       isTTY: process.stderr.isTTY,
       env: process.env,
     });
-    const report = await withReportedStep(reporter, `restore ${job}@${backup.backupId}`, () =>
-      withSignals(process, (signal) =>
-        restoreBackup({
-          backup,
-          destination: path.resolve(flags.to),
-          paths: argv.slice(1).map(String),
-          force: flags.force,
-          engine: engineByName(backup.manifest.engine),
-          signal,
-          onProgress: (progress) => reporter.progress(progress),
-        }),
-      ),
+    const report = await withSignals(process, (signal) =>
+      restoreBackup({
+        backup,
+        destination: path.resolve(flags.to),
+        paths: argv.slice(1).map(String),
+        force: flags.force,
+        engine: engineByName(backup.manifest.engine),
+        signal,
+        onProgress: (progress) => reporter.progress(progress),
+        asStep: (work) => {
+          reporter.jobStarted(`${job}@${backup.backupId}`);
+          return withReportedStep(reporter, 'restore', work);
+        },
+      }),
     );
     if (flags.json) this.printJson(report);
     else this.print(renderRestore(report));

@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { loadConfig } from '../config/load.js';
+import { configFile as resolveConfigFile } from '../config/read-files.js';
 import { FsbackupError } from '../errors.js';
 
 /** Where a command looks for backups. */
@@ -13,7 +15,22 @@ export interface WhereBackupsAre {
 
 /** The target directories to look in, each once. Rejects with `usage` when there is no usable configuration. */
 export async function targetsToSearch({ from, configFile, job }: WhereBackupsAre): Promise<string[]> {
+  if (from === '') {
+    throw new FsbackupError('usage', '--from names no directory', {
+      hint: 'Name the target directory, or leave --from out; an unset shell variable may be why it is empty.',
+    });
+  }
   if (from !== undefined) return [path.resolve(from)];
+  const file = resolveConfigFile(configFile, process.env);
+  if (!existsSync(file)) {
+    throw new FsbackupError(
+      'usage',
+      `there is no configuration file ${file} that says where the backups are`,
+      {
+        hint: 'Name the directory that the backups are in with --from, or the configuration with --config.',
+      },
+    );
+  }
   const { jobs } = await loadConfig({ configFile });
   const own = jobs.filter(({ name }) => name === job);
   const targets = (own.length > 0 ? own : jobs).flatMap((one) => one.targets.map((target) => target.path));

@@ -20,19 +20,32 @@ const RECONNECT = 'Check the connection to the source and the target, then run i
 /** What a copy rejects with that was aborted. */
 export function copyStopped(): FsbackupError {
   return new FsbackupError('copyFailed', 'the copy was stopped', {
-    hint: 'Run it again; what was copied so far is incomplete and is not used.',
+    hint: 'Run it again; what was written so far is incomplete.',
   });
 }
 
-/** strerror(3) in the C locale for ENOSPC, EDQUOT, EROFS: nothing more can be written. */
-export const TARGET_REFUSES = /No space left on device|Disk quota exceeded|Read-only file system/;
+/**
+ * strerror(3) in the C locale for ENOSPC, EDQUOT, EROFS: nothing more can be written. tar has other words for a write
+ * that was cut short by it.
+ */
+export const TARGET_REFUSES =
+  /No space left on device|Disk quota exceeded|Read-only file system|Wrote only \d+ of \d+ bytes/;
 /** The same for ETIMEDOUT, ESTALE, ENOTCONN, ECONNRESET, EHOSTDOWN: what a network filesystem answers. */
 const CONNECTION_LOST =
   /Connection timed out|Stale file handle|Transport endpoint is not connected|Connection reset by peer|Host is down/;
 
+/** What tar and rsync say last only sums up what they said before. */
+const SUMMARY = /^(?:tar: (?:Exiting with failure|Child returned|Error is not recoverable)|rsync error: )/;
+
+function withReasonLast(result: CommandResult): CommandResult {
+  const lines = result.stderr.trim().split('\n');
+  const reasons = lines.filter((line) => !SUMMARY.test(line));
+  return reasons.length === 0 ? result : { ...result, stderr: reasons.join('\n') };
+}
+
 /** What to tell of a program that ended a copy. `lost` says that its exit code alone means a lost connection. */
 export function copyFailure(program: string, result: CommandResult, lost = false): FsbackupError {
-  const message = `the copy failed: ${describeFailure(program, result)}`;
+  const message = `the copy failed: ${describeFailure(program, withReasonLast(result))}`;
   if (result.aborted) return copyStopped();
   if (result.notFound) {
     return new FsbackupError('usage', `${program} is not installed`, {
@@ -51,7 +64,7 @@ export function copyFailure(program: string, result: CommandResult, lost = false
     });
   }
   return new FsbackupError('copyFailed', message, {
-    hint: 'Mend what it names, then run it again; what was copied so far is incomplete and is not used.',
+    hint: 'Mend what it names, then run it again; what was written so far is incomplete.',
   });
 }
 

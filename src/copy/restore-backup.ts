@@ -21,6 +21,8 @@ export interface RestoreOptions {
   engine: CopyEngine;
   signal: AbortSignal;
   onProgress: (progress: CopyProgress) => void;
+  /** Runs the work itself, once all was checked: to show it as a step. */
+  asStep: (work: () => Promise<CopyResult>) => Promise<CopyResult>;
 }
 
 /** The object that `restore --json` prints: stable. Times RFC 3339. */
@@ -76,14 +78,16 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
 
   let result: CopyResult;
   try {
-    result = await engine.restore({
-      dataDirectory: dataDirectory(backup),
-      sources: manifest.sources,
-      destination,
-      paths,
-      signal,
-      onProgress: (progress) => options.onProgress({ ...progress, ...totals }),
-    });
+    result = await options.asStep(() =>
+      engine.restore({
+        dataDirectory: dataDirectory(backup),
+        sources: manifest.sources,
+        destination,
+        paths,
+        signal,
+        onProgress: (progress) => options.onProgress({ ...progress, ...totals }),
+      }),
+    );
   } catch (error) {
     signal.throwIfAborted();
     throw error;

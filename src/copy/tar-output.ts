@@ -32,7 +32,7 @@ export function unescapeName(escaped: string): string {
 }
 
 const ABOUT_A_PATH =
-  /^tar: (.+?): (?:Warning: )?(?:Cannot [a-z]|Read error at|File shrank by|File removed before|Not found in archive)/;
+  /^tar: (.+?): (?:Warning: )?(?:Cannot [a-z]|Read error at|File shrank by|File removed before|Wrote only|Not found in archive)/;
 const ABOUT_AN_ATTRIBUTE = /^tar: .*Cannot set '.*' extended attribute for file '(.+)':/;
 
 /** The member that a line of tar's stderr says could not be read or restored, or undefined. */

@@ -59,6 +59,7 @@ async function options(changes: Partial<RestoreOptions> = {}): Promise<RestoreOp
     engine,
     signal: new AbortController().signal,
     onProgress: () => undefined,
+    asStep: (work) => work(),
     ...changes,
   };
 }
@@ -184,6 +185,16 @@ describe('backups list', () => {
     await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
     const { stdout } = await runCommandClass(BackupsList, ['srv', '--config', config]);
     expect(stdout).toContain(`srv@${ID}`);
+  });
+
+  it('says what to name when nothing tells where the backups are', async () => {
+    const { exitCode, stderr } = await runCommandClass(BackupsList, [
+      '--config',
+      path.join(directory, 'none.yaml'),
+    ]);
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('--from');
+    expect((await runCommandClass(BackupsList, ['--from', ''])).exitCode).toBe(2);
   });
 
   it('exits 2 for a target that is not there', async () => {
