@@ -83,7 +83,8 @@ describe('a lock', () => {
       message: 'the job a is in use by another process',
     });
     await end(child);
-    const lock = await acquireLock('job-a', 'the job a', dependencies(), { waitMs: 0, signal: never });
+    // flock's own child has the lock too, and dies a moment later.
+    const lock = await acquireLock('job-a', 'the job a', dependencies(), { waitMs: 60_000, signal: never });
     await lock.release();
   });
 
