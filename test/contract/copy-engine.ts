@@ -53,6 +53,10 @@ function restoreRequest(
   };
 }
 
+function isInner(name: string): boolean {
+  return name === 'a/b/inner';
+}
+
 function isInTheWay(name: string): boolean {
   return name === 'in-the-way';
 }
@@ -155,6 +159,18 @@ export function copyEngineContract(
       expect(await compareTrees(inner, path.join(out, 'srv', 'db'))).toEqual([]);
       expect(await compareTrees(other, path.join(out, 'var', 'lib', 'other'))).toEqual([]);
       expect((await lstat(path.join(out, 'srv'), { bigint: true })).mtimeNs).toBe(1_000_000_000_250_000_000n);
+    });
+
+    it('keeps the times of the directories between an outer and a nested source', async () => {
+      const [outer, inner] = [await tree(), await tree()];
+      await mkdir(path.join(outer, 'a', 'b'), { recursive: true });
+      await mkdir(path.join(outer, 'z'));
+      await writeFile(path.join(outer, 'z', 'later than a in any order'), 'z');
+      await writeFile(path.join(inner, 'x'), 'inner');
+      for (const name of ['a/b', 'a', 'z']) await utimes(path.join(outer, name), 0, 1_000_000_004.25);
+      const out = await roundTrip([source('/srv', outer), source('/srv/a/b/inner', inner)]);
+      expect(await compareTrees(outer, path.join(out, 'srv'), { ignore: isInner })).toEqual([]);
+      expect(await compareTrees(inner, path.join(out, 'srv/a/b/inner'))).toEqual([]);
     });
 
     it('keeps a nested source whose parent directory the outer one leaves out', async () => {
