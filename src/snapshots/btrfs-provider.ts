@@ -1,10 +1,15 @@
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
-import { bindReadOnly, mountAt, remountReadOnly, unmount } from '../system/mount.js';
+import { alreadyMounted, bindReadOnly, mountAt, remountReadOnly, unmount } from '../system/mount.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
 import { isSubvolumeRoot } from '../system/subvolume.js';
 import { locateSubvolume } from './locate-subvolume.js';
-import { ensureOwnDirectory, removeIfEmpty, SNAPSHOT_DIRECTORY_NAME } from './private-directory.js';
+import {
+  ensureOwnDirectory,
+  isOwnDirectory,
+  removeIfEmpty,
+  SNAPSHOT_DIRECTORY_NAME,
+} from './private-directory.js';
 import type {
   Detection,
   Exposure,
@@ -84,11 +89,14 @@ export class BtrfsProvider implements SnapshotProvider {
   async #createOne(ref: SnapshotRef, signal: AbortSignal): Promise<void> {
     const { subvolume, snapshot } = pathsOf(ref);
     const directory = path.dirname(snapshot);
-    await ensureOwnDirectory(directory);
-    await this.#tool.make(ref.name, ['btrfs', 'subvolume', 'snapshot', '-r', '--', subvolume, snapshot], {
-      signal,
-      timeoutMs: CREATE_TIMEOUT_MS,
-    });
+    const options = { signal, timeoutMs: CREATE_TIMEOUT_MS };
+    // By a program: where somebody froze the filesystem, a thread of ours would hang in mkdir(2), and our exit with it.
+    if (!(await isOwnDirectory(directory))) {
+      await this.#tool.make(ref.name, ['mkdir', '--parents', '--mode=0700', '--', directory], options);
+      await ensureOwnDirectory(directory);
+    }
+    const snapshotting = ['btrfs', 'subvolume', 'snapshot', '-r', '--', subvolume, snapshot] as const;
+    await this.#tool.make(ref.name, snapshotting, options);
   }
 
   async exists(ref: SnapshotRef): Promise<boolean> {
@@ -109,9 +117,7 @@ export class BtrfsProvider implements SnapshotProvider {
       shown.fstype !== 'btrfs' ||
       !shown.root.endsWith(path.join('/', path.basename(snapshot), inside))
     ) {
-      throw new FsbackupError('snapshotFailed', `${directory} is a mountpoint already, of ${shown.source}`, {
-        hint: `If nothing needs it, unmount it: umount ${directory}`,
-      });
+      throw alreadyMounted(directory, shown);
     } else if (!shown.options.includes('ro')) {
       await remountReadOnly(directory);
     }

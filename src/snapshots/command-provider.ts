@@ -1,7 +1,7 @@
 import type { SnapshotCommands } from '../config/types.js';
 import { FsbackupError } from '../errors.js';
 import { findCommand } from '../freeze/held-command.js';
-import { mountAt, remountReadOnly, unmount } from '../system/mount.js';
+import { alreadyMounted, mountAt, remountReadOnly, unmount } from '../system/mount.js';
 import { CHILD_PATH, describeFailure, runCommand, type CommandResult } from '../system/run-command.js';
 import { commandOf, commandsData, fillIn, type Placeholders } from './command-line.js';
 import type { Detection, Exposure, SnapshotProvider, SnapshotRef, SnapshotRequest } from './provider.js';
@@ -20,6 +20,8 @@ export class CommandProvider implements SnapshotProvider {
   readonly #tool = new SnapshotTool();
   /** Without an `exists` command, nothing else tells that a snapshot is gone. */
   readonly #removed = new Set<string>();
+  /** Which snapshot this process exposed where: what a mount shows cannot be told otherwise. */
+  readonly #exposed = new Map<string, string>();
 
   /** `commands` may be left out where only snapshots of other processes are released. */
   constructor(commands?: SnapshotCommands) {
@@ -88,7 +90,10 @@ export class CommandProvider implements SnapshotProvider {
 
   async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {
     const expose = commandOf(ref, 'expose');
-    if ((await mountAt(directory)) === undefined) {
+    const before = await mountAt(directory);
+    if (before !== undefined && this.#exposed.get(directory) !== ref.name)
+      throw alreadyMounted(directory, before);
+    if (before === undefined) {
       const result = await this.#run(expose, placeholders(ref, directory));
       if (result.exitCode !== 0) {
         throw new FsbackupError(
@@ -108,6 +113,7 @@ export class CommandProvider implements SnapshotProvider {
       );
     }
     if (!shown.options.includes('ro')) await remountReadOnly(directory);
+    this.#exposed.set(directory, ref.name);
     return { snapshot: ref, path: directory };
   }
 

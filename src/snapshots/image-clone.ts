@@ -131,12 +131,17 @@ export class ImageClone {
   }
 }
 
+/** ENOTDIR: somebody else put a file in the place of our directory. */
+function isAbsence(error: unknown): boolean {
+  return errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR';
+}
+
 /** Whether a clone of that name is there. */
 export async function isPublished(clone: string): Promise<boolean> {
   try {
     return (await lstat(clone)).isFile();
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
+    if (isAbsence(error)) return false;
     throw error;
   }
 }
@@ -146,7 +151,7 @@ export async function removePublished(clone: string): Promise<void> {
   try {
     await unlink(clone);
   } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error;
+    if (!isAbsence(error)) throw error;
   }
   await removeIfEmpty(path.dirname(clone));
 }

@@ -3,7 +3,14 @@ import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { readBlockStack } from '../system/block-stack.js';
 import { readLoopImage, type LoopImage } from '../system/loop-image.js';
-import { bindReadOnly, mountAt, mountReadOnly, remountReadOnly, unmount } from '../system/mount.js';
+import {
+  alreadyMounted,
+  bindReadOnly,
+  mountAt,
+  mountReadOnly,
+  remountReadOnly,
+  unmount,
+} from '../system/mount.js';
 import type { Mount } from '../system/mountinfo.js';
 import { ImageClone, isPublished, removePublished, type Ficlone } from './image-clone.js';
 import { SNAPSHOT_DIRECTORY_NAME } from './private-directory.js';
@@ -94,11 +101,11 @@ export class ReflinkProvider implements SnapshotProvider {
     };
   }
 
-  /** The image as it is now: between planning and this moment it may have been replaced. */
+  /** The image as it is now: since the facts were gathered it may have been renamed or deleted. */
   async #currentImage(filesystem: FilesystemFacts): Promise<LoopImage & { mount: Mount }> {
-    const [device] = filesystem.stack ?? [];
-    const image = device === undefined ? undefined : await readLoopImage(device);
-    const refusal = refuseReflink({ ...filesystem, images: image === undefined ? [] : [image] });
+    const stack = await readBlockStack(filesystem.mount.majorMinor);
+    const image = stack === undefined ? undefined : await readLoopImage(stack[0]);
+    const refusal = refuseReflink({ ...filesystem, stack, images: image === undefined ? [] : [image] });
     if (image?.mount === undefined || refusal !== undefined) {
       throw new FsbackupError(
         'snapshotFailed',
@@ -133,9 +140,7 @@ export class ReflinkProvider implements SnapshotProvider {
     if (shown === undefined) {
       await mountReadOnly({ source: clone, directory, fstype: ref.fstype, options: mountOptions(ref) });
     } else if ((await readBlockStack(shown.majorMinor))?.[0].backingFile !== clone) {
-      throw new FsbackupError('snapshotFailed', `${directory} is a mountpoint already, of ${shown.source}`, {
-        hint: `If nothing needs it, unmount it: umount ${directory}`,
-      });
+      throw alreadyMounted(directory, shown);
     }
     // The origin was a bind mount of a directory: show that, over the whole.
     if (root !== '/' && shown?.root !== root) await bindReadOnly(path.join(directory, root), directory);

@@ -25,6 +25,13 @@ export async function isMountedAt(directory: string): Promise<boolean> {
   return (await mountAt(directory)) !== undefined;
 }
 
+/** The error for a directory that a snapshot was to be mounted at, and that shows something else. */
+export function alreadyMounted(directory: string, shown: Mount): FsbackupError {
+  return new FsbackupError('snapshotFailed', `${directory} is a mountpoint already, of ${shown.source}`, {
+    hint: `If nothing needs it, unmount it: umount ${directory}`,
+  });
+}
+
 async function runMount(args: readonly string[], directory: string): Promise<void> {
   const result = await runCommand(['mount', ...args], { timeoutMs: MOUNT_TIMEOUT_MS });
   if (result.exitCode === 0) return;

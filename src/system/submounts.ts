@@ -37,7 +37,9 @@ const NOTHING_TO_BACK_UP: ReadonlySet<string> = new Set([
  */
 export function visibleMounts(mounts: readonly Mount[]): Mount[] {
   const byId = new Map(mounts.map((mount) => [mount.mountId, mount]));
-  const childrenOf = (parentId: number): Mount[] => mounts.filter((mount) => mount.parentId === parentId);
+  // The root of a mount tree may be its own parent.
+  const childrenOf = (parentId: number): Mount[] =>
+    mounts.filter((mount) => mount.parentId === parentId && mount.mountId !== parentId);
   const isCovered = (mount: Mount): boolean =>
     childrenOf(mount.mountId).some((child) => child.mountpoint === mount.mountpoint);
   const isReachable = (mount: Mount): boolean => {
@@ -45,7 +47,6 @@ export function visibleMounts(mounts: readonly Mount[]): Mount[] {
       (other) => other.mountpoint !== mount.mountpoint && isWithin(mount.mountpoint, other.mountpoint),
     );
     const parent = byId.get(mount.parentId);
-    // The root of the tree has a parent outside of this namespace, or itself.
     return !hidden && (parent === undefined || parent === mount || isReachable(parent));
   };
   return mounts.filter((mount) => !isCovered(mount) && isReachable(mount));

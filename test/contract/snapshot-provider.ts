@@ -86,7 +86,10 @@ export function snapshotProviderContract(kind: WorldKind): void {
     it('suits its storage, in a mode that the plan can take', async () => {
       const { filesystem } = await readFilesystemFacts(world.mountpoints[0]);
       const detection = world.newProvider().detect(filesystem);
-      expect(detection).toMatchObject({ suits: true, freezeModes: expect.arrayContaining([world.freezeMode]) });
+      expect(detection).toMatchObject({
+        suits: true,
+        freezeModes: expect.arrayContaining([world.freezeMode]),
+      });
     });
 
     it('shows what was there at the snapshot, read-only, and leaves nothing', async () => {
@@ -100,7 +103,9 @@ export function snapshotProviderContract(kind: WorldKind): void {
         const exposure = await expose(ref);
         expect(await readFile(path.join(exposure.path, 'file'), 'utf8')).toBe(`before ${index}`);
         expect(await readdir(exposure.path)).not.toContain('new');
-        await expect(writeFile(path.join(exposure.path, 'file'), 'x')).rejects.toMatchObject({ code: 'EROFS' });
+        await expect(writeFile(path.join(exposure.path, 'file'), 'x')).rejects.toMatchObject({
+          code: 'EROFS',
+        });
         expect(await readFile(path.join(ref.mountpoint, 'file'), 'utf8')).toBe('after');
 
         await provider.unexpose(exposure);
@@ -159,7 +164,9 @@ export function snapshotProviderContract(kind: WorldKind): void {
     it('does not create for a signal that is aborted, and removes what there may be', async () => {
       const refs = await prepared('aborted');
       const aborted = AbortSignal.abort('thawed by a third party');
-      await expect(provider.create(refs, { signal: aborted })).rejects.toMatchObject({ code: 'snapshotFailed' });
+      await expect(provider.create(refs, { signal: aborted })).rejects.toMatchObject({
+        code: 'snapshotFailed',
+      });
       for (const ref of refs) await provider.remove(ref);
     });
 
