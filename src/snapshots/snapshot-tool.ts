@@ -20,9 +20,7 @@ async function orStuck(
 ): Promise<CommandResult | undefined> {
   const done = new AbortController();
   const stuck = async (): Promise<undefined> => {
-    const stop = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs), done.signal]);
-    if (!stop.aborted)
-      await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }));
+    await sleep(timeoutMs, undefined, { signal, ref: false }).catch(() => undefined);
     await sleep(GIVE_UP_MS, undefined, { signal: done.signal }).catch(() => undefined);
     return undefined;
   };
