@@ -19,15 +19,21 @@ async function orStuck(
   { signal, timeoutMs }: ToolOptions,
 ): Promise<CommandResult | undefined> {
   const done = new AbortController();
-  const stuck = async (): Promise<undefined> => {
-    await sleep(timeoutMs, undefined, { signal, ref: false }).catch(() => undefined);
-    await sleep(GIVE_UP_MS, undefined, { signal: done.signal }).catch(() => undefined);
-    return undefined;
-  };
+  let timer: NodeJS.Timeout | undefined;
+  const stuck = new Promise<undefined>((resolve) => {
+    const giveUp = (): void => {
+      clearTimeout(timer);
+      timer = setTimeout(resolve, GIVE_UP_MS, undefined);
+    };
+    timer = setTimeout(giveUp, timeoutMs);
+    if (signal.aborted) giveUp();
+    else signal.addEventListener('abort', giveUp, { once: true, signal: done.signal });
+  });
   try {
-    return await Promise.race([result, stuck()]);
+    return await Promise.race([result, stuck]);
   } finally {
     done.abort();
+    clearTimeout(timer);
   }
 }
 
