@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core';
 import { parseDurationOrSeconds } from './config/duration.js';
+import type { Overrides } from './config/overrides.js';
 import { FsbackupError } from './errors.js';
 
 /** A flag whose value is a duration: seconds, or a number with its unit. */
@@ -23,3 +24,19 @@ export const freezeFlags = {
   'max-hold': durationFlag('Thaw so long after the freeze, resets or not.'),
   'no-timeout': Flags.boolean({ summary: 'Freeze without a timeout, up to --max-hold.' }),
 };
+
+/** The flags above, parsed; a command may have only some of them. */
+interface ParsedFreezeFlags {
+  timeout?: number | undefined;
+  'max-hold'?: number | undefined;
+  'no-timeout'?: boolean | undefined;
+}
+
+/** What was given of them. */
+export function freezeOverrides(flags: ParsedFreezeFlags): Overrides {
+  return {
+    ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout }),
+    ...(flags['max-hold'] === undefined ? {} : { maxHoldMs: flags['max-hold'] }),
+    ...(flags['no-timeout'] === true ? { noTimeout: true } : {}),
+  };
+}

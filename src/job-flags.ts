@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core';
 import { configFlag } from './flags.js';
-import { freezeFlags } from './freeze-flags.js';
+import { freezeFlags, freezeOverrides } from './freeze-flags.js';
 import type { JobSelection } from './run/select-jobs.js';
 
 const HELP_GROUP = 'A JOB WITHOUT A CONFIGURATION';
@@ -85,11 +85,7 @@ export function jobSelection(
     names,
     configFile: flags.config,
     flags: Object.keys(described).length === 0 ? undefined : described,
-    overrides: {
-      ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout }),
-      ...(flags['max-hold'] === undefined ? {} : { maxHoldMs: flags['max-hold'] }),
-      ...(flags['no-timeout'] ? { noTimeout: true } : {}),
-    },
+    overrides: freezeOverrides(flags),
     env,
   };
 }

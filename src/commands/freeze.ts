@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import { jsonFlag } from '../flags.js';
-import { freezeFlags } from '../freeze-flags.js';
+import { freezeFlags, freezeOverrides } from '../freeze-flags.js';
 import { FsbackupError } from '../errors.js';
 
 export default class Freeze extends BaseCommand {
@@ -37,15 +37,12 @@ export default class Freeze extends BaseCommand {
       });
     }
     const { findFreezeTargets } = await import('../freeze/freeze-targets.js');
-    const { freezeSettings } = await import('../freeze/settings-from-flags.js');
-    const settings = await freezeSettings(
-      {
-        ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout }),
-        ...(flags['max-hold'] === undefined ? {} : { maxHoldMs: flags['max-hold'] }),
-        ...(flags['no-timeout'] ? { noTimeout: true } : {}),
-      },
-      process.env,
-    );
+    const { freezeFromFlags } = await import('../config/freeze-from-flags.js');
+    const { readHungTaskTimeoutMs } = await import('../system/hung-task.js');
+    const settings = freezeFromFlags(freezeOverrides(flags), {
+      env: process.env,
+      hungTaskTimeoutMs: await readHungTaskTimeoutMs(),
+    });
     const targets = await findFreezeTargets(argv.map(String), { force: flags.force });
     if (program !== undefined) {
       const { freezeAroundCommand } = await import('../freeze/freeze-around-command.js');

@@ -1,7 +1,7 @@
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import { jsonFlag } from '../flags.js';
-import { freezeFlags } from '../freeze-flags.js';
+import { freezeFlags, freezeOverrides } from '../freeze-flags.js';
 
 export default class Reset extends BaseCommand {
   static override summary = 'Prove that filesystems are still frozen, and start their timeout anew.';
@@ -21,15 +21,13 @@ export default class Reset extends BaseCommand {
 
   async run(): Promise<void> {
     const { flags, argv } = await this.parse(Reset);
-    const { freezeSettings } = await import('../freeze/settings-from-flags.js');
+    const { freezeFromFlags } = await import('../config/freeze-from-flags.js');
+    const { readHungTaskTimeoutMs } = await import('../system/hung-task.js');
     const { resetByHand } = await import('../freeze/release-by-hand.js');
-    const settings = await freezeSettings(
-      {
-        ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout }),
-        ...(flags['no-timeout'] ? { noTimeout: true } : {}),
-      },
-      process.env,
-    );
+    const settings = freezeFromFlags(freezeOverrides(flags), {
+      env: process.env,
+      hungTaskTimeoutMs: await readHungTaskTimeoutMs(),
+    });
     const reset = [];
     for (const mountpoint of argv.map(String)) {
       const { expiresInMs } = await resetByHand(mountpoint, settings.timeoutMs ?? 0);
