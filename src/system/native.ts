@@ -85,7 +85,11 @@ export function boottimeMs(): number {
 }
 
 /** A page for so many filesystems. `timeoutMs` 0: no timeout. The caller closes `fd`. */
-export function createPage(slots: number, timeoutMs: number, maxHoldMs: number): { fd: number; page: PageHandle } {
+export function createPage(
+  slots: number,
+  timeoutMs: number,
+  maxHoldMs: number,
+): { fd: number; page: PageHandle } {
   return addon().pageCreate(slots, timeoutMs, maxHoldMs);
 }
 
