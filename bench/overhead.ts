@@ -24,7 +24,6 @@ export async function benchOverhead(samples: number): Promise<Figure> {
       mustRun(
         [process.execPath, CLI, 'run', '--job', 'bench', '--source', source, '--to', target, '--json'],
         environment,
-        [0, 3],
       );
     await bare();
     await run();

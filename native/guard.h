@@ -75,6 +75,12 @@ void start_guards(char **argv);
 /* Makes the threads, the timer and the locks on memory of one guard. 0 or an errno. */
 int guard_ready(void);
 
+/* expedite.c */
+/* Makes the FIFREEZE that follows as short as the kernel can. Best effort. */
+void expedite_begin(void);
+/* Once nothing is to be frozen any more. Idempotent. */
+void expedite_end(void);
+
 /* second.c */
 _Noreturn void second_main(void);
 

@@ -17,10 +17,14 @@
 #define MAX_SLOTS 32u
 #define ALL_SLOTS UINT32_MAX
 
-/* The watchdog's inherited descriptors: socket, page, then one mountpoint and one record for each slot. */
+/*
+ * The watchdog's inherited descriptors: socket, page, the file that says who turned on expedited grace periods, then one
+ * mountpoint and one record for each slot.
+ */
 #define FD_SOCKET 3
 #define FD_PAGE 4
-#define FD_FIRST_SLOT 5
+#define FD_EXPEDITE 5
+#define FD_FIRST_SLOT 6
 
 /*
  * A filesystem's state, in the shared page. The thread that calls FIFREEZE publishes CALLING before and HELD or FAILED

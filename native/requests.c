@@ -138,6 +138,8 @@ static void carry_out(struct connection *connection) {
     case FRAME_EVENT:
     default: hang_up(connection); break;
     }
+    /* Whatever the owner asks comes after the freeze. */
+    if (by_owner && request->type != FRAME_STATUS) expedite_end();
 }
 
 void connection_read(unsigned index) {

@@ -27,6 +27,7 @@ static _Noreturn void refuse(const struct frame *request, int error) {
                           .error = error};
     frame_send(FD_SOCKET, &reply);
     if (guard.control_path[0] != '\0') unlink(guard.control_path);
+    expedite_end();
     cgroup_leave();
     _exit(1);
 }
@@ -138,6 +139,8 @@ void start_guards(char **argv) {
     if (error != 0) refuse(&request, error);
     survive_limits();
     guard.warnings |= survive_oom();
+    /* A change of cgroup waits for a grace period too. */
+    expedite_begin();
     guard.warnings |= cgroup_enter();
     error = start_second(argv);
     if (error == 0) error = guard_ready();

@@ -1,4 +1,4 @@
-import { closeSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { ensurePrivateDirectory, runDirectory } from '../system/directories.js';
@@ -53,13 +53,20 @@ export async function armFreezer(
   await ensurePrivateDirectory(controlDirectory);
   const slots: FreezerSlot[] = [];
   let pageFd: number | undefined;
+  let expediteFd: number | undefined;
   try {
     for (const target of targets) slots.push(await openSlot(target));
     const shared = createPage(slots.length, options.timeoutMs ?? 0, options.maxHoldMs);
     pageFd = shared.fd;
+    expediteFd = openSync(
+      path.join(runDirectory(), 'rcu-expedited'),
+      constants.O_RDWR | constants.O_CREAT,
+      0o600,
+    );
     const controlPath = path.join(controlDirectory, `${process.pid}-${Date.now().toString(36)}`);
     const watchdog = await startWatchdog({
       pageFd,
+      expediteFd,
       mountpointFds: slots.map((slot) => slot.mountpointFd),
       recordFds: slots.map((slot) => slot.recordFd),
       controlPath,
@@ -89,5 +96,6 @@ export async function armFreezer(
     throw error;
   } finally {
     if (pageFd !== undefined) closeSync(pageFd);
+    if (expediteFd !== undefined) closeSync(expediteFd);
   }
 }

@@ -1,8 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
+import { closeSync, readFileSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { FsbackupError } from '../errors.js';
+import { inInitialPidNamespace, PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import { createMemfd } from '../system/native.js';
 import { FrameConnection } from './frame-connection.js';
 import { FrameType, warningTexts } from './protocol.js';
@@ -12,8 +13,6 @@ const BINARY = fileURLToPath(new URL('../../native/build/watchdog', import.meta.
 const NEUTRAL_NAME = 'qsentry';
 const ARM_TIMEOUT_MS = 10_000;
 const END_TIMEOUT_MS = 2000;
-/** Inode of the initial PID namespace (include/linux/proc_ns.h, PROC_PID_INIT_INO). */
-const INITIAL_PID_NAMESPACE = 'pid:[4026531836]';
 
 /** A running pair of guards. */
 export interface Watchdog {
@@ -28,6 +27,8 @@ export interface Watchdog {
 
 export interface WatchdogRequest {
   pageFd: number;
+  /** The file that says who turned on expedited grace periods, read-write, not locked. */
+  expediteFd: number;
   mountpointFds: readonly number[];
   recordFds: readonly number[];
   /** Where to listen once detached; empty: nowhere. */
@@ -40,14 +41,6 @@ function loadProgram(): number {
   const program = readFileSync(BINARY);
   for (let written = 0; written < program.length;) written += writeSync(fd, program, written);
   return fd;
-}
-
-function pidNamespaceWarnings(): string[] {
-  return readlinkSync('/proc/self/ns/pid') === INITIAL_PID_NAMESPACE
-    ? []
-    : [
-        'this is not the initial PID namespace: when it ends, the watchdog dies with it and the freeze would stay',
-      ];
 }
 
 function start(request: WatchdogRequest, program: string): Promise<ChildProcess> {
@@ -63,6 +56,7 @@ function start(request: WatchdogRequest, program: string): Promise<ChildProcess>
         'ignore',
         'pipe',
         request.pageFd,
+        request.expediteFd,
         ...request.mountpointFds,
         ...request.recordFds,
       ],
@@ -112,7 +106,11 @@ export async function startWatchdog(request: WatchdogRequest): Promise<Watchdog>
     return {
       connection,
       pids: [reply.watchdogPid, reply.secondPid],
-      warnings: [...warnings, ...warningTexts(reply.warnings), ...pidNamespaceWarnings()],
+      warnings: [
+        ...warnings,
+        ...warningTexts(reply.warnings),
+        ...(inInitialPidNamespace() ? [] : [PID_NAMESPACE_WARNING]),
+      ],
       async end() {
         const timer = setTimeout(() => child.kill('SIGKILL'), END_TIMEOUT_MS);
         await exited(child);

@@ -1,4 +1,5 @@
 import type { JobConfig } from '../config/types.js';
+import { PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import { collectSources } from './collect-sources.js';
 import type { HostFacts } from './facts.js';
 import { describeSteps } from './steps.js';
@@ -46,9 +47,7 @@ export function makePlan(job: JobConfig, facts: HostFacts, detectors: Detectors,
   const frozen = windows.flatMap((window) => pick(sources, window.freeze));
   warnings.push(...refuseFrozenInUse(frozen, facts, options.force), ...warnOfInstants(sources, windows));
   if (frozen.length > 0 && !facts.initialPidNamespace) {
-    warnings.push(
-      'in a PID namespace of its own (a container): its end would kill the watchdogs too, and leave frozen what is frozen',
-    );
+    warnings.push(PID_NAMESPACE_WARNING);
   }
   const { timeoutMs, maxHoldMs } = job.freeze;
   const plan = {

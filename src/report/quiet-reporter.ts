@@ -17,7 +17,7 @@ export function quietReporter(write: (text: string) => void, style: Style): Repo
     jobFinished(report: RunReport) {
       // What failed after the report was made is not in it.
       const all = [...report.warnings, ...warnings.filter((message) => !report.warnings.includes(message))];
-      if (report.outcome === 'success' && all.length === 0) return;
+      if (report.outcome === 'success' && warnings.length === 0) return;
       write(renderReport({ ...report, warnings: all }, style));
       warnings = [];
     },

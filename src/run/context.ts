@@ -12,6 +12,8 @@ export interface RunContext {
   /** By index of the plan's sources. */
   records: readonly SourceRecord[];
   warn: (message: string) => void;
+  /** As `warn`, of what is true of every run on this host: told in the report, and no reason for exit 3. */
+  note: (message: string) => void;
   /** Aborted when the run is to end early; its reason is the error to end with. */
   signal: AbortSignal;
 }

@@ -27,6 +27,7 @@ class Execution {
   readonly #options: ExecuteOptions;
   readonly #context: RunContext;
   readonly #warnings: string[];
+  readonly #notes: string[] = [];
   readonly #errors: unknown[] = [];
   readonly #copies: CopyReport[] = [];
 
@@ -41,6 +42,7 @@ class Execution {
       stack: new ReleaseStack(),
       records: plan.sources.map((source) => new SourceRecord(source)),
       warn: (message) => this.#warn(message),
+      note: (message) => this.#notes.push(message),
       signal: options.signal,
     };
   }
@@ -61,6 +63,7 @@ class Execution {
       copies,
       steps: this.#context.dependencies.timeline.steps,
       warnings: this.#warnings,
+      notes: this.#notes,
       errors: this.#errors,
       releaseFailures,
     });

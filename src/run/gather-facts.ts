@@ -1,4 +1,4 @@
-import { readlink, realpath } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import type { JobConfig, SourceConfig } from '../config/types.js';
 import { errnoOf, messageOf } from '../errors.js';
@@ -10,10 +10,8 @@ import { runDirectory } from '../system/directories.js';
 import { readFilesystemFacts } from '../system/filesystem-facts.js';
 import { readFilesystemsInUse } from '../system/in-use.js';
 import { isWithin, readMounts, type Mount } from '../system/mountinfo.js';
+import { inInitialPidNamespace } from '../system/pid-namespace.js';
 import { submountsBelow } from '../system/submounts.js';
-
-/** The inode of the PID namespace that a machine boots with (PROC_PID_INIT_INO, include/linux/proc_ns.h). */
-const INITIAL_PID_NAMESPACE = 'pid:[4026531836]';
 
 /** Remembers every filesystem that was looked at: what lies on what is told from them. */
 class FactsReader {
@@ -131,6 +129,6 @@ export async function gatherFacts(job: JobConfig): Promise<HostFacts> {
       ...Object.fromEntries(inUse.map(({ majorMinor, below }) => [majorMinor, below])),
       ...reader.layers(),
     },
-    initialPidNamespace: (await readlink('/proc/self/ns/pid')) === INITIAL_PID_NAMESPACE,
+    initialPidNamespace: inInitialPidNamespace(),
   };
 }

@@ -17,6 +17,8 @@ export interface RunFacts {
   copies: readonly CopyReport[];
   steps: readonly StepReport[];
   warnings: readonly string[];
+  /** Told among the warnings, and no reason for exit 3: what is true of every run on this host. */
+  notes: readonly string[];
   /** In the order they happened. */
   errors: readonly unknown[];
   releaseFailures: readonly ReleaseFailure[];
@@ -97,7 +99,7 @@ export function reportRun(facts: RunFacts): RunReport {
       startMs: rounded(step.startMs),
       durationMs: rounded(step.durationMs),
     })),
-    warnings,
+    warnings: [...new Set([...warnings, ...facts.notes])],
     ...(error === undefined ? {} : { error }),
   };
 }
@@ -114,6 +116,7 @@ export function reportUnplanned(
     freeze: { timeoutMs, maxHoldMs, heartbeatMs: timeoutMs === null ? null : timeoutMs / 2 },
     sources: [],
     copies: [],
+    notes: [],
     steps: [],
     releaseFailures: [],
   });

@@ -57,7 +57,7 @@ async function tryWindow(
       const outcome = result.outcomes.find(({ target }) => target.majorMinor === source.majorMinor);
       records[index]?.taken(ref.name, result.snapshotMs, outcome);
     }
-    for (const warning of result.warnings) context.warn(warning);
+    for (const warning of result.warnings) context.note(warning);
     return new Map(intended.map(({ index, provider, ref, held }) => [index, { provider, ref, held }]));
   } catch (error) {
     // What cannot be removed now stays on the stack and is tried again at the end of the run.

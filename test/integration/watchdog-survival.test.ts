@@ -103,6 +103,7 @@ describeNeeding(['root', 'loop', 'ext4'], 'the watchdog and its second', () => {
           disk.mountpoint,
           `${disks.directory}/state/run/superblocks/${disk.majorMinor}`,
           '/memfd:page (deleted)',
+          `${disks.directory}/state/run/rcu-expedited`,
         ].toSorted(),
       );
     }

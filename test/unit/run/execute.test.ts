@@ -167,11 +167,11 @@ describe('a run that goes well', () => {
     expect(world.backups.get('/b2')?.report.copies).toHaveLength(2);
   });
 
-  it('tells what weakens the guarantee, and exits 3', async () => {
+  it('tells what weakens the guarantee on this host, which is no fault of the run', async () => {
     world.freezerWarnings = ['not in a cgroup of its own'];
     expect(await execute()).toMatchObject({
-      outcome: 'warnings',
-      exitCode: 3,
+      outcome: 'success',
+      exitCode: 0,
       warnings: ['not in a cgroup of its own'],
     });
   });
