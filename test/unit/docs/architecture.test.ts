@@ -52,8 +52,6 @@ const IMPORTS = FILES.flatMap(importsOf);
 
 /** Undefined for the files directly in src/, which belong to no module, and for packages. */
 function moduleOf(file: string): string | undefined {
-  // Turns signals into an AbortSignal, and knows nothing of runs: it lies below all who use it.
-  if (file === 'src/run/signals.ts') return 'system';
   const [top, name, ...rest] = file.split('/');
   return top === 'src' && rest.length > 0 ? name : undefined;
 }

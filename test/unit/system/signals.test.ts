@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { isInterruption, withSignals } from '../../../src/run/signals.js';
+import { isInterruption, withSignals } from '../../../src/system/signals.js';
 
 describe('withSignals', () => {
   it.each([
