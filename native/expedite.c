@@ -20,6 +20,7 @@
 #define BOOT_ID_SIZE 36
 
 static bool in_use;
+static bool turned_off;
 
 static bool read_file(const char *path, char *text, size_t size) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -51,6 +52,14 @@ void expedite_end(void) {
     if (!in_use) return;
     in_use = false;
     /* Refused while another freeze of ours needs it: that one turns it off. */
-    if (flock(FD_EXPEDITE, LOCK_EX | LOCK_NB) == 0 && turn('0') && ftruncate(FD_EXPEDITE, 0) != 0) return;
+    if (flock(FD_EXPEDITE, LOCK_EX | LOCK_NB) == 0) turned_off = turn('0');
+    flock(FD_EXPEDITE, LOCK_UN);
+}
+
+/* Not together with the switch: the file may lie on what is frozen, where a write would stop us until the thaw. */
+void expedite_forget(void) {
+    expedite_end();
+    if (!turned_off || flock(FD_EXPEDITE, LOCK_EX | LOCK_NB) != 0) return;
+    turned_off = ftruncate(FD_EXPEDITE, 0) != 0;
     flock(FD_EXPEDITE, LOCK_UN);
 }

@@ -80,6 +80,8 @@ int guard_ready(void);
 void expedite_begin(void);
 /* Once nothing is to be frozen any more. Idempotent. */
 void expedite_end(void);
+/* Once nothing is frozen any more. */
+void expedite_forget(void);
 
 /* second.c */
 _Noreturn void second_main(void);

@@ -69,7 +69,7 @@ void second_main(void) {
         if (poll(fds, SOURCES, -1) > 0) handle(fds);
     }
     if (atomic_load(&guard.partner_dead)) {
-        expedite_end();
+        expedite_forget();
         if (guard.control_path[0] != '\0') unlink(guard.control_path);
         cgroup_leave();
     }

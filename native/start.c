@@ -27,7 +27,7 @@ static _Noreturn void refuse(const struct frame *request, int error) {
                           .error = error};
     frame_send(FD_SOCKET, &reply);
     if (guard.control_path[0] != '\0') unlink(guard.control_path);
-    expedite_end();
+    expedite_forget();
     cgroup_leave();
     _exit(1);
 }

@@ -87,7 +87,7 @@ int main(int argc, char **argv) {
     start_guards(argv);
     watch();
     connections_answer();
-    expedite_end();
+    expedite_forget();
     /* The socket's name goes last of all that others can see: whoever finds it gone knows that it is over. */
     if (guard.control_path[0] != '\0') unlink(guard.control_path);
     connections_close();
