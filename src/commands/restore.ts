@@ -45,7 +45,7 @@ export default class Restore extends BaseCommand {
     const { renderRestore } = await import('../copy/render-backups.js');
     const { chooseReporter } = await import('../report/choose-reporter.js');
     const { withReportedStep } = await import('../copy/reported-step.js');
-    const { withSignals } = await import('../run/signals.js');
+    const { withSignals } = await import('../system/signals.js');
 
     const { job } = parseSelector(args.backup);
     const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job });

@@ -42,7 +42,7 @@ export default class Run extends BaseCommand {
     const { chooseReporter } = await import('../report/choose-reporter.js');
     const { createRunHost } = await import('../run/host.js');
     const { runJobs } = await import('../run/run-job.js');
-    const { withSignals } = await import('../run/signals.js');
+    const { withSignals } = await import('../system/signals.js');
     const reporter = await chooseReporter({
       json: flags.json,
       quiet: flags.quiet,

@@ -1,8 +1,9 @@
 import { exitCode } from '../exit-codes.js';
-import { withSignals, type SignalSource } from '../run/signals.js';
+import { findCommand, NOT_FOUND } from '../system/find-command.js';
+import { withSignals, type SignalSource } from '../system/signals.js';
 import { freezeWhile } from './freeze-by-hand.js';
 import type { FreezeOptions, FreezeOutcome, FreezeTarget } from './freezer.js';
-import { findCommand, NOT_FOUND, startHeldCommand } from './held-command.js';
+import { startHeldCommand } from './held-command.js';
 
 function notRunnable(name: string, code: number): HeldResult {
   const why = code === NOT_FOUND ? 'was not found' : 'is not executable';

@@ -5,7 +5,7 @@ import type { Plan, PlannedFreeze } from '../plan/plan.js';
 import { toErrorReport } from '../report/error-report.js';
 import type { CopyReport, ErrorReport, RunReport, SourceReport, StepReport } from '../report/run-report.js';
 import type { ReleaseFailure } from './release-stack.js';
-import { isInterruption } from './signals.js';
+import { isInterruption } from '../system/signals.js';
 
 /** What became of a run, gathered while it went on. */
 export interface RunFacts {

@@ -1,6 +1,6 @@
 import type { SnapshotCommands } from '../config/types.js';
 import { FsbackupError } from '../errors.js';
-import { findCommand } from '../freeze/held-command.js';
+import { findCommand } from '../system/find-command.js';
 import { alreadyMounted, mountAt, remountReadOnly, unmount } from '../system/mount.js';
 import { CHILD_PATH, describeFailure, runCommand, type CommandResult } from '../system/run-command.js';
 import { commandOf, commandsData, fillIn, type Placeholders } from './command-line.js';
