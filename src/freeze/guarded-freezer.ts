@@ -6,6 +6,7 @@ import { readStatus, writeStatus } from './freeze-record.js';
 import type { Freezer, FreezeOptions, FreezeOutcome, FreezeTarget, LossReason } from './freezer.js';
 import { FrameType, lossNumber, lossReason, SlotState, warningTexts } from './protocol.js';
 import type { Watchdog } from './watchdog-process.js';
+import { within } from './within.js';
 
 /** One filesystem of a set, its descriptors open. */
 export interface FreezerSlot {
@@ -184,11 +185,11 @@ export class GuardedFreezer implements Freezer {
       () => true,
       () => false,
     );
-    let thawed = await Promise.race([answered, sleep(THAW_REPLY_MS, false)]);
+    let thawed = await within(THAW_REPLY_MS, answered);
     // Nothing can thaw a filesystem whose FIFREEZE is still in flight: only then is patience in order.
     while (!thawed && this.#inFlight()) {
-      thawed = await Promise.race([answered, sleep(FALLBACK_RETRY_MS, false)]);
-      if (!thawed && !this.#inFlight()) thawed = await Promise.race([answered, sleep(THAW_REPLY_MS, false)]);
+      thawed = await within(FALLBACK_RETRY_MS, answered);
+      if (!thawed && !this.#inFlight()) thawed = await within(THAW_REPLY_MS, answered);
     }
     if (!this.#allEnded()) await this.#thawWithoutWatchdog(undefined);
     this.#noticeLoss();

@@ -116,11 +116,12 @@ async function readTarget(target: string, reader: FactsReader): Promise<TargetFa
 export async function gatherFacts(job: JobConfig): Promise<HostFacts> {
   const reader = new FactsReader();
   const mounts = await readMounts();
-  const sources: SourceFacts[] = [];
-  for (const source of job.sources) sources.push(await readSource(source, mounts, reader));
-  const targets: TargetFacts[] = [];
-  for (const target of job.targets) targets.push(await readTarget(target.path, reader));
-  const inUse = await readFilesystemsInUse();
+  // Each look starts programs, whose time is mostly waiting.
+  const [sources, targets, inUse] = await Promise.all([
+    Promise.all(job.sources.map((source) => readSource(source, mounts, reader))),
+    Promise.all(job.targets.map((target) => readTarget(target.path, reader))),
+    readFilesystemsInUse(),
+  ]);
   return {
     sources,
     targets,

@@ -13,12 +13,12 @@ export interface FilesystemInUse {
   below: readonly string[];
 }
 
-async function ofDirectory(what: string, directory: string): Promise<FilesystemInUse> {
+async function ofDirectory(what: string, directory: string): Promise<FilesystemInUse[]> {
   const { filesystem } = await readFilesystemFacts(directory);
   const below = (filesystem.images ?? []).flatMap((image) =>
     image.mount === undefined ? [] : [image.mount.majorMinor],
   );
-  return { what, majorMinor: filesystem.mount.majorMinor, below };
+  return [{ what, majorMinor: filesystem.mount.majorMinor, below }];
 }
 
 /** A pipe, a terminal or /dev/null is on no filesystem that can be frozen. */
@@ -26,7 +26,7 @@ async function ofOutput(what: string, fd: number): Promise<FilesystemInUse[]> {
   const kind = await stat(`/proc/self/fd/${fd}`).catch(() => undefined);
   if (kind?.isFile() !== true) return [];
   const mount = await mountOfDescriptor(fd);
-  return mount === undefined ? [] : [await ofDirectory(what, mount.mountpoint)];
+  return mount === undefined ? [] : await ofDirectory(what, mount.mountpoint);
 }
 
 /** The directory itself, or the nearest above it that exists: where it will be made. */
@@ -38,14 +38,18 @@ async function nearestExisting(directory: string): Promise<string> {
   return exists || directory === '/' ? directory : await nearestExisting(path.dirname(directory));
 }
 
+async function ofNearest(what: string, directory: string): Promise<FilesystemInUse[]> {
+  return await ofDirectory(what, await nearestExisting(directory));
+}
+
 /** The filesystems that must not be frozen by us: root's, and those of our outputs and state. */
 export async function readFilesystemsInUse(): Promise<FilesystemInUse[]> {
-  const [stdout, stderr] = await Promise.all([ofOutput('standard output', 1), ofOutput('standard error', 2)]);
-  return [
-    await ofDirectory('the root directory', '/'),
-    ...stdout,
-    ...stderr,
-    await ofDirectory('the state directory', await nearestExisting(stateDirectory())),
-    await ofDirectory('the run directory', await nearestExisting(runDirectory())),
-  ];
+  const found = await Promise.all([
+    ofDirectory('the root directory', '/'),
+    ofOutput('standard output', 1),
+    ofOutput('standard error', 2),
+    ofNearest('the state directory', stateDirectory()),
+    ofNearest('the run directory', runDirectory()),
+  ]);
+  return found.flat();
 }
