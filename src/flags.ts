@@ -9,6 +9,10 @@ export const configFlag = Flags.string({
   helpValue: 'FILE',
 });
 
+/** What BACKUP may be, for the commands that take one. */
+export const backupDescription =
+  'BACKUP is JOB or JOB@latest (the last complete one), JOB@ID, or JOB@ and the beginning of an id or a date (UTC).';
+
 /** `--from DIR`: the target that the backups are in, instead of the configuration's. */
 export const fromFlag = Flags.string({
   summary: 'The target directory that the backups are in; else those of the configuration.',

@@ -3,12 +3,17 @@ import { configFlag } from './flags.js';
 import { freezeFlags, freezeOverrides } from './freeze-flags.js';
 import type { JobSelection } from './run/select-jobs.js';
 
-const HELP_GROUP = 'A JOB WITHOUT A CONFIGURATION';
+/** oclif writes it in capitals and puts FLAGS after it. */
+const HELP_GROUP = 'unconfigured job';
 
 /** Which jobs, for `run` and `plan`. */
 export const jobFlags = {
   config: configFlag,
-  job: Flags.string({ summary: 'Name of the job.', helpValue: 'NAME', helpGroup: HELP_GROUP }),
+  job: Flags.string({
+    summary: 'Name of the job that these flags describe; no configuration is read.',
+    helpValue: 'NAME',
+    helpGroup: HELP_GROUP,
+  }),
   source: Flags.string({
     summary: 'Directory to back up.',
     helpValue: 'DIR',

@@ -35,6 +35,11 @@ function missingArguments(error: Error): string[] | undefined {
   return error.args.map((arg: { name: string }) => arg.name.toUpperCase());
 }
 
+/** oclif names a required flag without its dashes. */
+function withDashes(line: string): string {
+  return line.replace(/^Missing required flag (?=\w)/, 'Missing flag: --');
+}
+
 function unknownFlags(error: Error): string[] {
   if (!('flags' in error) || !Array.isArray(error.flags)) return [];
   return error.flags.filter((flag) => typeof flag === 'string');
@@ -52,7 +57,7 @@ export function describeParseError(error: Error, command: CommandSurface): Error
     exitCode: exitCode('usage'),
     message:
       missing === undefined
-        ? sayingLines(error.message).join('; ')
+        ? sayingLines(error.message).map(withDashes).join('; ')
         : `Missing argument: ${missing.join(', ')}`,
     hint: near === undefined ? help : `Did you mean --${near}? ${help}`,
   };

@@ -49,8 +49,7 @@ async function fsbackup({ disks, signal, say }: DemoContext, ...args: string[]):
       NO_COLOR: '1',
     },
   });
-  // A host may not let the watchdog hide from the OOM killer, say: a warning, and the demo goes on.
-  if (result.exitCode !== exitCode('ok') && result.exitCode !== exitCode('warnings')) {
+  if (result.exitCode !== exitCode('ok')) {
     throw new Error(
       `${describeFailure(`fsbackup ${args[0] ?? ''}`, result)}\n${result.stdout}${result.stderr}`,
     );

@@ -7,8 +7,8 @@ import { FsbackupError } from '../errors.js';
 export default class Freeze extends BaseCommand {
   static override summary =
     'Freeze filesystems until they are thawed, the timeout passes, or a command ends.';
-  static override description = `Returns when all are frozen, or none is. A watchdog then thaws them when no reset came within the timeout, and
-"reset" and "thaw" exit 21 if it had to. With -- CMD they are held while CMD runs, and thawed when it ends.`;
+  static override description =
+    'Returns when all are frozen, or none is. A watchdog then thaws them when no reset came within the timeout, and "reset" and "thaw" exit 21 if it had to. With -- CMD they are held while CMD runs, and thawed when it ends.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --timeout 10 /srv',
     '<%= config.bin %> <%= command.id %> /srv -- lvcreate --snapshot --name snap vg/srv',

@@ -2,22 +2,20 @@ import path from 'node:path';
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import { FsbackupError } from '../errors.js';
-import { configFlag, fromFlag, jsonFlag } from '../flags.js';
+import { backupDescription, configFlag, fromFlag, jsonFlag } from '../flags.js';
 
 export default class Restore extends BaseCommand {
   static override summary = 'Restore a backup, or some paths of it, to a directory.';
-  static override description = `BACKUP is JOB or JOB@latest (the last complete one), JOB@ID, or JOB@ and the beginning of an id or a date (UTC).
-/srv/x of the backup becomes DIR/srv/x. Exits 41 when something could not be restored.`;
+  static override description = `${backupDescription} /srv/x of the backup becomes DIR/srv/x. Exits 41 when something could not be restored.`;
   static override examples = [
     '<%= config.bin %> <%= command.id %> srv --from /backup --to /tmp/restored',
     '<%= config.bin %> <%= command.id %> srv@2026-11-20 --to /tmp/restored /srv/www/index.html',
     '<%= config.bin %> <%= command.id %> srv --to / --force /srv/www',
   ];
-  static override usage = 'restore JOB[@ID] --to DIR [--from TARGET] [--force] [--json] [PATH...]';
-  static override strict = false;
+  static override usage = 'restore BACKUP --to DIR [--from DIR] [--config FILE] [--force] [--json] [PATH...]';
   static override args = {
     backup: Args.string({ description: 'JOB[@WHICH]', required: true }),
-    path: Args.string({ description: 'Only these paths, as they were on the live system.' }),
+    path: Args.string({ description: 'Only these paths, as they were on the live system.', multiple: true }),
   };
   static override flags = {
     to: Flags.string({

@@ -6,8 +6,8 @@ import { jsonFlag } from '../flags.js';
 
 export default class Thaw extends BaseCommand {
   static override summary = 'Thaw what fsbackup froze.';
-  static override description = `Exits 21 when a freeze had been lost before, so that the snapshot taken under it is bad. What is not ours is not touched
-(exit 20), except with --force: a bare FITHAW, the emergency exit for anything that is frozen.`;
+  static override description =
+    'Exits 21 when a freeze had been lost before, so that the snapshot taken under it is bad. What is not ours is not touched (exit 20), except with --force: a bare FITHAW, the emergency exit for anything that is frozen.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> /srv',
     '<%= config.bin %> <%= command.id %> --all',
@@ -37,7 +37,10 @@ export default class Thaw extends BaseCommand {
     const { thawed, failures } = await thaw(
       flags.all ? { all: true } : { all: false, mountpoints, force: flags.force },
     );
-    if (!flags.json) for (const mountpoint of thawed) this.print(`Thawed: ${mountpoint}`);
+    if (!flags.json) {
+      for (const mountpoint of thawed) this.print(`Thawed: ${mountpoint}`);
+      if (thawed.length + failures.length === 0) this.print('Nothing was frozen by fsbackup.');
+    }
     // One failure is told as every command tells its error; of several each is told, and the worst is the exit code.
     if (failures.length === 1 && thawed.length === 0) throw failures[0];
     const codes = failures.map((error) =>

@@ -54,7 +54,8 @@ export async function listBackups(target: string): Promise<Backup[]> {
       .filter((entry) => entry.isDirectory() && isJobName(entry.name))
       .map((entry) => entry.name);
   } catch (error) {
-    throw new FsbackupError('usage', `the backups in ${target} cannot be listed: ${messageOf(error)}`, {
+    const why = errnoOf(error) === 'ENOENT' ? 'there is no such directory' : messageOf(error);
+    throw new FsbackupError('usage', `the backups in ${target} cannot be listed: ${why}`, {
       hint: 'Name the directory that the backups were written to, and mount it if it is a disk of its own.',
       cause: error,
     });

@@ -80,15 +80,16 @@ export async function lockRecord(target: FreezeTarget): Promise<number> {
   mkdirSync(recordsDirectory(), { recursive: true, mode: 0o700 });
   const fd = openSync(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
   if (await lockPatiently(fd)) return fd;
-  const owner = parseRecord(readAll(fd))?.body.owner;
+  const body = parseRecord(readAll(fd))?.body;
   closeSync(fd);
-  throw new FsbackupError(
-    'locked',
-    `${target.mountpoint} is being frozen by another fsbackup${owner === undefined ? '' : ` (pid ${owner.pid}: ${owner.command})`}`,
-    {
-      hint: `Wait for it, or see "fsbackup status"; "fsbackup thaw ${target.mountpoint}" ends a freeze that was left on purpose.`,
-    },
-  );
+  const by = body === undefined ? '' : ` (pid ${body.owner.pid}: ${body.owner.command})`;
+  throw body?.detached === true
+    ? new FsbackupError('locked', `${target.mountpoint} is held frozen already, by an earlier command${by}`, {
+        hint: `Give it longer with "fsbackup reset ${target.mountpoint}", or end it with "fsbackup thaw ${target.mountpoint}".`,
+      })
+    : new FsbackupError('locked', `${target.mountpoint} is being frozen by another fsbackup${by}`, {
+        hint: 'Wait until it is done; "fsbackup status" tells more.',
+      });
 }
 
 function statusLine(status: FreezeStatus): string {

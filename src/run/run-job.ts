@@ -114,7 +114,7 @@ export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptio
     };
     report = await executePlan(plan, dependencies, { runId, startedAt, warnings, signal });
   } catch (error) {
-    report = reportUnplanned({ ...begun, warnings, errors: [error] });
+    report = reportUnplanned({ ...begun, steps: timeline.steps, warnings, errors: [error] });
   }
   if (isRecorded) {
     try {

@@ -106,7 +106,7 @@ export function reportRun(facts: RunFacts): RunReport {
 
 /** The report of a job that could not even be planned, or that was not begun. */
 export function reportUnplanned(
-  facts: Pick<RunFacts, 'job' | 'runId' | 'startedAt' | 'warnings' | 'errors'> & {
+  facts: Pick<RunFacts, 'job' | 'runId' | 'startedAt' | 'steps' | 'warnings' | 'errors'> & {
     freeze: Pick<Plan['freeze'], 'timeoutMs' | 'maxHoldMs'>;
   },
 ): RunReport {
@@ -117,7 +117,6 @@ export function reportUnplanned(
     sources: [],
     copies: [],
     notes: [],
-    steps: [],
     releaseFailures: [],
   });
 }

@@ -50,13 +50,12 @@ export class Timeline {
     this.reporter.stepStarted('freeze', { frozen: true });
   }
 
-  /** After the thaw: tells of what happened in between. `failure` belongs to the last step. */
-  windowClosed(steps: readonly MeasuredStep[], failure: string | undefined): void {
+  /** After the thaw: tells of what happened in between, and which of the steps failed. */
+  windowClosed(steps: readonly MeasuredStep[], failure?: { step: string; message: string }): void {
     for (const [index, measured] of steps.entries()) {
       this.#record(measured, true);
       if (index > 0) this.reporter.stepStarted(measured.step, { frozen: true });
-      if (failure !== undefined && index === steps.length - 1)
-        this.reporter.stepFailed(measured.step, failure);
+      if (failure?.step === measured.step) this.reporter.stepFailed(measured.step, failure.message);
       else this.reporter.stepFinished(measured.step, measured.durationMs);
     }
   }

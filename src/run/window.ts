@@ -98,11 +98,19 @@ async function withFreeze(
         : [{ step: 'snapshot', startedAt: frozenAt, durationMs: createdAt - frozenAt }]),
       { step: 'thaw', startedAt: createdAt, durationMs: thawedAt - createdAt },
     ],
-    failure === undefined ? undefined : messageOf(failure.reason),
+    failure === undefined
+      ? undefined
+      : { step: failedStep(thawing, creating !== undefined), message: messageOf(failure.reason) },
   );
   if (failure !== undefined) throw failure.reason;
   const outcomes = thawing.status === 'fulfilled' ? thawing.value : [];
   return { outcomes, snapshotMs: createdAt - frozenAt, warnings: freezer.warnings };
+}
+
+/** "thaw failed" is said only of a thaw that did: it means that something may still be frozen. */
+function failedStep(thawing: PromiseSettledResult<unknown>, wasFrozen: boolean): string {
+  if (thawing.status === 'rejected') return 'thaw';
+  return wasFrozen ? 'snapshot' : 'freeze';
 }
 
 /** The failure that counts, the gravest first: still frozen, told to stop, lost, never frozen, no snapshot. */

@@ -115,10 +115,16 @@ export async function readFilesystemFacts(
   try {
     await refuseUnmounted(directory, await readMounts(), options.fstab);
     const mount = await mountOfDescriptor(handle.fd);
-    if (mount === undefined || space === undefined) {
+    if (mount === undefined) {
       throw unusable(
-        `${directory} was unmounted while it was looked at`,
-        'Mount it again, and see what unmounted it.',
+        `${directory} is on a filesystem that is not among the mounts in /proc/self/mountinfo`,
+        'If it was unmounted just now, mount it again. In a chroot, the new root must be a mountpoint: mount --bind DIR DIR before it.',
+      );
+    }
+    if (space === undefined) {
+      throw unusable(
+        `how much room there is on the filesystem of ${directory} cannot be found out`,
+        `See what this says: stat --file-system ${directory}`,
       );
     }
     if (mount.root.endsWith('//deleted')) {

@@ -1,11 +1,10 @@
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
-import { configFlag, fromFlag, jsonFlag } from '../../flags.js';
+import { backupDescription, configFlag, fromFlag, jsonFlag } from '../../flags.js';
 
 export default class BackupsShow extends BaseCommand {
   static override summary = 'Show one backup: what it holds, how it was made, how consistent it is.';
-  static override description =
-    'BACKUP is JOB or JOB@latest (the last complete one), JOB@ID, or JOB@ and the beginning of an id or a date (UTC).';
+  static override description = backupDescription;
   static override examples = [
     '<%= config.bin %> <%= command.id %> srv --from /backup',
     '<%= config.bin %> <%= command.id %> srv@2026-11-20 --json',

@@ -139,6 +139,21 @@ describe('a parse error', () => {
     });
   });
 
+  it('names a flag that is missing as it is typed', async () => {
+    class Demanding extends BaseCommand {
+      static override id = 'sample:command';
+      static override flags = { to: Flags.string({ required: true }) };
+
+      override async run(): Promise<void> {
+        await this.parse(Demanding);
+      }
+    }
+    await expect(runCommandClass(Demanding, [])).resolves.toMatchObject({
+      exitCode: 2,
+      stderr: `Error: Missing flag: --to\n${help}\n`,
+    });
+  });
+
   it('is one JSON object on stdout, and nothing else there, when JSON is asked for', async () => {
     const run = await runCommandClass(Sample, ['--json', '--engin']);
     expect(run.exitCode).toBe(2);

@@ -235,6 +235,9 @@ describe('a run in which something fails leaves nothing behind', () => {
     await execute();
     expect(world.log).toContain('after db');
     await expectNothingHeld();
+    // "thaw failed" would say that something may still be frozen.
+    expect(world.steps).toContain('freeze failed');
+    expect(world.steps).not.toContain('thaw failed');
   });
 
   it('anything else is a bug', async () => {

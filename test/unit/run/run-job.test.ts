@@ -107,6 +107,7 @@ describe('runJob', () => {
       sources: [],
       error: { code: 'usage', message: '/srv does not exist', hint: 'Mend it.' },
     });
+    expect(report.steps.map(({ step }) => step)).toEqual(['lock', 'recover', 'plan']);
     expect(recorded).toEqual([report]);
   });
 
