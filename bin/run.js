@@ -6,4 +6,5 @@ if (process.argv[2] === 'thaw') {
 }
 const { execute } = await import('@oclif/core');
 
-await execute({ dir: import.meta.url });
+// No plugins of the user's: with sudo, code that lies in his home directory would run as root.
+await execute({ loadOptions: { root: import.meta.dirname, userPlugins: false } });

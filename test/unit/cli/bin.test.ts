@@ -1,15 +1,20 @@
 import { spawnSync } from 'node:child_process';
-import { openSync, closeSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = path.join(import.meta.dirname, '../../..');
 
 /** The built program, as installed; the build goes before the tests. */
-function fsbackup(argv: readonly string[], stdout: 'pipe' | number = 'pipe'): ReturnType<typeof spawnSync> {
+function fsbackup(
+  argv: readonly string[],
+  stdout: 'pipe' | number = 'pipe',
+  env: Readonly<Record<string, string>> = {},
+): ReturnType<typeof spawnSync> {
   return spawnSync(process.execPath, [path.join(ROOT, 'bin/run.js'), ...argv], {
     encoding: 'utf8',
-    env: { PATH: process.env['PATH'] },
+    env: { PATH: process.env['PATH'], ...env },
     stdio: ['ignore', stdout, 'pipe'],
     timeout: 60_000,
   });
@@ -72,6 +77,29 @@ describe('bin/run.js', () => {
       });
     } finally {
       closeSync(full);
+    }
+  });
+
+  it('loads no plugin from the home directory, which with sudo may be that of another user', () => {
+    const home = mkdtempSync(path.join(tmpdir(), 'fsbackup-home-'));
+    try {
+      const data = path.join(home, '.local/share/fsbackup');
+      const plugin = path.join(data, 'node_modules/intruder');
+      mkdirSync(plugin, { recursive: true });
+      const plugins = [{ name: 'intruder', type: 'user', tag: 'latest' }];
+      const packages = {
+        [data]: { name: 'fsbackup', oclif: { schema: 1, plugins }, dependencies: { intruder: '1.0.0' } },
+        [plugin]: { name: 'intruder', version: '1.0.0', oclif: { hooks: { init: './hook.js' } } },
+      };
+      for (const [directory, contents] of Object.entries(packages)) {
+        writeFileSync(path.join(directory, 'package.json'), JSON.stringify(contents));
+      }
+      const hook = `module.exports = async () => require('node:fs').writeFileSync(${JSON.stringify(path.join(home, 'loaded'))}, '');`;
+      writeFileSync(path.join(plugin, 'hook.js'), hook);
+      expect(fsbackup(['config', 'schema'], 'pipe', { HOME: home })).toMatchObject({ status: 0, stderr: '' });
+      expect(existsSync(path.join(home, 'loaded'))).toBe(false);
+    } finally {
+      rmSync(home, { recursive: true });
     }
   });
 
