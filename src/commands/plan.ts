@@ -23,7 +23,9 @@ export default class PlanCommand extends BaseCommand {
     const { planJobs, printable } = await import('../run/plan-jobs.js');
     const { planHost } = await import('../run/host.js');
     const { renderPlan } = await import('../plan/render-plan.js');
+    const { requirePrivilege } = await import('../system/privilege.js');
     const jobs = await selectJobs(jobSelection(flags, argv.map(String), process.env));
+    requirePrivilege(jobs.flatMap((job) => job.sources));
     const plans = await planJobs(jobs, planHost(), { force: flags.force });
     if (flags.json) this.printJson(printable(plans));
     else this.print(plans.map(renderPlan).join('\n\n'));

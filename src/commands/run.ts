@@ -30,6 +30,8 @@ export default class Run extends BaseCommand {
     const { flags, argv } = await this.parse(Run);
     const { selectJobs } = await import('../run/select-jobs.js');
     const jobs = await selectJobs(jobSelection(flags, argv.map(String), process.env));
+    const { requirePrivilege } = await import('../system/privilege.js');
+    requirePrivilege(jobs.flatMap((job) => job.sources));
     if (flags['dry-run']) {
       const { planJobs, printable } = await import('../run/plan-jobs.js');
       const { planHost } = await import('../run/host.js');

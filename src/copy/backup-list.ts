@@ -61,9 +61,21 @@ export async function listBackups(target: string): Promise<Backup[]> {
     });
   }
   const backups: Backup[] = [];
+  let closed: unknown;
   for (const job of jobs.toSorted()) {
-    // lost+found and other people's directories may be closed even to root, on NFS.
-    backups.push(...(await listJobBackups(target, job).catch(() => [])));
+    try {
+      backups.push(...(await listJobBackups(target, job)));
+    } catch (error) {
+      // lost+found and other people's directories may be closed even to root, on NFS.
+      if (job !== 'lost+found') closed ??= error;
+    }
+  }
+  // Somebody who may not look into any of them must not be told that there are none.
+  if (backups.length === 0 && closed !== undefined) {
+    throw new FsbackupError('usage', `the backups in ${target} cannot be listed: ${messageOf(closed)}`, {
+      hint: 'Run fsbackup as root: backups are private.',
+      cause: closed,
+    });
   }
   return backups;
 }

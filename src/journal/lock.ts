@@ -69,8 +69,10 @@ async function openLockFile(directory: string, file: string): Promise<FileHandle
     // Node opens with O_CLOEXEC: no child inherits the lock.
     return await open(file, constants.O_RDWR | constants.O_CREAT, 0o600);
   } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
-    throw new FsbackupError('failed', `cannot make the lock ${file}: ${messageOf(error)}`, {
+    const errno = errnoOf(error);
+    if (errno === undefined) throw error;
+    const code = errno === 'EACCES' || errno === 'EPERM' ? 'usage' : 'failed';
+    throw new FsbackupError(code, `cannot make the lock ${file}: ${messageOf(error)}`, {
       hint: 'Run fsbackup as root, and see that its run directory can be written to.',
       cause: error,
     });
@@ -79,7 +81,7 @@ async function openLockFile(directory: string, file: string): Promise<FileHandle
 
 /**
  * Takes the lock `name` now, or resolves to undefined when it is busy. Rejects with `failed` when its file cannot be
- * made.
+ * made, with `usage` for want of permission.
  */
 export async function tryAcquireLock(
   name: string,

@@ -1,12 +1,30 @@
-import { FsbackupError, messageOf } from '../errors.js';
+import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { exitCode } from '../exit-codes.js';
 import type { ErrorReport } from './run-report.js';
 
-/** What is told of anything that was thrown: an FsbackupError speaks for itself, all else is a bug (exit 70). */
-export function toErrorReport(error: unknown): ErrorReport {
+/** A system call that was refused for want of a right. */
+function withoutPermission(error: unknown, uid: number | undefined): ErrorReport {
+  const code = uid === 0 ? 'failed' : 'usage';
+  return {
+    code,
+    exitCode: exitCode(code),
+    message: `no permission: ${messageOf(error)}`,
+    hint:
+      uid === 0
+        ? 'See what forbids it even to root: NFS with root_squash, an immutable file, SELinux, a container without capabilities.'
+        : 'Run fsbackup as root, with sudo for example.',
+  };
+}
+
+/**
+ * What is told of anything that was thrown: an FsbackupError speaks for itself, a want of
+ * permission is the user's or the host's, all else is a bug (exit 70).
+ */
+export function toErrorReport(error: unknown, uid: number | undefined = process.geteuid?.()): ErrorReport {
   if (error instanceof FsbackupError) {
     return { code: error.code, exitCode: error.exitCode, message: error.message, hint: error.hint };
   }
+  if (['EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) return withoutPermission(error, uid);
   return {
     code: 'bug',
     exitCode: exitCode('bug'),

@@ -21,6 +21,18 @@ it.each([new TypeError('x is undefined'), 'x is undefined'])('takes all else for
 });
 
 it.each([
+  ['EACCES', 65534, { code: 'usage', exitCode: 2, hint: expect.stringContaining('as root') as string }],
+  ['EPERM', 65534, { code: 'usage', exitCode: 2 }],
+  ['EPERM', 0, { code: 'failed', exitCode: 1, hint: expect.stringContaining('even to root') as string }],
+])('takes %s of uid %i for a want of permission', (code, uid, expected) => {
+  const error = Object.assign(new Error(`${code}: no, scandir '/run/fsbackup'`), { code });
+  expect(toErrorReport(error, uid)).toMatchObject({
+    ...expected,
+    message: `no permission: ${code}: no, scandir '/run/fsbackup'`,
+  });
+});
+
+it.each([
   [true, {}, true],
   [false, {}, false],
   [true, { TERM: 'dumb' }, false],
