@@ -6,7 +6,8 @@ import { fileLayer, resolvePlacedFreeze } from './place-freeze.js';
 import { ConfigError, type ConfigProblem } from './problems.js';
 import { configFile, readConfigFiles } from './read-files.js';
 import type { Config, JobConfig } from './types.js';
-import { joinFiles } from './written-jobs.js';
+import { rememberPlace } from './written-at.js';
+import { joinFiles, type WrittenJob } from './written-jobs.js';
 
 /** Where the configuration comes from. */
 export interface LoadOptions {
@@ -28,6 +29,15 @@ function inOrder(problems: readonly ConfigProblem[], files: readonly string[]): 
   return unique.toSorted(
     (a, b) => files.indexOf(a.file) - files.indexOf(b.file) || a.line - b.line || a.column - b.column,
   );
+}
+
+/** What is wrong with a path shows only when the job runs: the error can then say where it stands. */
+function rememberPlaces({ sources, targets }: JobConfig, { name, file }: WrittenJob): void {
+  for (const [key, values] of Object.entries({ sources, targets })) {
+    for (const [index, value] of values.entries()) {
+      rememberPlace(value, file.locate({ path: ['jobs', name, key, index], message: '', at: 'value' }));
+    }
+  }
 }
 
 /**
@@ -52,7 +62,8 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Config> {
     ...resolvePlacedFreeze(overrides, [defaults], { hungTaskTimeoutMs, fallback: top }).problems,
   ];
   const jobs: JobConfig[] = [];
-  for (const { name, raw, file } of written.jobs) {
+  for (const writtenJob of written.jobs) {
+    const { name, raw, file } = writtenJob;
     const path = ['jobs', name];
     const own = fileLayer({ file, path: [...path, 'freeze'] }, raw.freeze);
     const freeze = resolvePlacedFreeze(overrides, [own, defaults], {
@@ -63,6 +74,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Config> {
       flags.attempts ?? environment.attempts ?? raw.attempts ?? written.main?.attempts ?? DEFAULT_ATTEMPTS;
     const job = normaliseJob(name, raw, { freeze: freeze.settings, attempts });
     problems.push(...freeze.problems, ...checkJob(job, path).map((complaint) => file.locate(complaint)));
+    rememberPlaces(job, writtenJob);
     jobs.push(job);
   }
   if (problems.length > 0) {

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { JobConfig } from '../config/types.js';
+import { atPlace } from '../config/written-at.js';
 import { FsbackupError } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
 import { isExcluded } from './excludes.js';
@@ -8,7 +9,7 @@ import { reachedByWrites } from './layers.js';
 
 /** Throws `usage` when a target lies in a tree that is backed up, so that each backup would hold the ones before. */
 export function refuseTargetInSource(job: JobConfig, facts: HostFacts): void {
-  for (const target of facts.targets) {
+  for (const [targetIndex, target] of facts.targets.entries()) {
     for (const [index, source] of facts.sources.entries()) {
       if (!isWithin(target.realPath, source.realPath)) continue;
       const exclude = job.sources[index]?.exclude ?? [];
@@ -16,9 +17,13 @@ export function refuseTargetInSource(job: JobConfig, facts: HostFacts): void {
       if (relative !== '' && isExcluded(exclude, relative)) continue;
       // On a filesystem of its own it is never snapshotted with the source: see collectNested.
       if (target.mountpoint !== source.realPath && isWithin(target.mountpoint, source.realPath)) continue;
-      throw new FsbackupError('usage', `the target ${target.path} lies inside the source ${source.path}`, {
-        hint: 'Choose a target elsewhere, best on another disk, or exclude it from the source.',
-      });
+      const error = new FsbackupError(
+        'usage',
+        `the target ${target.path} lies inside the source ${source.path}`,
+        { hint: 'Choose a target elsewhere, best on another disk, or exclude it from the source.' },
+      );
+      const configured = job.targets[targetIndex];
+      throw configured === undefined ? error : atPlace(configured, error);
     }
   }
 }

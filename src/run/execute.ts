@@ -1,3 +1,4 @@
+import { atPlace } from '../config/written-at.js';
 import type { CopyReport, RunReport } from '../report/run-report.js';
 import type { EngineName } from '../copy/engine.js';
 import type { Plan } from '../plan/plan.js';
@@ -75,7 +76,11 @@ class Execution {
     for (const target of this.#plan.targets) {
       signal.throwIfAborted();
       tools.set(target.engine, await dependencies.engine(target.engine).preflight());
-      await dependencies.backups.preflight(target, this.#plan.job, this.#plan.trees);
+      try {
+        await dependencies.backups.preflight(target, this.#plan.job, this.#plan.trees);
+      } catch (error) {
+        throw atPlace(target, error);
+      }
     }
     const prepared: PreparedSnapshot[][] = [];
     for (const window of this.#plan.windows) prepared.push(await prepareWindow(window, 1, this.#context));

@@ -1,6 +1,7 @@
 import { realpath } from 'node:fs/promises';
 import path from 'node:path';
-import type { JobConfig, SourceConfig } from '../config/types.js';
+import type { JobConfig, SourceConfig, TargetConfig } from '../config/types.js';
+import { atPlace } from '../config/written-at.js';
 import { errnoOf, messageOf } from '../errors.js';
 import { isExcluded } from '../plan/excludes.js';
 import type { HostFacts, NestedTree, SourceFacts, TargetFacts } from '../plan/facts.js';
@@ -108,6 +109,13 @@ async function readTarget(target: string, reader: FactsReader): Promise<TargetFa
   };
 }
 
+/** Rejects as `reading` does, and says where `configured` was written. */
+async function sayingWhere<T>(configured: SourceConfig | TargetConfig, reading: Promise<T>): Promise<T> {
+  return await reading.catch((error: unknown) => {
+    throw atPlace(configured, error);
+  });
+}
+
 /**
  * Looks at all that planning a job needs to know of this host. Reads only.
  * Rejects with `usage` for a source or target that is missing or not mounted, `notFrozen` for a filesystem that does
@@ -118,8 +126,8 @@ export async function gatherFacts(job: JobConfig): Promise<HostFacts> {
   const mounts = await readMounts();
   // Each look starts programs, whose time is mostly waiting.
   const [sources, targets, inUse] = await Promise.all([
-    Promise.all(job.sources.map((source) => readSource(source, mounts, reader))),
-    Promise.all(job.targets.map((target) => readTarget(target.path, reader))),
+    Promise.all(job.sources.map((source) => sayingWhere(source, readSource(source, mounts, reader)))),
+    Promise.all(job.targets.map((target) => sayingWhere(target, readTarget(target.path, reader)))),
     readFilesystemsInUse(),
   ]);
   return {
