@@ -29,7 +29,7 @@ function noRoom(target: string, why: string): FsbackupError {
 /**
  * Throws `usage` when a backup surely does not fit. What a backup needs is not known before it is made (what changed,
  * how it compresses, what the patterns leave out), and a backup that is refused for a guess is none; so only
- * - with less than 1 % of the filesystem free (a small ext4 never gets there: it keeps 2 % for itself, 16 MiB at most), or
+ * - with less than 1 % of the filesystem free, or
  * - for tar, which shares nothing with the backup before, with less room than half of the last archive.
  *
  * A target that fills up all the same ends the copy with `copyFailed`, and the incomplete backup is removed.

@@ -29,7 +29,7 @@ export interface FilesystemFacts {
    * topmost first. What freezes or fills one of those filesystems stalls this one.
    */
   images?: readonly LoopImage[];
-  /** Free and total bytes of the filesystem, as statfs(2) tells root. */
+  /** Free and total bytes of the filesystem, as far as root can fill it. */
   freeBytes: number;
   totalBytes: number;
 }

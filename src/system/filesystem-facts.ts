@@ -6,6 +6,7 @@ import type { FilesystemFacts } from '../snapshots/provider.js';
 import { readBlockStack, type BlockStack } from './block-stack.js';
 import { mountOfDescriptor } from './descriptor-mount.js';
 import { readSpace } from './filesystem-space.js';
+import { readExt4ReserveBytes } from './ext4-reserve.js';
 import { readFstabMountpoints } from './fstab.js';
 import { readLoopImage, type LoopImage } from './loop-image.js';
 import { isWithin, readMounts, type Mount } from './mountinfo.js';
@@ -134,13 +135,16 @@ export async function readFilesystemFacts(
       );
     }
     const stack = await stackOf(mount);
+    const { freeBytes, totalBytes, blockSizeBytes } = space;
+    const reserveBytes = stack === undefined ? 0 : await readExt4ReserveBytes(stack[0].name, blockSizeBytes);
     return {
       path: directory,
       filesystem: {
         mount: mount.fstype === 'btrfs' ? await enclosingSubvolume(directory, mount) : mount,
         stack,
         images: await imagesOf(stack),
-        ...space,
+        freeBytes: Math.max(0, freeBytes - reserveBytes),
+        totalBytes,
       },
     };
   } finally {

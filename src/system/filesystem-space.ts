@@ -6,6 +6,7 @@ export interface Space {
   /** Free, the share reserved for root included. */
   freeBytes: number;
   totalBytes: number;
+  blockSizeBytes: number;
 }
 
 /** How long a filesystem may take to answer statfs(2) before it counts as dead. */
@@ -25,5 +26,5 @@ export async function readSpace(path: string, timeoutMs = ANSWER_TIMEOUT_MS): Pr
   }
   if (result.exitCode !== 0) return undefined;
   const [free = 0, total = 0, blockSize = 0] = result.stdout.trim().split(' ').map(Number);
-  return { freeBytes: free * blockSize, totalBytes: total * blockSize };
+  return { freeBytes: free * blockSize, totalBytes: total * blockSize, blockSizeBytes: blockSize };
 }
