@@ -142,8 +142,12 @@ export async function takeWindow(
   signal.throwIfAborted();
   if (request.targets.length === 0) {
     const startedAt = timeline.now();
-    await timeline.step('snapshot', () => createAll(request.batches, signal));
-    signal.throwIfAborted();
+    await timeline.step('snapshot', async () => {
+      const created = await settle(createAll(request.batches, signal));
+      // A snapshot that was cut short fails for that reason, whatever its provider says.
+      signal.throwIfAborted();
+      if (created.status === 'rejected') throw created.reason;
+    });
     return { outcomes: [], snapshotMs: timeline.now() - startedAt, warnings: [] };
   }
   const freezer = await timeline.step('arm', () => arm(request.targets, request.options));

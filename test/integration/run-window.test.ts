@@ -116,6 +116,17 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync', 'program:fsfreeze'], '
     await expectNothingLeft();
   });
 
+  it('is left at once on Ctrl-C without a freeze too', async () => {
+    const [source] = job(['sleep', '600']).sources;
+    const atomic = job([], { sources: [{ ...source, freezeMode: 'atomic' }] });
+    const started = cli.start('run', 'srv', '--config', await configure({ srv: atomic }));
+    await cli.journalled('snapshot', started);
+    started.kill('SIGINT');
+    expect(await started.ended(), started.output).toBe(130);
+    expect(await logged()).toEqual([expect.stringMatching(/^remove fsbackup-srv-/)]);
+    await expectNothingLeft();
+  });
+
   it('is not opened on what another has frozen: exit 20, and it stays frozen', async () => {
     const config = await configure({ srv: job(['true']) });
     await must('fsfreeze', '--freeze', disk.mountpoint);
