@@ -159,8 +159,10 @@ export function describeFailure(program: string, result: CommandResult): string 
       ? 'did not end in time'
       : result.aborted
         ? 'was stopped'
-        : result.signal === undefined
-          ? `ended with exit code ${result.exitCode ?? 'unknown'}`
-          : `was ended by ${result.signal}`;
+        : result.signal !== undefined
+          ? `was ended by ${result.signal}`
+          : result.exitCode === undefined
+            ? 'cannot be executed'
+            : `ended with exit code ${result.exitCode}`;
   return said === '' || result.notFound ? `${program} ${how}` : `${program} ${how}: ${said}`;
 }

@@ -39,10 +39,13 @@ export class FsbackupCli {
 
   /** Runs a command to its end, whatever that is. */
   async run(...args: string[]): Promise<CommandResult> {
-    return await runCommand([process.execPath, RUN_JS, ...args], {
-      env: this.environment,
-      timeoutMs: LIMIT_MS,
-    });
+    return await this.runUnder([], ...args);
+  }
+
+  /** As `run`, by a program that runs it: `setpriv`, `unshare`. */
+  async runUnder(wrapper: readonly string[], ...args: string[]): Promise<CommandResult> {
+    const [file = process.execPath, ...rest] = [...wrapper, process.execPath, RUN_JS, ...args];
+    return await runCommand([file, ...rest], { env: this.environment, timeoutMs: LIMIT_MS });
   }
 
   async #json(...args: string[]): Promise<Answer<unknown>> {
