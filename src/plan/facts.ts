@@ -26,7 +26,7 @@ export interface SourceFacts {
 export interface TargetFacts {
   path: string;
   realPath: string;
-  /** Of the filesystem that it lies on, or would, when it does not exist yet. */
+  /** Of the filesystem that it lies on. */
   majorMinor: string;
   mountpoint: string;
 }

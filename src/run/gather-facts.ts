@@ -1,8 +1,7 @@
-import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import type { JobConfig, SourceConfig, TargetConfig } from '../config/types.js';
 import { atPlace } from '../config/written-at.js';
-import { errnoOf, messageOf } from '../errors.js';
+import { messageOf } from '../errors.js';
 import { isExcluded } from '../plan/excludes.js';
 import type { HostFacts, NestedTree, SourceFacts, TargetFacts } from '../plan/facts.js';
 import { nestedSubvolumes } from '../snapshots/nested-subvolumes.js';
@@ -31,19 +30,6 @@ class FactsReader {
       layers[majorMinor] = below;
     }
     return layers;
-  }
-}
-
-/** The directory itself, or the nearest above it that exists, symlinks resolved. */
-async function nearestExisting(directory: string): Promise<{ existing: string; missing: string }> {
-  let missing = '';
-  for (let candidate = directory; ; candidate = path.dirname(candidate)) {
-    try {
-      return { existing: await realpath(candidate), missing };
-    } catch (error) {
-      if (errnoOf(error) !== 'ENOENT' || candidate === path.dirname(candidate)) throw error;
-      missing = path.join(path.basename(candidate), missing);
-    }
   }
 }
 
@@ -99,14 +85,9 @@ async function readSource(
 }
 
 async function readTarget(target: string, reader: FactsReader): Promise<TargetFacts> {
-  const { existing, missing } = await nearestExisting(target);
-  const { mount } = (await reader.read(existing)).filesystem;
-  return {
-    path: target,
-    realPath: path.join(existing, missing),
-    majorMinor: mount.majorMinor,
-    mountpoint: mount.mountpoint,
-  };
+  const { path: realPath, filesystem } = await reader.read(target);
+  const { majorMinor, mountpoint } = filesystem.mount;
+  return { path: target, realPath, majorMinor, mountpoint };
 }
 
 /** Rejects as `reading` does, and says where `configured` was written. */

@@ -39,7 +39,7 @@ async function openDirectory(requested: string): Promise<{ path: string; handle:
       case 'ENOENT':
         throw unusable(
           `${requested} does not exist`,
-          'Correct the path, or mount what should be there.',
+          'Correct the path, make the directory, or mount what should be there.',
           error,
         );
       case 'ENOTDIR':

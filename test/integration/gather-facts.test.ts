@@ -24,19 +24,21 @@ function described(nested: readonly NestedTree[]): string[] {
 }
 
 describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs'], 'the facts of a host', () => {
-  it('tell which filesystem lies on which, also for a target that does not exist yet', async () => {
+  it('tell which filesystem lies on which, also for a target inside it', async () => {
     const lower = await disks.filesystem({ fstype: 'xfs' });
     const upper = await disks.filesystem({ fstype: 'ext4', on: lower });
+    const backups = path.join(lower.mountpoint, 'a/directory');
+    await mkdir(backups, { recursive: true });
     const facts = await gatherFacts(
       aJob({
         sources: [aSource({ path: upper.mountpoint })],
-        targets: [target(path.join(lower.mountpoint, 'not/there'))],
+        targets: [target(backups)],
       }),
     );
     expect(facts.layers[upper.majorMinor]).toContain(lower.majorMinor);
     expect(facts.targets).toMatchObject([
       {
-        realPath: path.join(lower.mountpoint, 'not/there'),
+        realPath: backups,
         majorMinor: lower.majorMinor,
         mountpoint: lower.mountpoint,
       },
@@ -84,10 +86,14 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs'], 'the facts of a host',
     ]);
   });
 
-  it('are refused for a source that is not there', async () => {
+  it('are refused for a source or a target that is not there: a plan for it would be a lie', async () => {
     const missing = path.join(disks.directory, 'missing');
+    const refusal = { code: 'usage', exitCode: 2, message: `${missing} does not exist` };
     await expect(
       gatherFacts(aJob({ sources: [aSource({ path: missing })], targets: [] })),
-    ).rejects.toMatchObject({ code: 'usage', exitCode: 2 });
+    ).rejects.toMatchObject(refusal);
+    await expect(gatherFacts(aJob({ sources: [], targets: [target(missing)] }))).rejects.toMatchObject(
+      refusal,
+    );
   });
 });
