@@ -148,8 +148,11 @@ napi_value page_thaw(napi_env env, napi_callback_info info) {
     atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWED);
     bool ended = state == SLOT_IDLE || state == SLOT_THAWED || state == SLOT_FAILED;
     if (!ended) {
-        if (state == SLOT_HELD && atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWING))
+        if (state == SLOT_HELD) {
+            /* Before the claim: to the guards, one without its time would look stale. */
             atomic_store(&slot->thaw_begin_ns, boottime_ns());
+            atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWING);
+        }
         int error = ioctl(values[1], FITHAW, 0) == 0 ? 0 : errno;
         bool in_flight = state == SLOT_CALLING || state == SLOT_PROBING;
         ended = error == 0 || (error == EINVAL && !in_flight);

@@ -72,7 +72,9 @@ uint32_t cgroup_enter(void) {
         struct hierarchy *h = &hierarchies[i];
         sweep(h->mountpoint);
         snprintf(h->directory, sizeof h->directory, "%.255s/" PREFIX "%d", h->mountpoint, getpid());
-        h->entered = (mkdir(h->directory, 0755) == 0 || errno == EEXIST) && join(h->directory);
+        /* Again, since the sweep of guards that start beside us may take it while it is empty. */
+        for (int attempt = 0; attempt < 3 && !h->entered; attempt++)
+            h->entered = (mkdir(h->directory, 0755) == 0 || errno == EEXIST) && join(h->directory);
         if (!h->entered) warnings |= WARN_NO_CGROUP;
     }
     return warnings;

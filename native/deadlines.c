@@ -8,10 +8,14 @@
 #define SECOND_GRACE_NS (3 * NS_PER_MS)
 #define STUCK_RETRY_NS (1000 * NS_PER_MS)
 
+/* When a stuck slot is tried again; 0: it was not seen stuck yet. */
+static uint64_t retry_ns[MAX_SLOTS];
+
 static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* The latest moment at which a slot must be looked at again. */
-static uint64_t next_look(const struct slot *slot, uint64_t now) {
+static uint64_t next_look(uint32_t index, uint64_t now) {
+    const struct slot *slot = &guard.page->slots[index];
     switch ((enum slot_state)atomic_load(&slot->state)) {
     case SLOT_IDLE: {
         /* Whoever freezes later gets a later deadline than a freeze right now would. */
@@ -26,7 +30,7 @@ static uint64_t next_look(const struct slot *slot, uint64_t now) {
         uint64_t deadline = atomic_load(&slot->deadline_ns) + (guard.is_second ? SECOND_GRACE_NS : 0);
         return deadline > now ? deadline : now + STUCK_RETRY_NS;
     }
-    case SLOT_STUCK: return now + STUCK_RETRY_NS;
+    case SLOT_STUCK: return retry_ns[index] > now ? retry_ns[index] : now + STUCK_RETRY_NS;
     case SLOT_FAILED:
     case SLOT_THAWED: break;
     }
@@ -36,13 +40,21 @@ static uint64_t next_look(const struct slot *slot, uint64_t now) {
 void deadlines_schedule(void) {
     uint64_t now = boottime_ns();
     uint64_t next = UINT64_MAX;
-    for (uint32_t i = 0; i < guard.slot_count; i++) next = earlier(next, next_look(&guard.page->slots[i], now));
+    for (uint32_t i = 0; i < guard.slot_count; i++) next = earlier(next, next_look(i, now));
     struct itimerspec when = {0};
     if (next != UINT64_MAX) {
         when.it_value.tv_sec = (time_t)(next / 1000000000ull);
         when.it_value.tv_nsec = (long)(next % 1000000000ull);
     }
     timerfd_settime(guard.timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+/* A pause comes before each new try, and the answer to whoever waits for the thaw comes in it. */
+static bool retry_due(uint32_t index, uint64_t now) {
+    if (retry_ns[index] == 0) retry_ns[index] = now + STUCK_RETRY_NS;
+    if (retry_ns[index] > now) return false;
+    retry_ns[index] = 0;
+    return true;
 }
 
 void deadlines_enforce(void) {
@@ -53,7 +65,7 @@ void deadlines_enforce(void) {
         uint64_t deadline = atomic_load(&slot->deadline_ns);
         bool passed = deadline != 0 && deadline <= now;
         bool frozen = state != SLOT_IDLE && state != SLOT_THAWED && state != SLOT_FAILED;
-        if (!frozen || !(passed || state == SLOT_STUCK) || worker_busy(i)) continue;
+        if (!frozen || worker_busy(i) || !(state == SLOT_STUCK ? retry_due(i, now) : passed)) continue;
         uint64_t cap = atomic_load(&slot->call_ns) + guard.page->max_hold_ns;
         worker_thaw(i, deadline >= cap ? LOSS_MAX_HOLD : LOSS_TIMEOUT);
     }

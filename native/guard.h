@@ -45,6 +45,7 @@ bool worker_busy(uint32_t slot);
 void thaw_all(enum loss loss);
 /* Nothing of this slot is or can become frozen. */
 bool slot_ended(uint32_t slot);
+/* Every slot has ended, and its record says so. */
 bool all_ended(void);
 
 /* deadlines.c */
@@ -56,7 +57,10 @@ void deadlines_enforce(void);
 void deadline_reset(uint32_t slot, uint64_t timeout_ns);
 
 /* record.c */
+/* Writes how a slot ended. */
 void record_write(uint32_t slot);
+/* At the guards' end: the records of the slots whose FIFREEZE failed. An "armed" that nobody guards is `recover`'s to thaw. */
+void record_failures(void);
 
 /* survive.c: what keeps a guard alive. Each returns 0 or a bit of `enum warning`. */
 void survive_signals(void);

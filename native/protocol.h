@@ -38,7 +38,7 @@ enum slot_state {
     SLOT_THAWING = 4, /* claimed by one process, which calls FITHAW */
     SLOT_THAWED = 5,  /* the end: thawed, found thawed, or cancelled before it was frozen */
     SLOT_PROBING = 6, /* the watchdog's own FIFREEZE probe in flight: perhaps frozen */
-    SLOT_STUCK = 7,   /* FITHAW keeps failing, see thaw_errno; tried again every second */
+    SLOT_STUCK = 7,   /* FITHAW keeps failing, see thaw_errno; tried again a second later, for ever */
 };
 
 /* Why a freeze ended before it was asked to. */

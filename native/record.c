@@ -25,8 +25,11 @@ void record_write(uint32_t index) {
     const struct slot *slot = &guard.page->slots[index];
     uint32_t loss = atomic_load(&slot->loss);
     /* A set that was never frozen, or given back when asked, leaves no tombstone. */
-    bool was_frozen = atomic_load(&slot->call_ns) != 0;
+    bool was_frozen = atomic_load(&slot->call_ns) != 0 && atomic_load(&slot->state) != SLOT_FAILED;
+    int fd = FD_FIRST_SLOT + (int)guard.slot_count + (int)index;
     char line[RECORD_STATUS_SIZE + 1];
+    /* Not yet armed: it still tells of the freeze before. */
+    if (!was_frozen && (pread(fd, line, 5, 0) != 5 || memcmp(line, "armed", 5) != 0)) return;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     int length = loss == LOSS_NONE || !was_frozen
@@ -34,7 +37,11 @@ void record_write(uint32_t index) {
                      : snprintf(line, sizeof line, "lost %s %" PRIu64, loss_name(loss), (uint64_t)now.tv_sec);
     memset(line + length, ' ', (size_t)(RECORD_STATUS_SIZE - 1 - length));
     line[RECORD_STATUS_SIZE - 1] = '\n';
-    int fd = FD_FIRST_SLOT + (int)guard.slot_count + (int)index;
     while (pwrite(fd, line, RECORD_STATUS_SIZE, 0) < 0 && errno == EINTR) {
     }
+}
+
+void record_failures(void) {
+    for (uint32_t i = 0; i < guard.slot_count; i++)
+        if (atomic_load(&guard.page->slots[i].state) == SLOT_FAILED) record_write(i);
 }

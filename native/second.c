@@ -70,6 +70,7 @@ void second_main(void) {
     }
     if (atomic_load(&guard.partner_dead)) {
         expedite_forget();
+        record_failures();
         if (guard.control_path[0] != '\0') unlink(guard.control_path);
         cgroup_leave();
     }

@@ -88,6 +88,7 @@ int main(int argc, char **argv) {
     watch();
     connections_answer();
     expedite_forget();
+    record_failures();
     /* The socket's name goes last of all that others can see: whoever finds it gone knows that it is over. */
     if (guard.control_path[0] != '\0') unlink(guard.control_path);
     connections_close();

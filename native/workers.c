@@ -5,6 +5,7 @@
 #include "guard.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -13,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* Small, since it is locked into memory; what the architecture needs may be more. */
 #define STACK_SIZE (32 * 1024)
 /* FITHAW answers EINVAL while a FIFREEZE waits for writers, so it is asked again. */
 #define RETRY_MS 50
@@ -39,7 +41,7 @@ bool slot_ended(uint32_t slot) {
 
 bool all_ended(void) {
     for (uint32_t i = 0; i < guard.slot_count; i++)
-        if (!slot_ended(i)) return false;
+        if (!slot_ended(i) || worker_busy(i)) return false;
     return true;
 }
 
@@ -65,13 +67,15 @@ static bool caller_gone(uint32_t state) {
 /* Claims a held slot for this process; false while another has it and may still be about to thaw it. */
 static bool claim(struct slot *slot, uint32_t state, uint32_t loss) {
     if (state == SLOT_HELD) {
-        if (!atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWING)) return false;
+        /* Before the claim: one without its time would look stale. */
         atomic_store(&slot->thaw_begin_ns, boottime_ns());
+        if (!atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWING)) return false;
         set_loss(slot, loss);
         return true;
     }
     if (state == SLOT_THAWING) {
         if (boottime_ns() - atomic_load(&slot->thaw_begin_ns) < CLAIM_STALE_NS) return false;
+        set_loss(slot, loss);
         return true;
     }
     /* In flight or stuck: nobody claims these, a thaw of them is tried again and again. */
@@ -88,7 +92,7 @@ static void thaw(uint32_t index, uint32_t loss) {
         if (state == SLOT_THAWED || state == SLOT_FAILED) return;
         if (state == SLOT_IDLE) {
             /* Cancelled: the addon's own step from IDLE to CALLING now fails. */
-            atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWED);
+            if (atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWED)) record_write(index);
             continue;
         }
         bool caller_was_gone = caller_gone(state);
@@ -128,14 +132,14 @@ static void probe(uint32_t index) {
     struct slot *slot = &guard.page->slots[index];
     uint32_t held = SLOT_HELD;
     if (!atomic_compare_exchange_strong(&slot->state, &held, SLOT_PROBING)) return;
-    bool still_frozen = ioctl(mountpoint_fd(index), FIFREEZE, 0) != 0 && errno == EBUSY;
+    int error = ioctl(mountpoint_fd(index), FIFREEZE, 0) == 0 ? 0 : errno;
+    if (error != EBUSY) set_loss(slot, LOSS_THIRD_PARTY);
     uint32_t probing = SLOT_PROBING;
-    if (still_frozen) {
-        atomic_compare_exchange_strong(&slot->state, &probing, SLOT_HELD);
-        return;
-    }
-    set_loss(slot, LOSS_THIRD_PARTY);
-    thaw(index, LOSS_THIRD_PARTY);
+    bool ours = atomic_compare_exchange_strong(&slot->state, &probing, SLOT_HELD);
+    if (error == EBUSY) return;
+    if (ours) thaw(index, LOSS_THIRD_PARTY);
+    /* Ended by another before our call, perhaps: then nobody else thaws what that call froze. */
+    else if (error == 0) ioctl(mountpoint_fd(index), FITHAW, 0);
 }
 
 static void *work(void *argument) {
@@ -155,7 +159,9 @@ static void *work(void *argument) {
 }
 
 int workers_start(void) {
-    char *stacks = mmap(NULL, (size_t)guard.slot_count * STACK_SIZE, PROT_READ | PROT_WRITE,
+    const size_t least = (size_t)PTHREAD_STACK_MIN;
+    const size_t stack_size = least > STACK_SIZE ? least : STACK_SIZE;
+    char *stacks = mmap(NULL, guard.slot_count * stack_size, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (stacks == MAP_FAILED) return errno;
     for (uint32_t i = 0; i < guard.slot_count; i++) {
@@ -165,7 +171,7 @@ int workers_start(void) {
         if (workers[i].wake_fd < 0) return errno;
         pthread_attr_init(&attributes);
         pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        int error = pthread_attr_setstack(&attributes, stacks + (size_t)i * STACK_SIZE, STACK_SIZE);
+        int error = pthread_attr_setstack(&attributes, stacks + i * stack_size, stack_size);
         if (error == 0) error = pthread_create(&thread, &attributes, work, (void *)(uintptr_t)i);
         pthread_attr_destroy(&attributes);
         if (error != 0) return error;
