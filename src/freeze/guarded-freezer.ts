@@ -26,6 +26,9 @@ const REPLY_MS = 2000;
 /** A thaw may wait for a FIFREEZE in flight, which may wait for another's frozen filesystem below: without end. */
 const THAW_LIMIT_MS = 2 ** 31 - 1;
 
+/** Nothing of the slot is or can become frozen. */
+const ENDED: ReadonlySet<number> = new Set([SlotState.thawed, SlotState.failed]);
+
 /** The freezer over a page that two guards watch. Made by `armFreezer`. */
 export class GuardedFreezer implements Freezer {
   readonly watchdogPids: readonly number[];
@@ -77,7 +80,12 @@ export class GuardedFreezer implements Freezer {
       }
     }
     // Thawed while the last FIFREEZE was still in flight: there is nothing to keep alive.
-    if (this.#thawing !== undefined) throw this.#thawedMeanwhile();
+    if (this.#thawing !== undefined) {
+      await this.#thawing.catch(() => undefined);
+      // That thaw may have lost patience before FIFREEZE returned.
+      if (!this.#allEnded()) await this.#thawWithoutWatchdog(undefined);
+      throw this.#thawedMeanwhile();
+    }
     this.#watchDeadline();
     const { timeoutMs } = this.#options;
     // The 2008 series resets a timeout of N seconds every N/2.
@@ -119,8 +127,11 @@ export class GuardedFreezer implements Freezer {
       // No answer: it is gone, or stopped and killed below; nothing is frozen either way.
       await this.#watchdog.connection.request({ type: FrameType.quit }, REPLY_MS).catch(() => undefined);
       await this.#watchdog.end();
-      for (const slot of this.#slots) {
-        if (readStatus(slot.recordFd)?.kind === 'armed') writeStatus(slot.recordFd, { kind: 'thawed' });
+      for (const [index, { state }] of readPage(this.#page).entries()) {
+        const recordFd = this.#slots[index]?.recordFd;
+        // What may still be frozen stays on record.
+        if (recordFd === undefined || (!ENDED.has(state) && state !== SlotState.idle)) continue;
+        if (readStatus(recordFd)?.kind === 'armed') writeStatus(recordFd, { kind: 'thawed' });
       }
       this.#closeDescriptors();
     }
@@ -204,9 +215,7 @@ export class GuardedFreezer implements Freezer {
   }
 
   #allEnded(): boolean {
-    return readPage(this.#page).every(
-      (slot) => slot.state === SlotState.thawed || slot.state === SlotState.failed,
-    );
+    return readPage(this.#page).every(({ state }) => ENDED.has(state));
   }
 
   async #thawWithoutWatchdog(loss: LossReason | undefined): Promise<void> {
@@ -295,9 +304,7 @@ export class GuardedFreezer implements Freezer {
 
   #thawError(): FsbackupError {
     const names = readPage(this.#page).flatMap((slot, index) =>
-      slot.state === SlotState.thawed || slot.state === SlotState.failed
-        ? []
-        : [this.#slots[index]?.target.mountpoint],
+      ENDED.has(slot.state) ? [] : [this.#slots[index]?.target.mountpoint],
     );
     return new FsbackupError('thawFailed', `${names.join(', ')} may still be frozen: FITHAW keeps failing`, {
       hint: `Run "fsfreeze --unfreeze ${names[0] ?? ''}" from another shell, and see the kernel log (dmesg).`,

@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { mountOfDescriptor } from '../system/descriptor-mount.js';
-import type { Mount } from '../system/mountinfo.js';
+import { readMounts, type Mount } from '../system/mountinfo.js';
 
 /** An open directory and the mount that it lies on. */
 export interface OpenMount {
@@ -36,4 +36,23 @@ export async function openMount(path: string): Promise<OpenMount> {
     });
   }
   return { fd, mount };
+}
+
+/**
+ * Opens a filesystem by any of its mountpoints: the one that it was frozen by may be gone. Undefined when it is not
+ * mounted in this mount namespace. The caller closes the descriptor.
+ */
+export async function openFilesystem(
+  target: Pick<Mount, 'majorMinor' | 'fstype'>,
+): Promise<number | undefined> {
+  const isTarget = ({ majorMinor, fstype }: Mount): boolean =>
+    majorMinor === target.majorMinor && fstype === target.fstype;
+  for (const { mountpoint } of (await readMounts()).filter(isTarget)) {
+    // A file may be bound there, or another filesystem mounted over it.
+    const opened = await openMount(mountpoint).catch(() => undefined);
+    if (opened === undefined) continue;
+    if (isTarget(opened.mount)) return opened.fd;
+    closeSync(opened.fd);
+  }
+  return undefined;
 }

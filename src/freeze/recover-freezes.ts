@@ -2,7 +2,7 @@ import { closeSync } from 'node:fs';
 import { messageOf } from '../errors.js';
 import { probeFrozen, thaw } from '../system/native.js';
 import { adoptRecord, readRecords, type FreezeRecordBody } from './freeze-record.js';
-import { openMount } from './mountpoint.js';
+import { openFilesystem } from './mountpoint.js';
 
 /** A freeze whose guards and command are all dead, and what became of it. */
 export interface RecoveredFreeze {
@@ -17,10 +17,10 @@ export interface FreezeRecovery {
 }
 
 async function release(body: FreezeRecordBody): Promise<RecoveredFreeze> {
-  const { mountpoint, majorMinor } = body;
-  const { fd, mount } = await openMount(mountpoint);
+  const { mountpoint } = body;
+  const fd = await openFilesystem(body);
+  if (fd === undefined) return { mountpoint, outcome: 'not mounted' };
   try {
-    if (mount.majorMinor !== majorMinor) return { mountpoint, outcome: 'not mounted' };
     if (!(await probeFrozen(fd))) return { mountpoint, outcome: 'was not frozen' };
     thaw(fd);
     return { mountpoint, outcome: 'thawed' };

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { errnoOf, FsbackupError } from '../errors.js';
+import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { thaw as fithaw } from '../system/native.js';
 import { askWatchdog } from './control-client.js';
 import { NoReply } from './frame-connection.js';
@@ -12,7 +12,7 @@ import {
 } from './freeze-record.js';
 import type { LossReason } from './freezer.js';
 import { killStoppedGuards } from './kill-guards.js';
-import { openMount } from './mountpoint.js';
+import { openFilesystem, openMount } from './mountpoint.js';
 import { FrameType, lossReason, type Reply } from './protocol.js';
 
 const REPLY_MS = 1000;
@@ -54,6 +54,12 @@ async function heldRecord(path: string): Promise<FreezeRecordBody> {
   return record.body;
 }
 
+function thawFailed({ mountpoint }: FreezeRecordBody, why: string): FsbackupError {
+  return new FsbackupError('thawFailed', `${mountpoint} may still be frozen: ${why}`, {
+    hint: `Run "fsbackup thaw --force ${mountpoint}", and see the kernel log (dmesg).`,
+  });
+}
+
 function slotVerdict(body: FreezeRecordBody, reply: Reply): void {
   const slot = reply.slots[body.slot];
   const lost = slot === undefined ? undefined : lossReason(slot.loss);
@@ -62,13 +68,7 @@ function slotVerdict(body: FreezeRecordBody, reply: Reply): void {
   if (takenByUs) return;
   if (lost !== undefined) throw lostError(body.mountpoint, lost);
   if (reply.error === 0) return;
-  throw new FsbackupError(
-    'thawFailed',
-    `${body.mountpoint} may still be frozen: FITHAW failed with errno ${reply.error}`,
-    {
-      hint: `Run "fsbackup thaw --force ${body.mountpoint}", and see the kernel log (dmesg).`,
-    },
-  );
+  throw thawFailed(body, `FITHAW failed with errno ${reply.error}`);
 }
 
 function ownedByCommand(body: FreezeRecordBody): FsbackupError {
@@ -119,19 +119,27 @@ async function endedError(path: string): Promise<FsbackupError> {
   );
 }
 
-/** Thaws a freeze whose guards are dead or stopped. */
+/** Thaws a freeze whose guards are dead or stopped. A FITHAW that fails leaves both the guards and the record alone. */
 async function thawWithoutGuards(body: FreezeRecordBody): Promise<void> {
-  const { fd } = await openMount(body.mountpoint);
+  const fd = await openFilesystem(body);
+  if (fd === undefined) throw thawFailed(body, 'it is not mounted here any more');
+  let lost = false;
   try {
     fithaw(fd);
   } catch (error) {
-    if (errnoOf(error) !== 'EINVAL') throw error;
-    throw lostError(body.mountpoint, 'guard-died');
+    lost = errnoOf(error) === 'EINVAL';
+    if (!lost) throw thawFailed(body, messageOf(error));
   } finally {
     closeSync(fd);
-    await killStoppedGuards(body);
-    await adoptRecord(body.majorMinor, async (_, setStatus) => setStatus({ kind: 'thawed' }));
   }
+  await killStoppedGuards(body);
+  await adoptRecord(body.majorMinor, async ({ status }, setStatus) => {
+    if (status.kind !== 'armed') return;
+    setStatus(
+      lost ? { kind: 'lost', reason: 'guard-died', at: new Date().toISOString() } : { kind: 'thawed' },
+    );
+  });
+  if (lost) throw lostError(body.mountpoint, 'guard-died');
 }
 
 async function thawRecord(body: FreezeRecordBody): Promise<void> {

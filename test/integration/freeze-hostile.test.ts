@@ -222,6 +222,30 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs'], 'a freeze among enemie
     }
   });
 
+  it.each(['thaw', 'recover'] as const)(
+    'all guards dead and the mountpoint gone: %s finds the filesystem by another',
+    async (command) => {
+      const bound = `${disks.directory}/bound`;
+      await mkdir(bound);
+      await must('mount', '--bind', ext4.mountpoint, bound);
+      try {
+        expect((await harness.fsbackup('freeze', bound)).exitCode).toBe(0);
+        const { watchdog, second } = await harness.held(bound);
+        for (const signal of ['SIGSTOP', 'SIGKILL'] as const)
+          for (const pid of [second, watchdog]) process.kill(pid, signal);
+        await eventually('both to end', () => !isGuard(watchdog) && !isGuard(second));
+      } finally {
+        await must('umount', bound);
+        await rmdir(bound);
+      }
+      const { exitCode, stderr } = await harness.fsbackup(
+        ...(command === 'thaw' ? ['thaw', ext4.mountpoint] : ['recover']),
+      );
+      expect(exitCode, stderr).toBe(0);
+      expect(await harness.blocksWriters(ext4.mountpoint)).toBe(false);
+    },
+  );
+
   it('a kill of everything whose command line or path names fsbackup or node leaves nothing frozen', async () => {
     // In a PID namespace of its own, so that nothing else on the machine is hit. The killer bears none of the names.
     const killer = `${disks.directory}/reaper.sh`;
