@@ -61,6 +61,16 @@ export function jobFromFlags(flags: JobFlags, context: FlagContext): JobConfig {
       hint: 'Take letters, digits, ".", "_" and "-", the first a letter or digit, 64 at most: it names a directory.',
     });
   }
+  for (const [flag, paths] of [
+    ['--source', flags.source],
+    ['--to', flags.to],
+  ] as const) {
+    // It would be the working directory, which nobody means who writes nothing.
+    if (!paths.includes('')) continue;
+    throw new FsbackupError('usage', `${flag} names no directory`, {
+      hint: 'Name one; an unset shell variable may be why it is empty.',
+    });
+  }
   const checked = checkShape(jobSchema, {
     sources: flags.source.map((source) =>
       given({

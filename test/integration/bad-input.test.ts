@@ -153,6 +153,24 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'a configurati
   });
 });
 
+describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'a command line that is wrong', () => {
+  it.each([{ source: '' }, { to: '' }])(
+    'names nothing, which is not the working directory: %j',
+    async (empty) => {
+      const flag = 'to' in empty ? '--to' : '--source';
+      await expectRefusal(byFlags(empty), 2, `${flag} names no directory`);
+    },
+  );
+
+  it('asks for a backup in a directory that is missing', async () => {
+    const missing = path.join(disks.directory, 'missing');
+    const { exitCode, stderr } = await cli.run('restore', 'srv', '--from', missing, '--to', target);
+    expect(stderr).toMatch(/^Error: the backups in .* cannot be listed: there is no such directory\n.*\n$/);
+    expect(exitCode).toBe(2);
+    await expectNothingDone();
+  });
+});
+
 describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'a target that cannot be used', () => {
   it('is not the filesystem it was', async () => {
     const disk = await disks.filesystem({ fstype: 'ext4' });
