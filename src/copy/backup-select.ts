@@ -1,5 +1,5 @@
 import { FsbackupError } from '../errors.js';
-import { isComplete, listJobBackups, type Backup, type CompleteBackup } from './backup-list.js';
+import { isComplete, listBackups, listJobBackups, type Backup, type CompleteBackup } from './backup-list.js';
 
 const LIST_HINT = '`fsbackup backups list` shows what there is.';
 
@@ -55,6 +55,8 @@ export async function findBackup(targets: readonly string[], selector: string): 
   const all = lists.flat();
   const where = targets.join(', ');
   if (all.length === 0) {
+    // Rejects where there is no such directory, or none that may be read.
+    await Promise.all(targets.map((target) => listBackups(target)));
     throw new FsbackupError('usage', `there is no backup of ${job} in ${where}`, { hint: LIST_HINT });
   }
   if (which === 'latest') {

@@ -16,15 +16,39 @@ function withoutPermission(error: unknown, uid: number | undefined): ErrorReport
   };
 }
 
+/** What a system call answers when the host is at fault, whoever calls it. ENOENT and EINVAL may well be a bug. */
+const HOST_FAULTS: readonly (string | undefined)[] = [
+  'EDQUOT',
+  'EIO',
+  'ELOOP',
+  'EMFILE',
+  'ENAMETOOLONG',
+  'ENFILE',
+  'ENOSPC',
+  'ENOTDIR',
+  'EROFS',
+  'ESTALE',
+];
+
+function hostFault(error: unknown): ErrorReport {
+  return {
+    code: 'failed',
+    exitCode: exitCode('failed'),
+    message: messageOf(error),
+    hint: 'See what is wrong with what it names, or with the filesystem under that (dmesg), then run it again.',
+  };
+}
+
 /**
  * What is told of anything that was thrown: an FsbackupError speaks for itself, a want of
- * permission is the user's or the host's, all else is a bug (exit 70).
+ * permission is the user's or the host's, a fault of the host is the host's, all else is a bug (exit 70).
  */
 export function toErrorReport(error: unknown, uid: number | undefined = process.geteuid?.()): ErrorReport {
   if (error instanceof FsbackupError) {
     return { code: error.code, exitCode: error.exitCode, message: error.message, hint: error.hint };
   }
   if (['EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) return withoutPermission(error, uid);
+  if (HOST_FAULTS.includes(errnoOf(error))) return hostFault(error);
   return {
     code: 'bug',
     exitCode: exitCode('bug'),

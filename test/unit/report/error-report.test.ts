@@ -32,6 +32,12 @@ it.each([
   });
 });
 
+it('takes a fault of the host for that, and no missing file', () => {
+  const fault = (code: string): Error => Object.assign(new Error(`${code}: read '/var'`), { code });
+  expect(toErrorReport(fault('EIO'))).toMatchObject({ code: 'failed', message: "EIO: read '/var'" });
+  expect(toErrorReport(fault('ENOENT'))).toMatchObject({ code: 'bug' });
+});
+
 it.each([
   [true, {}, true],
   [false, {}, false],
