@@ -17,7 +17,7 @@ function withoutPermission(error: unknown, uid: number | undefined): ErrorReport
 }
 
 /** What a system call answers when the host is at fault, whoever calls it. ENOENT and EINVAL may well be a bug. */
-const HOST_FAULTS: readonly (string | undefined)[] = [
+const HOST_FAULTS: ReadonlySet<string | undefined> = new Set([
   'EDQUOT',
   'EIO',
   'ELOOP',
@@ -28,7 +28,7 @@ const HOST_FAULTS: readonly (string | undefined)[] = [
   'ENOTDIR',
   'EROFS',
   'ESTALE',
-];
+]);
 
 function hostFault(error: unknown): ErrorReport {
   return {
@@ -48,7 +48,7 @@ export function toErrorReport(error: unknown, uid: number | undefined = process.
     return { code: error.code, exitCode: error.exitCode, message: error.message, hint: error.hint };
   }
   if (['EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) return withoutPermission(error, uid);
-  if (HOST_FAULTS.includes(errnoOf(error))) return hostFault(error);
+  if (HOST_FAULTS.has(errnoOf(error))) return hostFault(error);
   return {
     code: 'bug',
     exitCode: exitCode('bug'),
