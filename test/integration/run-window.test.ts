@@ -117,13 +117,16 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync', 'program:fsfreeze'], '
   });
 
   it('is left at once on Ctrl-C without a freeze too', async () => {
-    const [source] = job(['sleep', '600']).sources;
+    const [source] = job(['sh', '-c', `echo begun >> ${log}; exec sleep 600`]).sources;
     const atomic = job([], { sources: [{ ...source, freezeMode: 'atomic' }] });
     const started = cli.start('run', 'srv', '--config', await configure({ srv: atomic }));
-    await cli.journalled('snapshot', started);
+    while ((await logged()).length === 0) {
+      if (started.hasEnded) throw new Error(started.output);
+      await sleep(5);
+    }
     started.kill('SIGINT');
     expect(await started.ended(), started.output).toBe(130);
-    expect(await logged()).toEqual([expect.stringMatching(/^remove fsbackup-srv-/)]);
+    expect(await logged()).toEqual(['begun', expect.stringMatching(/^remove fsbackup-srv-/)]);
     await expectNothingLeft();
   });
 
