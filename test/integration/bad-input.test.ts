@@ -265,6 +265,26 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'a host that l
     );
   });
 
+  it('cannot snapshot a tmpfs: refused with what would help, or copied live when that is said', async () => {
+    const memory = path.join(disks.directory, 'memory');
+    await mkdir(memory);
+    await must('mount', '-t', 'tmpfs', 'none', memory);
+    await writeFile(path.join(memory, 'file'), 'content');
+    const args = byFlags({ source: memory });
+    const refused = await cli.run('run', '--quiet', ...args);
+    expectError(refused, 20, `nothing can snapshot ${memory} (tmpfs on none)`);
+    expect(refused.stderr).toContain('`snapshot: none` copies the live tree');
+    expect(await readdir(target)).toEqual([]);
+    const { value, exitCode } = await cli.runJob(...args, '--snapshot', 'none');
+    expect(value).toMatchObject({
+      consistency: 'none',
+      sources: [{ provider: 'none', freezeMode: 'none', frozenMs: null, snapshot: null }],
+      copies: [{ files: 1 }],
+    });
+    expect(exitCode).toBe(0);
+    await must('umount', memory);
+  });
+
   it('is at work on the same job: a run beside a run', async () => {
     await configure({
       targets: [target],
