@@ -1,5 +1,18 @@
 import { spawn } from 'node:child_process';
-import { chmodSync, closeSync, constants, existsSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { askWatchdog } from '../../src/freeze/control-client.js';
 import type { FrameConnection } from '../../src/freeze/frame-connection.js';
@@ -10,7 +23,7 @@ import {
   writeRecord,
   writeStatus,
 } from '../../src/freeze/freeze-record.js';
-import { FrameType, SlotState } from '../../src/freeze/protocol.js';
+import { encodeRequest, FrameType, lossNumber, SlotState } from '../../src/freeze/protocol.js';
 import { recoverFreezes } from '../../src/freeze/recover-freezes.js';
 import { startWatchdog } from '../../src/freeze/watchdog-process.js';
 import {
@@ -31,6 +44,20 @@ const REPLY_MS = 60_000;
 const SLOTS_AT = 24;
 const THAW_BEGIN_AT = 32;
 const NS_PER_MS = 1_000_000;
+
+function sockets(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/fd`)
+    .map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
+    .filter((target) => target.startsWith('socket:'));
+}
+
+/** Where a watchdog's own cgroups would be. */
+function cgroupDirectories(watchdog: number): string[] {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => / - cgroup2? /.test(line))
+    .map((line) => `${line.split(' ')[4] ?? ''}/qsentry-${watchdog}`);
+}
 
 interface Guarded {
   page: PageHandle;
@@ -273,5 +300,73 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the guards, spoken to by hand'
     await ends(guarded);
     expect(readStatus(guarded.recordFd)).toMatchObject({ kind: 'lost', reason: 'holder-died' });
     expect(await probeFrozen(fd)).toBe(false);
+  });
+
+  it('a request that is out of order ends its connection', async () => {
+    const guarded = await guard(disk);
+    const socket = connect(guarded.controlPath);
+    const said: Buffer[] = [];
+    socket.on('data', (chunk) => said.push(chunk));
+    socket.write(encodeRequest({ type: FrameType.status, sequence: 2 }));
+    await once(socket, 'close');
+    expect(said).toEqual([]);
+  });
+
+  it.each([0, 1])('guard %i told to end thaws first, and the holder is told at once', async (which) => {
+    const fd = open(disk.mountpoint, constants.O_RDONLY);
+    const guarded = await guard(disk, { mountpointFd: fd });
+    await freezeSlot(guarded.page, 0, fd);
+    let losses: number[] = [];
+    guarded.connection.onEvent = ({ slots }) => {
+      losses = slots.map(({ loss }) => loss);
+    };
+    process.kill(guarded.pids[which] ?? 0, 'SIGTERM');
+    await eventually('the thaw', () => stateOf(guarded) === SlotState.thawed);
+    expect(readPage(guarded.page)[0]?.loss).toBe(lossNumber('signal'));
+    // The second has no word for it: the watchdog tells of that loss when it is next awake.
+    if (which === 0) await eventually('the word of it', () => losses.includes(lossNumber('signal')));
+  });
+
+  it('a deadline that was moved forward is kept by the second alone', async () => {
+    const fd = open(disk.mountpoint, constants.O_RDONLY);
+    const guarded = await guard(disk, { timeoutMs: 600_000, mountpointFd: fd });
+    await freezeSlot(guarded.page, 0, fd);
+    const reply = await guarded.connection.request({ type: FrameType.reset, timeoutMs: 2000 }, REPLY_MS);
+    expect(reply.error).toBe(0);
+    process.kill(guarded.pids[0] ?? 0, 'SIGSTOP');
+    try {
+      await eventually('the thaw', () => stateOf(guarded) === SlotState.thawed);
+      expect(readPage(guarded.page)[0]?.loss).toBe(lossNumber('timeout'));
+    } finally {
+      process.kill(guarded.pids[0] ?? 0, 'SIGCONT');
+    }
+  });
+
+  it('what the watchdog would have put away, the second does when it is left alone', async () => {
+    const fd = open(disk.mountpoint, constants.O_RDONLY);
+    const guarded = await guard(disk, { mountpointFd: fd });
+    const [watchdog = 0, second = 0] = guarded.pids;
+    // A socket more would keep the connections of a dead watchdog open.
+    expect(sockets(second)).toHaveLength(1);
+    await must('fsfreeze', '--freeze', disk.mountpoint);
+    try {
+      await expect(freezeSlot(guarded.page, 0, fd)).rejects.toMatchObject({ code: 'EBUSY' });
+      process.kill(watchdog, 'SIGKILL');
+      await ends(guarded);
+      expect(readStatus(guarded.recordFd)).toEqual({ kind: 'thawed' });
+      expect(existsSync(guarded.controlPath)).toBe(false);
+      expect(await probeFrozen(fd)).toBe(true);
+    } finally {
+      thaw(fd);
+    }
+  });
+
+  it('leaves no cgroup', async () => {
+    const guarded = await guard(disk);
+    const cgroups = cgroupDirectories(guarded.pids[0] ?? 0);
+    expect(cgroups.filter((directory) => existsSync(directory))).not.toEqual([]);
+    guarded.connection.destroy();
+    await ends(guarded);
+    expect(cgroups.filter((directory) => existsSync(directory))).toEqual([]);
   });
 });

@@ -91,6 +91,14 @@ describeNeeding(['root', 'loop', 'ext4'], 'the watchdog and its second', () => {
     expect(warned).toBe(scores.some((score) => score !== -1000));
   });
 
+  it('go before everything else that wants a processor', () => {
+    for (const pid of [guards.watchdog, guards.second]) {
+      // Fields 40 and 41 of stat: priority among, and policy of, those that are scheduled first; 1 is SCHED_FIFO.
+      expect(proc(pid, 'stat').trim().split(' ').slice(39, 41)).toEqual(['1', '1']);
+      expect(proc(pid, 'limits')).toMatch(/^Max cpu time\s+unlimited\s+unlimited/m);
+    }
+  });
+
   it('hold nothing open but what they watch: no output, no terminal, no directory that pins a mount', () => {
     for (const pid of [guards.watchdog, guards.second]) {
       for (const fd of [0, 1, 2]) expect(readlinkSync(`/proc/${pid}/fd/${fd}`)).toBe('/dev/null');
