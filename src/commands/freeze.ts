@@ -44,9 +44,10 @@ export default class Freeze extends BaseCommand {
       hungTaskTimeoutMs: await readHungTaskTimeoutMs(),
     });
     const targets = await findFreezeTargets(argv.map(String), { force: flags.force });
+    const warn = (message: string): boolean => process.stderr.write(`Warning: ${message}\n`);
     if (program !== undefined) {
       const { freezeAroundCommand } = await import('../freeze/freeze-around-command.js');
-      const host = { signals: process, searchPath: process.env['PATH'] ?? '' };
+      const host = { signals: process, searchPath: process.env['PATH'] ?? '', warn };
       const held = await freezeAroundCommand(targets, settings, [program, ...args], host);
       if (held.problem !== undefined)
         process.stderr.write(`Error: ${held.problem.message}
@@ -59,7 +60,7 @@ ${held.problem.hint}
     const report = describeFrozen(targets, settings, await freezeDetached(targets, settings), Date.now());
     if (flags.json) this.printJson(report.json);
     else {
-      for (const warning of report.warnings) process.stderr.write(`Warning: ${warning}\n`);
+      for (const warning of report.warnings) warn(warning);
       this.print(report.text);
     }
   }

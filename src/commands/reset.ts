@@ -24,13 +24,15 @@ export default class Reset extends BaseCommand {
     const { freezeFromFlags } = await import('../config/freeze-from-flags.js');
     const { readHungTaskTimeoutMs } = await import('../system/hung-task.js');
     const { resetByHand } = await import('../freeze/release-by-hand.js');
-    const settings = freezeFromFlags(freezeOverrides(flags), {
-      env: process.env,
-      hungTaskTimeoutMs: await readHungTaskTimeoutMs(),
-    });
+    const { readEnvironment } = await import('../config/overrides.js');
+    const context = { env: process.env, hungTaskTimeoutMs: await readHungTaskTimeoutMs() };
+    const settings = freezeFromFlags(freezeOverrides(flags), context);
+    const given = { ...readEnvironment(process.env), ...freezeOverrides(flags) };
+    // Nothing said: the time that the freeze was made with.
+    const timeoutMs = 'timeoutMs' in given || 'noTimeout' in given ? (settings.timeoutMs ?? 0) : undefined;
     const reset = [];
     for (const mountpoint of argv.map(String)) {
-      const { expiresInMs } = await resetByHand(mountpoint, settings.timeoutMs ?? 0);
+      const { expiresInMs } = await resetByHand(mountpoint, timeoutMs);
       reset.push({ mountpoint, expiresAt: new Date(Date.now() + expiresInMs).toISOString() });
       if (!flags.json)
         this.print(`Still frozen: ${mountpoint}. Thawed by itself in ${(expiresInMs / 1000).toFixed(1)} s.`);

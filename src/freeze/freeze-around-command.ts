@@ -31,12 +31,12 @@ export async function freezeAroundCommand(
   targets: readonly FreezeTarget[],
   options: FreezeOptions,
   argv: readonly [string, ...string[]],
-  host: { signals: SignalSource; searchPath: string },
+  host: { signals: SignalSource; searchPath: string; warn: (message: string) => unknown },
 ): Promise<HeldResult> {
   const found = await findCommand(argv[0], host.searchPath);
   if (!('file' in found)) return notRunnable(argv[0], found.exitCode);
   return await withSignals(host.signals, async (interrupted) => {
-    const { result, outcomes } = await freezeWhile(targets, options, async (freezer) => {
+    const { result, outcomes, warnings } = await freezeWhile(targets, options, async (freezer) => {
       interrupted.throwIfAborted();
       const command = startHeldCommand(found.file, argv);
       const onInterrupt = (): void => {
@@ -47,6 +47,8 @@ export async function freezeAroundCommand(
       interrupted.addEventListener('abort', onInterrupt, { once: true });
       return await command.exitCode;
     });
+    // Not before: while it is frozen, nothing is written.
+    for (const warning of warnings) host.warn(warning);
     interrupted.throwIfAborted();
     const lost = outcomes.find((outcome) => outcome.lost !== undefined);
     if (lost === undefined) return { exitCode: result, outcomes };

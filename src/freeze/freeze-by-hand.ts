@@ -52,11 +52,11 @@ export async function freezeWhile<T>(
   targets: readonly FreezeTarget[],
   options: FreezeOptions,
   work: (freezer: GuardedFreezer) => Promise<T>,
-): Promise<{ result: T; outcomes: FreezeOutcome[] }> {
+): Promise<{ result: T; outcomes: FreezeOutcome[]; warnings: readonly string[] }> {
   const freezer = await frozen(targets, { ...options, detachable: false });
   try {
     const result = await work(freezer);
-    return { result, outcomes: await freezer.thaw() };
+    return { result, outcomes: await freezer.thaw(), warnings: freezer.warnings };
   } finally {
     await freezer.close();
   }

@@ -82,15 +82,18 @@ function ownedByCommand(body: FreezeRecordBody): FsbackupError {
 }
 
 /**
- * Proves that the freeze is still held, and gives it `timeoutMs` (0: none) from now. Rejects with `freezeLost` when it
+ * Proves that the freeze is still held, and gives it `timeoutMs` (0: none; undefined: as frozen) from now. Rejects with `freezeLost` when it
  * was lost, with `notFrozen` when it is not ours.
  */
-export async function resetByHand(path: string, timeoutMs: number): Promise<{ expiresInMs: number }> {
+export async function resetByHand(
+  path: string,
+  timeoutMs: number | undefined,
+): Promise<{ expiresInMs: number }> {
   const body = await heldRecord(path);
   if (!body.detached) throw ownedByCommand(body);
   const reply = await askWatchdog(
     body.controlPath,
-    { type: FrameType.reset, slot: body.slot, timeoutMs },
+    { type: FrameType.reset, slot: body.slot, timeoutMs: timeoutMs ?? (body.timeoutSeconds ?? 0) * 1000 },
     REPLY_MS,
   ).catch((error: unknown) => {
     if (!(error instanceof NoReply)) throw error;

@@ -1,6 +1,7 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { mkdir, rm, rmdir } from 'node:fs/promises';
 import type { ChildProcess } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { describeNeeding } from '../support/capabilities.js';
@@ -121,6 +122,38 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs'], 'a freeze among enemie
     },
   );
 
+  it('a deadline that passes while FIFREEZE waits for a writer, and FITHAW answers EINVAL: nothing stays frozen', async () => {
+    const file = `${upper.mountpoint}/direct`;
+    writeFileSync(file, 'x'.repeat(4096));
+    await must('sync', '--file-system', upper.mountpoint);
+    await must('fsfreeze', '--freeze', xfs.mountpoint);
+    try {
+      const writer = harness.start('dd', [
+        'if=/dev/zero',
+        `of=${file}`,
+        'bs=4096',
+        'count=1',
+        'oflag=direct',
+        'conv=notrunc',
+      ]);
+      await eventually('the writer to wait for the disk', () =>
+        /^State:\s*D/m.test(readFileSync(`/proc/${writer.pid ?? 0}/status`, 'utf8')),
+      );
+      const { child, until } = freezeThen(upper, 2000, 'wait');
+      await until(/^armed/);
+      await eventually('the freeze to be in flight', async () =>
+        (await harness.status()).frozen.some(({ state }) => state === 'freezing'),
+      );
+      child.kill('SIGKILL');
+      // Past the deadline: the guards' first tries must not be their last. The thread in the kernel outlives the kill.
+      await sleep(3000);
+    } finally {
+      await must('fsfreeze', '--unfreeze', xfs.mountpoint);
+    }
+    await harness.write(upper.mountpoint);
+    expect(await harness.blocksWriters(upper.mountpoint)).toBe(false);
+  });
+
   it.each(['SIGHUP', 'SIGINT', 'SIGTERM'] as const)(
     '%s to the command: thaws, and exits with its code',
     async (signal) => {
@@ -143,6 +176,16 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs'], 'a freeze among enemie
     // The question was a FIFREEZE, undone at once.
     expect(await harness.blocksWriters(ext4.mountpoint)).toBe(false);
     expect((await harness.fsbackup('thaw', ext4.mountpoint)).exitCode).toBe(21);
+  });
+
+  it('a reset that names no time gives the time of the freeze anew', async () => {
+    await harness.fsbackup('freeze', '--timeout', '40', ext4.mountpoint);
+    await harness.held(ext4.mountpoint);
+    expect((await harness.fsbackup('reset', ext4.mountpoint)).exitCode).toBe(0);
+    const [frozen] = (await harness.status()).frozen;
+    // The default of ten seconds would be less.
+    expect(Date.parse(frozen?.expiresAt ?? '') - Date.now()).toBeGreaterThan(15_000);
+    expect((await harness.fsbackup('thaw', ext4.mountpoint)).exitCode).toBe(0);
   });
 
   it('a reset gives the timeout anew, up to max-hold', async () => {
