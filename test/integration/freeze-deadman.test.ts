@@ -38,7 +38,8 @@ describeNeeding(['root', 'loop', 'ext4'], 'any two of command, watchdog and seco
       disk.mountpoint,
       '--',
       'sleep',
-      '30',
+      // Longer than any patience here: its end would thaw too.
+      '90',
     );
     const { watchdog, second } = await harness.held(disk.mountpoint);
     if (cli.pid === undefined) throw new Error('the command did not start');
@@ -72,6 +73,14 @@ describeNeeding(['root', 'loop', 'ext4'], 'any two of command, watchdog and seco
     await harness.write(disk.mountpoint);
     // Thirty seconds are far from over, so it was no deadline; and the loss is on record.
     await eventually('the record of the loss', () => status().startsWith(`lost ${lost} `));
+  });
+
+  it('both guards killed: the command itself thaws at once', async () => {
+    const { watchdog, second } = await freeze(30);
+    process.kill(second, 'SIGKILL');
+    process.kill(watchdog, 'SIGKILL');
+    await harness.write(disk.mountpoint);
+    await eventually('the record of the loss', () => status().startsWith('lost guard-died '));
   });
 
   it.each([{ attack: ['cli', 'SIGSTOP'] }, { attack: ['watchdog', 'SIGSTOP'] }] as const)(
