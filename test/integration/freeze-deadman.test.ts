@@ -75,6 +75,14 @@ describeNeeding(['root', 'loop', 'ext4'], 'any two of command, watchdog and seco
     await eventually('the record of the loss', () => status().startsWith(`lost ${lost} `));
   });
 
+  it('the command killed beside a stopped watchdog: the second thaws at once', async () => {
+    const { cli, watchdog } = await freeze(30);
+    process.kill(watchdog, 'SIGSTOP');
+    process.kill(cli, 'SIGKILL');
+    await harness.write(disk.mountpoint);
+    await eventually('the record of the loss', () => status().startsWith('lost holder-died '));
+  });
+
   it('both guards killed: the command itself thaws at once', async () => {
     const { watchdog, second } = await freeze(30);
     process.kill(second, 'SIGKILL');
