@@ -130,7 +130,10 @@ napi_value page_freeze(napi_env env, napi_callback_info info) {
     if (task.page == NULL) return NULL;
     task.slot = (uint32_t)values[0];
     task.fd = values[1];
-    return queue_task(env, &task);
+    napi_value page;
+    size_t count = 1;
+    CHECK(napi_get_cb_info(env, info, &count, &page, NULL, NULL));
+    return queue_task(env, &task, page);
 }
 
 /*

@@ -56,6 +56,7 @@ struct queued {
     struct task task;
     napi_async_work work;
     napi_deferred deferred;
+    napi_ref kept;
     int error;
 };
 
@@ -76,16 +77,18 @@ static void complete(napi_env env, napi_status status, void *data) {
         napi_create_int32(env, queued->task.result, &value);
         napi_resolve_deferred(env, queued->deferred, value);
     }
+    if (queued->kept != NULL) napi_delete_reference(env, queued->kept);
     napi_delete_async_work(env, queued->work);
     free(queued);
 }
 
-napi_value queue_task(napi_env env, const struct task *task) {
+napi_value queue_task(napi_env env, const struct task *task, napi_value keep) {
     napi_value promise, name;
     struct queued *queued = calloc(1, sizeof *queued);
     if (queued == NULL) return throw_errno(env, ENOMEM, task->syscall_name);
     queued->task = *task;
-    if (napi_create_promise(env, &queued->deferred, &promise) != napi_ok ||
+    if ((keep != NULL && napi_create_reference(env, keep, 1, &queued->kept) != napi_ok) ||
+        napi_create_promise(env, &queued->deferred, &promise) != napi_ok ||
         napi_create_string_utf8(env, task->syscall_name, NAPI_AUTO_LENGTH, &name) != napi_ok ||
         napi_create_async_work(env, NULL, name, execute, complete, queued, &queued->work) != napi_ok ||
         napi_queue_async_work(env, queued->work) != napi_ok) {
@@ -108,7 +111,7 @@ static int run_syncfs(struct task *task) { return syncfs(task->fd) == 0 ? 0 : er
 static napi_value start_syncfs(napi_env env, napi_callback_info info) {
     struct task task = {.syscall_name = "syncfs", .run = run_syncfs};
     if (!read_ints(env, info, 1, &task.fd)) return NULL;
-    return queue_task(env, &task);
+    return queue_task(env, &task, NULL);
 }
 
 static int run_ficlone(struct task *task) { return ioctl(task->fd, FICLONE, task->other_fd) == 0 ? 0 : errno; }
@@ -120,7 +123,7 @@ static napi_value start_ficlone(napi_env env, napi_callback_info info) {
     if (!read_ints(env, info, 2, fds)) return NULL;
     task.fd = fds[0];
     task.other_fd = fds[1];
-    return queue_task(env, &task);
+    return queue_task(env, &task, NULL);
 }
 
 static int run_probe(struct task *task) {
@@ -136,7 +139,7 @@ static int run_probe(struct task *task) {
 static napi_value start_probe(napi_env env, napi_callback_info info) {
     struct task task = {.syscall_name = "ioctl(FIFREEZE)", .run = run_probe};
     if (!read_ints(env, info, 1, &task.fd)) return NULL;
-    return queue_task(env, &task);
+    return queue_task(env, &task, NULL);
 }
 
 /* tryLock(fd): whether an exclusive flock(2) was got, without waiting. */

@@ -32,8 +32,11 @@ struct task {
     int other_fd;
     int result;
 };
-/* Queues a copy of `task`; the promise resolves to `result`, or rejects with the errno. */
-napi_value queue_task(napi_env env, const struct task *task);
+/*
+ * Queues a copy of `task`; the promise resolves to `result`, or rejects with the errno. `keep`, or NULL: a JavaScript
+ * object that must outlive the task.
+ */
+napi_value queue_task(napi_env env, const struct task *task, napi_value keep);
 
 uint64_t boottime_ns(void);
 

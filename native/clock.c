@@ -1,6 +1,7 @@
 #include "guard.h"
 
 #include <time.h>
+#include <unistd.h>
 
 /* BOOTTIME: a deadline also passes while the machine is suspended. */
 uint64_t boottime_ns(void) {
@@ -12,5 +13,11 @@ uint64_t boottime_ns(void) {
 void sleep_ms(long milliseconds) {
     struct timespec span = {milliseconds / 1000, (milliseconds % 1000) * 1000000};
     while (nanosleep(&span, &span) != 0) {
+    }
+}
+
+void drain(int fd) {
+    uint64_t count;
+    while (read(fd, &count, sizeof count) == sizeof count) {
     }
 }

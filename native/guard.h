@@ -33,6 +33,8 @@ extern struct guard guard;
 /* clock.c */
 uint64_t boottime_ns(void);
 void sleep_ms(long milliseconds);
+/* Empties a timer or event descriptor that does not block. */
+void drain(int fd);
 
 /* workers.c: one thread for each slot, made before anything is frozen. */
 int workers_start(void);
@@ -43,6 +45,8 @@ void worker_probe(uint32_t slot);
 bool worker_busy(uint32_t slot);
 /* Thaws all slots, the lowest filesystem (the last slot) first. */
 void thaw_all(enum loss loss);
+/* The holder is dead or has hung up: thaws all, unless the watchdog owns the freeze. Idempotent. */
+void holder_gone(void);
 /* Nothing of this slot is or can become frozen. */
 bool slot_ended(uint32_t slot);
 /* Every slot has ended, and its record says so. */

@@ -26,9 +26,7 @@ static void hang_up(struct connection *connection) {
     connection->fd = -1;
     connection->waiting = false;
     connection->received = 0;
-    if (connection != &connections[HOLDER_CONNECTION] || guard.detached || guard.holder_left) return;
-    guard.holder_left = true;
-    thaw_all(LOSS_HOLDER_DIED);
+    if (connection == &connections[HOLDER_CONNECTION]) holder_gone();
 }
 
 void connections_start(uint32_t next_sequence) {

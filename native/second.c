@@ -29,19 +29,10 @@ static void partner_said(void) {
     }
 }
 
-static void drain(int fd) {
-    uint64_t count;
-    while (read(fd, &count, sizeof count) == sizeof count) {
-    }
-}
-
 static void handle(const struct pollfd *fds) {
     if (fds[ON_HOLDER].revents & POLLIN) {
         atomic_store(&guard.holder_dead, true);
-        if (!guard.detached) {
-            guard.holder_left = true;
-            thaw_all(LOSS_HOLDER_DIED);
-        }
+        holder_gone();
     }
     if (fds[ON_PARTNER].revents & (POLLIN | POLLHUP)) partner_said();
     struct signalfd_siginfo info;

@@ -137,11 +137,12 @@ void start_guards(char **argv) {
     if (error == 0) error = watch_holder();
     if (error == 0) error = listen_for_control(request.control_path);
     if (error != 0) refuse(&request, error);
-    survive_limits();
     guard.warnings |= survive_oom();
     /* A change of cgroup waits for a grace period too. */
     expedite_begin();
     guard.warnings |= cgroup_enter();
+    /* Afterwards: with RT_GROUP_SCHED a cgroup without a share refuses a process that runs first. */
+    survive_limits();
     error = start_second(argv);
     if (error == 0) error = guard_ready();
     if (error == 0) error = await_second();

@@ -27,18 +27,6 @@ static void partner_said(void) {
     if (guard.detached) thaw_all(LOSS_GUARD_DIED);
 }
 
-static void holder_gone(void) {
-    if (guard.detached) return;
-    guard.holder_left = true;
-    thaw_all(LOSS_HOLDER_DIED);
-}
-
-static void drain(int fd) {
-    uint64_t count;
-    while (read(fd, &count, sizeof count) == sizeof count) {
-    }
-}
-
 static void handle(const struct pollfd *fds) {
     if (fds[ON_HOLDER].revents & POLLIN) {
         atomic_store(&guard.holder_dead, true);

@@ -201,3 +201,9 @@ bool worker_busy(uint32_t slot) { return atomic_load(&workers[slot].unfinished) 
 void thaw_all(enum loss loss) {
     for (uint32_t i = guard.slot_count; i-- > 0;) worker_thaw(i, loss);
 }
+
+void holder_gone(void) {
+    if (guard.detached || guard.holder_left) return;
+    guard.holder_left = true;
+    thaw_all(LOSS_HOLDER_DIED);
+}

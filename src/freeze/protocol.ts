@@ -1,4 +1,5 @@
 import { endianness } from 'node:os';
+import type { PageSlot } from '../system/native.js';
 import type { LossReason } from './freezer.js';
 
 /*
@@ -64,18 +65,8 @@ export function warningTexts(bits: number): string[] {
   return WARNINGS.filter((_, bit) => (bits & (1 << bit)) !== 0);
 }
 
-/** What a guard reports of one slot. Times in ms of CLOCK_BOOTTIME. */
-export interface SlotReport {
-  state: number;
-  loss: number;
-  freezeErrno: number;
-  thawErrno: number;
-  callMs: number;
-  heldMs: number;
-  thawBeginMs: number;
-  thawedMs: number;
-  deadlineMs: number;
-}
+/** What a guard reports of one slot: what the page says of it. */
+export type SlotReport = PageSlot;
 
 export interface Request {
   type: number;
