@@ -152,7 +152,8 @@ export class GuardedFreezer implements Freezer {
   /** Both guards may be stopped: then we are the third that keeps the deadline. */
   #watchDeadline(): void {
     const deadlines = readPage(this.#page)
-      .filter((slot) => slot.state === SlotState.held)
+      // Those in the middle of a probe or a thaw too: a guard may be stopped just there.
+      .filter(({ state }) => !ENDED.has(state))
       .map((slot) => slot.deadlineMs);
     if (deadlines.length === 0) return;
     const dueMs = Math.min(...deadlines) + OWN_GRACE_MS - boottimeMs();
