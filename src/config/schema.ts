@@ -16,6 +16,9 @@ const SNAPSHOTS = {
   none: 'none',
   reflink: 'reflink',
   btrfs: 'btrfs',
+  zfs: 'zfs',
+  lvm: 'lvm',
+  mirror: 'mirror',
   command: 'command',
 } satisfies NamesOf<SourceConfig['snapshot']>;
 const FREEZE_MODES = {

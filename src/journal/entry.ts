@@ -5,7 +5,7 @@ import { z } from 'zod';
  * version of fsbackup: what does not fit is reported and never guessed at.
  */
 const snapshotRef = z.object({
-  provider: z.enum(['reflink', 'btrfs', 'command']),
+  provider: z.enum(['reflink', 'btrfs', 'zfs', 'lvm', 'mirror', 'command']),
   name: z.string().min(1),
   mountpoint: z.string().min(1),
   fstype: z.string(),

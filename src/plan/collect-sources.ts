@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type { JobConfig, SourceConfig } from '../config/types.js';
 import { FsbackupError } from '../errors.js';
-import type { FilesystemFacts } from '../snapshots/provider.js';
+import type { DetectionContext, FilesystemFacts } from '../snapshots/provider.js';
 import { excludesBelow, isExcluded } from './excludes.js';
 import type { HostFacts, NestedTree, SourceFacts } from './facts.js';
 import type { PlannedSource, PlannedTree } from './plan.js';
@@ -53,6 +53,7 @@ class Collector {
     if (known !== undefined) return known;
     const index = this.collected.sources.length;
     this.#indexes.set(key, index);
+    for (const warning of mode.warnings) this.warn(warning);
     this.collected.sources.push({
       mountpoint: mount.mountpoint,
       device: mount.source,
@@ -110,7 +111,7 @@ function collectNested(
   collector: Collector,
   config: SourceConfig,
   facts: SourceFacts,
-  { detectors, layers, targets }: CollectContext,
+  { detectors, layers, targets, detection }: CollectContext,
 ): void {
   for (const nested of facts.nested) {
     const relative = path.relative(facts.realPath, nested.path);
@@ -132,7 +133,7 @@ function collectNested(
     }
     const nestedSource = nestedConfig(config, nested);
     try {
-      const mode = resolveMode(nestedSource, filesystem, detectors, layers);
+      const mode = resolveMode(nestedSource, filesystem, detectors, layers, detection);
       const tree = {
         path: path.join(facts.path, relative),
         realPath: nested.path,
@@ -148,6 +149,7 @@ function collectNested(
 
 interface CollectContext extends Pick<HostFacts, 'layers' | 'targets'> {
   detectors: Detectors;
+  detection: DetectionContext;
 }
 
 /**
@@ -163,7 +165,7 @@ export function collectSources(
   for (const [index, config] of job.sources.entries()) {
     const found = facts[index];
     if (found === undefined) throw new Error(`no facts of the source ${config.path}`);
-    const mode = resolveMode(config, found.filesystem, context.detectors, context.layers);
+    const mode = resolveMode(config, found.filesystem, context.detectors, context.layers, context.detection);
     const tree = { path: found.path, realPath: found.realPath, exclude: config.exclude };
     collector.add(config, tree, found.filesystem, mode);
     collectNested(collector, config, found, context);

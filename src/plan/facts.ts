@@ -1,5 +1,6 @@
 import type { FilesystemInUse } from '../system/in-use.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
+import type { NestedFreeze } from '../system/nested-freeze.js';
 
 /** Something below a source that a snapshot of the source's filesystem shows as an empty directory. */
 export interface NestedTree {
@@ -44,6 +45,8 @@ export interface HostFacts {
    * A filesystem that lies on no other may be left out.
    */
   layers: Readonly<Record<string, readonly string[]>>;
+  /** Tested only where a plan depends on it. */
+  nestedFreeze: NestedFreeze;
   /** False inside a container: the end of its PID namespace kills the watchdogs too. */
   initialPidNamespace: boolean;
 }

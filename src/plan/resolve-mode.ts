@@ -3,6 +3,7 @@ import { FsbackupError } from '../errors.js';
 import type {
   Consistency,
   Detection,
+  DetectionContext,
   FilesystemFacts,
   FreezeMode,
   ProviderName,
@@ -29,6 +30,7 @@ export interface ResolvedMode {
   freezeModeReason: string;
   /** `major:minor` of the filesystems that taking the snapshot writes to, those below included. */
   writes: ReadonlySet<string>;
+  warnings: readonly string[];
 }
 
 const LIVE: ResolvedMode = {
@@ -36,6 +38,7 @@ const LIVE: ResolvedMode = {
   freezeMode: 'none',
   freezeModeReason: 'the configuration asks for a copy of the live tree',
   writes: new Set(),
+  warnings: [],
 };
 
 /** FIFREEZE answers EOPNOTSUPP on these (no freeze_fs and no block device to sync). */
@@ -46,14 +49,19 @@ function nameOf({ mount }: FilesystemFacts): string {
   return `${mount.mountpoint} (${mount.fstype} on ${mount.source})`;
 }
 
-function detect(source: SourceConfig, filesystem: FilesystemFacts, detectors: Detectors) {
+function detect(
+  source: SourceConfig,
+  filesystem: FilesystemFacts,
+  detectors: Detectors,
+  context: DetectionContext,
+) {
   if (source.snapshot !== 'auto' && source.snapshot !== 'none') {
     const detector = detectors.named(source.snapshot, source.commands);
-    return { name: detector.name, detection: detector.detect(filesystem) };
+    return { name: detector.name, detection: detector.detect(filesystem, context) };
   }
   const reasons: string[] = [];
   for (const detector of detectors.auto) {
-    const detection = detector.detect(filesystem);
+    const detection = detector.detect(filesystem, context);
     if (detection.suits) return { name: detector.name, detection };
     reasons.push(`${detector.name}: ${detection.reason}`);
   }
@@ -100,9 +108,10 @@ export function resolveMode(
   filesystem: FilesystemFacts,
   detectors: Detectors,
   layers: HostFacts['layers'],
+  context: DetectionContext,
 ): ResolvedMode {
   if (source.snapshot === 'none') return LIVE;
-  const { name, detection } = detect(source, filesystem, detectors);
+  const { name, detection } = detect(source, filesystem, detectors, context);
   if (!detection.suits || name === undefined) {
     const reason = detection.suits ? '' : `: ${detection.reason}`;
     throw new FsbackupError('notFrozen', `nothing can snapshot ${nameOf(filesystem)}${reason}`, {
@@ -126,7 +135,8 @@ export function resolveMode(
   // While it is snapshotted without a freeze of ours, no freeze of ours may stand in the way of that.
   if (freezeMode !== 'explicit') for (const one of reachedByWrites([majorMinor], layers)) writes.add(one);
   const chosen = source.freezeMode === 'auto' ? '' : ', as configured';
-  return { provider: name, freezeMode, freezeModeReason: `${detection.reason}${chosen}`, writes };
+  const { warnings = [] } = detection;
+  return { provider: name, freezeMode, freezeModeReason: `${detection.reason}${chosen}`, writes, warnings };
 }
 
 /** What a snapshot taken so is worth, when the freeze held. */

@@ -8,7 +8,7 @@ const source = z.object({
   mountpoint: z.string(),
   device: z.string(),
   fstype: z.string(),
-  provider: z.enum(['reflink', 'btrfs', 'command', 'none']),
+  provider: z.enum(['reflink', 'btrfs', 'zfs', 'lvm', 'mirror', 'command', 'none']),
   freezeMode: z.enum(['explicit', 'native', 'atomic', 'none']),
   freezeModeReason: z.string(),
   frozenMs: ms,

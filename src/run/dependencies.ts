@@ -63,4 +63,6 @@ export interface ExecuteDependencies {
   mountDirectory: string;
   /** Between two tries. */
   retryDelayMs: number;
+  /** Between two looks at the snapshots that are being copied. */
+  watchIntervalMs: number;
 }

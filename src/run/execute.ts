@@ -1,4 +1,5 @@
 import { atPlace } from '../config/written-at.js';
+import { FsbackupError } from '../errors.js';
 import type { CopyReport, RunReport } from '../report/run-report.js';
 import type { EngineName } from '../copy/engine.js';
 import type { Plan } from '../plan/plan.js';
@@ -12,6 +13,7 @@ import { ReleaseStack, type ReleaseFailure } from './release-stack.js';
 import { reportRun } from './run-outcome.js';
 import { SourceRecord } from './source-record.js';
 import { takeSnapshots, type TakenSnapshot } from './take-snapshots.js';
+import { watchSnapshots, type SnapshotWatch } from './watch-snapshots.js';
 
 export interface ExecuteOptions {
   runId: string;
@@ -88,21 +90,30 @@ class Execution {
     return { tools, prepared };
   }
 
-  async #copyAll(exposed: ReadonlyMap<number, string>, tools: Tools): Promise<void> {
-    const { dependencies, signal } = this.#context;
+  async #copyAll(exposed: ReadonlyMap<number, string>, tools: Tools, watch: SnapshotWatch): Promise<void> {
+    const { dependencies } = this.#context;
+    const { signal } = watch;
     const sources = copySources(this.#plan, exposed);
     for (const target of this.#plan.targets) {
       signal.throwIfAborted();
       const reportWith = (copy: CopyReport): RunReport => this.#report([...this.#copies, copy], []);
-      const task = { target, sources, tools: tools.get(target.engine) ?? {}, reportWith };
+      const task = {
+        target,
+        sources,
+        tools: tools.get(target.engine) ?? {},
+        reportWith,
+        checkIntact: () => watch.check(),
+      };
       try {
         const done = await dependencies.timeline.step(`copy to ${target.path}`, () =>
-          copyToTarget(task, this.#context),
+          copyToTarget(task, { ...this.#context, signal }),
         );
         this.#copies.push(done.copy);
         if (done.unreadable.length > 0) this.#errors.push(partialCopyError(target, done.unreadable));
       } catch (error) {
         signal.throwIfAborted();
+        // What cannot be read cannot be read for the next target either.
+        if (error instanceof FsbackupError && error.code === 'snapshotInvalid') throw error;
         // One target that fails is no reason to go without a backup in the others.
         this.#errors.push(error);
       }
@@ -124,7 +135,15 @@ class Execution {
       taken.size === 0
         ? new Map<number, string>()
         : await timeline.step('expose', () => exposeSnapshots(taken, this.#context));
-    await this.#copyAll(exposed, tools);
+    const watch = watchSnapshots([...taken.values()], {
+      intervalMs: dependencies.watchIntervalMs,
+      signal: this.#context.signal,
+    });
+    try {
+      await this.#copyAll(exposed, tools, watch);
+    } finally {
+      watch.stop();
+    }
   }
 
   async run(): Promise<RunReport> {

@@ -119,6 +119,7 @@ export async function gatherFacts(job: JobConfig): Promise<HostFacts> {
       ...Object.fromEntries(inUse.map(({ majorMinor, below }) => [majorMinor, below])),
       ...reader.layers(),
     },
+    nestedFreeze: 'unknown',
     initialPidNamespace: inInitialPidNamespace(),
   };
 }

@@ -26,6 +26,8 @@ import { makeRunId } from './run-id.js';
 
 /** Before the second try of a window or a copy. */
 const RETRY_DELAY_MS = 1000;
+/** A look at an LVM snapshot starts a program that takes some 20 ms. */
+const WATCH_INTERVAL_MS = 2000;
 
 async function syncFilesystem(mountpoint: string): Promise<void> {
   const handle = await open(mountpoint, 'r');
@@ -111,6 +113,7 @@ export async function createRunHost(): Promise<RunHost> {
       runProgram: runCommand,
       syncFilesystem,
       retryDelayMs: RETRY_DELAY_MS,
+      watchIntervalMs: WATCH_INTERVAL_MS,
     },
   };
 }

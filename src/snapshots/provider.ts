@@ -1,9 +1,12 @@
 import type { Mount } from '../system/mountinfo.js';
 import type { BlockStack } from '../system/block-stack.js';
 import type { LoopImage } from '../system/loop-image.js';
+import type { LogicalVolume } from '../system/lvm.js';
+import type { NestedFreeze } from '../system/nested-freeze.js';
+import type { ZfsVolume } from '../system/zfs.js';
 
 /** The names a configuration may use; `auto` is resolved to one of these by the plan. */
-export type ProviderName = 'reflink' | 'btrfs' | 'command';
+export type ProviderName = 'reflink' | 'btrfs' | 'zfs' | 'lvm' | 'mirror' | 'command';
 
 /**
  * How the filesystem is brought to rest around a snapshot:
@@ -29,9 +32,21 @@ export interface FilesystemFacts {
    * topmost first. What freezes or fills one of those filesystems stalls this one.
    */
   images?: readonly LoopImage[];
+  /** The logical volume that it lies on, straight or through LUKS or partitions; absent where it lies on none. */
+  lvm?: LogicalVolume;
+  /** The ZFS dataset that it is, or the zvol that it lies on. */
+  zfs?: ZfsVolume;
   /** Free and total bytes of the filesystem, as far as root can fill it. */
   freeBytes: number;
   totalBytes: number;
+}
+
+/** What decides how a filesystem is snapshotted beside the filesystem itself: the kernel, and the rest of the job. */
+export interface DetectionContext {
+  /** What this kernel does when a device freezes itself below our freeze; `unknown` where nobody had to know. */
+  nestedFreeze: NestedFreeze;
+  /** Whether the job snapshots other filesystems too, which should be at one instant with this one. */
+  grouped: boolean;
 }
 
 /** A provider's answer to "can you snapshot this?". */
@@ -47,6 +62,8 @@ export type Detection =
        * the plan puts such sources in freeze groups of their own.
        */
       writesTo: readonly string[];
+      /** What plan and report must warn of when it is snapshotted so. */
+      warnings?: readonly string[];
     }
   | { suits: false; reason: string };
 
@@ -90,7 +107,7 @@ export interface SnapshotProvider {
   readonly name: ProviderName;
 
   /** Pure: decides from facts alone. */
-  detect(filesystem: FilesystemFacts): Detection;
+  detect(filesystem: FilesystemFacts, context: DetectionContext): Detection;
 
   /**
    * Before any freeze: proves that `create` can work (tools, room, support) and does all of its work that can be
@@ -106,6 +123,12 @@ export interface SnapshotProvider {
 
   /** Whether the snapshot exists: the answer to an ambiguous failure of `create`. */
   exists(ref: SnapshotRef): Promise<boolean>;
+
+  /**
+   * Asked again and again while the snapshot is read, and once more when it has been: rejects with `snapshotInvalid`
+   * when the snapshot no longer holds what was taken, or is about to, for want of room. May make room for it.
+   */
+  checkIntact(ref: SnapshotRef): Promise<void>;
 
   /**
    * After the thaw: shows the snapshot read-only at `directory`, an empty directory that exists (0700).

@@ -5,6 +5,10 @@ import { CommandProvider } from './command-provider.js';
 import type { ProviderName, SnapshotProvider } from './provider.js';
 import { ReflinkProvider } from './reflink-provider.js';
 
+function pending(name: ProviderName): never {
+  throw new Error(`${name} is not there yet`);
+}
+
 /**
  * The provider of that name. `commands` are the `command` provider's; without them it can release the snapshots of
  * other processes and make none. What one provider prepared, only the same object can create.
@@ -13,6 +17,9 @@ export function providerByName(name: ProviderName, commands?: SnapshotCommands):
   const makers: Record<ProviderName, () => SnapshotProvider> = {
     reflink: () => new ReflinkProvider(ficlone),
     btrfs: () => new BtrfsProvider(),
+    zfs: () => pending(name),
+    lvm: () => pending(name),
+    mirror: () => pending(name),
     command: () => new CommandProvider(commands),
   };
   return makers[name]();

@@ -13,6 +13,7 @@ import { describeNeeding } from '../support/capabilities.js';
 import { openFilesBelow, type SnapshotWorld, type WorldKind } from '../support/snapshot-worlds.js';
 import { must, throwawayDisks } from '../support/throwaway-filesystem.js';
 
+const ALONE = { nestedFreeze: 'unknown', grouped: false } as const;
 const NEVER = new AbortController().signal;
 
 /** What went through a journal. */
@@ -85,7 +86,7 @@ export function snapshotProviderContract(kind: WorldKind): void {
 
     it('suits its storage, in a mode that the plan can take', async () => {
       const { filesystem } = await readFilesystemFacts(world.mountpoints[0]);
-      const detection = world.newProvider().detect(filesystem);
+      const detection = world.newProvider().detect(filesystem, world.context ?? ALONE);
       expect(detection).toMatchObject({
         suits: true,
         freezeModes: expect.arrayContaining([world.freezeMode]),
@@ -99,6 +100,7 @@ export function snapshotProviderContract(kind: WorldKind): void {
         await writeFile(path.join(ref.mountpoint, 'file'), 'after');
         await writeFile(path.join(ref.mountpoint, 'new'), 'after');
         expect(await provider.exists(ref)).toBe(true);
+        await expect(provider.checkIntact(ref)).resolves.toBeUndefined();
 
         const exposure = await expose(ref);
         expect(await readFile(path.join(exposure.path, 'file'), 'utf8')).toBe(`before ${index}`);

@@ -133,6 +133,10 @@ export class FakeWorld {
       }
       await this.#call(`create ${refs.length}`);
     },
+    checkIntact: async () => {
+      // Looked at for as long as a copy takes: told only when it is to fail.
+      if (this.faults.has('checkIntact')) await this.#call('checkIntact');
+    },
     exists: async ({ name }) => this.held.includes(`snapshot ${name}`),
     expose: async (ref, directory) => {
       this.#mustBeJournalled(`exposure ${ref.name}`);
@@ -242,6 +246,7 @@ export class FakeWorld {
       syncFilesystem: (mountpoint) => this.#call(`sync ${mountpoint}`),
       mountDirectory,
       retryDelayMs: 0,
+      watchIntervalMs: 1,
     };
   }
 }
