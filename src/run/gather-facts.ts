@@ -9,6 +9,7 @@ import type { FilesystemFacts } from '../snapshots/provider.js';
 import { runDirectory } from '../system/directories.js';
 import { readFilesystemFacts } from '../system/filesystem-facts.js';
 import { readFilesystemsInUse } from '../system/in-use.js';
+import { readLogicalVolumes, type VolumesRead } from '../system/lvm.js';
 import { isWithin, readMounts, type Mount } from '../system/mountinfo.js';
 import { inInitialPidNamespace } from '../system/pid-namespace.js';
 import { submountsBelow } from '../system/submounts.js';
@@ -16,9 +17,12 @@ import { submountsBelow } from '../system/submounts.js';
 /** Remembers every filesystem that was looked at: what lies on what is told from them. */
 class FactsReader {
   readonly #seen = new Map<string, FilesystemFacts>();
+  #volumes: Promise<VolumesRead> | undefined;
 
   async read(directory: string): Promise<{ path: string; filesystem: FilesystemFacts }> {
-    const located = await readFilesystemFacts(directory);
+    // Asked once: its answer is that of the whole host.
+    const readVolumes = (): Promise<VolumesRead> => (this.#volumes ??= readLogicalVolumes());
+    const located = await readFilesystemFacts(directory, { readVolumes });
     this.#seen.set(located.filesystem.mount.majorMinor, located.filesystem);
     return located;
   }

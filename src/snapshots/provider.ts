@@ -1,7 +1,7 @@
 import type { Mount } from '../system/mountinfo.js';
 import type { BlockStack } from '../system/block-stack.js';
 import type { LoopImage } from '../system/loop-image.js';
-import type { LogicalVolume } from '../system/lvm.js';
+import type { LogicalVolumeBelow } from '../system/lvm.js';
 import type { NestedFreeze } from '../system/nested-freeze.js';
 import type { ZfsVolume } from '../system/zfs.js';
 
@@ -33,7 +33,9 @@ export interface FilesystemFacts {
    */
   images?: readonly LoopImage[];
   /** The logical volume that it lies on, straight or through LUKS or partitions; absent where it lies on none. */
-  lvm?: LogicalVolume;
+  lvm?: LogicalVolumeBelow;
+  /** Why that is not known although there is one: a clause. */
+  lvmProblem?: string;
   /** The ZFS dataset that it is, or the zvol that it lies on. */
   zfs?: ZfsVolume;
   /** Free and total bytes of the filesystem, as far as root can fill it. */

@@ -9,6 +9,7 @@ import { readSpace } from './filesystem-space.js';
 import { readExt4ReserveBytes } from './ext4-reserve.js';
 import { readFstabMountpoints } from './fstab.js';
 import { readLoopImage, type LoopImage } from './loop-image.js';
+import { locateLogicalVolume, type VolumesRead } from './lvm.js';
 import { isWithin, readMounts, type Mount } from './mountinfo.js';
 import { enclosingSubvolume } from './subvolume.js';
 
@@ -23,6 +24,8 @@ export interface FactsOptions {
   /** How long the filesystem may take to answer. */
   timeoutMs?: number;
   fstab?: string;
+  /** Asked for the logical volume below, where there is one; left out where nobody needs to know. */
+  readVolumes?: () => Promise<VolumesRead>;
 }
 
 function unusable(message: string, hint: string, cause?: unknown): FsbackupError {
@@ -143,6 +146,7 @@ export async function readFilesystemFacts(
         mount: mount.fstype === 'btrfs' ? await enclosingSubvolume(directory, mount) : mount,
         stack,
         images: await imagesOf(stack),
+        ...(options.readVolumes === undefined ? {} : await locateLogicalVolume(stack, options.readVolumes)),
         freeBytes: Math.max(0, freeBytes - reserveBytes),
         totalBytes,
       },

@@ -8,6 +8,7 @@ import type {
   SnapshotRequest,
 } from '../../src/snapshots/provider.js';
 import { readFilesystemFacts } from '../../src/system/filesystem-facts.js';
+import { readLogicalVolumes } from '../../src/system/lvm.js';
 import { isMountedAt } from '../../src/system/mount.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { openFilesBelow, type SnapshotWorld, type WorldKind } from '../support/snapshot-worlds.js';
@@ -54,7 +55,7 @@ export function snapshotProviderContract(kind: WorldKind): void {
       return await Promise.all(
         world.mountpoints.map(async (mountpoint, index) => {
           await writeFile(path.join(mountpoint, 'file'), `${content} ${index}`);
-          const { filesystem } = await readFilesystemFacts(mountpoint);
+          const { filesystem } = await readFilesystemFacts(mountpoint, { readVolumes: readLogicalVolumes });
           return { filesystem, name: `fsbackup-test-${count}-${index}`, freezeMode: world.freezeMode };
         }),
       );
@@ -85,7 +86,9 @@ export function snapshotProviderContract(kind: WorldKind): void {
     });
 
     it('suits its storage, in a mode that the plan can take', async () => {
-      const { filesystem } = await readFilesystemFacts(world.mountpoints[0]);
+      const { filesystem } = await readFilesystemFacts(world.mountpoints[0], {
+        readVolumes: readLogicalVolumes,
+      });
       const detection = world.newProvider().detect(filesystem, world.context ?? ALONE);
       expect(detection).toMatchObject({
         suits: true,
