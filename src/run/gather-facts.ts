@@ -11,8 +11,10 @@ import { readFilesystemFacts } from '../system/filesystem-facts.js';
 import { readFilesystemsInUse } from '../system/in-use.js';
 import { readLogicalVolumes, type VolumesRead } from '../system/lvm.js';
 import { isWithin, readMounts, type Mount } from '../system/mountinfo.js';
+import { readNestedFreeze, type NestedFreeze } from '../system/nested-freeze.js';
 import { inInitialPidNamespace } from '../system/pid-namespace.js';
 import { submountsBelow } from '../system/submounts.js';
+import { dependsOnNesting } from './depends-on-nesting.js';
 
 /** Remembers every filesystem that was looked at: what lies on what is told from them. */
 class FactsReader {
@@ -101,6 +103,14 @@ async function sayingWhere<T>(configured: SourceConfig | TargetConfig, reading: 
   });
 }
 
+async function nestedFreezeFor(job: JobConfig, sources: readonly SourceFacts[]): Promise<NestedFreeze> {
+  const filesystems = sources.flatMap(({ filesystem, nested }) => [
+    filesystem,
+    ...nested.flatMap((tree) => tree.filesystem ?? []),
+  ]);
+  return dependsOnNesting(job, filesystems) ? (await readNestedFreeze()).behaviour : 'unknown';
+}
+
 /**
  * Looks at all that planning a job needs to know of this host. Reads only.
  * Rejects with `usage` for a source or target that is missing or not mounted, `notFrozen` for a filesystem that does
@@ -123,7 +133,7 @@ export async function gatherFacts(job: JobConfig): Promise<HostFacts> {
       ...Object.fromEntries(inUse.map(({ majorMinor, below }) => [majorMinor, below])),
       ...reader.layers(),
     },
-    nestedFreeze: 'unknown',
+    nestedFreeze: await nestedFreezeFor(job, sources),
     initialPidNamespace: inInitialPidNamespace(),
   };
 }
