@@ -4,7 +4,7 @@ import { FsbackupError } from '../errors.js';
 import { ensurePrivateDirectory, runDirectory } from '../system/directories.js';
 import { createPage } from '../system/native.js';
 import { lockRecord, readBootId, writeRecord } from './freeze-record.js';
-import type { FreezeOptions, FreezeTarget } from './freezer.js';
+import type { FreezeOptions, FreezeRequest, FreezeTarget } from './freezer.js';
 import { GuardedFreezer, type FreezerSlot } from './guarded-freezer.js';
 import { openMount } from './mountpoint.js';
 import { MAX_SLOTS } from './protocol.js';
@@ -40,10 +40,7 @@ async function openSlot(target: FreezeTarget): Promise<FreezerSlot> {
  * Takes the superblock locks, opens the mountpoints and starts the dead-man over them; nothing is frozen yet. The order
  * of `targets` is that of the freeze, top-down. See `ArmFreezer` for how it fails.
  */
-export async function armFreezer(
-  targets: readonly FreezeTarget[],
-  options: ArmOptions,
-): Promise<GuardedFreezer> {
+export async function armFreezer({ targets }: FreezeRequest, options: ArmOptions): Promise<GuardedFreezer> {
   if (targets.length < 1 || targets.length > MAX_SLOTS) {
     throw new FsbackupError('usage', `${targets.length} filesystems cannot be frozen together`, {
       hint: `Freeze 1 to ${MAX_SLOTS} at a time.`,

@@ -1,9 +1,17 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, FsbackupError } from '../errors.js';
+import type { CommandWatch } from '../system/run-command.js';
 import { boottimeMs, freezeSlot, readPage, thawSlot, type PageHandle } from '../system/native.js';
 import { readStatus, writeStatus } from './freeze-record.js';
-import type { Freezer, FreezeOptions, FreezeOutcome, FreezeTarget, LossReason } from './freezer.js';
+import type {
+  Freezer,
+  FreezeOptions,
+  FreezeOutcome,
+  FreezeTarget,
+  LossReason,
+  ThawOutcome,
+} from './freezer.js';
 import { FrameType, lossNumber, lossReason, SlotState, warningTexts } from './protocol.js';
 import type { Watchdog } from './watchdog-process.js';
 import { within } from './within.js';
@@ -41,7 +49,7 @@ export class GuardedFreezer implements Freezer {
   readonly #lost = new AbortController();
   #heartbeat: NodeJS.Timeout | undefined;
   #deadline: NodeJS.Timeout | undefined;
-  #thawing: Promise<FreezeOutcome[]> | undefined;
+  #thawing: Promise<ThawOutcome> | undefined;
   #ended = false;
 
   constructor(slots: readonly FreezerSlot[], options: FreezeOptions, page: PageHandle, watchdog: Watchdog) {
@@ -92,7 +100,11 @@ export class GuardedFreezer implements Freezer {
     if (timeoutMs !== null) this.#heartbeat = setInterval(() => void this.#beat(), timeoutMs / 2);
   }
 
-  thaw(): Promise<FreezeOutcome[]> {
+  watchCommand(): CommandWatch {
+    return { started: () => undefined, ended: () => undefined };
+  }
+
+  thaw(): Promise<ThawOutcome> {
     this.#thawing ??= this.#thawOnce();
     return this.#thawing;
   }
@@ -190,7 +202,7 @@ export class GuardedFreezer implements Freezer {
     if (!this.#lost.signal.aborted) this.#lost.abort(reason);
   }
 
-  async #thawOnce(): Promise<FreezeOutcome[]> {
+  async #thawOnce(): Promise<ThawOutcome> {
     this.#stopTimers();
     const reply = this.#watchdog.connection.request({ type: FrameType.thaw }, THAW_LIMIT_MS);
     const answered = reply.then(
@@ -241,7 +253,11 @@ export class GuardedFreezer implements Freezer {
     }
   }
 
-  #outcomes(): FreezeOutcome[] {
+  #outcomes(): ThawOutcome {
+    return { filesystems: this.#filesystemOutcomes(), devices: [] };
+  }
+
+  #filesystemOutcomes(): FreezeOutcome[] {
     const page = readPage(this.#page);
     return this.#slots.flatMap(({ target }, index) => {
       const slot = page[index];

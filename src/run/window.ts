@@ -1,5 +1,12 @@
 import { FsbackupError, messageOf } from '../errors.js';
-import type { ArmFreezer, Freezer, FreezeOptions, FreezeOutcome, FreezeTarget } from '../freeze/freezer.js';
+import type {
+  ArmFreezer,
+  Freezer,
+  FreezeOptions,
+  FreezeOutcome,
+  FreezeTarget,
+  ThawOutcome,
+} from '../freeze/freezer.js';
 import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 import type { ReleaseStack } from './release-stack.js';
 import type { Timeline } from './timeline.js';
@@ -48,8 +55,8 @@ async function createAll(batches: readonly SnapshotBatch[], signal: AbortSignal)
   if (failed !== undefined) throw failed.reason;
 }
 
-function lostError(outcomes: readonly FreezeOutcome[]): FsbackupError | undefined {
-  const lost = outcomes.filter((outcome) => outcome.lost !== undefined);
+function lostError({ filesystems }: ThawOutcome): FsbackupError | undefined {
+  const lost = filesystems.filter((outcome) => outcome.lost !== undefined);
   if (lost.length === 0) return undefined;
   const which = lost.map((outcome) => `${outcome.target.mountpoint} (${outcome.lost})`).join(', ');
   return new FsbackupError('freezeLost', `the freeze was lost before the snapshot was complete: ${which}`, {
@@ -103,7 +110,7 @@ async function withFreeze(
       : { step: failedStep(thawing, creating !== undefined), message: messageOf(failure.reason) },
   );
   if (failure !== undefined) throw failure.reason;
-  const outcomes = thawing.status === 'fulfilled' ? thawing.value : [];
+  const outcomes = thawing.status === 'fulfilled' ? thawing.value.filesystems : [];
   return { outcomes, snapshotMs: createdAt - frozenAt, warnings: freezer.warnings };
 }
 
@@ -115,7 +122,7 @@ function failedStep(thawing: PromiseSettledResult<unknown>, wasFrozen: boolean):
 
 /** The failure that counts, the gravest first: still frozen, told to stop, lost, never frozen, no snapshot. */
 function whatFailed(
-  thawing: PromiseSettledResult<FreezeOutcome[]>,
+  thawing: PromiseSettledResult<ThawOutcome>,
   frozen: PromiseSettledResult<void>,
   created: PromiseSettledResult<void> | undefined,
   signal: AbortSignal,
@@ -150,7 +157,9 @@ export async function takeWindow(
     });
     return { outcomes: [], snapshotMs: timeline.now() - startedAt, warnings: [] };
   }
-  const freezer = await timeline.step('arm', () => arm(request.targets, request.options));
+  const freezer = await timeline.step('arm', () =>
+    arm({ targets: request.targets, devices: [] }, request.options),
+  );
   const guard = stack.push('the watchdogs', () => freezer.close());
   try {
     return await withFreeze(freezer, request, timeline, signal);

@@ -1,3 +1,4 @@
+import type { CommandWatch } from '../system/run-command.js';
 import type { Mount } from '../system/mountinfo.js';
 import type { BlockStack } from '../system/block-stack.js';
 import type { LoopImage } from '../system/loop-image.js';
@@ -100,6 +101,13 @@ export interface Exposure {
   path: string;
 }
 
+/** What `create` is called with. */
+export interface CreateOptions {
+  signal: AbortSignal;
+  /** For every program that `create` runs: the dead-man must know whom to end before it resumes a device. */
+  watchCommand?: () => CommandWatch;
+}
+
 /**
  * One kind of snapshot. Every implementation passes `test/contract/snapshot-provider.ts`.
  *
@@ -121,7 +129,7 @@ export interface SnapshotProvider {
    * Inside the window: makes all snapshots, at one instant where the storage can. No file, log or terminal write but
    * the snapshot itself. Rejects when any of them failed; some may then exist.
    */
-  create(refs: readonly SnapshotRef[], options: { signal: AbortSignal }): Promise<void>;
+  create(refs: readonly SnapshotRef[], options: CreateOptions): Promise<void>;
 
   /** Whether the snapshot exists: the answer to an ambiguous failure of `create`. */
   exists(ref: SnapshotRef): Promise<boolean>;

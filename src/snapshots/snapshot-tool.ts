@@ -2,14 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { FsbackupError } from '../errors.js';
 import { describeFailure, runCommand, type CommandResult } from '../system/run-command.js';
 import { throwIfAborted } from './aborted.js';
+import type { CreateOptions } from './provider.js';
 
 /** After its kill a program is waited for so long; one in D state does not end. */
 const GIVE_UP_MS = 8000;
 /** How long `settled` waits for such a one. */
 const SETTLE_MS = 15_000;
 
-export interface ToolOptions {
-  signal: AbortSignal;
+export interface ToolOptions extends CreateOptions {
   timeoutMs: number;
 }
 
@@ -47,11 +47,16 @@ export class SnapshotTool {
 
   /** Makes the snapshot `name`. Rejects with `snapshotFailed`; the snapshot may then exist, or come to. */
   async make(name: string, argv: readonly [string, ...string[]], options: ToolOptions): Promise<void> {
-    const result = runCommand(argv, options);
+    const { signal, timeoutMs, watchCommand } = options;
+    const result = runCommand(argv, {
+      signal,
+      timeoutMs,
+      ...(watchCommand === undefined ? {} : { watch: watchCommand }),
+    });
     this.#running.set(name, result);
     void result.finally(() => this.#running.delete(name));
     const ended = await orStuck(result, options);
-    throwIfAborted(options.signal);
+    throwIfAborted(signal);
     if (ended?.exitCode === 0) return;
     const how =
       ended === undefined ? `${argv[0]} hangs and cannot be killed` : describeFailure(argv[0], ended);

@@ -1,5 +1,5 @@
 import { FsbackupError } from '../../src/errors.js';
-import type { Freezer, FreezeOutcome, FreezeTarget, LossReason } from '../../src/freeze/freezer.js';
+import type { Freezer, FreezeTarget, LossReason, ThawOutcome } from '../../src/freeze/freezer.js';
 import type { CopyEngine } from '../../src/copy/engine.js';
 import type { BackupFacts, ExecuteDependencies } from '../../src/run/dependencies.js';
 import { Timeline } from '../../src/run/timeline.js';
@@ -77,7 +77,7 @@ export class FakeWorld {
   #freezer(targets: readonly FreezeTarget[]): Freezer {
     const lost = new AbortController();
     const loss = this.losses.shift();
-    let thawed: FreezeOutcome[] | undefined;
+    let thawed: ThawOutcome | undefined;
     return {
       warnings: this.freezerWarnings,
       watchdogPids: [1, 2],
@@ -95,11 +95,21 @@ export class FakeWorld {
         }
         if (loss !== undefined) lost.abort(loss);
       },
+      watchCommand: () => ({ started: () => undefined, ended: () => undefined }),
       thaw: async () => {
         this.#frozen = false;
         if (thawed === undefined) {
           this.#release('freeze');
-          thawed = targets.map((target) => ({ target, lost: loss, frozenMs: 5, freezeCallMs: 1, thawMs: 1 }));
+          thawed = {
+            filesystems: targets.map((target) => ({
+              target,
+              lost: loss,
+              frozenMs: 5,
+              freezeCallMs: 1,
+              thawMs: 1,
+            })),
+            devices: [],
+          };
           await this.#call('thaw');
         }
         return thawed;
@@ -174,7 +184,7 @@ export class FakeWorld {
   dependencies(mountDirectory: string): ExecuteDependencies {
     let clock = 0;
     return {
-      arm: async (targets) => {
+      arm: async ({ targets }) => {
         await this.#call('arm');
         this.#acquire('guards');
         return this.#freezer(targets);
