@@ -3,6 +3,7 @@ import { ficlone } from '../system/native.js';
 import { BtrfsProvider } from './btrfs-provider.js';
 import { CommandProvider } from './command-provider.js';
 import type { ProviderName, SnapshotProvider } from './provider.js';
+import { MirrorProvider } from './mirror-provider.js';
 import { ReflinkProvider } from './reflink-provider.js';
 
 function pending(name: ProviderName): never {
@@ -19,7 +20,7 @@ export function providerByName(name: ProviderName, commands?: SnapshotCommands):
     btrfs: () => new BtrfsProvider(),
     zfs: () => pending(name),
     lvm: () => pending(name),
-    mirror: () => pending(name),
+    mirror: () => new MirrorProvider(),
     command: () => new CommandProvider(commands),
   };
   return makers[name]();

@@ -1,9 +1,10 @@
 import { constants } from 'node:fs';
-import { open, realpath, stat, type FileHandle } from 'node:fs/promises';
+import { open, realpath, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
 import { readBlockStack, type BlockStack } from './block-stack.js';
+import { deviceNumber } from './device-number.js';
 import { mountOfDescriptor } from './descriptor-mount.js';
 import { readSpace } from './filesystem-space.js';
 import { readExt4ReserveBytes } from './ext4-reserve.js';
@@ -82,11 +83,8 @@ async function refuseUnmounted(directory: string, mounts: readonly Mount[], fsta
 /** The devices under a mount. btrfs shows an anonymous device number, but names a device that it was mounted from. */
 async function stackOf(mount: Mount): Promise<BlockStack | undefined> {
   if (mount.fstype !== 'btrfs') return await readBlockStack(mount.majorMinor);
-  const device = await stat(mount.source).catch(() => undefined);
-  if (device?.isBlockDevice() !== true) return undefined;
-  const major = (device.rdev >>> 8) & 0xfff;
-  const minor = (device.rdev & 0xff) | ((device.rdev >>> 12) & 0xfff00);
-  return await readBlockStack(`${major}:${minor}`);
+  const device = await deviceNumber(mount.source).catch(() => undefined);
+  return device === undefined ? undefined : await readBlockStack(device);
 }
 
 /** The images under a stack, and under the filesystems that hold these, topmost first. */
