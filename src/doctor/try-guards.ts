@@ -23,7 +23,7 @@ export async function tryGuards(): Promise<GuardsState> {
     fstype: mount.fstype,
   };
   try {
-    const freezer = await armFreezer([target], SETTINGS);
+    const freezer = await armFreezer({ targets: [target], devices: [] }, SETTINGS);
     const warnings = [...freezer.warnings];
     await freezer.close();
     return { armed: true, warnings };
