@@ -16,20 +16,20 @@ export interface Finding {
 
 type Rest = Partial<Pick<Finding, 'detail' | 'fix'>>;
 
-function finding(status: FindingStatus, check: string, summary: string, { detail, fix }: Rest): Finding {
+function make(status: FindingStatus, check: string, summary: string, { detail, fix }: Rest): Finding {
   return { check, status, summary, detail: detail ?? null, fix: fix ?? null };
 }
 
 export function ok(check: string, summary: string, rest: Rest = {}): Finding {
-  return finding('ok', check, summary, rest);
+  return make('ok', check, summary, rest);
 }
 
 export function warning(check: string, summary: string, rest: Rest = {}): Finding {
-  return finding('warning', check, summary, rest);
+  return make('warning', check, summary, rest);
 }
 
 export function problem(check: string, summary: string, rest: Rest = {}): Finding {
-  return finding('problem', check, summary, rest);
+  return make('problem', check, summary, rest);
 }
 
 /** The worst of several; `ok` for none. */
