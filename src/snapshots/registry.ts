@@ -3,6 +3,7 @@ import { ficlone } from '../system/native.js';
 import { BtrfsProvider } from './btrfs-provider.js';
 import { CommandProvider } from './command-provider.js';
 import type { ProviderName, SnapshotProvider } from './provider.js';
+import { MirrorProvider } from './mirror-provider.js';
 import { ReflinkProvider } from './reflink-provider.js';
 import { ZfsProvider } from './zfs-provider.js';
 
@@ -20,7 +21,7 @@ export function providerByName(name: ProviderName, commands?: SnapshotCommands):
     btrfs: () => new BtrfsProvider(),
     zfs: () => new ZfsProvider(),
     lvm: () => pending(name),
-    mirror: () => pending(name),
+    mirror: () => new MirrorProvider(),
     command: () => new CommandProvider(commands),
   };
   return makers[name]();

@@ -1,5 +1,6 @@
-import { open, stat } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { readBlockStack, type BlockStack } from './block-stack.js';
+import { deviceNumber } from './device-number.js';
 import { mountOfDescriptor } from './descriptor-mount.js';
 import { readLoopImage, type LoopImage } from './loop-image.js';
 import type { Mount } from './mountinfo.js';
@@ -7,11 +8,8 @@ import { parseRows, poolOf, runZfs } from './zfs.js';
 import { parseZvolName, zvolOfDisk } from './zvol.js';
 
 async function stackOfDevice(device: string): Promise<BlockStack | undefined> {
-  const stats = await stat(device).catch(() => undefined);
-  if (stats?.isBlockDevice() !== true) return undefined;
-  const major = (stats.rdev >>> 8) & 0xfff;
-  const minor = (stats.rdev & 0xff) | ((stats.rdev >>> 12) & 0xfff00);
-  return await readBlockStack(`${major}:${minor}`);
+  const number = await deviceNumber(device).catch(() => undefined);
+  return number === undefined ? undefined : await readBlockStack(number);
 }
 
 /** The devices under a mount. btrfs shows an anonymous device number, but names a device that it was mounted from. */

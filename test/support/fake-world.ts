@@ -1,5 +1,11 @@
 import { FsbackupError } from '../../src/errors.js';
-import type { Freezer, FreezeTarget, LossReason, ThawOutcome } from '../../src/freeze/freezer.js';
+import type {
+  Freezer,
+  FreezeTarget,
+  GuardedDevice,
+  LossReason,
+  ThawOutcome,
+} from '../../src/freeze/freezer.js';
 import type { CopyEngine } from '../../src/copy/engine.js';
 import type { BackupFacts, ExecuteDependencies } from '../../src/run/dependencies.js';
 import { Timeline } from '../../src/run/timeline.js';
@@ -28,6 +34,8 @@ export class FakeWorld {
   /** Loss of each window's freeze, in order. */
   readonly losses: (LossReason | undefined)[] = [];
   freezerWarnings: readonly string[] = [];
+  /** Below all that is snapshotted. */
+  devices: GuardedDevice[] = [];
   #frozen = false;
 
   fail(call: string, ...faults: Fault[]): void {
@@ -184,6 +192,7 @@ export class FakeWorld {
   dependencies(mountDirectory: string): ExecuteDependencies {
     let clock = 0;
     return {
+      guardedDevices: async () => this.devices,
       arm: async ({ targets }) => {
         await this.#call('arm');
         this.#acquire('guards');
