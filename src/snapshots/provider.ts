@@ -29,8 +29,8 @@ export interface FilesystemFacts {
    */
   stack: BlockStack | undefined;
   /**
-   * The image files behind the loop devices of the stack, and behind those of the filesystems that hold these,
-   * topmost first. What freezes or fills one of those filesystems stalls this one.
+   * The image files behind the loop devices of the stack, or that its ZFS pool lies on, and behind those of the
+   * filesystems that hold these, topmost first. What freezes or fills one of those filesystems stalls this one.
    */
   images?: readonly LoopImage[];
   /** The logical volume that it lies on, straight or through LUKS or partitions; absent where it lies on none. */
@@ -68,7 +68,12 @@ export type Detection =
       /** What plan and report must warn of when it is snapshotted so. */
       warnings?: readonly string[];
     }
-  | { suits: false; reason: string };
+  | {
+      suits: false;
+      reason: string;
+      /** What would make it suit: given where the storage is of this provider's kind. */
+      hint?: string;
+    };
 
 /**
  * A snapshot by name, known before it exists: journalled first, made afterwards. Plain JSON, and all that `find`,

@@ -5,6 +5,7 @@ import { CommandProvider } from './command-provider.js';
 import type { ProviderName, SnapshotProvider } from './provider.js';
 import { MirrorProvider } from './mirror-provider.js';
 import { ReflinkProvider } from './reflink-provider.js';
+import { ZfsProvider } from './zfs-provider.js';
 
 function pending(name: ProviderName): never {
   throw new Error(`${name} is not there yet`);
@@ -18,7 +19,7 @@ export function providerByName(name: ProviderName, commands?: SnapshotCommands):
   const makers: Record<ProviderName, () => SnapshotProvider> = {
     reflink: () => new ReflinkProvider(ficlone),
     btrfs: () => new BtrfsProvider(),
-    zfs: () => pending(name),
+    zfs: () => new ZfsProvider(),
     lvm: () => pending(name),
     mirror: () => new MirrorProvider(),
     command: () => new CommandProvider(commands),
@@ -28,5 +29,5 @@ export function providerByName(name: ProviderName, commands?: SnapshotCommands):
 
 /** Those that `auto` tries, in this order: all that need no configuration. */
 export function automaticProviders(): SnapshotProvider[] {
-  return [providerByName('reflink'), providerByName('btrfs')];
+  return [providerByName('reflink'), providerByName('btrfs'), providerByName('zfs')];
 }
