@@ -3,6 +3,7 @@ import { ficlone } from '../system/native.js';
 import { BtrfsProvider } from './btrfs-provider.js';
 import { CommandProvider } from './command-provider.js';
 import type { ProviderName, SnapshotProvider } from './provider.js';
+import { LvmProvider } from './lvm-provider.js';
 import { ReflinkProvider } from './reflink-provider.js';
 
 function pending(name: ProviderName): never {
@@ -18,7 +19,7 @@ export function providerByName(name: ProviderName, commands?: SnapshotCommands):
     reflink: () => new ReflinkProvider(ficlone),
     btrfs: () => new BtrfsProvider(),
     zfs: () => pending(name),
-    lvm: () => pending(name),
+    lvm: () => new LvmProvider(),
     mirror: () => pending(name),
     command: () => new CommandProvider(commands),
   };
@@ -27,5 +28,5 @@ export function providerByName(name: ProviderName, commands?: SnapshotCommands):
 
 /** Those that `auto` tries, in this order: all that need no configuration. */
 export function automaticProviders(): SnapshotProvider[] {
-  return [providerByName('reflink'), providerByName('btrfs')];
+  return [providerByName('reflink'), providerByName('btrfs'), providerByName('lvm')];
 }
