@@ -112,13 +112,7 @@ export class LvmProvider implements SnapshotProvider {
 
   async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {
     const data = lvmDataOf(ref);
-    if (!(await this.exists(ref))) {
-      throw new FsbackupError('snapshotFailed', `The snapshot ${ref.name} does not exist`, {
-        hint: 'Run the job again.',
-      });
-    }
-    await must(activateCommand(data), `The snapshot ${ref.name} cannot be activated`);
-    const majorMinor = (await ownVolumes(ref)).find((volume) => isSnapshotOf(ref, volume))?.majorMinor;
+    const majorMinor = await this.#activate(ref);
     const shown = await mountAt(directory);
     if (shown !== undefined && shown.majorMinor !== majorMinor) throw alreadyMounted(directory, shown);
     if (shown === undefined) {
@@ -132,6 +126,25 @@ export class LvmProvider implements SnapshotProvider {
       await bindReadOnly(path.join(directory, data.root), directory);
     } else if (shown?.options.includes('ro') === false) await remountReadOnly(directory);
     return { snapshot: ref, path: directory };
+  }
+
+  /** The snapshot's `major:minor`. A classic one is active from its making on, with its origin. */
+  async #activate(ref: SnapshotRef): Promise<string> {
+    const find = async () => (await ownVolumes(ref)).find((volume) => isSnapshotOf(ref, volume));
+    const volume = await find();
+    if (volume === undefined) {
+      throw new FsbackupError('snapshotFailed', `The snapshot ${ref.name} does not exist`, {
+        hint: 'Run the job again.',
+      });
+    }
+    if (volume.majorMinor !== undefined) return volume.majorMinor;
+    const argv = activateCommand(lvmDataOf(ref));
+    await must(argv, `The snapshot ${ref.name} cannot be activated`);
+    const majorMinor = (await find())?.majorMinor;
+    if (majorMinor !== undefined) return majorMinor;
+    throw new FsbackupError('snapshotFailed', `The snapshot ${ref.name} does not become active`, {
+      hint: `Try by hand: ${argv.join(' ')}`,
+    });
   }
 
   async unexpose(exposure: Exposure): Promise<void> {
