@@ -18,6 +18,11 @@ export class SourceRecord {
     this.#attempts = attempt;
   }
 
+  /** Whether a snapshot of it was begun. */
+  get wasTried(): boolean {
+    return this.#attempts > 0;
+  }
+
   /** The snapshot is complete; `outcome` when its filesystem was frozen for it, to the end. */
   taken(snapshot: string, snapshotMs: number, outcome: FreezeOutcome | undefined): void {
     this.#snapshot = snapshot;
