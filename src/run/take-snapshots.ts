@@ -46,10 +46,10 @@ async function tryWindow(
   const intended = await intendSnapshots(prepared, context);
   try {
     const batches = batchesOf(prepared);
-    const held = batchesOf(prepared.filter(({ source }) => source.freezeMode === 'explicit'));
-    if (held.some(({ provider }) => provider.makeReady !== undefined)) {
+    const early = batchesOf(prepared.filter(({ source }) => source.freezeMode === 'explicit'));
+    if (early.some(({ provider }) => provider.makeReady !== undefined)) {
       await timeline.step('make ready', async () => {
-        for (const { provider, refs } of held) await provider.makeReady?.(refs, { signal });
+        for (const { provider, refs } of early) await provider.makeReady?.(refs, { signal });
       });
     }
     // What is written now need not be written while the writers wait.
