@@ -5,6 +5,7 @@ import { buildDeps } from './build/deps.js';
 import { buildKernel } from './build/kernel.js';
 import { buildModules } from './build/modules.js';
 import { buildRootfs } from './build/rootfs.js';
+import { buildZfs } from './build/zfs.js';
 import type { Guest, KernelBehaviour } from './guests.js';
 import { availableKernels, kernelsToTry } from './kernels.js';
 import type { Accelerator, Disk } from './qemu.js';
@@ -33,7 +34,7 @@ export async function prepareGuest(guest: Guest): Promise<PreparedGuest> {
   const accelerator = await chooseAccelerator(built);
   const images = {
     root: await buildRootfs(apt, guest),
-    modules: await buildModules(built),
+    modules: await buildModules(built, guest.zfs ? await buildZfs(apt, kernel) : undefined),
     deps: await buildDeps(CHECKOUT),
   };
   return {

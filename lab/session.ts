@@ -21,6 +21,18 @@ export type SessionOutcome =
   | { kind: 'ended'; exitCode: number }
   | { kind: 'broken'; reason: string; consoleTail: string; consoleFile: string };
 
+/** How people are told of a broken guest. */
+export function describeBroken(
+  prepared: PreparedGuest,
+  outcome: SessionOutcome & { kind: 'broken' },
+): string {
+  return [
+    `--- the end of the console of ${prepared.guest.name} (all of it: ${outcome.consoleFile})`,
+    outcome.consoleTail,
+    `--- the guest ${prepared.guest.name} is broken: ${outcome.reason}`,
+  ].join('\n');
+}
+
 export interface SessionOptions {
   job: Job;
   /** From the start of the job. */

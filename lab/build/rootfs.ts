@@ -25,6 +25,7 @@ export async function debootstrap(
 ): Promise<void> {
   await must(
     [
+      'nice',
       'mmdebstrap',
       '--quiet',
       '--mode=root',
