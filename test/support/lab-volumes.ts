@@ -32,7 +32,8 @@ export class LabVolumes {
   /** Makes the group `vg` over so many of the disks. */
   static async make(vg: string, diskCount: number): Promise<LabVolumes> {
     const disks = labDisks().slice(0, diskCount);
-    if (disks.length < diskCount) throw new Error(`the lab has ${disks.length} disks, ${diskCount} are needed`);
+    if (disks.length < diskCount)
+      throw new Error(`the lab has ${disks.length} disks, ${diskCount} are needed`);
     await must('vgcreate', '--quiet', '--yes', vg, ...disks);
     return new LabVolumes(vg, disks);
   }
