@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -127,7 +128,7 @@ describeInLab({ zfs: true }, 'bad input to ZFS', ({ disks }) => {
   it('is refused when a refreservation leaves no room, before anything is frozen', async () => {
     const vol = await pool.mountedZvol('vol', 'ext4');
     await must('zfs', 'set', 'refreservation=auto', `${pool.pool}/vol`);
-    await writeFile(path.join(vol, 'file'), Buffer.alloc(60 * 1024 * 1024, 7));
+    await writeFile(path.join(vol, 'file'), randomBytes(60 * 1024 * 1024));
     await must('sync', '-f', vol);
     await must('zpool', 'sync', pool.pool);
     const available = await must('zfs', 'list', '-H', '-p', '-o', 'available', pool.pool);

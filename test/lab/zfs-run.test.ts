@@ -1,13 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest';
 import type { RunReport } from '../../src/report/run-report.js';
+import { runCommand } from '../../src/system/run-command.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { describeInLab } from '../support/lab.js';
 import { LabPool } from '../support/lab-pool.js';
 import { startLogWriter } from '../support/log-writer.js';
 import { checkRecords, parseRecords, type FrozenWindow } from '../support/records.js';
-import { must } from '../support/throwaway-filesystem.js';
+import { must, throwawayDisks } from '../support/throwaway-filesystem.js';
 import { describeTree, differencesOf } from '../support/tree.js';
 
 /** From before the snapshot to after it, epoch milliseconds. */
@@ -43,6 +45,14 @@ describeInLab({ zfs: true }, 'a run over ZFS', ({ disks }) => {
 
   function jobOf(...sources: string[]): string[] {
     return ['--job', 'srv', ...sources.flatMap((source) => ['--source', source]), '--to', target];
+  }
+
+  /** The copy program of the dead run is busy in it for a moment. */
+  async function unmountSoon(directory: string): Promise<void> {
+    for (let round = 0; (await runCommand(['umount', directory])).exitCode !== 0; round += 1) {
+      if (round > 100) throw new Error(`${directory} stays busy`);
+      await sleep(100);
+    }
   }
 
   it('of zvols and of a dataset with children, under writers, brings all of one instant back', async () => {
@@ -148,7 +158,7 @@ describeInLab({ zfs: true }, 'a run over ZFS', ({ disks }) => {
 
     // What a reboot does: no mounts, no tmpfs, the pool imported anew.
     const { FSBACKUP_RUN_DIR } = cli.environment;
-    for (const index of [0, 1]) await must('umount', path.join(FSBACKUP_RUN_DIR, 'mnt/srv', String(index)));
+    for (const index of [0, 1]) await unmountSoon(path.join(FSBACKUP_RUN_DIR, 'mnt/srv', String(index)));
     await rm(FSBACKUP_RUN_DIR, { recursive: true });
     await must('umount', vol);
     await must('zpool', 'export', pool.pool);
@@ -189,7 +199,9 @@ describeInLab({ zfs: true }, 'a run over ZFS', ({ disks }) => {
   });
 
   it('freezes a filesystem that holds the pool of another source in a window of its own', async () => {
-    const data = await pool.mountedZvol('data', 'xfs');
+    const throwaway = throwawayDisks(onTestFinished);
+    const on = await throwaway.filesystem({ fstype: 'xfs', sizeMiB: 1024 });
+    const { mountpoint: data } = await throwaway.filesystem({ fstype: 'xfs', on });
     const file = path.join(data, 'pool.img');
     await must('truncate', '--size=256M', file);
     const inner = await LabPool.make('lab-inner', [file]);
