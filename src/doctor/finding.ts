@@ -9,23 +9,27 @@ export interface Finding {
   /** One clause, as a person would say it. */
   summary: string;
   /** What it means, or what to do where no single command does it. */
-  detail?: string;
+  detail: string | null;
   /** The command that mends it. */
-  fix?: string;
+  fix: string | null;
 }
 
-type Rest = Pick<Finding, 'detail' | 'fix'>;
+type Rest = Partial<Pick<Finding, 'detail' | 'fix'>>;
+
+function make(status: FindingStatus, check: string, summary: string, { detail, fix }: Rest): Finding {
+  return { check, status, summary, detail: detail ?? null, fix: fix ?? null };
+}
 
 export function ok(check: string, summary: string, rest: Rest = {}): Finding {
-  return { check, status: 'ok', summary, ...rest };
+  return make('ok', check, summary, rest);
 }
 
 export function warning(check: string, summary: string, rest: Rest = {}): Finding {
-  return { check, status: 'warning', summary, ...rest };
+  return make('warning', check, summary, rest);
 }
 
 export function problem(check: string, summary: string, rest: Rest = {}): Finding {
-  return { check, status: 'problem', summary, ...rest };
+  return make('problem', check, summary, rest);
 }
 
 /** The worst of several; `ok` for none. */

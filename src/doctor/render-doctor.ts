@@ -20,7 +20,7 @@ function sign(status: Finding['status'], { symbols, chalk }: Face): string {
 
 function findingLines(finding: Finding, face: Face): string[] {
   const { check, status, summary, detail, fix } = finding;
-  const rest = [...(detail === undefined ? [] : [detail]), ...(fix === undefined ? [] : [`$ ${fix}`])];
+  const rest = [...(detail === null ? [] : [detail]), ...(fix === null ? [] : [`$ ${fix}`])];
   // What is well needs no explanation.
   const below = status === 'ok' ? [] : rest.map((line) => `     ${face.chalk.dim(withoutControls(line))}`);
   return [`  ${sign(status, face)} ${check}: ${withoutControls(summary)}`, ...below];

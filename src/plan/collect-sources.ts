@@ -48,6 +48,7 @@ class Collector {
       mode.provider,
       mode.freezeMode,
       config.commands,
+      config.lvm,
     ]);
     const known = this.#indexes.get(key);
     if (known !== undefined) return known;
@@ -64,6 +65,8 @@ class Collector {
       freezeModeReason: mode.freezeModeReason,
       consistency: consistencyOf(mode, mount.fstype, this.#quiesced),
       ...(config.commands === undefined ? {} : { commands: config.commands }),
+      ...(config.lvm === undefined || mode.provider !== 'lvm' ? {} : { lvm: config.lvm }),
+      ...(mode.proveOrigin ? { proveOrigin: true } : {}),
       filesystem,
     });
     this.collected.candidates.push({

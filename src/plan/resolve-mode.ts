@@ -31,6 +31,7 @@ export interface ResolvedMode {
   /** `major:minor` of the filesystems that taking the snapshot writes to, those below included. */
   writes: ReadonlySet<string>;
   warnings: readonly string[];
+  proveOrigin: boolean;
 }
 
 const LIVE: ResolvedMode = {
@@ -39,6 +40,7 @@ const LIVE: ResolvedMode = {
   freezeModeReason: 'the configuration asks for a copy of the live tree',
   writes: new Set(),
   warnings: [],
+  proveOrigin: false,
 };
 
 /** FIFREEZE answers EOPNOTSUPP on these (no freeze_fs and no block device to sync). */
@@ -79,7 +81,7 @@ function detect(
 function chooseMode(
   source: SourceConfig,
   filesystem: FilesystemFacts,
-  offered: readonly FreezeMode[],
+  { freezeModes: offered, refused = {} }: Extract<Detection, { suits: true }>,
   writes: ReadonlySet<string>,
 ): FreezeMode {
   const { majorMinor } = filesystem.mount;
@@ -100,9 +102,10 @@ function chooseMode(
       { hint: `Set \`freezeMode: ${possible[0] ?? 'auto'}\` for ${source.path}.` },
     );
   }
+  const why = refused[source.freezeMode];
   throw new FsbackupError(
     'usage',
-    `freezeMode ${source.freezeMode} is not possible for ${nameOf(filesystem)}`,
+    `freezeMode ${source.freezeMode} is not possible for ${nameOf(filesystem)}${why === undefined ? '' : `: ${why}`}`,
     { hint: `Set \`freezeMode\` of ${source.path} to ${['auto', ...possible].join(' or ')}.` },
   );
 }
@@ -131,7 +134,7 @@ export function resolveMode(
   }
   const { majorMinor, fstype } = filesystem.mount;
   const writes = reachedByWrites(detection.writesTo, layers);
-  const freezeMode = chooseMode(source, filesystem, detection.freezeModes, writes);
+  const freezeMode = chooseMode(source, filesystem, detection, writes);
   if (freezeMode === 'explicit' && UNFREEZABLE.test(fstype)) {
     throw new FsbackupError(
       'notFrozen',
@@ -144,8 +147,9 @@ export function resolveMode(
   // While it is snapshotted without a freeze of ours, no freeze of ours may stand in the way of that.
   if (freezeMode !== 'explicit') for (const one of reachedByWrites([majorMinor], layers)) writes.add(one);
   const chosen = source.freezeMode === 'auto' ? '' : ', as configured';
-  const { warnings = [] } = detection;
-  return { provider: name, freezeMode, freezeModeReason: `${detection.reason}${chosen}`, writes, warnings };
+  const { warnings = [], proveOrigin = false } = detection;
+  const freezeModeReason = `${detection.reason}${chosen}`;
+  return { provider: name, freezeMode, freezeModeReason, writes, warnings, proveOrigin };
 }
 
 /** What a snapshot of a filesystem of that type, taken so, is worth, when the freeze held. */

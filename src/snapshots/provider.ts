@@ -67,6 +67,10 @@ export type Detection =
       writesTo: readonly string[];
       /** What plan and report must warn of when it is snapshotted so. */
       warnings?: readonly string[];
+      /** Modes that someone might ask for, and why this host cannot have them: a clause. */
+      refused?: Partial<Record<FreezeMode, string>>;
+      /** Whether, on this kernel, a snapshot may leave its origin in a state that must be looked at afterwards. */
+      proveOrigin?: boolean;
     }
   | {
       suits: false;
@@ -86,10 +90,22 @@ export interface SnapshotRef {
   /** Mountpoint of the origin filesystem. */
   mountpoint: string;
   fstype: string;
-  /** True when the plan holds the filesystem frozen while the snapshot is made: it then needs no log replay. */
+  /** True when the filesystem is frozen while the snapshot is made, by us or by its storage: it needs no log replay. */
   takenFrozen: boolean;
   /** The provider's own facts: paths, devices. */
   data: Readonly<Record<string, string>>;
+}
+
+/** How much room a classic LVM snapshot gets. */
+export type SnapshotSize = 'auto' | { percentOfOrigin: number } | { bytes: number };
+
+/** How snapshots of LVM are taken and kept. */
+export interface LvmSettings {
+  size: SnapshotSize;
+  /** Whether a classic snapshot that fills up may take more of its volume group. */
+  extend: boolean;
+  /** A thin pool that is filled further, data or metadata, is given no snapshot, and a copy is ended. */
+  poolThresholdPercent: number;
 }
 
 /** What a snapshot is asked for with. */
@@ -97,6 +113,9 @@ export interface SnapshotRequest {
   filesystem: FilesystemFacts;
   name: string;
   freezeMode: FreezeMode;
+  /** Of the run, so that the snapshot can carry it. */
+  runId?: string;
+  lvm?: LvmSettings;
 }
 
 /** Where an exposed snapshot can be read. Plain JSON, journalled before it is acquired. */
@@ -129,6 +148,12 @@ export interface SnapshotProvider {
    * done early. Returns the refs, in the order of `requests`; nothing that outlives the process is made.
    */
   prepare(requests: readonly SnapshotRequest[]): Promise<SnapshotRef[]>;
+
+  /**
+   * Once the journal knows of the snapshots and before anything is frozen: what can be done of `create` and outlives
+   * the process. `remove` undoes it.
+   */
+  makeReady?(refs: readonly SnapshotRef[], options: { signal: AbortSignal }): Promise<void>;
 
   /**
    * Inside the window: makes all snapshots, at one instant where the storage can. No file, log or terminal write but

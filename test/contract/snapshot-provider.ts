@@ -70,6 +70,7 @@ export function snapshotProviderContract(kind: WorldKind): void {
 
     async function taken(content: string): Promise<SnapshotRef[]> {
       const refs = await prepared(content);
+      await provider.makeReady?.(refs, { signal: NEVER });
       await whileHeld(world, () => provider.create(refs, { signal: NEVER }));
       return refs;
     }
