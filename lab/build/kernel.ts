@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { LabApt } from '../apt.js';
@@ -18,11 +19,17 @@ export interface BuiltKernel {
   modules: string;
 }
 
-/** The packages that make up a kernel. Up to 6.18 it is one, then it is image, binary and modules. */
+/** The packages that make up a kernel. Up to 6.18 it is one, then there are base, binary and modules beside it. */
 async function packagesOf(apt: LabApt, kernel: Kernel): Promise<string[]> {
-  const parts = ['binary', 'modules'].map((part) => `linux-${part}-${kernel.release}`);
   const dependencies = await apt.dependencies(kernel.image.name);
-  return [kernel.image.name, ...parts.filter((part) => dependencies.includes(part))];
+  return [kernel.image.name, ...dependencies.filter((name) => name.endsWith(`-${kernel.release}`))];
+}
+
+/** Renames the first of `candidates` that exists. Throws when none does. */
+async function renameFirst(candidates: readonly string[], to: string): Promise<void> {
+  const found = candidates.find((candidate) => existsSync(candidate));
+  if (found === undefined) throw new Error(`there is none of ${candidates.join(', ')}`);
+  await rename(found, to);
 }
 
 /** Unpacks the kernel, without installing it anywhere. */
@@ -39,13 +46,17 @@ export async function buildKernel(apt: LabApt, kernel: Kernel): Promise<BuiltKer
       for (const name of await readdir(unpacked)) {
         await must(['dpkg', '-x', path.join(unpacked, name), unpacked]);
       }
-      await rename(path.join(unpacked, `boot/vmlinuz-${kernel.release}`), path.join(result, 'vmlinuz'));
       const modules = path.join(result, 'lib/modules', kernel.release);
       await mkdir(path.dirname(modules), { recursive: true });
-      // Releases differ in whether /lib is spelt /usr/lib.
-      for (const lib of ['lib', 'usr/lib']) {
-        await rename(path.join(unpacked, lib, 'modules', kernel.release), modules).catch(() => undefined);
-      }
+      // Where /lib is spelt, and where the kernel itself lies, depends on its age.
+      await renameFirst(
+        ['usr/lib', 'lib'].map((lib) => path.join(unpacked, lib, 'modules', kernel.release)),
+        modules,
+      );
+      await renameFirst(
+        [path.join(unpacked, `boot/vmlinuz-${kernel.release}`), path.join(modules, 'vmlinuz')],
+        path.join(result, 'vmlinuz'),
+      );
       await rm(unpacked, { recursive: true });
       for (const [suffix, program] of [
         ['xz', 'xz'],

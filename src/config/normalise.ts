@@ -1,12 +1,21 @@
 import type { RawJob } from './schema.js';
+import { normaliseLvm } from './lvm-settings.js';
 import type { FreezeSettings, JobConfig, QuiesceConfig, SourceConfig, TargetConfig } from './types.js';
 
 export const DEFAULT_ATTEMPTS = 3;
 const DEFAULT_QUIESCE_TIMEOUT_MS = 30_000;
 
 function normaliseSource(raw: RawJob['sources'][number]): SourceConfig {
-  const source = typeof raw === 'string' ? { path: raw } : raw;
-  return { snapshot: 'auto', freezeMode: 'auto', exclude: [], recursive: false, ...source };
+  const { lvm, ...source }: Exclude<RawJob['sources'][number], string> =
+    typeof raw === 'string' ? { path: raw } : raw;
+  return {
+    snapshot: 'auto',
+    freezeMode: 'auto',
+    exclude: [],
+    recursive: false,
+    ...source,
+    ...(lvm === undefined ? {} : { lvm: normaliseLvm(lvm) }),
+  };
 }
 
 function normaliseTarget(raw: RawJob['targets'][number]): TargetConfig {

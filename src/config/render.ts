@@ -1,11 +1,21 @@
 import { stringify } from 'yaml';
 import { formatDuration } from './duration.js';
-import type { Config, FreezeSettings, JobConfig } from './types.js';
+import { formatSnapshotSize } from './size.js';
+import type { Config, FreezeSettings, JobConfig, SourceConfig } from './types.js';
 
 function renderFreeze({ timeoutMs, maxHoldMs }: FreezeSettings): object {
   const timeout =
     timeoutMs === null ? { timeout: '0s', noTimeout: true } : { timeout: formatDuration(timeoutMs) };
   return { ...timeout, maxHold: formatDuration(maxHoldMs) };
+}
+
+function renderSource({ lvm, ...source }: SourceConfig): object {
+  if (lvm === undefined) return source;
+  const { size, extend, poolThresholdPercent } = lvm;
+  return {
+    ...source,
+    lvm: { size: formatSnapshotSize(size), extend, poolThreshold: `${poolThresholdPercent}%` },
+  };
 }
 
 function renderJob({ sources, targets, quiesce, freeze, attempts }: JobConfig): object {
@@ -15,7 +25,8 @@ function renderJob({ sources, targets, quiesce, freeze, attempts }: JobConfig): 
     ...(after.length === 0 ? {} : { after }),
     timeout: formatDuration(timeoutMs),
   }));
-  return { sources, targets, quiesce: steps, freeze: renderFreeze(freeze), attempts };
+  const rendered = sources.map((source) => renderSource(source));
+  return { sources: rendered, targets, quiesce: steps, freeze: renderFreeze(freeze), attempts };
 }
 
 /** The configuration as a file that says everything: loading it gives the same configuration. */

@@ -3,6 +3,7 @@ import type { FreezeMode } from '../snapshots/provider.js';
 import type { EngineName } from '../copy/engine.js';
 import { closest } from '../suggest.js';
 import { DURATION_PATTERN, parseDuration } from './duration.js';
+import { parsePercent, parseSnapshotSize } from './size.js';
 import type { SourceConfig } from './types.js';
 
 /** A job's name becomes a directory, a lock and part of a snapshot's name. */
@@ -89,6 +90,35 @@ const commandsSchema = mapping({
   exists: argv.exactOptional(),
 });
 
+const lvmSchema = mapping({
+  size: z
+    .string({
+      error: ({ input }) =>
+        typeof input === 'number'
+          ? `a number without its unit: write ${input}GiB or ${input}%ORIGIN`
+          : undefined,
+    })
+    .refine((text) => parseSnapshotSize(text) !== undefined, {
+      error: 'not a size: write auto, a share such as 20%ORIGIN, or a number and its unit such as 5GiB',
+    })
+    .exactOptional()
+    .describe('Room of a classic snapshot: auto, 20%ORIGIN, 5GiB'),
+  extend: z
+    .boolean()
+    .exactOptional()
+    .describe('Whether a classic snapshot that fills up may grow into its volume group'),
+  poolThreshold: z
+    .string({
+      error: ({ input }) =>
+        typeof input === 'number' ? `a number without its unit: write ${input}%` : undefined,
+    })
+    .refine((text) => (parsePercent(text) ?? 0) >= 1 && (parsePercent(text) ?? 101) <= 100, {
+      error: 'not a share from 1% to 100%: write for example 90%',
+    })
+    .exactOptional()
+    .describe('How far a thin pool may be filled, data and metadata'),
+});
+
 const sourceSchema = mapping({
   path: absolutePath,
   snapshot: z.enum(SNAPSHOTS).exactOptional(),
@@ -96,6 +126,7 @@ const sourceSchema = mapping({
   exclude: z.array(z.string().min(1, { error: 'an empty pattern' })).exactOptional(),
   recursive: z.boolean().exactOptional(),
   commands: commandsSchema.exactOptional(),
+  lvm: lvmSchema.exactOptional(),
 });
 
 const targetSchema = mapping({

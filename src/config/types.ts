@@ -1,5 +1,5 @@
 import type { EngineName } from '../copy/engine.js';
-import type { FreezeMode, ProviderName } from '../snapshots/provider.js';
+import type { FreezeMode, LvmSettings, ProviderName } from '../snapshots/provider.js';
 
 /** The dead-man's times. */
 export interface FreezeSettings {
@@ -28,6 +28,8 @@ export interface SourceConfig {
   snapshot: 'auto' | 'none' | ProviderName;
   /** Present exactly when `snapshot` is `command`. */
   commands?: SnapshotCommands;
+  /** Absent where nothing of it is configured. */
+  lvm?: LvmSettings;
   freezeMode: 'auto' | Exclude<FreezeMode, 'none'>;
   exclude: readonly string[];
   /** Snapshot and copy nested subvolumes and submounts too. */

@@ -14,6 +14,7 @@ import { isWithin, readMounts, type Mount } from '../system/mountinfo.js';
 import { readNestedFreeze, type NestedFreeze } from '../system/nested-freeze.js';
 import { inInitialPidNamespace } from '../system/pid-namespace.js';
 import { submountsBelow } from '../system/submounts.js';
+import { unmountedDatasets } from '../system/zfs-facts.js';
 import { dependsOnNesting } from './depends-on-nesting.js';
 
 /** Remembers every filesystem that was looked at: what lies on what is told from them. */
@@ -24,7 +25,7 @@ class FactsReader {
   async read(directory: string): Promise<{ path: string; filesystem: FilesystemFacts }> {
     // Asked once: its answer is that of the whole host.
     const readVolumes = (): Promise<VolumesRead> => (this.#volumes ??= readLogicalVolumes());
-    const located = await readFilesystemFacts(directory, { readVolumes });
+    const located = await readFilesystemFacts(directory, { readVolumes, readZfs: true });
     this.#seen.set(located.filesystem.mount.majorMinor, located.filesystem);
     return located;
   }
@@ -87,7 +88,10 @@ async function readSource(
   const nested: NestedTree[] = [];
   // Only what is to be copied is touched: a dead server below a source is no matter of ours otherwise.
   for (const tree of found) nested.push(source.recursive ? await readNested(tree, reader) : tree);
-  return { path: source.path, realPath: located.path, filesystem: located.filesystem, nested };
+  const { path: realPath, filesystem } = located;
+  const { zfs } = filesystem;
+  const unmounted = source.recursive && zfs !== undefined ? await unmountedDatasets(zfs) : [];
+  return { path: source.path, realPath, filesystem, nested, unmounted };
 }
 
 async function readTarget(target: string, reader: FactsReader): Promise<TargetFacts> {

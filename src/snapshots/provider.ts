@@ -29,8 +29,8 @@ export interface FilesystemFacts {
    */
   stack: BlockStack | undefined;
   /**
-   * The image files behind the loop devices of the stack, and behind those of the filesystems that hold these,
-   * topmost first. What freezes or fills one of those filesystems stalls this one.
+   * The image files behind the loop devices of the stack, or that its ZFS pool lies on, and behind those of the
+   * filesystems that hold these, topmost first. What freezes or fills one of those filesystems stalls this one.
    */
   images?: readonly LoopImage[];
   /** The logical volume that it lies on, straight or through LUKS or partitions; absent where it lies on none. */
@@ -67,8 +67,17 @@ export type Detection =
       writesTo: readonly string[];
       /** What plan and report must warn of when it is snapshotted so. */
       warnings?: readonly string[];
+      /** Modes that someone might ask for, and why this host cannot have them: a clause. */
+      refused?: Partial<Record<FreezeMode, string>>;
+      /** Whether, on this kernel, a snapshot may leave its origin in a state that must be looked at afterwards. */
+      proveOrigin?: boolean;
     }
-  | { suits: false; reason: string };
+  | {
+      suits: false;
+      reason: string;
+      /** What would make it suit: given where the storage is of this provider's kind. */
+      hint?: string;
+    };
 
 /**
  * A snapshot by name, known before it exists: journalled first, made afterwards. Plain JSON, and all that `find`,
@@ -81,10 +90,22 @@ export interface SnapshotRef {
   /** Mountpoint of the origin filesystem. */
   mountpoint: string;
   fstype: string;
-  /** True when the plan holds the filesystem frozen while the snapshot is made: it then needs no log replay. */
+  /** True when the filesystem is frozen while the snapshot is made, by us or by its storage: it needs no log replay. */
   takenFrozen: boolean;
   /** The provider's own facts: paths, devices. */
   data: Readonly<Record<string, string>>;
+}
+
+/** How much room a classic LVM snapshot gets. */
+export type SnapshotSize = 'auto' | { percentOfOrigin: number } | { bytes: number };
+
+/** How snapshots of LVM are taken and kept. */
+export interface LvmSettings {
+  size: SnapshotSize;
+  /** Whether a classic snapshot that fills up may take more of its volume group. */
+  extend: boolean;
+  /** A thin pool that is filled further, data or metadata, is given no snapshot, and a copy is ended. */
+  poolThresholdPercent: number;
 }
 
 /** What a snapshot is asked for with. */
@@ -92,6 +113,9 @@ export interface SnapshotRequest {
   filesystem: FilesystemFacts;
   name: string;
   freezeMode: FreezeMode;
+  /** Of the run, so that the snapshot can carry it. */
+  runId?: string;
+  lvm?: LvmSettings;
 }
 
 /** Where an exposed snapshot can be read. Plain JSON, journalled before it is acquired. */
@@ -124,6 +148,12 @@ export interface SnapshotProvider {
    * done early. Returns the refs, in the order of `requests`; nothing that outlives the process is made.
    */
   prepare(requests: readonly SnapshotRequest[]): Promise<SnapshotRef[]>;
+
+  /**
+   * Once the journal knows of the snapshots and before anything is frozen: what can be done of `create` and outlives
+   * the process. `remove` undoes it.
+   */
+  makeReady?(refs: readonly SnapshotRef[], options: { signal: AbortSignal }): Promise<void>;
 
   /**
    * Inside the window: makes all snapshots, at one instant where the storage can. No file, log or terminal write but

@@ -107,7 +107,8 @@ function volumeOf(row: Record<string, string>, rows: readonly Record<string, str
           }
         : undefined,
     dataPercent: numberOf(row['data_percent']),
-    isInvalid: row['lv_snapshot_invalid'] !== '',
+    // `unknown` for everything that is no active classic snapshot.
+    isInvalid: row['lv_snapshot_invalid'] === 'snapshot invalid',
     syncPercent: numberOf(row['sync_percent']),
     tags: wordsOf(row['lv_tags']),
     vgFreeBytes: Number(row['vg_free']),

@@ -60,7 +60,8 @@ export interface CommandOptions {
   onStderrLine?: (line: string) => void;
 }
 
-const KILL_AFTER_MS = 5000;
+/** From SIGTERM to SIGKILL. */
+export const KILL_AFTER_MS = 5000;
 /** A grandchild may keep the pipes open after its parent's end; nobody waits for it longer than this. */
 const DRAIN_MS = 1000;
 

@@ -1,7 +1,8 @@
 import { FsbackupError } from '../../src/errors.js';
 import type {
+  DeviceLossReason,
   Freezer,
-  FreezeTarget,
+  FreezeRequest,
   GuardedDevice,
   LossReason,
   ThawOutcome,
@@ -35,7 +36,12 @@ export class FakeWorld {
   readonly losses: (LossReason | undefined)[] = [];
   freezerWarnings: readonly string[] = [];
   /** Below all that is snapshotted. */
-  devices: GuardedDevice[] = [];
+  devices: readonly GuardedDevice[] = [];
+  /** Of each window's devices, in order: why their watch was lost. One that is `left-suspended` was resumed. */
+  readonly deviceLosses: (DeviceLossReason | undefined)[] = [];
+  /** Whose devices the dead-man was asked to guard, mountpoints by window. */
+  readonly guarded: string[][] = [];
+
   #frozen = false;
 
   fail(call: string, ...faults: Fault[]): void {
@@ -82,9 +88,10 @@ export class FakeWorld {
     jobFinished: () => this.#mustNotBeFrozen('jobFinished'),
   };
 
-  #freezer(targets: readonly FreezeTarget[]): Freezer {
+  #freezer({ targets, devices }: FreezeRequest): Freezer {
     const lost = new AbortController();
     const loss = this.losses.shift();
+    const deviceLoss = this.deviceLosses.shift();
     let thawed: ThawOutcome | undefined;
     return {
       warnings: this.freezerWarnings,
@@ -95,7 +102,8 @@ export class FakeWorld {
         this.#frozen = true;
         this.#acquire('freeze');
         try {
-          await this.#call(`freeze ${targets.map(({ mountpoint }) => mountpoint).join(' ')}`);
+          const mountpoints = targets.map(({ mountpoint }) => mountpoint);
+          await this.#call(targets.length === 0 ? 'watch' : `freeze ${mountpoints.join(' ')}`);
         } catch (error) {
           this.#frozen = false;
           this.#release('freeze');
@@ -103,7 +111,10 @@ export class FakeWorld {
         }
         if (loss !== undefined) lost.abort(loss);
       },
-      watchCommand: () => ({ started: () => undefined, ended: () => undefined }),
+      watchCommand: () => {
+        this.#acquire('command');
+        return { started: () => undefined, ended: () => this.#release('command') };
+      },
       thaw: async () => {
         this.#frozen = false;
         if (thawed === undefined) {
@@ -116,7 +127,12 @@ export class FakeWorld {
               freezeCallMs: 1,
               thawMs: 1,
             })),
-            devices: [],
+            devices: devices.map((device) => ({
+              device,
+              lost: deviceLoss,
+              resumed: deviceLoss === 'left-suspended',
+              suspendedMs: 3,
+            })),
           };
           await this.#call('thaw');
         }
@@ -144,12 +160,18 @@ export class FakeWorld {
         data: {},
       }));
     },
-    create: async (refs) => {
+    create: async (refs, { watchCommand }) => {
+      const command = watchCommand?.();
+      if (command === undefined && this.guarded.length > 0) this.violations.push('create is not watched');
       for (const { name } of refs) {
         this.#mustBeJournalled(`snapshot ${name}`);
         this.#acquire(`snapshot ${name}`);
       }
-      await this.#call(`create ${refs.length}`);
+      try {
+        await this.#call(`create ${refs.length}`);
+      } finally {
+        command?.ended();
+      }
     },
     checkIntact: async () => {
       // Looked at for as long as a copy takes: told only when it is to fail.
@@ -192,11 +214,17 @@ export class FakeWorld {
   dependencies(mountDirectory: string): ExecuteDependencies {
     let clock = 0;
     return {
-      guardedDevices: async () => this.devices,
-      arm: async ({ targets }) => {
+      guardedDevices: async (filesystems) => {
+        if (filesystems.length === 0 || this.devices.length === 0) return [];
+        await this.#call('devices');
+        return [...this.devices];
+      },
+      arm: async (request) => {
         await this.#call('arm');
         this.#acquire('guards');
-        return this.#freezer(targets);
+        if (request.devices.length > 0)
+          this.guarded.push(request.devices.flatMap((device) => device.mountpoints));
+        return this.#freezer(request);
       },
       provider: () => this.provider,
       engine: () => this.engine,

@@ -18,7 +18,7 @@ function row(overrides: Record<string, string> = {}): Record<string, string> {
     lv_when_full: '',
     data_percent: '',
     metadata_percent: '',
-    lv_snapshot_invalid: '',
+    lv_snapshot_invalid: 'unknown',
     sync_percent: '',
     lv_tags: '',
     vg_free: '3217031168',
