@@ -145,10 +145,11 @@ async function explain(
   return { mountpoints, findings: isExplained ? [] : [whole] };
 }
 
-function findingsOfPlan(plan: Plan, name: string): Finding[] {
+/** What the plan warns of, and is not told otherwise. */
+function findingsOfPlan({ plan, refusal }: Extract<Planned, { plan: Plan }>, check: string): Finding[] {
   return plan.warnings
-    .filter((message) => message !== PID_NAMESPACE_WARNING)
-    .map((message) => warning(`job-${name}`, message));
+    .filter((message) => message !== PID_NAMESPACE_WARNING && refusal?.message.startsWith(message) !== true)
+    .map((message) => warning(check, message));
 }
 
 /**
@@ -171,8 +172,11 @@ export async function examineJob(examined: ExaminedJob, host: ExaminingHost): Pr
   if (!('plan' in planned)) return await explain(planned.refusal, examined, host);
   const { plan, refusal } = planned;
   const mode = refusal === undefined ? ok('mode', 'a run can take it') : refused(refusal, isAsked);
+  const findings = findingsOfPlan(planned, isConfigured ? `job-${job.name}` : 'plan');
+  // A job made up for one filesystem is that filesystem.
+  const own = isConfigured ? [mode] : [mode, ...findings];
   const mountpoints = await Promise.all(
-    plan.sources.map((source) => describeSource(source, examined, [mode], host)),
+    plan.sources.map((source) => describeSource(source, examined, own, host)),
   );
-  return { mountpoints, findings: isConfigured ? findingsOfPlan(plan, job.name) : [] };
+  return { mountpoints, findings: isConfigured ? findings : [] };
 }
