@@ -22,11 +22,10 @@ export default class Doctor extends BaseCommand {
   async run(): Promise<void> {
     const { flags, argv } = await this.parse(Doctor);
     const { doctorExitCode, examine } = await import('../doctor/examine.js');
-    const { gatherHost } = await import('../doctor/gather-host.js');
+    const { doctorHost } = await import('../doctor/doctor-host.js');
     const { renderDoctor } = await import('../doctor/render-doctor.js');
-    const { planHost } = await import('../run/host.js');
     const request = { mountpoints: argv.map(String), configFile: flags.config, env: process.env };
-    const report = await examine(request, { gatherHost, plan: planHost() });
+    const report = await examine(request, doctorHost());
     if (flags.json) this.printJson(report);
     else {
       const { loadChalk } = await import('../report/colours.js');

@@ -5,6 +5,7 @@ import { loadConfig } from '../config/load.js';
 import { configFile } from '../config/read-files.js';
 import type { JobConfig } from '../config/types.js';
 import { errnoOf, FsbackupError } from '../errors.js';
+import { readSpace } from '../system/filesystem-space.js';
 import type { ExaminedJob } from './examine-job.js';
 import { findFilesystems } from './find-filesystems.js';
 import { ok, problem, type Finding } from './finding.js';
@@ -45,6 +46,12 @@ function jobFor(directory: string, isAsked: boolean): ExaminedJob {
 
 /** A path that is none is a mistake of the command line, and not of the host. */
 async function requireDirectory(directory: string): Promise<void> {
+  // Asked by a child first: on a filesystem that hangs, stat(2) would hang us. That it does is told of it later.
+  const answers = await readSpace(directory).then(
+    () => true,
+    () => false,
+  );
+  if (!answers) return;
   const fail = (what: string): FsbackupError =>
     new FsbackupError('usage', `${directory} ${what}`, {
       hint: 'Name the mountpoint of a filesystem, or a directory on it.',

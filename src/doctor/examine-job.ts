@@ -6,6 +6,7 @@ import type { Plan, PlannedSource } from '../plan/plan.js';
 import type { PlanHost } from '../run/plan-jobs.js';
 import { PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import { checkRoom } from './check-room.js';
+import { checkSnapshot, type ProviderOf } from './check-snapshot.js';
 import { describeStack } from './describe-stack.js';
 import { ok, problem, warning, type Finding } from './finding.js';
 import { readRoom } from './read-room.js';
@@ -18,6 +19,12 @@ export interface ExaminedJob {
   isConfigured: boolean;
   /** A filesystem that nobody asked about need not be fit for anything. */
   isAsked: boolean;
+}
+
+/** What examining needs of the host. */
+export interface ExaminingHost {
+  plan: PlanHost;
+  providerOf: ProviderOf;
 }
 
 /** The sources of a job, and what concerns them together. */
@@ -38,7 +45,7 @@ function attempt<T>(work: () => T): T | FsbackupError {
 }
 
 /** The plan of a run, and why a run would refuse it without --force. */
-function planOf(job: JobConfig, facts: HostFacts, { detectors }: PlanHost): Planned {
+function planOf(job: JobConfig, facts: HostFacts, { plan: { detectors } }: ExaminingHost): Planned {
   const plan = attempt(() => makePlan(job, facts, detectors, { force: false }));
   if (!(plan instanceof FsbackupError)) return { plan, refusal: undefined };
   const forced = attempt(() => makePlan(job, facts, detectors, { force: true }));
@@ -53,6 +60,7 @@ async function describeSource(
   source: PlannedSource,
   job: ExaminedJob,
   findings: Finding[],
+  { providerOf }: ExaminingHost,
 ): Promise<MountpointReport> {
   const { mountpoint, device, fstype, provider, freezeMode, freezeModeReason, consistency } = source;
   return {
@@ -65,7 +73,11 @@ async function describeSource(
     freezeMode,
     freezeModeReason,
     consistency,
-    findings: [...findings, ...checkRoom(await readRoom(source))],
+    findings: [
+      ...findings,
+      ...(await checkSnapshot(source, providerOf)),
+      ...checkRoom(await readRoom(source)),
+    ],
   };
 }
 
@@ -91,7 +103,7 @@ function describeUnplanned(
 }
 
 /** Facts without those of a target that is missing: that is told of the target itself. */
-async function gather(job: JobConfig, { gatherFacts }: PlanHost): Promise<HostFacts> {
+async function gather(job: JobConfig, { plan: { gatherFacts } }: ExaminingHost): Promise<HostFacts> {
   try {
     return await gatherFacts(job);
   } catch (error) {
@@ -104,14 +116,14 @@ async function gather(job: JobConfig, { gatherFacts }: PlanHost): Promise<HostFa
 async function examineAlone(
   source: SourceConfig,
   job: ExaminedJob,
-  host: PlanHost,
+  host: ExaminingHost,
 ): Promise<MountpointReport[]> {
   const alone = { ...job.job, sources: [source], targets: [] };
   try {
-    const facts = await host.gatherFacts(alone);
+    const facts = await host.plan.gatherFacts(alone);
     const planned = planOf(alone, facts, host);
     if ('plan' in planned) {
-      return await Promise.all(planned.plan.sources.map((one) => describeSource(one, job, [])));
+      return await Promise.all(planned.plan.sources.map((one) => describeSource(one, job, [], host)));
     }
     return [describeUnplanned(source, facts.sources[0], refused(planned.refusal, job.isAsked), job)];
   } catch (error) {
@@ -121,7 +133,11 @@ async function examineAlone(
 }
 
 /** The job cannot be planned: its sources one by one tell why, and if they do not, it is told of the job as a whole. */
-async function explain(refusal: FsbackupError, job: ExaminedJob, host: PlanHost): Promise<JobExamination> {
+async function explain(
+  refusal: FsbackupError,
+  job: ExaminedJob,
+  host: ExaminingHost,
+): Promise<JobExamination> {
   const reports = await Promise.all(job.job.sources.map((source) => examineAlone(source, job, host)));
   const mountpoints = reports.flat();
   const isExplained = mountpoints.some(({ provider }) => provider === null);
@@ -129,17 +145,18 @@ async function explain(refusal: FsbackupError, job: ExaminedJob, host: PlanHost)
   return { mountpoints, findings: isExplained ? [] : [whole] };
 }
 
-function findingsOfPlan(plan: Plan, name: string): Finding[] {
+/** What the plan warns of, and is not told otherwise. */
+function findingsOfPlan({ plan, refusal }: Extract<Planned, { plan: Plan }>, check: string): Finding[] {
   return plan.warnings
-    .filter((message) => message !== PID_NAMESPACE_WARNING)
-    .map((message) => warning(`job-${name}`, message));
+    .filter((message) => message !== PID_NAMESPACE_WARNING && refusal?.message.startsWith(message) !== true)
+    .map((message) => warning(check, message));
 }
 
 /**
  * What a run of the job would do with each filesystem, by the very planner of a run, and what stands in its way.
  * Reads only.
  */
-export async function examineJob(examined: ExaminedJob, host: PlanHost): Promise<JobExamination> {
+export async function examineJob(examined: ExaminedJob, host: ExaminingHost): Promise<JobExamination> {
   const { job, isConfigured, isAsked } = examined;
   let facts: HostFacts;
   try {
@@ -155,8 +172,11 @@ export async function examineJob(examined: ExaminedJob, host: PlanHost): Promise
   if (!('plan' in planned)) return await explain(planned.refusal, examined, host);
   const { plan, refusal } = planned;
   const mode = refusal === undefined ? ok('mode', 'a run can take it') : refused(refusal, isAsked);
+  const findings = findingsOfPlan(planned, isConfigured ? `job-${job.name}` : 'plan');
+  // A job made up for one filesystem is that filesystem.
+  const own = isConfigured ? [mode] : [mode, ...findings];
   const mountpoints = await Promise.all(
-    plan.sources.map((source) => describeSource(source, examined, [mode])),
+    plan.sources.map((source) => describeSource(source, examined, own, host)),
   );
-  return { mountpoints, findings: isConfigured ? findingsOfPlan(plan, job.name) : [] };
+  return { mountpoints, findings: isConfigured ? findings : [] };
 }

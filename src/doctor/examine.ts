@@ -1,4 +1,3 @@
-import type { PlanHost } from '../run/plan-jobs.js';
 import {
   checkExpedite,
   checkGuards,
@@ -12,15 +11,14 @@ import { checkLeftovers, checkLoop, checkNestedFreeze } from './check-kernel.js'
 import { checkTargets } from './check-targets.js';
 import { checkTools, type Needs } from './check-tools.js';
 import { chooseJobs, type DoctorRequest } from './choose-jobs.js';
-import { examineJob, type ExaminedJob } from './examine-job.js';
+import { examineJob, type ExaminedJob, type ExaminingHost } from './examine-job.js';
 import type { HostState, Need } from './facts.js';
 import { worstStatus, type Finding } from './finding.js';
 import type { DoctorReport, MountpointReport } from './report.js';
 
 /** The host as `doctor` looks at it. */
-export interface DoctorHost {
+export interface DoctorHost extends ExaminingHost {
   gatherHost: () => Promise<HostState>;
-  plan: PlanHost;
 }
 
 const PROVIDER_NEEDS: Readonly<Record<string, Need>> = {
@@ -69,13 +67,10 @@ function checkHost(host: HostState, needs: Needs): Finding[] {
  * Looks at the host, and at what a run would do with each filesystem. Changes nothing, and freezes nothing but the
  * self-test's own filesystem. Rejects with `usage` for a path that does not exist.
  */
-export async function examine(
-  request: DoctorRequest,
-  { gatherHost, plan }: DoctorHost,
-): Promise<DoctorReport> {
+export async function examine(request: DoctorRequest, doctorHost: DoctorHost): Promise<DoctorReport> {
   const { jobs, configuration } = await chooseJobs(request);
-  const host = await gatherHost();
-  const examined = await Promise.all(jobs.map((job) => examineJob(job, plan)));
+  const host = await doctorHost.gatherHost();
+  const examined = await Promise.all(jobs.map((job) => examineJob(job, doctorHost)));
   const targets = await Promise.all(jobs.map(({ job }) => checkTargets(job)));
   const mountpoints = examined.flatMap((one) => one.mountpoints);
   return {

@@ -1,15 +1,12 @@
 import type { PlannedSource } from '../plan/plan.js';
 import { readSpace } from '../system/filesystem-space.js';
-import { runCommand } from '../system/run-command.js';
+import { parseRows, poolOf, runZfs } from '../system/zfs.js';
 import type { PoolState, RoomFacts } from './check-room.js';
 
-const ZPOOL_TIMEOUT_MS = 15_000;
-
 async function readPool(dataset: string): Promise<PoolState | undefined> {
-  const name = dataset.split('/')[0] ?? dataset;
-  const argv = ['zpool', 'list', '-H', '-p', '-o', 'capacity,health', name] as const;
-  const { exitCode, stdout } = await runCommand(argv, { timeoutMs: ZPOOL_TIMEOUT_MS });
-  const [capacity, health] = stdout.trim().split('\t');
+  const name = poolOf(dataset);
+  const { exitCode, stdout } = await runZfs(['zpool', 'list', '-H', '-p', '-o', 'capacity,health', name]);
+  const [[capacity, health] = []] = parseRows(stdout);
   if (exitCode !== 0 || health === undefined) return undefined;
   return { name, capacityPercent: Number(capacity), health };
 }

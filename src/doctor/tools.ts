@@ -1,6 +1,7 @@
 import { checkRsync } from '../copy/rsync-version.js';
 import { FsbackupError } from '../errors.js';
 import { findCommand } from '../system/find-command.js';
+import { runAtMost } from '../system/run-at-most.js';
 import { CHILD_PATH, runCommand } from '../system/run-command.js';
 import type { Need, ToolState } from './facts.js';
 
@@ -74,7 +75,7 @@ async function look(tool: Tool): Promise<ToolState> {
   if (!('file' in (await findCommand(program, CHILD_PATH)))) {
     return { ...known, isInstalled: false, version: undefined, unfit: undefined };
   }
-  const { stdout, stderr } = await runCommand([program, ...ask], { timeoutMs: VERSION_TIMEOUT_MS });
+  const { stdout, stderr } = await runAtMost([program, ...ask], { timeoutMs: VERSION_TIMEOUT_MS });
   const version = tool.version.exec(`${stdout}\n${stderr}`)?.[1];
   return { ...known, isInstalled: true, version, unfit: await unfitness(program) };
 }

@@ -2,10 +2,10 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ensurePrivateDirectory, runDirectory } from './directories.js';
 import { readProcessIdentity } from './process-identity.js';
-import { describeFailure, runCommand, type CommandResult } from './run-command.js';
+import { runAtMost } from './run-at-most.js';
+import { describeFailure } from './run-command.js';
 import { readTrustedFile } from './trusted-file.js';
 
 /**
@@ -22,8 +22,6 @@ export type NestedFreezeVerdict =
 const BINARY = fileURLToPath(new URL('../../native/build/nested-freeze', import.meta.url));
 /** It takes some 60 ms. */
 const TEST_TIMEOUT_MS = 20_000;
-/** What a signal does not end hangs in the kernel: nobody waits for that. */
-const ABANDON_MS = TEST_TIMEOUT_MS + 10_000;
 
 function isBehaviour(text: string): text is Exclude<NestedFreeze, 'unknown'> {
   return text === 'refuses' || text === 'leaks' || text === 'nests';
@@ -34,12 +32,7 @@ function isBehaviour(text: string): text is Exclude<NestedFreeze, 'unknown'> {
  * a filesystem of the test's own, in memory. Needs root, a loop device and mkfs.ext4. Never rejects.
  */
 export async function testNestedFreeze(): Promise<NestedFreezeVerdict> {
-  const abandoned = sleep(ABANDON_MS, undefined, { ref: false });
-  const result: CommandResult | undefined = await Promise.race([
-    runCommand([BINARY], { timeoutMs: TEST_TIMEOUT_MS, cwd: '/' }),
-    abandoned,
-  ]);
-  if (result === undefined) return { behaviour: 'unknown', reason: 'the self-test hangs in the kernel' };
+  const result = await runAtMost([BINARY], { timeoutMs: TEST_TIMEOUT_MS, cwd: '/' });
   const behaviour = result.stdout.trim();
   if (result.exitCode === 0 && isBehaviour(behaviour)) return { behaviour };
   return { behaviour: 'unknown', reason: describeFailure('the self-test', result) };

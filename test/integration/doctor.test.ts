@@ -79,6 +79,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync'], 'doct
     await mkdir(path.join(btrfs.mountpoint, 'inside'));
     const report = await doctorOf(path.join(btrfs.mountpoint, 'inside'));
     expect(report).toMatchObject({ mountpoint: btrfs.mountpoint, provider: 'btrfs', freezeMode: 'atomic' });
+    expect(byCheck(report.findings, 'snapshot')).toMatchObject([{ status: 'ok' }]);
   });
 
   it('finds a problem in what is asked about and cannot be snapshotted', async () => {
