@@ -11,7 +11,7 @@ import { checkRecords, parseRecords } from '../support/records.js';
 import { must } from '../support/throwaway-filesystem.js';
 import { describeTree, differencesOf } from '../support/tree.js';
 
-describeInLab({}, 'a mirror that is split', () => {
+describeInLab({}, 'a mirror that is split', ({ kernel }) => {
   let volumes: LabVolumes;
   let cli: FsbackupCli;
   let target: string;
@@ -43,7 +43,10 @@ describeInLab({}, 'a mirror that is split', () => {
     return config;
   }
 
-  it.each(['ext4', 'xfs'] as const)(
+  // Every kernel splits alike; the strictest with a freeze is tried with everything.
+  const thorough = kernel === 'refuses';
+
+  it.each(thorough ? (['ext4', 'xfs'] as const) : (['ext4'] as const))(
     '%s: is whole again after a backup that holds what was there at the freeze',
     async (fstype) => {
       const mountpoint = await mirror(fstype);
@@ -93,6 +96,8 @@ describeInLab({}, 'a mirror that is split', () => {
       await writeFile(path.join(mountpoint, 'after'), 'writable again');
     },
   );
+
+  if (!thorough) return;
 
   it.each(['snapshot', 'exposure', 'backup'] as const)(
     'is merged back by recover when the run was killed at its %s',

@@ -4,12 +4,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readMounts } from '../../src/system/mountinfo.js';
+import { labGuest } from './lab.js';
 import { must, type ThrowawayType } from './throwaway-filesystem.js';
-
-/** The guest's empty disks, in its environment: `/dev/vdc /dev/vdd …`. */
-export function labDisks(): string[] {
-  return (process.env['FSBACKUP_LAB_DISKS'] ?? '').split(' ').filter((disk) => disk !== '');
-}
 
 const MKFS: Readonly<Record<ThrowawayType, [string, ...string[]]>> = {
   ext4: ['mkfs.ext4', '-q', '-F'],
@@ -31,10 +27,10 @@ export class LabVolumes {
 
   /** Makes the group `vg` over so many of the disks. */
   static async make(vg: string, diskCount: number): Promise<LabVolumes> {
-    const disks = labDisks().slice(0, diskCount);
+    const disks = labGuest().disks.slice(0, diskCount);
     if (disks.length < diskCount)
       throw new Error(`the lab has ${disks.length} disks, ${diskCount} are needed`);
-    await must('vgcreate', '--quiet', '--yes', vg, ...disks);
+    await must('vgcreate', '--quiet', '--yes', '--force', vg, ...disks);
     return new LabVolumes(vg, disks);
   }
 
