@@ -25,6 +25,8 @@ export async function debootstrap(
 ): Promise<void> {
   await must(
     [
+      'nice',
+      '-n5',
       'mmdebstrap',
       '--quiet',
       '--mode=root',
