@@ -8,6 +8,7 @@ import { copySources, copyToTarget, partialCopyError } from './copy-to-target.js
 import type { ExecuteDependencies } from './dependencies.js';
 import { exposeSnapshots } from './expose-snapshots.js';
 import { prepareWindow, windowDevices, type PreparedSnapshot } from './prepare-window.js';
+import { proveOrigins } from './prove-origins.js';
 import { whileQuiesced } from './quiesced.js';
 import { ReleaseStack, type ReleaseFailure } from './release-stack.js';
 import { reportRun } from './run-outcome.js';
@@ -150,6 +151,16 @@ class Execution {
     }
   }
 
+  /** After the release: a snapshot that exists hides nothing then. Also when the run failed, an interrupt apart. */
+  async #prove(): Promise<void> {
+    const { records, dependencies, signal } = this.#context;
+    const doubtful = this.#plan.sources.filter(
+      ({ proveOrigin }, index) => proveOrigin === true && records[index]?.wasTried === true,
+    );
+    if (doubtful.length === 0 || signal.aborted) return;
+    await dependencies.timeline.step('prove', () => proveOrigins(doubtful, this.#context));
+  }
+
   async run(): Promise<RunReport> {
     const { dependencies, stack } = this.#context;
     for (const message of this.#warnings) dependencies.timeline.reporter.warn(message);
@@ -161,6 +172,7 @@ class Execution {
     const failures = stack.isEmpty
       ? []
       : await dependencies.timeline.step('release', () => stack.releaseAll());
+    await this.#prove().catch((error: unknown) => this.#errors.push(error));
     return this.#report(this.#copies, failures);
   }
 }

@@ -59,9 +59,10 @@ async function tryWindow(
   const intended = await intendSnapshots(prepared, context);
   try {
     const batches = batchesOf(prepared);
-    if (batches.some(({ provider }) => provider.makeReady !== undefined)) {
+    const early = batchesOf(prepared.filter(({ source }) => source.freezeMode === 'explicit'));
+    if (early.some(({ provider }) => provider.makeReady !== undefined)) {
       await timeline.step('make ready', async () => {
-        for (const { provider, refs } of batches) await provider.makeReady?.(refs, { signal });
+        for (const { provider, refs } of early) await provider.makeReady?.(refs, { signal });
       });
     }
     // What is written now need not be written while the writers wait.

@@ -98,11 +98,7 @@ export class LvmProvider implements SnapshotProvider {
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  async #make(
-    ref: SnapshotRef,
-    argv: readonly [string, ...string[]],
-    options: CreateOptions,
-  ): Promise<void> {
+  async #make(ref: SnapshotRef, argv: readonly [string, ...string[]], options: CreateOptions): Promise<void> {
     throwIfAborted(options.signal);
     await this.#tool.make(ref.name, argv, { ...options, timeoutMs: CREATE_TIMEOUT_MS });
   }

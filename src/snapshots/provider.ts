@@ -150,8 +150,8 @@ export interface SnapshotProvider {
   prepare(requests: readonly SnapshotRequest[]): Promise<SnapshotRef[]>;
 
   /**
-   * Once the journal knows of the snapshots and before anything is frozen: what can be done of `create` and outlives
-   * the process. `remove` undoes it.
+   * For what is to be frozen by us, once the journal knows of it and before the freeze: does what can be done early of
+   * `create` and outlives the process. `remove` undoes it.
    */
   makeReady?(refs: readonly SnapshotRef[], options: { signal: AbortSignal }): Promise<void>;
 

@@ -36,6 +36,8 @@ import {
 import { exposeZvol, isCloneOf } from './zvol-clone.js';
 
 const CREATE_TIMEOUT_MS = 120_000;
+/** A pool is asked once for all the snapshots in it that are looked at together. */
+const SAME_LOOK_MS = 1000;
 
 /** The snapshots of one window are marked alike, since one command makes them: `fsbackup-JOB-RUNID`. */
 function runOf(name: string): string {
@@ -85,6 +87,7 @@ function zvolMountOptions(ref: SnapshotRef): string[] {
 export class ZfsProvider implements SnapshotProvider {
   readonly name = 'zfs';
   readonly #tool = new SnapshotTool();
+  readonly #looks = new Map<string, { atMs: number; pool: ReturnType<typeof readPool> }>();
 
   detect(filesystem: FilesystemFacts): Detection {
     const refusal = refuseZfs(filesystem);
@@ -165,14 +168,21 @@ export class ZfsProvider implements SnapshotProvider {
 
   /** Nothing that is written changes a snapshot; but of a pool that waits for its disks nothing can be read. */
   async checkIntact(ref: SnapshotRef): Promise<void> {
-    const { dataset } = nameOf(ref);
-    const refused = refusePool(await readPool(poolOf(dataset)));
+    const refused = refusePool(await this.#lookAt(poolOf(nameOf(ref).dataset)));
     if (refused === undefined) return;
     throw new FsbackupError(
       'snapshotInvalid',
       `The snapshot ${ref.name} can no longer be read: ${refused.reason}`,
       { hint: refused.hint },
     );
+  }
+
+  #lookAt(name: string): ReturnType<typeof readPool> {
+    const last = this.#looks.get(name);
+    if (last !== undefined && performance.now() - last.atMs < SAME_LOOK_MS) return last.pool;
+    const look = { atMs: performance.now(), pool: readPool(name) };
+    this.#looks.set(name, look);
+    return look.pool;
   }
 
   async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {

@@ -1,14 +1,10 @@
-import type { ZfsProblem } from '../system/zfs.js';
 import type { FilesystemFacts } from './provider.js';
 
 /** Those on a zvol whose mounts and freezes are known to go well beside a copy of the same UUID. */
 const ON_ZVOL: ReadonlySet<string> = new Set(['ext2', 'ext3', 'ext4', 'xfs']);
 
 /** Why ZFS cannot snapshot a filesystem, and, where it lies on ZFS, the way out; undefined when it can. Pure. */
-export function refuseZfs({
-  mount,
-  zfs,
-}: FilesystemFacts): (Omit<ZfsProblem, 'hint'> & Partial<ZfsProblem>) | undefined {
+export function refuseZfs({ mount, zfs }: FilesystemFacts): { reason: string; hint?: string } | undefined {
   if (zfs === undefined) {
     return { reason: `${mount.fstype} on ${mount.source} is no ZFS dataset and lies on no zvol` };
   }

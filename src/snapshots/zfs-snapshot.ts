@@ -1,14 +1,6 @@
 import pRetry from 'p-retry';
 import { FsbackupError } from '../errors.js';
-import {
-  describeZfsFailure,
-  parseRows,
-  poolOf,
-  readPool,
-  refusePool,
-  runZfs,
-  ZFS_TIMEOUT_MS,
-} from '../system/zfs.js';
+import { describeZfsFailure, parseRows, poolOf, readPool, refusePool, runZfs } from '../system/zfs.js';
 
 /** The user property that proves that a snapshot or a clone is fsbackup's: the job and the id of the run. */
 export const RUN_PROPERTY = 'fsbackup:run';
@@ -158,7 +150,7 @@ async function whatNeeds(snapshot: string): Promise<string> {
 
 async function releaseHold(snapshot: string): Promise<void> {
   if (!(await holdTags(snapshot)).includes(HOLD_TAG)) return;
-  const released = await runZfs(['zfs', 'release', HOLD_TAG, snapshot], ZFS_TIMEOUT_MS);
+  const released = await runZfs(['zfs', 'release', HOLD_TAG, snapshot]);
   if (released.exitCode === 0 || !(await holdTags(snapshot)).includes(HOLD_TAG)) return;
   throw cannotTell(
     `The hold of ${snapshot} could not be released`,

@@ -3,10 +3,8 @@ import type { Mount } from './mountinfo.js';
 import { parseRows, poolOf, readPool, refusePool, runZfs, type ZfsProblem, type ZfsVolume } from './zfs.js';
 import { parseZvolName, zvolOfDisk } from './zvol.js';
 
-type Located = Omit<ZfsVolume, 'problem'> & { problem?: ZfsProblem };
-
 /** The zvol under a stack of devices; undefined where there is none. */
-async function locateZvol(stack: BlockStack): Promise<Located | undefined> {
+async function locateZvol(stack: BlockStack): Promise<ZfsVolume | undefined> {
   const [top] = stack;
   const device = stack.map(({ name }) => parseZvolName(name)).find((found) => found !== undefined);
   if (device === undefined) return undefined;
@@ -63,7 +61,7 @@ export async function readZfsVolume(
   mount: Mount,
   stack: BlockStack | undefined,
 ): Promise<ZfsVolume | undefined> {
-  const located: Located | undefined =
+  const located: ZfsVolume | undefined =
     mount.fstype === 'zfs'
       ? { dataset: mount.source, kind: 'filesystem' }
       : stack === undefined

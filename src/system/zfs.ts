@@ -28,7 +28,7 @@ export interface ZfsPool {
 }
 
 /** A pool that is well answers in some ten milliseconds; one that is not may never. */
-export const ZFS_TIMEOUT_MS = 30_000;
+const ZFS_TIMEOUT_MS = 30_000;
 
 /** Runs `zfs` or `zpool`, never longer than `timeoutMs` and some seconds. */
 export async function runZfs(
