@@ -2,8 +2,10 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { summarizeReports } from '../scripts/test-summary.js';
+import { pruneCache } from './cache.js';
 import { findGuest, GUESTS, type Guest } from './guests.js';
-import { prepareGuest, type PreparedGuest } from './prepare.js';
+import { prepareGuest } from './prepare.js';
+import type { PreparedGuest } from './prepared-guest.js';
 import { describeBroken, runJob, runShell } from './session.js';
 import { runTests } from './test-run.js';
 
@@ -54,13 +56,15 @@ function parseCommandLine(argv: readonly string[]): Arguments {
 }
 
 async function prepareAll(guests: readonly Guest[]): Promise<PreparedGuest[]> {
+  await pruneCache();
   const prepared: PreparedGuest[] = [];
   for (const guest of guests.length === 0 ? GUESTS : guests) prepared.push(await prepareGuest(guest));
   return prepared;
 }
 
 async function test({ guests, rest, results }: Arguments): Promise<number> {
-  const tested = await runTests(await prepareAll(guests), rest);
+  const prepared = await prepareAll(guests);
+  const tested = await runTests(prepared, rest);
   if (results !== undefined) {
     for (const { guest, report } of tested) {
       if (report !== undefined) await writeFile(path.join(results, `${guest.name}.json`), report);
@@ -68,7 +72,8 @@ async function test({ guests, rest, results }: Arguments): Promise<number> {
   }
   const reports = tested.map(({ guest, report }) => ({ where: guest.name, report }));
   const summary = summarizeReports(reports, { skippedIsFailure: process.env['CI'] === 'true' });
-  for (const line of [...summary.problems, summary.line]) console.log(line);
+  const warnings = prepared.flatMap((guest) => guest.warnings);
+  for (const line of [...warnings, ...summary.problems, summary.line]) console.log(line);
   return summary.ok && tested.every(({ exitCode }) => exitCode === 0) ? 0 : 1;
 }
 

@@ -5,7 +5,8 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeJobImage, type Job } from './build/job.js';
 import { CACHE_DIRECTORY } from './cache.js';
-import { CHECKOUT, type PreparedGuest } from './prepare.js';
+import { CHECKOUT } from './checkout.js';
+import type { PreparedGuest } from './prepared-guest.js';
 import { startMachine, type Disk, type RunningMachine } from './qemu.js';
 
 const DATA_DISKS = 4;

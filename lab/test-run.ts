@@ -3,7 +3,8 @@ import os from 'node:os';
 import path from 'node:path';
 import type { Guest } from './guests.js';
 import { orderedOutputs } from './ordered-output.js';
-import { CHECKOUT, type PreparedGuest } from './prepare.js';
+import { CHECKOUT } from './checkout.js';
+import type { PreparedGuest } from './prepared-guest.js';
 import { must } from './process.js';
 import { describeBroken, runJob } from './session.js';
 

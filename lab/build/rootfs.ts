@@ -26,6 +26,7 @@ export async function debootstrap(
   await must(
     [
       'nice',
+      '-n5',
       'mmdebstrap',
       '--quiet',
       '--mode=root',

@@ -63,7 +63,7 @@ class Collector {
       provider: mode.provider,
       freezeMode: mode.freezeMode,
       freezeModeReason: mode.freezeModeReason,
-      consistency: consistencyOf(mode.provider, mode.freezeMode, this.#quiesced),
+      consistency: consistencyOf(mode, mount.fstype, this.#quiesced),
       ...(config.commands === undefined ? {} : { commands: config.commands }),
       ...(config.lvm === undefined || mode.provider !== 'lvm' ? {} : { lvm: config.lvm }),
       ...(mode.proveOrigin ? { proveOrigin: true } : {}),
@@ -150,6 +150,17 @@ function collectNested(
   }
 }
 
+/** Those that are mounted nowhere are in no tree, so nothing else would tell. */
+function warnOfUnmounted(collector: Collector, { path: where, unmounted = [] }: SourceFacts): void {
+  if (unmounted.length === 0) return;
+  const named = unmounted.slice(0, 3).join(', ');
+  const more = unmounted.length > 3 ? ` and ${unmounted.length - 3} more` : '';
+  const them = unmounted.length === 1 ? 'the dataset' : 'the datasets';
+  collector.warn(
+    `${them} ${named}${more} below that of ${where} ${unmounted.length === 1 ? 'is' : 'are'} not in the backup: not mounted`,
+  );
+}
+
 interface CollectContext extends Pick<HostFacts, 'layers' | 'targets'> {
   detectors: Detectors;
   detection: DetectionContext;
@@ -172,6 +183,7 @@ export function collectSources(
     const tree = { path: found.path, realPath: found.realPath, exclude: config.exclude };
     collector.add(config, tree, found.filesystem, mode);
     collectNested(collector, config, found, context);
+    if (config.recursive) warnOfUnmounted(collector, found);
   }
   return collector.collected;
 }

@@ -21,6 +21,8 @@ export interface SourceFacts {
   realPath: string;
   filesystem: FilesystemFacts;
   nested: readonly NestedTree[];
+  /** ZFS datasets below the source's own that are mounted nowhere; looked for where the source is recursive. */
+  unmounted?: readonly string[];
 }
 
 /** A configured target as it lies on this host. */

@@ -62,12 +62,20 @@ function detect(
     return { name: detector.name, detection: detector.detect(filesystem, context) };
   }
   const reasons: string[] = [];
+  const hints: string[] = [];
   for (const detector of detectors.auto) {
     const detection = detector.detect(filesystem, context);
     if (detection.suits) return { name: detector.name, detection };
     reasons.push(`${detector.name}: ${detection.reason}`);
+    if (detection.hint !== undefined) hints.push(detection.hint);
   }
-  return { name: undefined, detection: { suits: false, reason: reasons.join('; ') } satisfies Detection };
+  const [hint] = hints;
+  const detection: Detection = {
+    suits: false,
+    reason: reasons.join('; '),
+    ...(hint === undefined ? {} : { hint }),
+  };
+  return { name: undefined, detection };
 }
 
 function chooseMode(
@@ -116,11 +124,12 @@ export function resolveMode(
   if (source.snapshot === 'none') return LIVE;
   const { name, detection } = detect(source, filesystem, detectors, context);
   if (!detection.suits || name === undefined) {
-    const reason = detection.suits ? '' : `: ${detection.reason}`;
-    throw new FsbackupError('notFrozen', `nothing can snapshot ${nameOf(filesystem)}${reason}`, {
+    const { reason, hint } = detection.suits ? { reason: '', hint: undefined } : detection;
+    throw new FsbackupError('notFrozen', `nothing can snapshot ${nameOf(filesystem)}: ${reason}`, {
       hint:
+        hint ??
         'Put it on btrfs, or in an image file on XFS or btrfs, or configure `snapshot: command` for its storage; ' +
-        '`snapshot: none` copies the live tree.',
+          '`snapshot: none` copies the live tree.',
     });
   }
   const { majorMinor, fstype } = filesystem.mount;
@@ -143,16 +152,17 @@ export function resolveMode(
   return { provider: name, freezeMode, freezeModeReason, writes, warnings, proveOrigin };
 }
 
-/** What a snapshot taken so is worth, when the freeze held. */
+/** What a snapshot of a filesystem of that type, taken so, is worth, when the freeze held. */
 export function consistencyOf(
-  provider: ProviderName | 'none',
-  freezeMode: FreezeMode,
+  { provider, freezeMode }: Pick<ResolvedMode, 'provider' | 'freezeMode'>,
+  fstype: string,
   quiesced: boolean,
 ): Consistency {
   if (freezeMode === 'none') return 'none';
   if (quiesced) return 'application';
-  // An array's snapshot without a freeze finds the filesystem as a power cut would; btrfs commits before its own.
-  return freezeMode === 'atomic' && provider === 'command' ? 'crash' : 'filesystem';
+  // btrfs and ZFS commit before a snapshot of their own; one of the device below, without a freeze, finds the
+  // filesystem as a power cut would.
+  return freezeMode === 'atomic' && provider !== fstype ? 'crash' : 'filesystem';
 }
 
 const STRENGTH: readonly Consistency[] = ['none', 'crash', 'filesystem', 'application'];

@@ -10,7 +10,10 @@ export interface SourceReport {
   provider: ProviderName | 'none';
   freezeMode: FreezeMode;
   freezeModeReason: string;
-  /** From the entry of FIFREEZE to the return of FITHAW. */
+  /**
+   * `explicit`: from the entry of FIFREEZE to the return of FITHAW. `native`: how long the device-mapper device was
+   * suspended, as an upper bound; null where the snapshot command works on none.
+   */
   frozenMs: number | null;
   freezeCallMs: number | null;
   snapshotMs: number | null;

@@ -1,10 +1,10 @@
 import type { CopyEngine, EngineName } from '../copy/engine.js';
 import type { SnapshotCommands } from '../config/types.js';
-import type { ArmFreezer } from '../freeze/freezer.js';
+import type { ArmFreezer, GuardedDevice } from '../freeze/freezer.js';
 import type { Journal } from '../journal/journal.js';
 import type { PlannedTarget, PlannedTree } from '../plan/plan.js';
 import type { RunProgram } from '../quiesce/hooks.js';
-import type { ProviderName, SnapshotProvider } from '../snapshots/provider.js';
+import type { FilesystemFacts, ProviderName, SnapshotProvider } from '../snapshots/provider.js';
 import type { RunReport } from '../report/run-report.js';
 import type { Timeline } from './timeline.js';
 
@@ -51,6 +51,8 @@ export interface BackupWriter {
 /** What the execution of a plan works with: the host's own, or a test's. */
 export interface ExecuteDependencies {
   arm: ArmFreezer;
+  /** The device-mapper devices below these filesystems, see `findGuardedDevices`. */
+  guardedDevices: (filesystems: readonly FilesystemFacts[]) => Promise<GuardedDevice[]>;
   provider: (name: ProviderName, commands: SnapshotCommands | undefined) => SnapshotProvider;
   engine: (name: EngineName) => CopyEngine;
   backups: BackupWriter;

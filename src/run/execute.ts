@@ -7,7 +7,7 @@ import type { RunContext } from './context.js';
 import { copySources, copyToTarget, partialCopyError } from './copy-to-target.js';
 import type { ExecuteDependencies } from './dependencies.js';
 import { exposeSnapshots } from './expose-snapshots.js';
-import { prepareWindow, type PreparedSnapshot } from './prepare-window.js';
+import { prepareWindow, windowDevices, type PreparedSnapshot } from './prepare-window.js';
 import { proveOrigins } from './prove-origins.js';
 import { whileQuiesced } from './quiesced.js';
 import { ReleaseStack, type ReleaseFailure } from './release-stack.js';
@@ -86,7 +86,11 @@ class Execution {
       }
     }
     const prepared: PreparedSnapshot[][] = [];
-    for (const window of this.#plan.windows) prepared.push(await prepareWindow(window, 1, this.#context));
+    for (const window of this.#plan.windows) {
+      prepared.push(await prepareWindow(window, 1, this.#context));
+      // What is suspended would stop us in the sync, in the kernel.
+      await windowDevices(window, this.#context);
+    }
     signal.throwIfAborted();
     return { tools, prepared };
   }

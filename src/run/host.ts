@@ -6,6 +6,7 @@ import type { SnapshotCommands } from '../config/types.js';
 import { createBackupWriter } from '../copy/backup-writer.js';
 import { engineByName } from '../copy/engines.js';
 import { armFreezer } from '../freeze/arm-freezer.js';
+import { findGuardedDevices } from '../freeze/guarded-devices.js';
 import { recoverFreezes } from '../freeze/recover-freezes.js';
 import { journalDirectories, openJournal } from '../journal/journal.js';
 import { jobLockName, tryAcquireLock, type Lock, type LockDependencies } from '../journal/lock.js';
@@ -107,6 +108,7 @@ export async function createRunHost(): Promise<RunHost> {
     now: () => performance.now(),
     execution: {
       arm: armFreezer,
+      guardedDevices: (filesystems) => findGuardedDevices(filesystems),
       provider: (name, commands: SnapshotCommands | undefined) => providerByName(name, commands),
       engine: engineByName,
       backups: createBackupWriter(),

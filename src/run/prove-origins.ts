@@ -4,7 +4,7 @@ import type { PlannedSource } from '../plan/plan.js';
 import type { RunContext } from './context.js';
 
 async function prove(target: FreezeTarget, { plan, dependencies }: RunContext): Promise<void> {
-  const freezer = await dependencies.arm([target], plan.freeze);
+  const freezer = await dependencies.arm({ targets: [target], devices: [] }, plan.freeze);
   try {
     await freezer.freeze();
     await freezer.thaw();

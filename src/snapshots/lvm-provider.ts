@@ -16,6 +16,7 @@ import { prepareLvm } from './lvm-prepare.js';
 import { detectLvm } from './lvm-refusal.js';
 import { isSnapshotOf, ownVolumes, removeOwnVolumes } from './lvm-volumes.js';
 import type {
+  CreateOptions,
   Detection,
   DetectionContext,
   Exposure,
@@ -79,27 +80,27 @@ export class LvmProvider implements SnapshotProvider {
 
   async makeReady(refs: readonly SnapshotRef[], { signal }: { signal: AbortSignal }): Promise<void> {
     for (const ref of refs) {
-      for (const argv of makeRoomCommands(ref)) await this.#make(ref, argv, signal);
+      for (const argv of makeRoomCommands(ref)) await this.#make(ref, argv, { signal });
     }
   }
 
   /** Side by side for different volume groups; LVM's own lock makes those of one wait for each other. */
-  async create(refs: readonly SnapshotRef[], { signal }: { signal: AbortSignal }): Promise<void> {
+  async create(refs: readonly SnapshotRef[], options: CreateOptions): Promise<void> {
     const groups = new Map<string, SnapshotRef[]>();
     for (const ref of refs) {
       const { vg } = lvmDataOf(ref);
       groups.set(vg, [...(groups.get(vg) ?? []), ref]);
     }
     const makeAll = async (group: readonly SnapshotRef[]): Promise<void> => {
-      for (const ref of group) await this.#make(ref, createCommand(ref), signal);
+      for (const ref of group) await this.#make(ref, createCommand(ref), options);
     };
     const results = await Promise.allSettled([...groups.values()].map(makeAll));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  async #make(ref: SnapshotRef, argv: readonly [string, ...string[]], signal: AbortSignal): Promise<void> {
-    throwIfAborted(signal);
-    await this.#tool.make(ref.name, argv, { signal, timeoutMs: CREATE_TIMEOUT_MS });
+  async #make(ref: SnapshotRef, argv: readonly [string, ...string[]], options: CreateOptions): Promise<void> {
+    throwIfAborted(options.signal);
+    await this.#tool.make(ref.name, argv, { ...options, timeoutMs: CREATE_TIMEOUT_MS });
   }
 
   async exists(ref: SnapshotRef): Promise<boolean> {

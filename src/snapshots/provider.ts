@@ -1,3 +1,4 @@
+import type { CommandWatch } from '../system/run-command.js';
 import type { Mount } from '../system/mountinfo.js';
 import type { BlockStack } from '../system/block-stack.js';
 import type { LoopImage } from '../system/loop-image.js';
@@ -28,8 +29,8 @@ export interface FilesystemFacts {
    */
   stack: BlockStack | undefined;
   /**
-   * The image files behind the loop devices of the stack, and behind those of the filesystems that hold these,
-   * topmost first. What freezes or fills one of those filesystems stalls this one.
+   * The image files behind the loop devices of the stack, or that its ZFS pool lies on, and behind those of the
+   * filesystems that hold these, topmost first. What freezes or fills one of those filesystems stalls this one.
    */
   images?: readonly LoopImage[];
   /** The logical volume that it lies on, straight or through LUKS or partitions; absent where it lies on none. */
@@ -71,7 +72,12 @@ export type Detection =
       /** Whether, on this kernel, a snapshot may leave its origin in a state that must be looked at afterwards. */
       proveOrigin?: boolean;
     }
-  | { suits: false; reason: string };
+  | {
+      suits: false;
+      reason: string;
+      /** What would make it suit: given where the storage is of this provider's kind. */
+      hint?: string;
+    };
 
 /**
  * A snapshot by name, known before it exists: journalled first, made afterwards. Plain JSON, and all that `find`,
@@ -119,6 +125,13 @@ export interface Exposure {
   path: string;
 }
 
+/** What `create` is called with. */
+export interface CreateOptions {
+  signal: AbortSignal;
+  /** For every program that `create` runs: the dead-man must know whom to end before it resumes a device. */
+  watchCommand?: () => CommandWatch;
+}
+
 /**
  * One kind of snapshot. Every implementation passes `test/contract/snapshot-provider.ts`.
  *
@@ -146,7 +159,7 @@ export interface SnapshotProvider {
    * Inside the window: makes all snapshots, at one instant where the storage can. No file, log or terminal write but
    * the snapshot itself. Rejects when any of them failed; some may then exist.
    */
-  create(refs: readonly SnapshotRef[], options: { signal: AbortSignal }): Promise<void>;
+  create(refs: readonly SnapshotRef[], options: CreateOptions): Promise<void>;
 
   /** Whether the snapshot exists: the answer to an ambiguous failure of `create`. */
   exists(ref: SnapshotRef): Promise<boolean>;

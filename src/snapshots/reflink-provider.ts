@@ -15,6 +15,7 @@ import type { Mount } from '../system/mountinfo.js';
 import { ImageClone, isPublished, removePublished, type Ficlone } from './image-clone.js';
 import { SNAPSHOT_DIRECTORY_NAME } from './private-directory.js';
 import type {
+  CreateOptions,
   Detection,
   Exposure,
   FilesystemFacts,
@@ -116,7 +117,7 @@ export class ReflinkProvider implements SnapshotProvider {
     return { ...image, mount: image.mount };
   }
 
-  async create(refs: readonly SnapshotRef[], { signal }: { signal: AbortSignal }): Promise<void> {
+  async create(refs: readonly SnapshotRef[], { signal }: CreateOptions): Promise<void> {
     throwIfAborted(signal);
     const clones = refs.map((ref) => {
       const clone = this.#clones.get(ref.name);

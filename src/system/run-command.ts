@@ -33,7 +33,17 @@ export interface CommandResult {
   stderr: string;
 }
 
+/** Is told of one program. */
+export interface CommandWatch {
+  /** It runs, as the leader of this process group. */
+  started(processGroup: number): void;
+  /** It has ended, or could not be started. Called once. */
+  ended(): void;
+}
+
 export interface CommandOptions {
+  /** Asked just before the program is started, so that it is known of even should we die in between. */
+  watch?: () => CommandWatch;
   /** Added to the built environment. */
   env?: Readonly<Record<string, string>>;
   cwd?: string;
@@ -50,7 +60,8 @@ export interface CommandOptions {
   onStderrLine?: (line: string) => void;
 }
 
-const KILL_AFTER_MS = 5000;
+/** From SIGTERM to SIGKILL. */
+export const KILL_AFTER_MS = 5000;
 /** A grandchild may keep the pipes open after its parent's end; nobody waits for it longer than this. */
 const DRAIN_MS = 1000;
 
@@ -104,6 +115,7 @@ export async function runCommand(
     ...(options.signal === undefined ? [] : [options.signal]),
     ...(options.timeoutMs === undefined ? [] : [AbortSignal.timeout(options.timeoutMs)]),
   ]);
+  const watch = options.watch?.();
   const child = execa(file, args, {
     env: { ...BASE_ENVIRONMENT, [OWNER_VARIABLE]: ownOwnerMark(), ...options.env },
     extendEnv: false,
@@ -116,6 +128,8 @@ export async function runCommand(
     ...(options.input === undefined ? {} : { input: options.input }),
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
+  if (child.pid === undefined) watch?.ended();
+  else watch?.started(child.pid);
   const stdout = new OutputCollector(child.stdout, options.onStdoutLine, options.carriageReturns);
   const stderr = new OutputCollector(child.stderr, options.onStderrLine);
   let killer: NodeJS.Timeout | undefined;
@@ -126,6 +140,8 @@ export async function runCommand(
     killer = setTimeout(() => killGroup(pid, 'SIGKILL'), KILL_AFTER_MS);
   };
   child.once('exit', () => {
+    // Not only once its output has ended too: by then its process group may be another's.
+    watch?.ended();
     setTimeout(() => {
       child.stdout.destroy();
       child.stderr.destroy();

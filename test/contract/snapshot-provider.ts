@@ -15,6 +15,7 @@ import { openFilesBelow, type SnapshotWorld, type WorldKind } from '../support/s
 import { must, throwawayDisks } from '../support/throwaway-filesystem.js';
 
 const ALONE = { nestedFreeze: 'unknown', grouped: false } as const;
+const EVERYTHING = { readVolumes: readLogicalVolumes, readZfs: true } as const;
 const NEVER = new AbortController().signal;
 
 /** What went through a journal. */
@@ -55,7 +56,7 @@ export function snapshotProviderContract(kind: WorldKind): void {
       return await Promise.all(
         world.mountpoints.map(async (mountpoint, index) => {
           await writeFile(path.join(mountpoint, 'file'), `${content} ${index}`);
-          const { filesystem } = await readFilesystemFacts(mountpoint, { readVolumes: readLogicalVolumes });
+          const { filesystem } = await readFilesystemFacts(mountpoint, EVERYTHING);
           return { filesystem, name: `fsbackup-test-${count}-${index}`, freezeMode: world.freezeMode };
         }),
       );
@@ -87,9 +88,7 @@ export function snapshotProviderContract(kind: WorldKind): void {
     });
 
     it('suits its storage, in a mode that the plan can take', async () => {
-      const { filesystem } = await readFilesystemFacts(world.mountpoints[0], {
-        readVolumes: readLogicalVolumes,
-      });
+      const { filesystem } = await readFilesystemFacts(world.mountpoints[0], EVERYTHING);
       const detection = world.newProvider().detect(filesystem, world.context ?? ALONE);
       expect(detection).toMatchObject({
         suits: true,

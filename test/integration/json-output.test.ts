@@ -37,7 +37,7 @@ function comparable(keys: readonly string[], other: readonly string[]): string[]
 describe('the page on JSON output', () => {
   it('shows an object for each command that prints one', async () => {
     expect([...(await documented()).keys()].toSorted()).toEqual(
-      ['backups list', 'backups show', 'plan', 'recover', 'restore', 'run', 'status'].toSorted(),
+      ['backups list', 'backups show', 'doctor', 'plan', 'recover', 'restore', 'run', 'status'].toSorted(),
     );
   });
 });
@@ -78,6 +78,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'the objects o
       ['backups show', ['srv', '--from', target]],
       ['restore', ['srv', '--from', target, '--to', restored]],
       ['recover', []],
+      ['doctor', [disk.mountpoint]],
     ];
     for (const [command, args] of commands) {
       const { printed, page } = await keysFor(command, args);

@@ -16,6 +16,7 @@ const LAYERS = [
   'quiesce',
   'plan',
   'run',
+  'doctor',
   'commands',
 ];
 

@@ -368,6 +368,43 @@ describe('a target that fails', () => {
   });
 });
 
+describe('a snapshot that is lost while it is copied', () => {
+  const discarded = {
+    exitCode: 31,
+    outcome: 'failed',
+    error: { code: 'snapshotInvalid', hint: 'Mend it.' },
+    copies: [],
+  };
+
+  it('ends the copy that is going on, which is discarded, and begins no other', async () => {
+    world.engine.copy = async ({ dataDirectory, signal }) => {
+      world.log.push(`copy ${dataDirectory}`);
+      world.fail('checkIntact', failure('snapshotInvalid'));
+      await new Promise((resolve) => {
+        signal.addEventListener('abort', resolve, { once: true });
+      });
+      throw failure('copyFailed', 'rsync was stopped');
+    };
+    expect(await execute()).toMatchObject(discarded);
+    expect(world.log).not.toContain('copy /b2');
+    expect(world.backups.size).toBe(0);
+    await expectNothingHeld();
+  });
+
+  it('makes no backup of a copy that read it without an error', async () => {
+    world.engine.copy = async () => {
+      // Too late for the watch: what is asked after the copy finds it.
+      world.fail('checkIntact', failure('snapshotInvalid'), failure('snapshotInvalid'));
+      return { bytes: 10, files: 2, unreadable: [] };
+    };
+    expect(await execute()).toMatchObject(discarded);
+    expect(world.log).not.toContain('complete /b1');
+    expect(world.log).not.toContain('begin /b2');
+    expect(world.backups.size).toBe(0);
+    await expectNothingHeld();
+  });
+});
+
 describe('a release that fails', () => {
   it('turns a success into exit 60, names what is held, and keeps its journal entry', async () => {
     world.fail('unexpose', new Error('busy'));
