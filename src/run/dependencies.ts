@@ -1,3 +1,4 @@
+import type { RetentionResult } from '../retention/apply.js';
 import type { CopyEngine, EngineName } from '../copy/engine.js';
 import type { SnapshotCommands } from '../config/types.js';
 import type { ArmFreezer } from '../freeze/freezer.js';
@@ -48,12 +49,20 @@ export interface BackupWriter {
   discardIncomplete(name: BackupName): Promise<void>;
 }
 
+/** What a removal is done with. */
+export interface RetainUsing {
+  journal: Journal;
+  signal: AbortSignal;
+}
+
 /** What the execution of a plan works with: the host's own, or a test's. */
 export interface ExecuteDependencies {
   arm: ArmFreezer;
   provider: (name: ProviderName, commands: SnapshotCommands | undefined) => SnapshotProvider;
   engine: (name: EngineName) => CopyEngine;
   backups: BackupWriter;
+  /** Removes those of a job's backups in a target that its rules do not keep. */
+  retain: (target: PlannedTarget, job: string, using: RetainUsing) => Promise<RetentionResult>;
   journal: Journal;
   timeline: Timeline;
   runProgram: RunProgram;

@@ -37,7 +37,16 @@ function comparable(keys: readonly string[], other: readonly string[]): string[]
 describe('the page on JSON output', () => {
   it('shows an object for each command that prints one', async () => {
     expect([...(await documented()).keys()].toSorted()).toEqual(
-      ['backups list', 'backups show', 'plan', 'recover', 'restore', 'run', 'status'].toSorted(),
+      [
+        'backups list',
+        'backups prune',
+        'backups show',
+        'plan',
+        'recover',
+        'restore',
+        'run',
+        'status',
+      ].toSorted(),
     );
   });
 });
@@ -76,6 +85,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'the objects o
       ['run', job],
       ['backups list', ['--from', target]],
       ['backups show', ['srv', '--from', target]],
+      ['backups prune', ['srv', '--from', target, '--keep-last', '1']],
       ['restore', ['srv', '--from', target, '--to', restored]],
       ['recover', []],
     ];

@@ -199,6 +199,11 @@ export class FakeWorld {
           this.#release(`backup ${target.path}`);
         },
       },
+      retain: async (target, job) => {
+        if (this.held.length > 0) this.violations.push(`retention while ${this.held.join(', ')} is held`);
+        await this.#call(`retain ${target.path}`);
+        return { target: target.path, job, verdicts: [], removed: ['old'], failed: [] };
+      },
       journal: {
         record: async (kind, payload) => {
           this.#mustNotBeFrozen(`journal of ${kind}`);
