@@ -21,6 +21,10 @@ const manifestSchema = z.object({
   /** What could not be read and is not in the backup; the first 100. */
   unreadable: z.array(z.string()),
   tools: z.record(z.string(), z.string()),
+  /** `digests.gz` beside it, the digests of what was copied; absent in backups of before there were any. */
+  digests: z
+    .object({ algorithm: z.string(), sha256: z.string(), entries: z.number(), unknown: z.number() })
+    .exactOptional(),
   /** The run up to this backup. */
   report: runReportSchema,
 });

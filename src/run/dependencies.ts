@@ -1,5 +1,5 @@
 import type { RetentionResult } from '../retention/apply.js';
-import type { CopyEngine, EngineName } from '../copy/engine.js';
+import type { CopyDigests, CopyEngine, DigestRequest, EngineName } from '../copy/engine.js';
 import type { SnapshotCommands } from '../config/types.js';
 import type { ArmFreezer } from '../freeze/freezer.js';
 import type { Journal } from '../journal/journal.js';
@@ -14,6 +14,7 @@ export interface BackupSpace {
   dataDirectory: string;
   /** Of the last complete backup of the same job and engine. */
   parentDataDirectory: string | undefined;
+  digests?: DigestRequest;
 }
 
 /** Names one backup in one target: known before it exists, so that the journal can. */
@@ -31,6 +32,7 @@ export interface BackupFacts {
   tools: Readonly<Record<string, string>>;
   sources: readonly string[];
   unreadable: readonly string[];
+  digests?: CopyDigests | undefined;
 }
 
 /** The backups in the targets, as a run needs them. */

@@ -41,6 +41,7 @@ describe('the page on JSON output', () => {
         'backups list',
         'backups prune',
         'backups show',
+        'backups verify',
         'plan',
         'recover',
         'restore',
@@ -83,6 +84,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'the objects o
     const commands: [string, string[]][] = [
       ['plan', job],
       ['run', job],
+      ['backups verify', ['srv', '--full', '--from', target]],
       ['backups list', ['--from', target]],
       ['backups show', ['srv', '--from', target]],
       ['backups prune', ['srv', '--from', target, '--keep-last', '1']],

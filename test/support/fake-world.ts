@@ -168,6 +168,7 @@ export class FakeWorld {
       return { bytes: 10, files: 2, unreadable: [] };
     },
     restore: () => Promise.reject(new Error('no restore here')),
+    verify: () => Promise.reject(new Error('no verify here')),
   };
 
   /** What to execute a plan with. */
