@@ -66,7 +66,10 @@ async function arm(world: BenchWorld): Promise<number> {
   const { mountpoint, majorMinor, device, fstype } = world.inner;
   const target = { mountpoint, majorMinor, device, fstype };
   const begun = performance.now();
-  const freezer = await armFreezer([target], { timeoutMs: 10_000, maxHoldMs: 60_000 });
+  const freezer = await armFreezer(
+    { targets: [target], devices: [] },
+    { timeoutMs: 10_000, maxHoldMs: 60_000 },
+  );
   const took = performance.now() - begun;
   await freezer.close();
   return took;

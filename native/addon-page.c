@@ -8,8 +8,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define NS_PER_MS 1e6
-
 /* Tells our pages from other programs' external values. */
 static const napi_type_tag page_tag = {0x6673626b70706167ull, 0x65746167ull};
 
@@ -24,7 +22,7 @@ napi_value page_create(napi_env env, napi_callback_info info) {
     int32_t values[3];
     napi_value object, fd_value, external;
     if (!read_ints(env, info, 3, values)) return NULL;
-    if (values[0] < 1 || values[0] > (int32_t)MAX_SLOTS || values[1] < 0 || values[2] < 1)
+    if (values[0] < 0 || values[0] > (int32_t)MAX_SLOTS || values[1] < 0 || values[2] < 1)
         return throw_errno(env, EINVAL, "pageCreate");
     int fd = memfd_create("page", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) return throw_errno(env, errno, "memfd_create");
@@ -46,6 +44,7 @@ napi_value page_create(napi_env env, napi_callback_info info) {
     page->max_hold_ns = (uint64_t)(values[2] * NS_PER_MS);
     for (uint32_t i = 0; i < page->slot_count; i++)
         atomic_store(&page->slots[i].timeout_ns, (uint64_t)(values[1] * NS_PER_MS));
+    atomic_store(&page->watch_timeout_ns, (uint64_t)(values[1] * NS_PER_MS));
     CHECK(napi_create_object(env, &object));
     CHECK(napi_create_int32(env, fd, &fd_value));
     CHECK(napi_create_external(env, page, page_unmap, NULL, &external));
@@ -55,8 +54,7 @@ napi_value page_create(napi_env env, napi_callback_info info) {
     return object;
 }
 
-/* The page of argument 0, and the int32 arguments after it; NULL with a pending exception when they are not these. */
-static struct page *read_arguments(napi_env env, napi_callback_info info, size_t count, int32_t *values) {
+struct page *read_page_arguments(napi_env env, napi_callback_info info, size_t count, int32_t *values) {
     napi_value arguments[4];
     size_t given = 4;
     bool ours = false;
@@ -66,12 +64,26 @@ static struct page *read_arguments(napi_env env, napi_callback_info info, size_t
         napi_get_value_external(env, arguments[0], &page);
     for (size_t i = 0; page != NULL && i < count; i++)
         if (napi_get_value_int32(env, arguments[i + 1], &values[i]) != napi_ok) page = NULL;
-    if (page != NULL && count > 0 && (uint32_t)values[0] >= ((struct page *)page)->slot_count) page = NULL;
-    if (page == NULL) napi_throw_type_error(env, NULL, "expected a page, a slot of it, and integers");
+    if (page == NULL) napi_throw_type_error(env, NULL, "expected a page, and integers");
     return page;
 }
 
-static napi_status set_number(napi_env env, napi_value object, const char *name, double value) {
+/* The same, the first integer being a slot of the page. */
+static struct page *read_slot_arguments(napi_env env, napi_callback_info info, size_t count, int32_t *values) {
+    struct page *page = read_page_arguments(env, info, count, values);
+    if (page == NULL || (uint32_t)values[0] < page->slot_count) return page;
+    napi_throw_type_error(env, NULL, "expected a slot of the page");
+    return NULL;
+}
+
+napi_value queue_page_task(napi_env env, napi_callback_info info, const struct task *task) {
+    napi_value page;
+    size_t count = 1;
+    CHECK(napi_get_cb_info(env, info, &count, &page, NULL, NULL));
+    return queue_task(env, task, page);
+}
+
+napi_status set_number(napi_env env, napi_value object, const char *name, double value) {
     napi_value number;
     napi_status status = napi_create_double(env, value, &number);
     return status == napi_ok ? napi_set_named_property(env, object, name, number) : status;
@@ -80,7 +92,7 @@ static napi_status set_number(napi_env env, napi_value object, const char *name,
 /* pageRead(page): an array of what each slot says. Times in ms of CLOCK_BOOTTIME, 0 for not yet. */
 napi_value page_read(napi_env env, napi_callback_info info) {
     napi_value array;
-    struct page *page = read_arguments(env, info, 0, NULL);
+    struct page *page = read_page_arguments(env, info, 0, NULL);
     if (page == NULL) return NULL;
     CHECK(napi_create_array_with_length(env, page->slot_count, &array));
     for (uint32_t i = 0; i < page->slot_count; i++) {
@@ -126,48 +138,65 @@ static int run_freeze(struct task *task) {
 napi_value page_freeze(napi_env env, napi_callback_info info) {
     int32_t values[2];
     struct task task = {.syscall_name = "ioctl(FIFREEZE)", .run = run_freeze};
-    task.page = read_arguments(env, info, 2, values);
+    task.page = read_slot_arguments(env, info, 2, values);
     if (task.page == NULL) return NULL;
     task.slot = (uint32_t)values[0];
     task.fd = values[1];
-    napi_value page;
-    size_t count = 1;
-    CHECK(napi_get_cb_info(env, info, &count, &page, NULL, NULL));
-    return queue_task(env, &task, page);
+    return queue_page_task(env, info, &task);
+}
+
+/* The fallback for when no watchdog answers; see pageThaw. */
+static bool thaw_slot(struct page *page, uint32_t index, int fd, int loss) {
+    struct slot *slot = &page->slots[index];
+    uint32_t none = LOSS_NONE;
+    uint32_t state = SLOT_IDLE;
+    atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWED);
+    if (state == SLOT_IDLE || state == SLOT_THAWED || state == SLOT_FAILED) return true;
+    if (state == SLOT_HELD) {
+        /* Before the claim: to the guards, one without its time would look stale. */
+        atomic_store(&slot->thaw_begin_ns, boottime_ns());
+        atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWING);
+    }
+    int error = ioctl(fd, FITHAW, 0) == 0 ? 0 : errno;
+    bool in_flight = state == SLOT_CALLING || state == SLOT_PROBING;
+    bool ended = error == 0 || (error == EINVAL && !in_flight);
+    if (ended && atomic_exchange(&slot->state, SLOT_THAWED) != SLOT_THAWED) {
+        if (loss != LOSS_NONE) atomic_compare_exchange_strong(&slot->loss, &none, (uint32_t)loss);
+        else if (error == EINVAL) atomic_compare_exchange_strong(&slot->loss, &none, LOSS_THIRD_PARTY);
+        atomic_store(&slot->thaw_errno, error);
+        atomic_store(&slot->thawed_ns, boottime_ns());
+    } else if (!ended) {
+        atomic_store(&slot->thaw_errno, error);
+    }
+    return ended;
 }
 
 /*
- * pageThaw(page, slot, fd, loss): the fallback for when no watchdog answers. True when nothing of the slot is frozen any
- * more, false when a freeze is in flight or another process is at it: call again.
+ * pageThaw(page, slot, fd, loss): true when nothing of the slot is frozen any more, false when a freeze is in flight or
+ * another process is at it: call again.
  */
 napi_value page_thaw(napi_env env, napi_callback_info info) {
     int32_t values[3];
     napi_value result;
-    struct page *page = read_arguments(env, info, 3, values);
+    struct page *page = read_slot_arguments(env, info, 3, values);
     if (page == NULL) return NULL;
-    struct slot *slot = &page->slots[values[0]];
-    uint32_t none = LOSS_NONE;
-    uint32_t state = SLOT_IDLE;
-    atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWED);
-    bool ended = state == SLOT_IDLE || state == SLOT_THAWED || state == SLOT_FAILED;
-    if (!ended) {
-        if (state == SLOT_HELD) {
-            /* Before the claim: to the guards, one without its time would look stale. */
-            atomic_store(&slot->thaw_begin_ns, boottime_ns());
-            atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWING);
-        }
-        int error = ioctl(values[1], FITHAW, 0) == 0 ? 0 : errno;
-        bool in_flight = state == SLOT_CALLING || state == SLOT_PROBING;
-        ended = error == 0 || (error == EINVAL && !in_flight);
-        if (ended && atomic_exchange(&slot->state, SLOT_THAWED) != SLOT_THAWED) {
-            if (values[2] != LOSS_NONE) atomic_compare_exchange_strong(&slot->loss, &none, (uint32_t)values[2]);
-            else if (error == EINVAL) atomic_compare_exchange_strong(&slot->loss, &none, LOSS_THIRD_PARTY);
-            atomic_store(&slot->thaw_errno, error);
-            atomic_store(&slot->thawed_ns, boottime_ns());
-        } else if (!ended) {
-            atomic_store(&slot->thaw_errno, error);
-        }
-    }
-    CHECK(napi_get_boolean(env, ended, &result));
+    CHECK(napi_get_boolean(env, thaw_slot(page, (uint32_t)values[0], values[1], values[2]), &result));
     return result;
+}
+
+static int run_thaw(struct task *task) {
+    task->result = thaw_slot(task->page, task->slot, task->fd, task->loss);
+    return 0;
+}
+
+/* pageThawTask: the same as a promise of 1 or 0, since FITHAW waits for a device below that is suspended. */
+napi_value page_thaw_task(napi_env env, napi_callback_info info) {
+    int32_t values[3];
+    struct task task = {.syscall_name = "ioctl(FITHAW)", .run = run_thaw};
+    task.page = read_slot_arguments(env, info, 3, values);
+    if (task.page == NULL) return NULL;
+    task.slot = (uint32_t)values[0];
+    task.fd = values[1];
+    task.loss = values[2];
+    return queue_page_task(env, info, &task);
 }

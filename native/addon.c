@@ -9,18 +9,11 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
 #endif
-
-uint64_t boottime_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
 
 napi_value make_errno_error(napi_env env, int error, const char *syscall_name) {
     const char *name = strerrorname_np(error);
@@ -169,7 +162,7 @@ static napi_value create_memfd(napi_env env, napi_callback_info info) {
 static napi_value boottime_ms(napi_env env, napi_callback_info info) {
     (void)info;
     napi_value result;
-    CHECK(napi_create_double(env, (double)boottime_ns() / 1e6, &result));
+    CHECK(napi_create_double(env, (double)boottime_ns() / NS_PER_MS, &result));
     return result;
 }
 
@@ -186,6 +179,17 @@ NAPI_MODULE_INIT() {
         {"pageRead", NULL, page_read, NULL, NULL, NULL, napi_enumerable, NULL},
         {"pageFreeze", NULL, page_freeze, NULL, NULL, NULL, napi_enumerable, NULL},
         {"pageThaw", NULL, page_thaw, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"pageThawTask", NULL, page_thaw_task, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"pageAddDevice", NULL, page_add_device, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"deviceIsSuspended", NULL, device_is_suspended, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"watchOpen", NULL, watch_open, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"watchRead", NULL, watch_read, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"watchSettle", NULL, watch_settle_task, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"measureStart", NULL, measure_start, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"measureStop", NULL, measure_stop, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"commandStarting", NULL, command_starting, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"commandStarted", NULL, command_started, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"commandEnded", NULL, command_ended, NULL, NULL, NULL, napi_enumerable, NULL},
     };
     CHECK(napi_define_properties(env, exports, sizeof functions / sizeof functions[0], functions));
     return exports;

@@ -2,10 +2,12 @@
 #ifndef ADDON_H
 #define ADDON_H
 
-#include "protocol.h"
+#include "devices.h"
 
 #include <node_api.h>
 #include <stdbool.h>
+
+#define NS_PER_MS 1e6
 
 /* Ends the calling function with a pending JavaScript exception when a Node-API call failed. */
 #define CHECK(call)                                                        \
@@ -30,6 +32,7 @@ struct task {
     uint32_t slot;
     int fd;
     int other_fd;
+    int loss;
     int result;
 };
 /*
@@ -38,12 +41,31 @@ struct task {
  */
 napi_value queue_task(napi_env env, const struct task *task, napi_value keep);
 
-uint64_t boottime_ns(void);
-
 /* addon-page.c */
+/* The page of argument 0, and the int32 arguments after it; NULL with a pending exception when they are not these. */
+struct page *read_page_arguments(napi_env env, napi_callback_info info, size_t count, int32_t *values);
+/* Queues `task` and keeps the page, which is argument 0, for it. */
+napi_value queue_page_task(napi_env env, napi_callback_info info, const struct task *task);
+napi_status set_number(napi_env env, napi_value object, const char *name, double value);
 napi_value page_create(napi_env env, napi_callback_info info);
 napi_value page_read(napi_env env, napi_callback_info info);
 napi_value page_freeze(napi_env env, napi_callback_info info);
 napi_value page_thaw(napi_env env, napi_callback_info info);
+napi_value page_thaw_task(napi_env env, napi_callback_info info);
+
+/* addon-devices.c */
+napi_value device_is_suspended(napi_env env, napi_callback_info info);
+napi_value page_add_device(napi_env env, napi_callback_info info);
+napi_value watch_open(napi_env env, napi_callback_info info);
+napi_value watch_read(napi_env env, napi_callback_info info);
+napi_value watch_settle_task(napi_env env, napi_callback_info info);
+napi_value measure_start(napi_env env, napi_callback_info info);
+napi_value measure_stop(napi_env env, napi_callback_info info);
+napi_value command_starting(napi_env env, napi_callback_info info);
+napi_value command_started(napi_env env, napi_callback_info info);
+napi_value command_ended(napi_env env, napi_callback_info info);
+
+/* measure.c: looks at the devices until page->measuring is 0. */
+void devices_measure(struct page *page, int control);
 
 #endif

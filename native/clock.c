@@ -16,6 +16,11 @@ void sleep_ms(long milliseconds) {
     }
 }
 
+void sleep_us(long microseconds) {
+    const struct timespec span = {microseconds / 1000000, (microseconds % 1000000) * 1000};
+    nanosleep(&span, NULL);
+}
+
 void drain(int fd) {
     uint64_t count;
     while (read(fd, &count, sizeof count) == sizeof count) {

@@ -37,9 +37,22 @@ static uint64_t next_look(uint32_t index, uint64_t now) {
     return UINT64_MAX;
 }
 
+/* The same for the devices, whose own thread sees to what is stuck. */
+static uint64_t next_look_at_watch(uint64_t now) {
+    const struct page *page = guard.page;
+    uint32_t state = atomic_load(&page->watch_state);
+    if (page->device_count == 0 || (state != WATCH_IDLE && state != WATCH_OPEN)) return UINT64_MAX;
+    if (state == WATCH_IDLE) {
+        uint64_t timeout = atomic_load(&page->watch_timeout_ns);
+        return now + (timeout == 0 ? page->max_hold_ns : earlier(timeout, page->max_hold_ns));
+    }
+    uint64_t deadline = atomic_load(&page->watch_deadline_ns) + (guard.is_second ? SECOND_GRACE_NS : 0);
+    return deadline > now ? deadline : now + STUCK_RETRY_NS;
+}
+
 void deadlines_schedule(void) {
     uint64_t now = boottime_ns();
-    uint64_t next = UINT64_MAX;
+    uint64_t next = next_look_at_watch(now);
     for (uint32_t i = 0; i < guard.slot_count; i++) next = earlier(next, next_look(i, now));
     struct itimerspec when = {0};
     if (next != UINT64_MAX) {
@@ -57,8 +70,16 @@ static bool retry_due(uint32_t index, uint64_t now) {
     return true;
 }
 
+static void enforce_watch(uint64_t now) {
+    const struct page *page = guard.page;
+    uint64_t deadline = atomic_load(&page->watch_deadline_ns);
+    if (atomic_load(&page->watch_state) != WATCH_OPEN || deadline > now) return;
+    watch_settle(deadline >= atomic_load(&page->watch_ns) + page->max_hold_ns ? LOSS_MAX_HOLD : LOSS_TIMEOUT);
+}
+
 void deadlines_enforce(void) {
     uint64_t now = boottime_ns();
+    enforce_watch(now);
     for (uint32_t i = guard.slot_count; i-- > 0;) {
         struct slot *slot = &guard.page->slots[i];
         uint32_t state = atomic_load(&slot->state);
@@ -78,4 +99,12 @@ void deadline_reset(uint32_t index, uint64_t timeout_ns) {
     uint64_t deadline = timeout_ns == 0 ? cap : earlier(boottime_ns() + timeout_ns, cap);
     atomic_store(&slot->timeout_ns, timeout_ns);
     atomic_store(&slot->deadline_ns, deadline);
+}
+
+void deadline_reset_watch(uint64_t timeout_ns) {
+    struct page *page = guard.page;
+    if (page->device_count == 0 || atomic_load(&page->watch_state) != WATCH_OPEN) return;
+    uint64_t cap = atomic_load(&page->watch_ns) + page->max_hold_ns;
+    atomic_store(&page->watch_timeout_ns, timeout_ns);
+    atomic_store(&page->watch_deadline_ns, timeout_ns == 0 ? cap : earlier(boottime_ns() + timeout_ns, cap));
 }

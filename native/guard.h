@@ -2,7 +2,7 @@
 #ifndef GUARD_H
 #define GUARD_H
 
-#include "protocol.h"
+#include "devices.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -18,6 +18,7 @@ struct guard {
     int timer_fd;
     int signal_fd;
     int listen_fd;            /* control socket, -1 without */
+    int dm_fd;                /* /dev/mapper/control, -1 without devices */
     char control_path[108];
     uint32_t warnings;        /* bits of enum warning */
     pid_t watchdog_pid;
@@ -31,8 +32,6 @@ struct guard {
 extern struct guard guard;
 
 /* clock.c */
-uint64_t boottime_ns(void);
-void sleep_ms(long milliseconds);
 /* Empties a timer or event descriptor that does not block. */
 void drain(int fd);
 
@@ -43,14 +42,26 @@ void worker_thaw(uint32_t slot, enum loss loss);
 /* Queues a proof that the slot is still frozen; a slot that is not becomes THAWED with LOSS_THIRD_PARTY. */
 void worker_probe(uint32_t slot);
 bool worker_busy(uint32_t slot);
-/* Thaws all slots, the lowest filesystem (the last slot) first. */
+/* Thaws all slots, the lowest filesystem (the last slot) first, and resumes what is left suspended below them. */
 void thaw_all(enum loss loss);
 /* The holder is dead or has hung up: thaws all, unless the watchdog owns the freeze. Idempotent. */
 void holder_gone(void);
 /* Nothing of this slot is or can become frozen. */
 bool slot_ended(uint32_t slot);
-/* Every slot has ended, and its record says so. */
+/* Every slot has ended, and its record says so; no device is suspended. */
 bool all_ended(void);
+
+/* threads.c: starts a thread on a small stack of its own. 0 or an errno. */
+int thread_start(void *(*run)(void *), void *argument);
+
+/* watch.c: the devices, and the thread that sees to them. */
+int watch_start(void);
+/* Sees to it that none stays suspended, see devices_settle. Returns at once; done_fd tells the end. */
+void watch_settle(enum loss loss);
+/* None is suspended, or what is cannot be helped now: whoever asked can be answered. */
+bool watch_settled(void);
+/* None is suspended or can become so. True without devices. */
+bool watch_ended(void);
 
 /* deadlines.c */
 /* Sets the timer to the next moment at which a deadline may pass. */
@@ -59,6 +70,8 @@ void deadlines_schedule(void);
 void deadlines_enforce(void);
 /* The reset of one slot: its deadline becomes now + timeout, under the cap. */
 void deadline_reset(uint32_t slot, uint64_t timeout_ns);
+/* The same for the devices. */
+void deadline_reset_watch(uint64_t timeout_ns);
 
 /* record.c */
 /* Writes how a slot ended. */

@@ -9,17 +9,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 1u
+#define PROTOCOL_VERSION 2u
 #define PAGE_MAGIC 0x47504246u  /* "FBPG" */
 #define FRAME_MAGIC 0x52464246u /* "FBFR" */
 
 /* Filesystems in one set. */
 #define MAX_SLOTS 32u
 #define ALL_SLOTS UINT32_MAX
+/* Device-mapper devices below them, and programs that may suspend these at one time. */
+#define MAX_DEVICES 32u
+#define MAX_COMMANDS 32u
 
 /*
  * The watchdog's inherited descriptors: socket, page, the file that says who turned on expedited grace periods, then one
- * mountpoint and one record for each slot.
+ * mountpoint and one record for each slot, then, where there are devices, /dev/mapper/control.
  */
 #define FD_SOCKET 3
 #define FD_PAGE 4
@@ -50,6 +53,7 @@ enum loss {
     LOSS_THIRD_PARTY = 4,
     LOSS_GUARD_DIED = 5,
     LOSS_SIGNAL = 6,
+    LOSS_LEFT_SUSPENDED = 7, /* of devices: the command that suspended one was gone */
 };
 
 /* One filesystem in the page. Times are CLOCK_BOOTTIME in nanoseconds; 0 is "not yet". */
@@ -66,16 +70,51 @@ struct slot {
     _Atomic uint64_t timeout_ns;    /* the last N; 0: none, the cap alone */
 };
 
+/* A device-mapper device that was not suspended when the page was made. */
+struct device {
+    uint32_t major_number;
+    uint32_t minor_number;
+    _Atomic uint32_t resumed;            /* it was left suspended, and one of us resumed it */
+    _Atomic int32_t error;               /* of the last look at it, or try to resume it, that failed */
+    _Atomic uint64_t resumed_ns;         /* when */
+    _Atomic uint64_t first_suspended_ns; /* the command line's measurement: first seen suspended */
+    _Atomic uint64_t suspended_ns;       /* and for how long in all, as an upper bound */
+};
+
+/* Of the devices together. */
+enum watch_state {
+    WATCH_IDLE = 0,
+    WATCH_OPEN = 1,      /* programs may suspend them until the deadline */
+    WATCH_ENDED = 2,     /* none is suspended, and none of the programs is left */
+    WATCH_LINGERING = 3, /* none is suspended, but a program that was killed is still in the kernel */
+    WATCH_STUCK = 4,     /* one cannot be looked at or resumed, see its error; tried again each second, for ever */
+};
+
+/* In `commands`: free, or a program is being started; else the process group of one that runs. */
+#define COMMAND_NONE 0
+#define COMMAND_STARTING (-1)
+
 struct page {
     uint32_t magic;
     uint32_t version;
     uint32_t slot_count;
-    uint32_t unused;
+    uint32_t device_count;
     uint64_t max_hold_ns;
     struct slot slots[MAX_SLOTS];
+    struct device devices[MAX_DEVICES]; /* the upper before the lower */
+    _Atomic int32_t commands[MAX_COMMANDS];
+    _Atomic uint32_t commands_begun; /* without any, a suspended device is somebody else's */
+    _Atomic uint32_t watch_state;
+    _Atomic uint32_t watch_loss;
+    _Atomic uint32_t measuring;
+    _Atomic uint64_t longest_gap_ns; /* between two looks of the measurement */
+    _Atomic uint64_t watch_ns;       /* opened */
+    _Atomic uint64_t watch_deadline_ns;
+    _Atomic uint64_t watch_timeout_ns; /* as a slot's */
 };
 
 _Static_assert(sizeof(struct slot) == 64, "the mirror in protocol.ts counts on it");
+_Static_assert(sizeof(struct device) == 40, "no padding");
 _Static_assert(sizeof(struct page) <= 4096, "one page");
 
 enum frame_type {

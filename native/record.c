@@ -16,6 +16,7 @@ static const char *loss_name(uint32_t loss) {
     case LOSS_THIRD_PARTY: return "third-party";
     case LOSS_GUARD_DIED: return "guard-died";
     case LOSS_SIGNAL: return "signal";
+    case LOSS_LEFT_SUSPENDED: /* of devices, which have no record */
     case LOSS_NONE: break;
     }
     return "none";

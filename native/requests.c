@@ -16,6 +16,7 @@ static struct connection {
 
 /* Losses that the holder has been told of. */
 static bool told[MAX_SLOTS];
+static bool told_watch;
 
 static bool addressed(const struct frame *request, uint32_t slot) {
     return request->slot == ALL_SLOTS || request->slot == slot;
@@ -41,6 +42,10 @@ int connection_fd(unsigned connection) {
 /* The errno of a whole answer: what is stuck first, then what was lost. */
 static int verdict(const struct frame *request) {
     int error = 0;
+    if (request->slot == ALL_SLOTS && guard.page->device_count != 0) {
+        bool open = atomic_load(&guard.page->watch_state) == WATCH_OPEN;
+        if (atomic_load(&guard.page->watch_loss) != LOSS_NONE || (request->type == FRAME_RESET && !open)) error = EINVAL;
+    }
     for (uint32_t i = 0; i < guard.slot_count; i++) {
         if (!addressed(request, i)) continue;
         const struct slot *slot = &guard.page->slots[i];
@@ -74,6 +79,7 @@ static void finish_reset(const struct frame *request) {
     if (verdict(request) != 0) return;
     for (uint32_t i = 0; i < guard.slot_count; i++)
         if (addressed(request, i)) deadline_reset(i, request->timeout_ns);
+    if (request->slot == ALL_SLOTS) deadline_reset_watch(request->timeout_ns);
     link_send(LINK_RESCHEDULE);
 }
 
@@ -81,12 +87,15 @@ static bool ready(const struct connection *connection) {
     if (connection->request.type == FRAME_DETACH) return guard.detached || atomic_load(&guard.partner_dead);
     for (uint32_t i = 0; i < guard.slot_count; i++)
         if (addressed(&connection->request, i) && worker_busy(i)) return false;
-    return true;
+    bool settles = connection->request.type == FRAME_THAW && connection == &connections[HOLDER_CONNECTION];
+    return !settles || watch_settled();
 }
 
 static void tell_losses(void) {
     struct connection *holder = &connections[HOLDER_CONNECTION];
-    bool news = false;
+    bool watch_lost = atomic_load(&guard.page->watch_loss) != LOSS_NONE;
+    bool news = watch_lost && !told_watch;
+    told_watch = watch_lost;
     for (uint32_t i = 0; i < guard.slot_count; i++) {
         bool lost = atomic_load(&guard.page->slots[i].loss) != LOSS_NONE;
         news |= lost && !told[i];
@@ -125,6 +134,8 @@ static void carry_out(struct connection *connection) {
     case FRAME_THAW:
         for (uint32_t i = guard.slot_count; i-- > 0;)
             if (addressed(request, i)) worker_thaw(i, by_owner ? LOSS_NONE : LOSS_THIRD_PARTY);
+        /* The devices are the command's that runs: it learns that its freeze was taken away. */
+        if (connection == &connections[HOLDER_CONNECTION]) watch_settle(LOSS_NONE);
         break;
     case FRAME_DETACH: link_send(LINK_DETACH); break;
     case FRAME_QUIT:

@@ -41,7 +41,7 @@ static void receive_arm(struct frame *request) {
         received += (size_t)count;
     }
     bool valid = request->magic == FRAME_MAGIC && request->version == PROTOCOL_VERSION && request->type == FRAME_ARM &&
-                 request->sequence == 1 && request->slot_count >= 1 && request->slot_count <= MAX_SLOTS &&
+                 request->sequence == 1 && request->slot_count <= MAX_SLOTS &&
                  memchr(request->control_path, '\0', sizeof request->control_path) != NULL;
     if (!valid) refuse(request, EPROTO);
 }
@@ -54,8 +54,11 @@ static int map_page(void) {
     if (address == MAP_FAILED) return errno;
     guard.page = address;
     bool valid = guard.page->magic == PAGE_MAGIC && guard.page->version == PROTOCOL_VERSION &&
-                 guard.page->slot_count == guard.slot_count;
-    return valid ? 0 : EPROTO;
+                 guard.page->slot_count == guard.slot_count && guard.page->device_count <= MAX_DEVICES &&
+                 guard.slot_count + guard.page->device_count > 0;
+    if (!valid) return EPROTO;
+    guard.dm_fd = guard.page->device_count == 0 ? -1 : FD_FIRST_SLOT + 2 * (int)guard.slot_count;
+    return 0;
 }
 
 /* A pid may be reused, a pidfd not; that the holder is still our parent after the open proves that it is the holder. */
@@ -84,6 +87,7 @@ int guard_ready(void) {
     guard.timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (guard.done_fd < 0 || guard.timer_fd < 0) return errno;
     int error = workers_start();
+    if (error == 0) error = watch_start();
     if (error != 0) return error;
     guard.warnings |= survive_memory();
     deadlines_schedule();

@@ -5,17 +5,12 @@
 #include "guard.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <linux/fs.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-/* Small, since it is locked into memory; what the architecture needs may be more. */
-#define STACK_SIZE (32 * 1024)
 /* FITHAW answers EINVAL while a FIFREEZE waits for writers, so it is asked again. */
 #define RETRY_MS 50
 /* After so many other failures in a row the slot is called stuck, and the caller gets its answer. */
@@ -42,7 +37,7 @@ bool slot_ended(uint32_t slot) {
 bool all_ended(void) {
     for (uint32_t i = 0; i < guard.slot_count; i++)
         if (!slot_ended(i) || worker_busy(i)) return false;
-    return true;
+    return watch_ended();
 }
 
 static void set_loss(struct slot *slot, uint32_t loss) {
@@ -159,21 +154,10 @@ static void *work(void *argument) {
 }
 
 int workers_start(void) {
-    const size_t least = (size_t)PTHREAD_STACK_MIN;
-    const size_t stack_size = least > STACK_SIZE ? least : STACK_SIZE;
-    char *stacks = mmap(NULL, guard.slot_count * stack_size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (stacks == MAP_FAILED) return errno;
     for (uint32_t i = 0; i < guard.slot_count; i++) {
-        pthread_attr_t attributes;
-        pthread_t thread;
         workers[i].wake_fd = eventfd(0, EFD_CLOEXEC);
         if (workers[i].wake_fd < 0) return errno;
-        pthread_attr_init(&attributes);
-        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        int error = pthread_attr_setstack(&attributes, stacks + i * stack_size, stack_size);
-        if (error == 0) error = pthread_create(&thread, &attributes, work, (void *)(uintptr_t)i);
-        pthread_attr_destroy(&attributes);
+        int error = thread_start(work, (void *)(uintptr_t)i);
         if (error != 0) return error;
     }
     return 0;
@@ -200,6 +184,7 @@ bool worker_busy(uint32_t slot) { return atomic_load(&workers[slot].unfinished) 
 
 void thaw_all(enum loss loss) {
     for (uint32_t i = guard.slot_count; i-- > 0;) worker_thaw(i, loss);
+    watch_settle(loss);
 }
 
 void holder_gone(void) {

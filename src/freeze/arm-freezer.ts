@@ -4,10 +4,11 @@ import { FsbackupError } from '../errors.js';
 import { ensurePrivateDirectory, runDirectory } from '../system/directories.js';
 import { createPage } from '../system/native.js';
 import { lockRecord, readBootId, writeRecord } from './freeze-record.js';
-import type { FreezeOptions, FreezeTarget } from './freezer.js';
+import { DeviceWatch } from './device-watch.js';
+import type { FreezeOptions, FreezeRequest, FreezeTarget } from './freezer.js';
 import { GuardedFreezer, type FreezerSlot } from './guarded-freezer.js';
 import { openMount } from './mountpoint.js';
-import { MAX_SLOTS } from './protocol.js';
+import { MAX_DEVICES, MAX_SLOTS } from './protocol.js';
 import { startWatchdog } from './watchdog-process.js';
 
 export interface ArmOptions extends FreezeOptions {
@@ -41,12 +42,13 @@ async function openSlot(target: FreezeTarget): Promise<FreezerSlot> {
  * of `targets` is that of the freeze, top-down. See `ArmFreezer` for how it fails.
  */
 export async function armFreezer(
-  targets: readonly FreezeTarget[],
+  { targets, devices }: FreezeRequest,
   options: ArmOptions,
 ): Promise<GuardedFreezer> {
-  if (targets.length < 1 || targets.length > MAX_SLOTS) {
-    throw new FsbackupError('usage', `${targets.length} filesystems cannot be frozen together`, {
-      hint: `Freeze 1 to ${MAX_SLOTS} at a time.`,
+  if (targets.length + devices.length < 1 || targets.length > MAX_SLOTS || devices.length > MAX_DEVICES) {
+    const many = targets.length > MAX_SLOTS ? `${targets.length} filesystems` : `${devices.length} devices`;
+    throw new FsbackupError('usage', `${many} cannot be guarded together`, {
+      hint: `Freeze 1 to ${MAX_SLOTS} filesystems at a time, on no more than ${MAX_DEVICES} device-mapper devices.`,
     });
   }
   const controlDirectory = path.join(runDirectory(), 'control');
@@ -54,10 +56,12 @@ export async function armFreezer(
   const slots: FreezerSlot[] = [];
   let pageFd: number | undefined;
   let expediteFd: number | undefined;
+  let watch: DeviceWatch | undefined;
   try {
     for (const target of targets) slots.push(await openSlot(target));
     const shared = createPage(slots.length, options.timeoutMs ?? 0, options.maxHoldMs);
     pageFd = shared.fd;
+    if (devices.length > 0) watch = await DeviceWatch.create(devices, shared.page);
     expediteFd = openSync(
       path.join(runDirectory(), 'rcu-expedited'),
       constants.O_RDWR | constants.O_CREAT,
@@ -70,6 +74,7 @@ export async function armFreezer(
       mountpointFds: slots.map((slot) => slot.mountpointFd),
       recordFds: slots.map((slot) => slot.recordFd),
       controlPath,
+      ...(watch === undefined ? {} : { deviceControlFd: watch.controlFd }),
     });
     const since = new Date().toISOString();
     for (const [index, slot] of slots.entries()) {
@@ -87,8 +92,9 @@ export async function armFreezer(
         watchdogPids: watchdog.pids,
       });
     }
-    return new GuardedFreezer(slots, options, shared.page, watchdog);
+    return new GuardedFreezer(slots, watch, options, shared.page, watchdog);
   } catch (error) {
+    watch?.close();
     for (const slot of slots) {
       closeSync(slot.mountpointFd);
       closeSync(slot.recordFd);

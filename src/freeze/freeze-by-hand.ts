@@ -24,7 +24,7 @@ async function frozen(
   options: FreezeOptions & { detachable: boolean },
 ): Promise<GuardedFreezer> {
   await syncAll(targets);
-  const freezer = await armFreezer(targets, options);
+  const freezer = await armFreezer({ targets, devices: [] }, options);
   try {
     await freezer.freeze();
     return freezer;
@@ -52,11 +52,12 @@ export async function freezeWhile<T>(
   targets: readonly FreezeTarget[],
   options: FreezeOptions,
   work: (freezer: GuardedFreezer) => Promise<T>,
-): Promise<{ result: T; outcomes: FreezeOutcome[]; warnings: readonly string[] }> {
+): Promise<{ result: T; outcomes: readonly FreezeOutcome[]; warnings: readonly string[] }> {
   const freezer = await frozen(targets, { ...options, detachable: false });
   try {
     const result = await work(freezer);
-    return { result, outcomes: await freezer.thaw(), warnings: freezer.warnings };
+    const { filesystems } = await freezer.thaw();
+    return { result, outcomes: filesystems, warnings: freezer.warnings };
   } finally {
     await freezer.close();
   }

@@ -1,9 +1,26 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoOf, FsbackupError } from '../errors.js';
-import { boottimeMs, freezeSlot, readPage, thawSlot, type PageHandle } from '../system/native.js';
+import { FsbackupError } from '../errors.js';
+import type { CommandWatch } from '../system/run-command.js';
+import {
+  boottimeMs,
+  freezeSlot,
+  readPage,
+  thawSlot,
+  thawSlotInBackground,
+  type PageHandle,
+} from '../system/native.js';
+import type { DeviceWatch } from './device-watch.js';
+import { freezeError, stillFrozenError, thawedMeanwhile } from './freeze-errors.js';
 import { readStatus, writeStatus } from './freeze-record.js';
-import type { Freezer, FreezeOptions, FreezeOutcome, FreezeTarget, LossReason } from './freezer.js';
+import type {
+  Freezer,
+  FreezeOptions,
+  FreezeOutcome,
+  FreezeTarget,
+  LossReason,
+  ThawOutcome,
+} from './freezer.js';
 import { FrameType, lossNumber, lossReason, SlotState, warningTexts } from './protocol.js';
 import type { Watchdog } from './watchdog-process.js';
 import { within } from './within.js';
@@ -34,6 +51,7 @@ export class GuardedFreezer implements Freezer {
   readonly watchdogPids: readonly number[];
 
   readonly #slots: readonly FreezerSlot[];
+  readonly #watch: DeviceWatch | undefined;
   readonly #options: FreezeOptions;
   readonly #page: PageHandle;
   readonly #watchdog: Watchdog;
@@ -41,11 +59,18 @@ export class GuardedFreezer implements Freezer {
   readonly #lost = new AbortController();
   #heartbeat: NodeJS.Timeout | undefined;
   #deadline: NodeJS.Timeout | undefined;
-  #thawing: Promise<FreezeOutcome[]> | undefined;
+  #thawing: Promise<ThawOutcome> | undefined;
   #ended = false;
 
-  constructor(slots: readonly FreezerSlot[], options: FreezeOptions, page: PageHandle, watchdog: Watchdog) {
+  constructor(
+    slots: readonly FreezerSlot[],
+    watch: DeviceWatch | undefined,
+    options: FreezeOptions,
+    page: PageHandle,
+    watchdog: Watchdog,
+  ) {
     this.#slots = slots;
+    this.#watch = watch;
     this.#options = options;
     this.#page = page;
     this.#watchdog = watchdog;
@@ -71,12 +96,18 @@ export class GuardedFreezer implements Freezer {
   }
 
   async freeze(): Promise<void> {
+    try {
+      this.#watch?.open();
+    } catch (error) {
+      await this.thaw();
+      throw thawedMeanwhile(error);
+    }
     for (const [index, slot] of this.#slots.entries()) {
       try {
         await freezeSlot(this.#page, index, slot.mountpointFd);
       } catch (error) {
         await this.thaw();
-        throw this.#freezeError(slot.target, error);
+        throw freezeError(slot.target, error);
       }
     }
     // Thawed while the last FIFREEZE was still in flight: there is nothing to keep alive.
@@ -84,7 +115,7 @@ export class GuardedFreezer implements Freezer {
       await this.#thawing.catch(() => undefined);
       // That thaw may have lost patience before FIFREEZE returned.
       if (!this.#allEnded()) await this.#thawWithoutWatchdog(undefined);
-      throw this.#thawedMeanwhile();
+      throw thawedMeanwhile();
     }
     this.#watchDeadline();
     const { timeoutMs } = this.#options;
@@ -92,7 +123,11 @@ export class GuardedFreezer implements Freezer {
     if (timeoutMs !== null) this.#heartbeat = setInterval(() => void this.#beat(), timeoutMs / 2);
   }
 
-  thaw(): Promise<FreezeOutcome[]> {
+  watchCommand(): CommandWatch {
+    return this.#watch?.watchCommand() ?? { started: () => undefined, ended: () => undefined };
+  }
+
+  thaw(): Promise<ThawOutcome> {
     this.#thawing ??= this.#thawOnce();
     return this.#thawing;
   }
@@ -126,7 +161,9 @@ export class GuardedFreezer implements Freezer {
       this.#ended = true;
       // No answer: it is gone, or stopped and killed below; nothing is frozen either way.
       await this.#watchdog.connection.request({ type: FrameType.quit }, REPLY_MS).catch(() => undefined);
-      await this.#watchdog.end();
+      // What is suspended, or a killed program may still suspend, stays guarded by guards that end by themselves.
+      if (this.#watch?.over === false) this.#watchdog.release();
+      else await this.#watchdog.end();
       for (const [index, { state }] of readPage(this.#page).entries()) {
         const recordFd = this.#slots[index]?.recordFd;
         // What may still be frozen stays on record.
@@ -142,6 +179,7 @@ export class GuardedFreezer implements Freezer {
       closeSync(slot.mountpointFd);
       closeSync(slot.recordFd);
     }
+    this.#watch?.close();
   }
 
   #stopTimers(): void {
@@ -154,7 +192,8 @@ export class GuardedFreezer implements Freezer {
     const deadlines = readPage(this.#page)
       // Those in the middle of a probe or a thaw too: a guard may be stopped just there.
       .filter(({ state }) => !ENDED.has(state))
-      .map((slot) => slot.deadlineMs);
+      .map((slot) => slot.deadlineMs)
+      .concat(this.#watch?.deadlineMs ?? []);
     if (deadlines.length === 0) return;
     const dueMs = Math.min(...deadlines) + OWN_GRACE_MS - boottimeMs();
     if (dueMs <= 0) this.#guardDied('timeout');
@@ -171,9 +210,10 @@ export class GuardedFreezer implements Freezer {
   }
 
   #noticeLoss(): void {
-    const loss = readPage(this.#page)
-      .map((slot) => lossReason(slot.loss))
-      .find((reason) => reason !== undefined);
+    const loss =
+      readPage(this.#page)
+        .map((slot) => lossReason(slot.loss))
+        .find((reason) => reason !== undefined) ?? this.#watch?.loss;
     if (loss === undefined || this.#lost.signal.aborted) return;
     this.#stopTimers();
     this.#lost.abort(loss);
@@ -190,7 +230,7 @@ export class GuardedFreezer implements Freezer {
     if (!this.#lost.signal.aborted) this.#lost.abort(reason);
   }
 
-  async #thawOnce(): Promise<FreezeOutcome[]> {
+  async #thawOnce(): Promise<ThawOutcome> {
     this.#stopTimers();
     const reply = this.#watchdog.connection.request({ type: FrameType.thaw }, THAW_LIMIT_MS);
     const answered = reply.then(
@@ -216,19 +256,33 @@ export class GuardedFreezer implements Freezer {
   }
 
   #allEnded(): boolean {
-    return readPage(this.#page).every(({ state }) => ENDED.has(state));
+    return readPage(this.#page).every(({ state }) => ENDED.has(state)) && this.#watch?.settled !== false;
+  }
+
+  /** One try of ours to end everything; whether that succeeded. */
+  async #tryToEnd(loss: LossReason | undefined, limitMs: number): Promise<boolean> {
+    const number = loss === undefined ? 0 : lossNumber(loss);
+    // The last is the lowest: thawing a filesystem waits for those below it.
+    const slots = [...this.#slots.entries()].toReversed();
+    if (this.#watch === undefined) {
+      return slots
+        .map(([index, slot]) => thawSlot(this.#page, index, slot.mountpointFd, number))
+        .every(Boolean);
+    }
+    // Side by side: FITHAW waits for a device that is suspended, and a program may wait for what is frozen.
+    const ended = Promise.all([
+      this.#watch.settle(loss),
+      ...slots.map(([index, slot]) => thawSlotInBackground(this.#page, index, slot.mountpointFd, number)),
+    ]);
+    return await within(
+      limitMs,
+      ended.then((all) => all.every(Boolean)),
+    );
   }
 
   async #thawWithoutWatchdog(loss: LossReason | undefined): Promise<void> {
     const giveUpAt = performance.now() + FALLBACK_LIMIT_MS;
-    for (;;) {
-      // The last is the lowest: thawing a filesystem waits for those below it.
-      const ended = [...this.#slots.entries()]
-        .toReversed()
-        .map(([index, slot]) =>
-          thawSlot(this.#page, index, slot.mountpointFd, loss === undefined ? 0 : lossNumber(loss)),
-        );
-      if (ended.every(Boolean)) break;
+    while (!(await this.#tryToEnd(loss, giveUpAt - performance.now()))) {
       if (performance.now() > giveUpAt) throw this.#thawError();
       await sleep(FALLBACK_RETRY_MS);
     }
@@ -241,7 +295,21 @@ export class GuardedFreezer implements Freezer {
     }
   }
 
-  #outcomes(): FreezeOutcome[] {
+  #thawError(): FsbackupError {
+    // Below what is frozen: that has to be mended first.
+    if (this.#watch?.settled === false) return this.#watch.stuckError();
+    const frozen = readPage(this.#page).flatMap(({ state }, index) =>
+      ENDED.has(state) ? [] : (this.#slots[index]?.target.mountpoint ?? []),
+    );
+    return stillFrozenError(frozen);
+  }
+
+  async #outcomes(): Promise<ThawOutcome> {
+    await this.#watch?.measured();
+    return { filesystems: this.#filesystemOutcomes(), devices: this.#watch?.outcomes() ?? [] };
+  }
+
+  #filesystemOutcomes(): FreezeOutcome[] {
     const page = readPage(this.#page);
     return this.#slots.flatMap(({ target }, index) => {
       const slot = page[index];
@@ -255,60 +323,6 @@ export class GuardedFreezer implements Freezer {
           thawMs: Math.max(0, slot.thawedMs - slot.thawBeginMs),
         },
       ];
-    });
-  }
-
-  #thawedMeanwhile(): FsbackupError {
-    return new FsbackupError('freezeLost', 'the freeze was given up before it was complete', {
-      hint: 'Run the command again.',
-    });
-  }
-
-  #freezeError(target: FreezeTarget, error: unknown): FsbackupError {
-    const { mountpoint, fstype } = target;
-    switch (errnoOf(error)) {
-      case 'EBUSY':
-        return new FsbackupError(
-          'notFrozen',
-          `${mountpoint} is already frozen by someone else; it was left as it is`,
-          {
-            hint: `Let its owner thaw it; if nobody owns it any more, "fsbackup thaw --force ${mountpoint}" does.`,
-            cause: error,
-          },
-        );
-      case 'EOPNOTSUPP':
-        return new FsbackupError('notFrozen', `${mountpoint} is ${fstype}, which cannot be frozen`, {
-          hint: 'Freeze works on ext4, XFS, btrfs and other filesystems on a block device; copy this one live instead.',
-          cause: error,
-        });
-      case 'EPERM':
-        return new FsbackupError('notFrozen', `no permission to freeze ${mountpoint}`, {
-          hint: 'Run as root with CAP_SYS_ADMIN in the namespace that mounted it.',
-          cause: error,
-        });
-      case 'ECANCELED':
-        return new FsbackupError(
-          'freezeLost',
-          `freezing ${mountpoint} took longer than the timeout, so it was given up`,
-          {
-            hint: 'Something writes faster than the disk takes it; try at a quieter time or with a longer timeout.',
-            cause: error,
-          },
-        );
-      default:
-        return new FsbackupError('notFrozen', `${mountpoint} could not be frozen: ${String(error)}`, {
-          hint: 'See the kernel log (dmesg) for what the filesystem says.',
-          cause: error,
-        });
-    }
-  }
-
-  #thawError(): FsbackupError {
-    const names = readPage(this.#page).flatMap((slot, index) =>
-      ENDED.has(slot.state) ? [] : [this.#slots[index]?.target.mountpoint],
-    );
-    return new FsbackupError('thawFailed', `${names.join(', ')} may still be frozen: FITHAW keeps failing`, {
-      hint: `Run "fsfreeze --unfreeze ${names[0] ?? ''}" from another shell, and see the kernel log (dmesg).`,
     });
   }
 }

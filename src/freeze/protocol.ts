@@ -1,6 +1,6 @@
 import { endianness } from 'node:os';
 import type { PageSlot } from '../system/native.js';
-import type { LossReason } from './freezer.js';
+import type { DeviceLossReason, LossReason } from './freezer.js';
 
 /*
  * The mirror of native/protocol.h: numbers in the host's byte order, at the same offsets. A test compiles the header
@@ -8,8 +8,9 @@ import type { LossReason } from './freezer.js';
  */
 
 export const MAX_SLOTS = 32;
+export const MAX_DEVICES = 32;
 export const ALL_SLOTS = 0xffff_ffff;
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 export const FRAME_MAGIC = 0x5246_4246;
 export const CONTROL_PATH_SIZE = 108;
 export const RECORD_STATUS_SIZE = 64;
@@ -29,6 +30,9 @@ export const SlotState = {
   stuck: 7,
 } as const;
 
+/** Of the devices of a page together. */
+export const WatchState = { idle: 0, open: 1, ended: 2, lingering: 3, stuck: 4 } as const;
+
 export const FrameType = { arm: 1, reset: 2, thaw: 3, detach: 4, status: 5, quit: 6, event: 7 } as const;
 
 /** By number: the wire's `enum loss`. */
@@ -47,9 +51,16 @@ export function lossReason(loss: number): LossReason | undefined {
   return LOSSES[loss];
 }
 
+const LEFT_SUSPENDED = LOSSES.length;
+
+/** As `lossReason`, of devices. */
+export function deviceLossReason(loss: number): DeviceLossReason | undefined {
+  return loss === LEFT_SUSPENDED ? 'left-suspended' : LOSSES[loss];
+}
+
 /** The number of a reason on the wire. */
-export function lossNumber(reason: LossReason): number {
-  return LOSSES.indexOf(reason);
+export function lossNumber(reason: DeviceLossReason): number {
+  return reason === 'left-suspended' ? LEFT_SUSPENDED : LOSSES.indexOf(reason);
 }
 
 /** By bit: what a guard says of this host. */

@@ -31,6 +31,8 @@ export interface WatchdogRequest {
   expediteFd: number;
   mountpointFds: readonly number[];
   recordFds: readonly number[];
+  /** /dev/mapper/control, where the page has devices. */
+  deviceControlFd?: number;
   /** Where to listen once detached; empty: nowhere. */
   controlPath: string;
 }
@@ -59,6 +61,7 @@ function start(request: WatchdogRequest, program: string): Promise<ChildProcess>
         request.expediteFd,
         ...request.mountpointFds,
         ...request.recordFds,
+        ...(request.deviceControlFd === undefined ? [] : [request.deviceControlFd]),
       ],
     });
     child.once('error', reject);

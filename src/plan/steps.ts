@@ -1,4 +1,5 @@
-import type { Plan, PlannedFreeze, PlannedStep, PlannedWindow } from './plan.js';
+import { describeKeep } from '../config/describe-keep.js';
+import type { Plan, PlannedFreeze, PlannedSource, PlannedStep, PlannedWindow } from './plan.js';
 
 function seconds(ms: number): string {
   return `${ms / 1000} s`;
@@ -15,13 +16,27 @@ function mountpoints(plan: Pick<Plan, 'sources'>, indexes: readonly number[]): s
   return indexes.map((index) => plan.sources[index]?.mountpoint ?? '').join(', ');
 }
 
+/** Whether its snapshot suspends a device-mapper device, which the dead-man then watches. */
+function suspends(source: PlannedSource | undefined): boolean {
+  const stack = source?.filesystem.stack ?? [];
+  return source?.freezeMode === 'native' && stack.some((device) => device.dmUuid !== undefined);
+}
+
 function windowSteps(plan: Omit<Plan, 'steps'>, window: PlannedWindow): PlannedStep[] {
   const frozen = window.freeze.length > 0;
   const all = mountpoints(plan, window.snapshots);
   const providers = [...new Set(window.snapshots.map((index) => plan.sources[index]?.provider ?? ''))];
   const snapshot = { step: 'snapshot', detail: `${all} by ${providers.join(', ')}`, frozen };
   const sync = { step: 'sync', detail: all, frozen: false };
-  if (!frozen) return [sync, snapshot];
+  if (!frozen && !window.snapshots.some((index) => suspends(plan.sources[index]))) return [sync, snapshot];
+  if (!frozen) {
+    const times = describeFreezeTimes(plan.freeze);
+    return [
+      sync,
+      { ...snapshot, detail: `${snapshot.detail}, which freeze by themselves; ${times}`, frozen: true },
+      { step: 'thaw', detail: 'proof that no device is left suspended', frozen: true },
+    ];
+  }
   const together = mountpoints(plan, window.freeze);
   return [
     sync,
@@ -52,6 +67,9 @@ export function describeSteps(plan: Omit<Plan, 'steps'>): PlannedStep[] {
       step('copy', `${plan.trees.map((tree) => tree.path).join(', ')} to ${target.path} by ${target.engine}`),
     ),
     ...(snapshotted.length === 0 ? [] : [step('remove', `the snapshots of ${all}`)]),
+    ...plan.targets.flatMap(({ path, keep }) =>
+      keep === undefined ? [] : [step('retention', `in ${path}: keep ${describeKeep(keep)}`)],
+    ),
     step('record', 'in the history'),
   ];
 }

@@ -10,7 +10,10 @@ export interface SourceReport {
   provider: ProviderName | 'none';
   freezeMode: FreezeMode;
   freezeModeReason: string;
-  /** From the entry of FIFREEZE to the return of FITHAW. */
+  /**
+   * `explicit`: from the entry of FIFREEZE to the return of FITHAW. `native`: how long the device-mapper device was
+   * suspended, as an upper bound; null where the snapshot command works on none.
+   */
   frozenMs: number | null;
   freezeCallMs: number | null;
   snapshotMs: number | null;
@@ -30,6 +33,17 @@ export interface CopyReport {
   bytes: number;
   files: number;
   durationMs: number;
+}
+
+/** What a job's rules did in one target after its backup. */
+export interface RetentionReport {
+  target: string;
+  /** How many backups of the job stay there. */
+  kept: number;
+  /** Ids of those that were removed. */
+  removed: string[];
+  /** Ids of those that were to be, and could not. */
+  failed: string[];
 }
 
 /** A failure as the report tells it. */
@@ -65,6 +79,8 @@ export interface RunReport {
   sources: SourceReport[];
   copies: CopyReport[];
   steps: StepReport[];
+  /** Only with `keep`: of the targets whose backup lacks nothing. */
+  retention?: RetentionReport[];
   warnings: string[];
   error?: ErrorReport;
 }

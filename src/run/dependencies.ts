@@ -1,10 +1,11 @@
-import type { CopyEngine, EngineName } from '../copy/engine.js';
+import type { RetentionResult } from '../retention/apply.js';
+import type { CopyDigests, CopyEngine, DigestRequest, EngineName } from '../copy/engine.js';
 import type { SnapshotCommands } from '../config/types.js';
-import type { ArmFreezer } from '../freeze/freezer.js';
+import type { ArmFreezer, GuardedDevice } from '../freeze/freezer.js';
 import type { Journal } from '../journal/journal.js';
 import type { PlannedTarget, PlannedTree } from '../plan/plan.js';
 import type { RunProgram } from '../quiesce/hooks.js';
-import type { ProviderName, SnapshotProvider } from '../snapshots/provider.js';
+import type { FilesystemFacts, ProviderName, SnapshotProvider } from '../snapshots/provider.js';
 import type { RunReport } from '../report/run-report.js';
 import type { Timeline } from './timeline.js';
 
@@ -13,6 +14,7 @@ export interface BackupSpace {
   dataDirectory: string;
   /** Of the last complete backup of the same job and engine. */
   parentDataDirectory: string | undefined;
+  digests?: DigestRequest;
 }
 
 /** Names one backup in one target: known before it exists, so that the journal can. */
@@ -30,6 +32,7 @@ export interface BackupFacts {
   tools: Readonly<Record<string, string>>;
   sources: readonly string[];
   unreadable: readonly string[];
+  digests?: CopyDigests | undefined;
 }
 
 /** The backups in the targets, as a run needs them. */
@@ -48,12 +51,22 @@ export interface BackupWriter {
   discardIncomplete(name: BackupName): Promise<void>;
 }
 
+/** What a removal is done with. */
+export interface RetainUsing {
+  journal: Journal;
+  signal: AbortSignal;
+}
+
 /** What the execution of a plan works with: the host's own, or a test's. */
 export interface ExecuteDependencies {
   arm: ArmFreezer;
+  /** The device-mapper devices below these filesystems, see `findGuardedDevices`. */
+  guardedDevices: (filesystems: readonly FilesystemFacts[]) => Promise<GuardedDevice[]>;
   provider: (name: ProviderName, commands: SnapshotCommands | undefined) => SnapshotProvider;
   engine: (name: EngineName) => CopyEngine;
   backups: BackupWriter;
+  /** Removes those of a job's backups in a target that its rules do not keep. */
+  retain: (target: PlannedTarget, job: string, using: RetainUsing) => Promise<RetentionResult>;
   journal: Journal;
   timeline: Timeline;
   runProgram: RunProgram;
@@ -63,4 +76,6 @@ export interface ExecuteDependencies {
   mountDirectory: string;
   /** Between two tries. */
   retryDelayMs: number;
+  /** Between two looks at the snapshots that are being copied. */
+  watchIntervalMs: number;
 }

@@ -1,3 +1,4 @@
+import type { GuardedDevice } from '../freeze/freezer.js';
 import type { Plan, PlannedSource, PlannedWindow } from '../plan/plan.js';
 import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
@@ -47,6 +48,8 @@ export async function prepareWindow(
         filesystem: source.filesystem,
         name: snapshotName(context.plan, context.runId, index, attempt),
         freezeMode: source.freezeMode,
+        runId: context.runId,
+        ...(source.lvm === undefined ? {} : { lvm: source.lvm }),
       })),
     );
     for (const [position, [index, source]] of members.entries()) {
@@ -56,6 +59,21 @@ export async function prepareWindow(
     }
   }
   return prepared;
+}
+
+/**
+ * The devices that the window's snapshot commands may suspend, and the dead-man may have to resume. An `atomic` snapshot
+ * suspends none. Rejects with `notFrozen` when one is suspended already.
+ */
+export async function windowDevices(
+  window: PlannedWindow,
+  { plan, dependencies }: RunContext,
+): Promise<GuardedDevice[]> {
+  const filesystems = window.snapshots.flatMap((index) => {
+    const source = plan.sources[index];
+    return source?.freezeMode === 'native' || source?.freezeMode === 'explicit' ? [source.filesystem] : [];
+  });
+  return await dependencies.guardedDevices(filesystems);
 }
 
 /** A snapshot that exists, or may. */

@@ -1,6 +1,14 @@
-import type { FreezeOutcome } from '../freeze/freezer.js';
+import type { DeviceOutcome, FreezeOutcome } from '../freeze/freezer.js';
 import type { PlannedSource } from '../plan/plan.js';
 import type { SourceReport } from '../report/run-report.js';
+
+/** What its window did to one source. */
+export interface Stall {
+  /** When its filesystem was frozen by us, to the end. */
+  frozen: FreezeOutcome | undefined;
+  /** Of the uppermost device-mapper device below it, when the dead-man watched that. */
+  suspended: DeviceOutcome | undefined;
+}
 
 /** What becomes of one planned source while the run goes on. */
 export class SourceRecord {
@@ -8,7 +16,7 @@ export class SourceRecord {
   #attempts = 0;
   #snapshot: string | null = null;
   #snapshotMs: number | null = null;
-  #outcome: FreezeOutcome | undefined;
+  #stall: Stall | undefined;
 
   constructor(source: PlannedSource) {
     this.#source = source;
@@ -18,16 +26,22 @@ export class SourceRecord {
     this.#attempts = attempt;
   }
 
-  /** The snapshot is complete; `outcome` when its filesystem was frozen for it, to the end. */
-  taken(snapshot: string, snapshotMs: number, outcome: FreezeOutcome | undefined): void {
+  /** Whether a snapshot of it was begun. */
+  get wasTried(): boolean {
+    return this.#attempts > 0;
+  }
+
+  /** The snapshot is complete. */
+  taken(snapshot: string, snapshotMs: number, stall: Stall): void {
     this.#snapshot = snapshot;
     this.#snapshotMs = snapshotMs;
-    this.#outcome = outcome;
+    this.#stall = stall;
   }
 
   report(): SourceReport {
     const { mountpoint, device, fstype, provider, freezeMode, freezeModeReason, consistency } = this.#source;
-    const outcome = freezeMode === 'explicit' ? this.#outcome : undefined;
+    const frozen = freezeMode === 'explicit' ? this.#stall?.frozen : undefined;
+    const suspended = freezeMode === 'native' ? this.#stall?.suspended : undefined;
     return {
       mountpoint,
       device,
@@ -35,10 +49,10 @@ export class SourceRecord {
       provider,
       freezeMode,
       freezeModeReason,
-      frozenMs: outcome?.frozenMs ?? null,
-      freezeCallMs: outcome?.freezeCallMs ?? null,
+      frozenMs: frozen?.frozenMs ?? suspended?.suspendedMs ?? null,
+      freezeCallMs: frozen?.freezeCallMs ?? null,
       snapshotMs: this.#snapshotMs,
-      thawMs: outcome?.thawMs ?? null,
+      thawMs: frozen?.thawMs ?? null,
       snapshot: this.#snapshot,
       // Only what was taken is worth anything.
       consistency: this.#snapshot === null ? 'none' : consistency,

@@ -1,9 +1,9 @@
 import { FsbackupError } from '../errors.js';
-import type { FreezeTarget } from '../freeze/freezer.js';
-import type { Plan, PlannedWindow } from '../plan/plan.js';
+import type { DeviceOutcome, FreezeTarget } from '../freeze/freezer.js';
+import type { Plan, PlannedSource, PlannedWindow } from '../plan/plan.js';
 import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
-import { intendSnapshots, prepareWindow, type PreparedSnapshot } from './prepare-window.js';
+import { intendSnapshots, prepareWindow, windowDevices, type PreparedSnapshot } from './prepare-window.js';
 import { releaseInReverse, type Held } from './release-stack.js';
 import { retry } from './retry.js';
 import { takeWindow, type SnapshotBatch } from './window.js';
@@ -31,6 +31,18 @@ function batchesOf(prepared: readonly PreparedSnapshot[]): SnapshotBatch[] {
   return [...batches].map(([provider, refs]) => ({ provider, refs }));
 }
 
+/** The outcome of the uppermost device below a source: suspending that one is what stops its writers. */
+function topDevice(
+  { filesystem }: PlannedSource,
+  outcomes: readonly DeviceOutcome[],
+): DeviceOutcome | undefined {
+  for (const { majorMinor } of filesystem.stack ?? []) {
+    const outcome = outcomes.find(({ device }) => device.majorMinor === majorMinor);
+    if (outcome !== undefined) return outcome;
+  }
+  return undefined;
+}
+
 /** Another try may end otherwise: what was in the way is likely to pass. */
 function isWorthAnotherTry(error: unknown): boolean {
   return error instanceof FsbackupError && (error.code === 'freezeLost' || error.code === 'snapshotFailed');
@@ -43,19 +55,29 @@ async function tryWindow(
 ): Promise<Map<number, TakenSnapshot>> {
   const { plan, dependencies, stack, records, signal } = context;
   const { timeline, arm } = dependencies;
+  const devices = await windowDevices(window, context);
   const intended = await intendSnapshots(prepared, context);
   try {
+    const batches = batchesOf(prepared);
+    const early = batchesOf(prepared.filter(({ source }) => source.freezeMode === 'explicit'));
+    if (early.some(({ provider }) => provider.makeReady !== undefined)) {
+      await timeline.step('make ready', async () => {
+        for (const { provider, refs } of early) await provider.makeReady?.(refs, { signal });
+      });
+    }
     // What is written now need not be written while the writers wait.
     const mountpoints = [...new Set(prepared.map(({ source }) => source.mountpoint))];
     await timeline.step('sync', () => Promise.all(mountpoints.map(dependencies.syncFilesystem)));
     const result = await takeWindow(
-      { targets: freezeTargets(plan, window), options: plan.freeze, batches: batchesOf(prepared) },
-      { arm, timeline, stack },
+      { targets: freezeTargets(plan, window), devices, options: plan.freeze, batches },
+      { arm, timeline, stack, warn: context.warn },
       signal,
     );
     for (const { index, source, ref } of prepared) {
-      const outcome = result.outcomes.find(({ target }) => target.majorMinor === source.majorMinor);
-      records[index]?.taken(ref.name, result.snapshotMs, outcome);
+      const { filesystems } = result.outcome;
+      const frozen = filesystems.find(({ target }) => target.majorMinor === source.majorMinor);
+      const suspended = topDevice(source, result.outcome.devices);
+      records[index]?.taken(ref.name, result.snapshotMs, { frozen, suspended });
     }
     for (const warning of result.warnings) context.note(warning);
     return new Map(intended.map(({ index, provider, ref, held }) => [index, { provider, ref, held }]));

@@ -45,9 +45,9 @@ export class Timeline {
     }
   }
 
-  /** Just before the freeze: from here on the reporter writes nothing until `windowClosed`. */
-  windowOpens(): void {
-    this.reporter.stepStarted('freeze', { frozen: true });
+  /** Just before the freeze, with the window's first step: the reporter then writes nothing until `windowClosed`. */
+  windowOpens(step: string): void {
+    this.reporter.stepStarted(step, { frozen: true });
   }
 
   /** After the thaw: tells of what happened in between, and which of the steps failed. */

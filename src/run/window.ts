@@ -1,6 +1,14 @@
 import { FsbackupError, messageOf } from '../errors.js';
-import type { ArmFreezer, Freezer, FreezeOptions, FreezeOutcome, FreezeTarget } from '../freeze/freezer.js';
-import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
+import type {
+  ArmFreezer,
+  DeviceLossReason,
+  Freezer,
+  FreezeOptions,
+  FreezeTarget,
+  GuardedDevice,
+  ThawOutcome,
+} from '../freeze/freezer.js';
+import type { CreateOptions, SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 import type { ReleaseStack } from './release-stack.js';
 import type { Timeline } from './timeline.js';
 
@@ -11,15 +19,17 @@ export interface SnapshotBatch {
 }
 
 export interface WindowRequest {
-  /** In the order to freeze: top-down. Empty: no freeze, only snapshots. */
+  /** In the order to freeze: top-down. */
   targets: readonly FreezeTarget[];
+  /** What the snapshot commands may suspend. Neither targets nor devices: no dead-man, only snapshots. */
+  devices: readonly GuardedDevice[];
   options: FreezeOptions;
   batches: readonly SnapshotBatch[];
 }
 
 export interface WindowResult {
-  /** One per target. */
-  outcomes: readonly FreezeOutcome[];
+  /** One per target, one per device. */
+  outcome: ThawOutcome;
   snapshotMs: number;
   /** What weakens the dead-man's guarantee here. */
   warnings: readonly string[];
@@ -29,6 +39,8 @@ export interface WindowDependencies {
   arm: ArmFreezer;
   timeline: Timeline;
   stack: ReleaseStack;
+  /** Told after the window. */
+  warn: (message: string) => void;
 }
 
 /** Resolves when aborted, never rejects. */
@@ -40,21 +52,42 @@ async function whenAborted(signal: AbortSignal): Promise<void> {
 }
 
 /** Makes all snapshots, the providers side by side; rejects with the first failure once all have ended. */
-async function createAll(batches: readonly SnapshotBatch[], signal: AbortSignal): Promise<void> {
+async function createAll(batches: readonly SnapshotBatch[], options: CreateOptions): Promise<void> {
   const settled = await Promise.allSettled(
-    batches.map(({ provider, refs }) => provider.create(refs, { signal })),
+    batches.map(({ provider, refs }) => provider.create(refs, options)),
   );
   const failed = settled.find((result) => result.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
 }
 
-function lostError(outcomes: readonly FreezeOutcome[]): FsbackupError | undefined {
-  const lost = outcomes.filter((outcome) => outcome.lost !== undefined);
-  if (lost.length === 0) return undefined;
-  const which = lost.map((outcome) => `${outcome.target.mountpoint} (${outcome.lost})`).join(', ');
+function lostError({ filesystems, devices }: ThawOutcome): FsbackupError | undefined {
+  const lost = new Map<string, DeviceLossReason>();
+  for (const outcome of devices) {
+    if (outcome.lost === undefined) continue;
+    for (const mountpoint of outcome.device.mountpoints) lost.set(mountpoint, outcome.lost);
+  }
+  for (const { target, lost: reason } of filesystems) {
+    if (reason !== undefined) lost.set(target.mountpoint, reason);
+  }
+  if (lost.size === 0) return undefined;
+  const which = [...lost].map(([mountpoint, reason]) => `${mountpoint} (${reason})`).join(', ');
+  const hint = [...lost.values()].includes('left-suspended')
+    ? 'The snapshot command ended without resuming what it had suspended; run it by hand to see why.'
+    : 'Raise the timeout or max-hold if the snapshot needs longer; if a third party thawed it, see what did.';
   return new FsbackupError('freezeLost', `the freeze was lost before the snapshot was complete: ${which}`, {
-    hint: 'Raise the timeout or max-hold if the snapshot needs longer; if a third party thawed it, see what did.',
+    hint,
   });
+}
+
+/** What the dead-man had to do to volumes. What suspended them died in the middle of its work. */
+function resumedWarnings({ devices }: ThawOutcome): string[] {
+  return devices
+    .filter(({ resumed }) => resumed)
+    .map(
+      ({ device: { name, mountpoints } }) =>
+        `the snapshot command left ${name} (below ${mountpoints.join(', ')}) suspended; it was resumed, ` +
+        `and LVM's state wants a look: see "lvs -a" and "dmsetup table ${name}"`,
+    );
 }
 
 /** What a promise came to, so that several failures can be weighed. */
@@ -65,14 +98,15 @@ async function settle<T>(promise: Promise<T>): Promise<PromiseSettledResult<T>> 
 
 async function withFreeze(
   freezer: Freezer,
-  { batches }: WindowRequest,
-  timeline: Timeline,
+  { targets, devices, batches }: WindowRequest,
+  { timeline, warn }: Pick<WindowDependencies, 'timeline' | 'warn'>,
   signal: AbortSignal,
 ): Promise<WindowResult> {
   const { now } = timeline;
+  const freezes = targets.length > 0;
   const stop = AbortSignal.any([signal, freezer.lost]);
   const aborted = whenAborted(stop);
-  timeline.windowOpens();
+  timeline.windowOpens(freezes ? 'freeze' : 'snapshot');
 
   // From here to the thaw nothing is written: no step told, no journal, no log.
   const openedAt = now();
@@ -81,7 +115,12 @@ async function withFreeze(
   const frozenAt = now();
   let creating: Promise<PromiseSettledResult<void>> | undefined;
   if (!stop.aborted && (await freezing).status === 'fulfilled') {
-    creating = settle(createAll(batches, stop));
+    creating = settle(
+      createAll(batches, {
+        signal: stop,
+        ...(devices.length === 0 ? {} : { watchCommand: () => freezer.watchCommand() }),
+      }),
+    );
     // Not awaited alone: a snapshot that hangs on what is frozen ends with the thaw only.
     await Promise.race([creating, aborted]);
   }
@@ -92,19 +131,20 @@ async function withFreeze(
   const failure = whatFailed(thawing, await freezing, await creating, signal);
   timeline.windowClosed(
     [
-      { step: 'freeze', startedAt: openedAt, durationMs: frozenAt - openedAt },
-      ...(creating === undefined
+      ...(freezes ? [{ step: 'freeze', startedAt: openedAt, durationMs: frozenAt - openedAt }] : []),
+      ...(freezes && creating === undefined
         ? []
         : [{ step: 'snapshot', startedAt: frozenAt, durationMs: createdAt - frozenAt }]),
       { step: 'thaw', startedAt: createdAt, durationMs: thawedAt - createdAt },
     ],
     failure === undefined
       ? undefined
-      : { step: failedStep(thawing, creating !== undefined), message: messageOf(failure.reason) },
+      : { step: failedStep(thawing, !freezes || creating !== undefined), message: messageOf(failure.reason) },
   );
+  const outcome = thawing.status === 'fulfilled' ? thawing.value : { filesystems: [], devices: [] };
+  for (const warning of resumedWarnings(outcome)) warn(warning);
   if (failure !== undefined) throw failure.reason;
-  const outcomes = thawing.status === 'fulfilled' ? thawing.value : [];
-  return { outcomes, snapshotMs: createdAt - frozenAt, warnings: freezer.warnings };
+  return { outcome, snapshotMs: createdAt - frozenAt, warnings: freezer.warnings };
 }
 
 /** "thaw failed" is said only of a thaw that did: it means that something may still be frozen. */
@@ -115,7 +155,7 @@ function failedStep(thawing: PromiseSettledResult<unknown>, wasFrozen: boolean):
 
 /** The failure that counts, the gravest first: still frozen, told to stop, lost, never frozen, no snapshot. */
 function whatFailed(
-  thawing: PromiseSettledResult<FreezeOutcome[]>,
+  thawing: PromiseSettledResult<ThawOutcome>,
   frozen: PromiseSettledResult<void>,
   created: PromiseSettledResult<void> | undefined,
   signal: AbortSignal,
@@ -129,31 +169,37 @@ function whatFailed(
 }
 
 /**
- * One try of a window: arm, freeze, snapshot, thaw, and the proof that each freeze was held to the end.
+ * One try of a window: arm, freeze, snapshot, thaw, and the proof that each freeze was held to the end and that no
+ * device was left suspended.
  *
  * Whatever happens, all is thawed first. Rejects with `thawFailed`, the signal's reason, `freezeLost`, `notFrozen`,
  * or the provider's error; snapshots may then exist, and the caller, who journalled them, removes them.
  */
 export async function takeWindow(
   request: WindowRequest,
-  { arm, timeline, stack }: WindowDependencies,
+  { arm, timeline, stack, warn }: WindowDependencies,
   signal: AbortSignal,
 ): Promise<WindowResult> {
   signal.throwIfAborted();
-  if (request.targets.length === 0) {
+  const { targets, devices, options } = request;
+  if (targets.length + devices.length === 0) {
     const startedAt = timeline.now();
     await timeline.step('snapshot', async () => {
-      const created = await settle(createAll(request.batches, signal));
+      const created = await settle(createAll(request.batches, { signal }));
       // A snapshot that was cut short fails for that reason, whatever its provider says.
       signal.throwIfAborted();
       if (created.status === 'rejected') throw created.reason;
     });
-    return { outcomes: [], snapshotMs: timeline.now() - startedAt, warnings: [] };
+    return {
+      outcome: { filesystems: [], devices: [] },
+      snapshotMs: timeline.now() - startedAt,
+      warnings: [],
+    };
   }
-  const freezer = await timeline.step('arm', () => arm(request.targets, request.options));
+  const freezer = await timeline.step('arm', () => arm({ targets, devices }, options));
   const guard = stack.push('the watchdogs', () => freezer.close());
   try {
-    return await withFreeze(freezer, request, timeline, signal);
+    return await withFreeze(freezer, request, { timeline, warn }, signal);
   } finally {
     // A failure stays on the stack and is told at the end of the run.
     await guard.release().catch(() => undefined);

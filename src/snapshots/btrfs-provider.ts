@@ -11,6 +11,7 @@ import {
   SNAPSHOT_DIRECTORY_NAME,
 } from './private-directory.js';
 import type {
+  CreateOptions,
   Detection,
   Exposure,
   FilesystemFacts,
@@ -81,15 +82,15 @@ export class BtrfsProvider implements SnapshotProvider {
     return refs;
   }
 
-  async create(refs: readonly SnapshotRef[], { signal }: { signal: AbortSignal }): Promise<void> {
-    const results = await Promise.allSettled(refs.map((ref) => this.#createOne(ref, signal)));
+  async create(refs: readonly SnapshotRef[], options: CreateOptions): Promise<void> {
+    const results = await Promise.allSettled(refs.map((ref) => this.#createOne(ref, options)));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  async #createOne(ref: SnapshotRef, signal: AbortSignal): Promise<void> {
+  async #createOne(ref: SnapshotRef, createOptions: CreateOptions): Promise<void> {
     const { subvolume, snapshot } = pathsOf(ref);
     const directory = path.dirname(snapshot);
-    const options = { signal, timeoutMs: CREATE_TIMEOUT_MS };
+    const options = { ...createOptions, timeoutMs: CREATE_TIMEOUT_MS };
     // By a program: where somebody froze the filesystem, a thread of ours would hang in mkdir(2), and our exit with it.
     if (!(await isOwnDirectory(directory))) {
       await this.#tool.make(ref.name, ['mkdir', '--parents', '--mode=0700', '--', directory], options);
@@ -102,6 +103,9 @@ export class BtrfsProvider implements SnapshotProvider {
   async exists(ref: SnapshotRef): Promise<boolean> {
     return await isSubvolumeRoot(pathsOf(ref).snapshot);
   }
+
+  /** A btrfs snapshot is a tree of its own: nothing written elsewhere changes it. */
+  async checkIntact(): Promise<void> {}
 
   async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {
     const { snapshot, inside } = pathsOf(ref);

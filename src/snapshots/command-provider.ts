@@ -4,7 +4,14 @@ import { findCommand } from '../system/find-command.js';
 import { alreadyMounted, mountAt, remountReadOnly, unmount } from '../system/mount.js';
 import { CHILD_PATH, describeFailure, runCommand, type CommandResult } from '../system/run-command.js';
 import { commandOf, commandsData, fillIn, type Placeholders } from './command-line.js';
-import type { Detection, Exposure, SnapshotProvider, SnapshotRef, SnapshotRequest } from './provider.js';
+import type {
+  CreateOptions,
+  Detection,
+  Exposure,
+  SnapshotProvider,
+  SnapshotRef,
+  SnapshotRequest,
+} from './provider.js';
 import { SnapshotTool } from './snapshot-tool.js';
 
 /** For every command but `create`, which the freeze's own deadline ends earlier. */
@@ -65,10 +72,10 @@ export class CommandProvider implements SnapshotProvider {
     }));
   }
 
-  async create(refs: readonly SnapshotRef[], { signal }: { signal: AbortSignal }): Promise<void> {
+  async create(refs: readonly SnapshotRef[], options: CreateOptions): Promise<void> {
     const make = async (ref: SnapshotRef): Promise<void> => {
       const argv = fillIn(commandOf(ref, 'create'), placeholders(ref));
-      await this.#tool.make(ref.name, argv, { signal, timeoutMs: COMMAND_TIMEOUT_MS });
+      await this.#tool.make(ref.name, argv, { ...options, timeoutMs: COMMAND_TIMEOUT_MS });
     };
     const results = await Promise.allSettled(refs.map(make));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
@@ -87,6 +94,9 @@ export class CommandProvider implements SnapshotProvider {
       { hint: `Try by hand: ${fillIn(exists, placeholders(ref)).join(' ')}` },
     );
   }
+
+  /** Nothing is known of the storage; what it invalidates fails the copy with read errors. */
+  async checkIntact(): Promise<void> {}
 
   async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {
     const expose = commandOf(ref, 'expose');

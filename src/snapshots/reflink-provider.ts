@@ -15,6 +15,7 @@ import type { Mount } from '../system/mountinfo.js';
 import { ImageClone, isPublished, removePublished, type Ficlone } from './image-clone.js';
 import { SNAPSHOT_DIRECTORY_NAME } from './private-directory.js';
 import type {
+  CreateOptions,
   Detection,
   Exposure,
   FilesystemFacts,
@@ -116,7 +117,7 @@ export class ReflinkProvider implements SnapshotProvider {
     return { ...image, mount: image.mount };
   }
 
-  async create(refs: readonly SnapshotRef[], { signal }: { signal: AbortSignal }): Promise<void> {
+  async create(refs: readonly SnapshotRef[], { signal }: CreateOptions): Promise<void> {
     throwIfAborted(signal);
     const clones = refs.map((ref) => {
       const clone = this.#clones.get(ref.name);
@@ -131,6 +132,9 @@ export class ReflinkProvider implements SnapshotProvider {
   async exists(ref: SnapshotRef): Promise<boolean> {
     return this.#clones.get(ref.name)?.isMade === true || (await isPublished(cloneOf(ref)));
   }
+
+  /** The clone shares blocks that nothing overwrites: what is written to the image goes elsewhere. */
+  async checkIntact(): Promise<void> {}
 
   async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {
     const clone = cloneOf(ref);

@@ -13,7 +13,7 @@ export interface BlockDevice {
   dmUuid: string | undefined;
 }
 
-/** The devices under a filesystem, the topmost first, breadth first. */
+/** The devices under a filesystem, the topmost first, each before all that it lies on. */
 export type BlockStack = readonly [BlockDevice, ...BlockDevice[]];
 
 async function readSysfs(file: string): Promise<string | undefined> {
@@ -57,18 +57,25 @@ async function slavesOf(sysfs: string, majorMinor: string): Promise<string[]> {
 
 /**
  * The devices under the filesystem `majorMinor`, from sysfs: a device-mapper or md device's `slaves`, all the way
- * down. Undefined where the filesystem has no block device of that number (btrfs, nfs, tmpfs).
+ * down, each once. Undefined where the filesystem has no block device of that number (btrfs, nfs, tmpfs).
  */
 export async function readBlockStack(majorMinor: string, sysfs = '/sys'): Promise<BlockStack | undefined> {
   const top = await readDevice(sysfs, majorMinor);
   if (top === undefined) return undefined;
-  const stack: [BlockDevice, ...BlockDevice[]] = [top];
-  for (const device of stack) {
-    for (const slave of await slavesOf(sysfs, device.majorMinor)) {
-      if (stack.some((known) => known.majorMinor === slave)) continue;
-      const below = await readDevice(sysfs, slave);
-      if (below !== undefined) stack.push(below);
+  const seen = new Set([majorMinor]);
+  // What lies below a device is found before the device itself is put on top of it.
+  const below: BlockDevice[] = [];
+  const descend = async (above: BlockDevice): Promise<void> => {
+    const slaves = await slavesOf(sysfs, above.majorMinor);
+    for (const slave of slaves.toReversed()) {
+      if (seen.has(slave)) continue;
+      seen.add(slave);
+      const device = await readDevice(sysfs, slave);
+      if (device === undefined) continue;
+      await descend(device);
+      below.unshift(device);
     }
-  }
-  return stack;
+  };
+  await descend(top);
+  return [top, ...below];
 }

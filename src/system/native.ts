@@ -18,6 +18,28 @@ export interface PageSlot {
   deadlineMs: number;
 }
 
+/** One device of the page, as `readWatch` gives it. */
+export interface WatchedDevice {
+  /** 1 when it was left suspended and one of the three processes resumed it. */
+  resumed: number;
+  /** Of the last look at it, or try to resume it, that failed; else 0. */
+  errno: number;
+  resumedMs: number;
+  firstSuspendedMs: number;
+  /** How long it was suspended in all, as an upper bound. */
+  suspendedMs: number;
+}
+
+/** What the page says of its devices. Times in ms of CLOCK_BOOTTIME, 0 for "not yet". */
+export interface WatchFacts {
+  state: number;
+  loss: number;
+  deadlineMs: number;
+  /** The longest time between two looks that both saw a device running. */
+  longestGapMs: number;
+  devices: WatchedDevice[];
+}
+
 /** native/addon.c, as it exports itself. */
 interface Addon {
   thaw(fd: number): void;
@@ -31,6 +53,17 @@ interface Addon {
   pageRead(page: PageHandle): PageSlot[];
   pageFreeze(page: PageHandle, slot: number, fd: number): Promise<number>;
   pageThaw(page: PageHandle, slot: number, fd: number, loss: number): boolean;
+  pageThawTask(page: PageHandle, slot: number, fd: number, loss: number): Promise<number>;
+  pageAddDevice(page: PageHandle, major: number, minor: number): void;
+  deviceIsSuspended(controlFd: number, major: number, minor: number): boolean;
+  watchOpen(page: PageHandle): void;
+  watchRead(page: PageHandle): WatchFacts;
+  watchSettle(page: PageHandle, controlFd: number, loss: number): Promise<number>;
+  measureStart(page: PageHandle, controlFd: number): Promise<number>;
+  measureStop(page: PageHandle): void;
+  commandStarting(page: PageHandle): number;
+  commandStarted(page: PageHandle, command: number, processGroup: number): void;
+  commandEnded(page: PageHandle, command: number): void;
 }
 
 let loaded: Addon | undefined;
@@ -84,7 +117,7 @@ export function boottimeMs(): number {
   return addon().boottimeMs();
 }
 
-/** A page for so many filesystems. `timeoutMs` 0: no timeout. The caller closes `fd`. */
+/** A page for so many filesystems, 0 where there are only devices. `timeoutMs` 0: no timeout. The caller closes `fd`. */
 export function createPage(
   slots: number,
   timeoutMs: number,
@@ -108,4 +141,73 @@ export async function freezeSlot(page: PageHandle, slot: number, fd: number): Pr
  */
 export function thawSlot(page: PageHandle, slot: number, fd: number, loss: number): boolean {
   return addon().pageThaw(page, slot, fd, loss);
+}
+
+/**
+ * As `thawSlot`, on the thread pool: FITHAW waits for a suspended device below, and Node's own thread must not. One that
+ * waits takes a thread of the pool away.
+ */
+export async function thawSlotInBackground(
+  page: PageHandle,
+  slot: number,
+  fd: number,
+  loss: number,
+): Promise<boolean> {
+  return (await addon().pageThawTask(page, slot, fd, loss)) === 1;
+}
+
+/** Adds a device-mapper device to a page that no guard has seen yet: the upper before the lower. */
+export function addDevice(page: PageHandle, majorMinor: string): void {
+  const [major = 0, minor = 0] = majorMinor.split(':').map(Number);
+  addon().pageAddDevice(page, major, minor);
+}
+
+/** Whether a device-mapper device is suspended. `controlFd`: an open /dev/mapper/control. */
+export function isSuspended(controlFd: number, majorMinor: string): boolean {
+  const [major = 0, minor = 0] = majorMinor.split(':').map(Number);
+  return addon().deviceIsSuspended(controlFd, major, minor);
+}
+
+/** From now on the deadline counts for the page's devices. Throws ECANCELED when the dead-man was faster. */
+export function openWatch(page: PageHandle): void {
+  addon().watchOpen(page);
+}
+
+export function readWatch(page: PageHandle): WatchFacts {
+  return addon().watchRead(page);
+}
+
+/**
+ * Resumes what is suspended without the watchdog, on the thread pool, as the guards do it: programs that live are given
+ * a second, and then killed. Resolves, after seconds at most, to the state of the watch.
+ */
+export async function settleWatch(page: PageHandle, controlFd: number, loss: number): Promise<number> {
+  return await addon().watchSettle(page, controlFd, loss);
+}
+
+/** Measures for how long the page's devices are suspended. Resolves soon after `stopMeasuring`. */
+export async function measureDevices(page: PageHandle, controlFd: number): Promise<void> {
+  await addon().measureStart(page, controlFd);
+}
+
+export function stopMeasuring(page: PageHandle): void {
+  addon().measureStop(page);
+}
+
+/**
+ * Publishes that a program is about to be started; returns the number for the two that follow. Throws ECANCELED when
+ * the watch is not open, EAGAIN when there are too many.
+ */
+export function publishStarting(page: PageHandle): number {
+  return addon().commandStarting(page);
+}
+
+/** Publishes its process group; kills it where the watch has ended meanwhile. */
+export function publishStarted(page: PageHandle, command: number, processGroup: number): void {
+  addon().commandStarted(page, command, processGroup);
+}
+
+/** Withdraws it. */
+export function publishEnded(page: PageHandle, command: number): void {
+  addon().commandEnded(page, command);
 }

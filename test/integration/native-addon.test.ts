@@ -121,7 +121,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     expect(() => tryLock(BAD_FD)).toThrow(expect.objectContaining({ code: 'EBADF', syscall: 'flock' }));
     await expect(syncfs(BAD_FD)).rejects.toMatchObject({ code: 'EBADF', errno: 9, syscall: 'syncfs' });
     await expect(ficlone(BAD_FD, fd)).rejects.toMatchObject({ code: 'EBADF', syscall: 'ioctl(FICLONE)' });
-    expect(() => createPage(0, 0, 1)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+    expect(() => createPage(-1, 0, 1)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
     expect(() => createPage(33, 0, 1)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
   });
 

@@ -1,5 +1,12 @@
 import { FsbackupError } from '../../src/errors.js';
-import type { Freezer, FreezeOutcome, FreezeTarget, LossReason } from '../../src/freeze/freezer.js';
+import type {
+  DeviceLossReason,
+  Freezer,
+  FreezeRequest,
+  GuardedDevice,
+  LossReason,
+  ThawOutcome,
+} from '../../src/freeze/freezer.js';
 import type { CopyEngine } from '../../src/copy/engine.js';
 import type { BackupFacts, ExecuteDependencies } from '../../src/run/dependencies.js';
 import { Timeline } from '../../src/run/timeline.js';
@@ -28,6 +35,13 @@ export class FakeWorld {
   /** Loss of each window's freeze, in order. */
   readonly losses: (LossReason | undefined)[] = [];
   freezerWarnings: readonly string[] = [];
+  /** Below all that is snapshotted. */
+  devices: readonly GuardedDevice[] = [];
+  /** Of each window's devices, in order: why their watch was lost. One that is `left-suspended` was resumed. */
+  readonly deviceLosses: (DeviceLossReason | undefined)[] = [];
+  /** Whose devices the dead-man was asked to guard, mountpoints by window. */
+  readonly guarded: string[][] = [];
+
   #frozen = false;
 
   fail(call: string, ...faults: Fault[]): void {
@@ -74,10 +88,11 @@ export class FakeWorld {
     jobFinished: () => this.#mustNotBeFrozen('jobFinished'),
   };
 
-  #freezer(targets: readonly FreezeTarget[]): Freezer {
+  #freezer({ targets, devices }: FreezeRequest): Freezer {
     const lost = new AbortController();
     const loss = this.losses.shift();
-    let thawed: FreezeOutcome[] | undefined;
+    const deviceLoss = this.deviceLosses.shift();
+    let thawed: ThawOutcome | undefined;
     return {
       warnings: this.freezerWarnings,
       watchdogPids: [1, 2],
@@ -87,7 +102,8 @@ export class FakeWorld {
         this.#frozen = true;
         this.#acquire('freeze');
         try {
-          await this.#call(`freeze ${targets.map(({ mountpoint }) => mountpoint).join(' ')}`);
+          const mountpoints = targets.map(({ mountpoint }) => mountpoint);
+          await this.#call(targets.length === 0 ? 'watch' : `freeze ${mountpoints.join(' ')}`);
         } catch (error) {
           this.#frozen = false;
           this.#release('freeze');
@@ -95,11 +111,29 @@ export class FakeWorld {
         }
         if (loss !== undefined) lost.abort(loss);
       },
+      watchCommand: () => {
+        this.#acquire('command');
+        return { started: () => undefined, ended: () => this.#release('command') };
+      },
       thaw: async () => {
         this.#frozen = false;
         if (thawed === undefined) {
           this.#release('freeze');
-          thawed = targets.map((target) => ({ target, lost: loss, frozenMs: 5, freezeCallMs: 1, thawMs: 1 }));
+          thawed = {
+            filesystems: targets.map((target) => ({
+              target,
+              lost: loss,
+              frozenMs: 5,
+              freezeCallMs: 1,
+              thawMs: 1,
+            })),
+            devices: devices.map((device) => ({
+              device,
+              lost: deviceLoss,
+              resumed: deviceLoss === 'left-suspended',
+              suspendedMs: 3,
+            })),
+          };
           await this.#call('thaw');
         }
         return thawed;
@@ -126,12 +160,22 @@ export class FakeWorld {
         data: {},
       }));
     },
-    create: async (refs) => {
+    create: async (refs, { watchCommand }) => {
+      const command = watchCommand?.();
+      if (command === undefined && this.guarded.length > 0) this.violations.push('create is not watched');
       for (const { name } of refs) {
         this.#mustBeJournalled(`snapshot ${name}`);
         this.#acquire(`snapshot ${name}`);
       }
-      await this.#call(`create ${refs.length}`);
+      try {
+        await this.#call(`create ${refs.length}`);
+      } finally {
+        command?.ended();
+      }
+    },
+    checkIntact: async () => {
+      // Looked at for as long as a copy takes: told only when it is to fail.
+      if (this.faults.has('checkIntact')) await this.#call('checkIntact');
     },
     exists: async ({ name }) => this.held.includes(`snapshot ${name}`),
     expose: async (ref, directory) => {
@@ -164,16 +208,24 @@ export class FakeWorld {
       return { bytes: 10, files: 2, unreadable: [] };
     },
     restore: () => Promise.reject(new Error('no restore here')),
+    verify: () => Promise.reject(new Error('no verify here')),
   };
 
   /** What to execute a plan with. */
   dependencies(mountDirectory: string): ExecuteDependencies {
     let clock = 0;
     return {
-      arm: async (targets) => {
+      guardedDevices: async (filesystems) => {
+        if (filesystems.length === 0 || this.devices.length === 0) return [];
+        await this.#call('devices');
+        return [...this.devices];
+      },
+      arm: async (request) => {
         await this.#call('arm');
         this.#acquire('guards');
-        return this.#freezer(targets);
+        if (request.devices.length > 0)
+          this.guarded.push(request.devices.flatMap((device) => device.mountpoints));
+        return this.#freezer(request);
       },
       provider: () => this.provider,
       engine: () => this.engine,
@@ -194,6 +246,11 @@ export class FakeWorld {
           await this.#call(`discard ${target.path}`);
           this.#release(`backup ${target.path}`);
         },
+      },
+      retain: async (target, job) => {
+        if (this.held.length > 0) this.violations.push(`retention while ${this.held.join(', ')} is held`);
+        await this.#call(`retain ${target.path}`);
+        return { target: target.path, job, verdicts: [], removed: ['old'], failed: [] };
       },
       journal: {
         record: async (kind, payload) => {
@@ -242,6 +299,7 @@ export class FakeWorld {
       syncFilesystem: (mountpoint) => this.#call(`sync ${mountpoint}`),
       mountDirectory,
       retryDelayMs: 0,
+      watchIntervalMs: 1,
     };
   }
 }

@@ -19,7 +19,10 @@ const target = {
   device: mount.source,
   fstype: mount.fstype,
 };
-const freezer = await armFreezer([target], { timeoutMs: Number(timeout), maxHoldMs: 60_000 });
+const freezer = await armFreezer(
+  { targets: [target], devices: [] },
+  { timeoutMs: Number(timeout), maxHoldMs: 60_000 },
+);
 freezer.lost.addEventListener('abort', () => say(`lost ${String(freezer.lost.reason)}`));
 const interrupted = new Promise<void>((resolve) => {
   process.once('SIGINT', () => resolve());
@@ -35,8 +38,8 @@ if (what === 'write') {
 } else {
   await Promise.race([interrupted, freezing.then(() => sleep(60_000, undefined, { ref: false }))]);
 }
-const outcomes = await freezer.thaw();
-say(`thawed ${outcomes.map((outcome) => outcome.lost ?? 'held').join(' ')}`);
+const { filesystems } = await freezer.thaw();
+say(`thawed ${filesystems.map((outcome) => outcome.lost ?? 'held').join(' ')}`);
 await freezing.catch(() => undefined);
 await freezer.close();
 process.exitCode = what === 'write' ? 0 : 130;

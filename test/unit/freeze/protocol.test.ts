@@ -5,17 +5,20 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   decodeReply,
+  deviceLossReason,
   encodeRequest,
   FRAME_MAGIC,
   FRAME_SIZE,
   FrameType,
   lossNumber,
   lossReason,
+  MAX_DEVICES,
   MAX_SLOTS,
   PROTOCOL_VERSION,
   RECORD_STATUS_SIZE,
   SlotState,
   warningTexts,
+  WatchState,
 } from '../../../src/freeze/protocol.js';
 import { runCommand } from '../../../src/system/run-command.js';
 
@@ -34,10 +37,11 @@ int main(void) {
     frame.timeout_ns = 10000000000ull; frame.max_hold_ns = 60000000000ull; frame.watchdog_pid = 11; frame.second_pid = 12;
     frame.now_ns = 13000000;
     frame.slots[1] = (struct slot_report){SLOT_HELD, LOSS_SIGNAL, 16, 5, 1000000, 2000000, 3000000, 4000000, 5000000};
-    printf("%u %zu %u %u\\n", FRAME_MAGIC, sizeof frame, MAX_SLOTS, RECORD_STATUS_SIZE);
+    printf("%u %zu %u %u %u %u\\n", FRAME_MAGIC, sizeof frame, MAX_SLOTS, RECORD_STATUS_SIZE, MAX_DEVICES, PROTOCOL_VERSION);
     printf("%d %d %d %d %d %d %d %d\\n", SLOT_IDLE, SLOT_CALLING, SLOT_HELD, SLOT_FAILED, SLOT_THAWING, SLOT_THAWED, SLOT_PROBING, SLOT_STUCK);
     printf("%d %d %d %d %d %d %d\\n", FRAME_ARM, FRAME_RESET, FRAME_THAW, FRAME_DETACH, FRAME_STATUS, FRAME_QUIT, FRAME_EVENT);
-    printf("%d %d %d %d %d %d\\n", LOSS_TIMEOUT, LOSS_MAX_HOLD, LOSS_HOLDER_DIED, LOSS_THIRD_PARTY, LOSS_GUARD_DIED, LOSS_SIGNAL);
+    printf("%d %d %d %d %d %d %d\\n", LOSS_TIMEOUT, LOSS_MAX_HOLD, LOSS_HOLDER_DIED, LOSS_THIRD_PARTY, LOSS_GUARD_DIED, LOSS_SIGNAL, LOSS_LEFT_SUSPENDED);
+    printf("%d %d %d %d %d\\n", WATCH_IDLE, WATCH_OPEN, WATCH_ENDED, WATCH_LINGERING, WATCH_STUCK);
     for (size_t i = 0; i < sizeof frame; i++) printf("%02x", ((unsigned char *)&frame)[i]);
     struct frame request;
     if (fread(&request, sizeof request, 1, stdin) != 1) return 1;
@@ -75,20 +79,25 @@ describe('the mirror of native/protocol.h', () => {
   });
 
   it('has its sizes', () => {
-    expect(lines[0]).toBe([FRAME_MAGIC, FRAME_SIZE, MAX_SLOTS, RECORD_STATUS_SIZE].join(' '));
+    expect(lines[0]).toBe(
+      [FRAME_MAGIC, FRAME_SIZE, MAX_SLOTS, RECORD_STATUS_SIZE, MAX_DEVICES, PROTOCOL_VERSION].join(' '),
+    );
   });
 
   it('has its states, frame types and losses', () => {
     expect(lines[1]).toBe(Object.values(SlotState).join(' '));
     expect(lines[2]).toBe(Object.values(FrameType).join(' '));
     const losses = ['timeout', 'max-hold', 'holder-died', 'third-party', 'guard-died', 'signal'] as const;
-    expect(lines[3]).toBe(losses.map((loss) => lossNumber(loss)).join(' '));
+    const deviceLosses = [...losses, 'left-suspended'] as const;
+    expect(lines[3]).toBe(deviceLosses.map((loss) => lossNumber(loss)).join(' '));
     expect(losses.map((loss) => lossReason(lossNumber(loss)))).toEqual(losses);
-    expect(lossReason(0)).toBeUndefined();
+    expect(deviceLosses.map((loss) => deviceLossReason(lossNumber(loss)))).toEqual(deviceLosses);
+    expect([lossReason(0), deviceLossReason(0)]).toEqual([undefined, undefined]);
+    expect(lines[4]).toBe(Object.values(WatchState).join(' '));
   });
 
   it('reads what C wrote, field by field', () => {
-    const reply = decodeReply(Buffer.from(lines[4] ?? '', 'hex'));
+    const reply = decodeReply(Buffer.from(lines[5] ?? '', 'hex'));
     expect({ ...reply, slots: reply.slots[1] }).toEqual({
       type: FrameType.status,
       sequence: 7,
@@ -117,12 +126,11 @@ describe('the mirror of native/protocol.h', () => {
   });
 
   it('writes what C reads', () => {
-    expect(lines[5]).toBe('1 1 3 1500000000 /run/x');
+    expect(lines[6]).toBe('1 1 3 1500000000 /run/x');
   });
 
   it('refuses what is no frame, and a socket path that does not fit', () => {
     expect(() => decodeReply(Buffer.alloc(FRAME_SIZE))).toThrow('not a frame');
-    expect(PROTOCOL_VERSION).toBe(1);
     expect(() => encodeRequest({ type: FrameType.arm, sequence: 1, controlPath: 'x'.repeat(108) })).toThrow(
       RangeError,
     );

@@ -1,0 +1,185 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { GuardedDevice } from '../../../src/freeze/freezer.js';
+import { makePlan } from '../../../src/plan/make-plan.js';
+import type { Plan } from '../../../src/plan/plan.js';
+import type { RunReport } from '../../../src/report/run-report.js';
+import { executePlan } from '../../../src/run/execute.js';
+import type { FreezeMode } from '../../../src/snapshots/provider.js';
+import type { BlockDevice } from '../../../src/system/block-stack.js';
+import { failure, FakeWorld } from '../../support/fake-world.js';
+import {
+  aFilesystem,
+  aJob,
+  aSource,
+  fakeDetectors,
+  hostFacts,
+  sourceFacts,
+  suits,
+} from '../../support/plan-facts.js';
+
+let world: FakeWorld;
+let directory: string;
+
+beforeEach(async () => {
+  world = new FakeWorld();
+  world.devices = [guarded('vg-srv', '252:1'), guarded('vg-srv-real', '252:0')];
+  directory = await mkdtemp(path.join(os.tmpdir(), 'mnt-'));
+});
+afterEach(async () => {
+  if (world.violations.length > 0) throw new Error(world.violations.join('\n'));
+  expect(world.held).toEqual([]);
+  expect([...world.journal]).toEqual([]);
+  await rm(directory, { recursive: true });
+});
+
+function guarded(name: string, majorMinor: string): GuardedDevice {
+  return { name, majorMinor, mountpoints: ['/srv'] };
+}
+
+function dm(name: string, majorMinor: string): BlockDevice {
+  return { name, majorMinor, backingFile: undefined, dmUuid: `LVM-${name}` };
+}
+
+/** One filesystem on two device-mapper devices. */
+function aPlan(freezeMode: FreezeMode, { attempts = 3 } = {}): Plan {
+  const filesystem = {
+    ...aFilesystem({ majorMinor: '252:1' }),
+    stack: [dm('dm-1', '252:1'), dm('dm-0', '252:0')] as const,
+  };
+  return makePlan(
+    aJob({
+      attempts,
+      sources: [aSource({ snapshot: 'command' })],
+      quiesce: [{ name: 'db', before: ['before db'], after: ['after db'], timeoutMs: 1000 }],
+    }),
+    hostFacts({ targets: [], sources: [sourceFacts(filesystem)] }),
+    fakeDetectors({ command: () => suits([freezeMode]) }),
+    { force: false },
+  );
+}
+
+async function execute(plan: Plan): Promise<RunReport> {
+  return await executePlan(plan, world.dependencies(directory), {
+    runId: 'run',
+    startedAt: new Date(0),
+    warnings: [],
+    signal: new AbortController().signal,
+  });
+}
+
+/** The calls from the first to the last of the window. */
+function windowCalls(): string[] {
+  return world.log.slice(world.log.indexOf('sync /srv'), world.log.lastIndexOf('close') + 1);
+}
+
+describe('a window in which the snapshot command itself freezes', () => {
+  it('is watched, measured and told step by step', async () => {
+    const report = await execute(aPlan('native'));
+    expect(windowCalls()).toEqual(['sync /srv', 'arm', 'watch', 'create 1', 'thaw', 'close']);
+    expect(report).toMatchObject({
+      exitCode: 0,
+      consistency: 'application',
+      // The uppermost device's time: that is what the writers waited.
+      sources: [{ freezeMode: 'native', frozenMs: 3, freezeCallMs: null, thawMs: null }],
+    });
+    const steps = report.steps.map(({ step, frozen }) => (frozen ? `*${step}` : step));
+    expect(steps.slice(steps.indexOf('sync'), steps.indexOf('*thaw') + 1)).toEqual([
+      'sync',
+      'arm',
+      '*snapshot',
+      '*thaw',
+    ]);
+    expect(world.guarded).toEqual([['/srv', '/srv']]);
+  });
+
+  it('is planned so too', () => {
+    expect(
+      aPlan('native')
+        .steps.filter(({ frozen }) => frozen)
+        .map(({ step, detail }) => [step, detail]),
+    ).toEqual([
+      ['snapshot', expect.stringContaining('max-hold 60 s')],
+      ['thaw', 'proof that no device is left suspended'],
+    ]);
+  });
+
+  it('without a device to suspend is as any other: nothing is armed, and nothing called frozen', async () => {
+    world.devices = [];
+    const report = await execute(aPlan('native'));
+    expect(world.log).not.toContain('arm');
+    expect(report).toMatchObject({ exitCode: 0, sources: [{ frozenMs: null }] });
+  });
+
+  it('is not opened when a device is suspended already, and no application is stopped for it', async () => {
+    world.fail('devices', failure('notFrozen', 'vg-srv is suspended already'));
+    expect(await execute(aPlan('native'))).toMatchObject({
+      exitCode: 20,
+      error: { message: 'vg-srv is suspended already' },
+    });
+    for (const never of ['before db', 'sync /srv', 'arm']) expect(world.log).not.toContain(never);
+  });
+
+  it('looks again before each try', async () => {
+    world.fail('create 1', failure('snapshotFailed'));
+    await execute(aPlan('native'));
+    expect(world.log.filter((call) => call === 'devices')).toHaveLength(3);
+  });
+
+  it('that left a device suspended took no snapshot: exit 21, and the volume is named', async () => {
+    world.deviceLosses.push('left-suspended');
+    world.fail('create 1', failure('snapshotFailed', 'lvcreate was ended by SIGKILL'));
+    const report = await execute(aPlan('native', { attempts: 1 }));
+    expect(report).toMatchObject({
+      exitCode: 21,
+      error: { code: 'freezeLost', message: expect.stringContaining('/srv (left-suspended)') as string },
+      sources: [{ snapshot: null, frozenMs: null }],
+    });
+    expect(report.warnings).toContainEqual(
+      expect.stringMatching(/vg-srv \(below \/srv\) suspended.*lvs -a/) as string,
+    );
+  });
+
+  it('that succeeds at the next try still says that LVM wants a look', async () => {
+    world.deviceLosses.push('left-suspended');
+    const report = await execute(aPlan('native'));
+    expect(report).toMatchObject({ exitCode: 3, sources: [{ attempts: 2, frozenMs: 3 }] });
+    expect(report.warnings).toHaveLength(2);
+  });
+
+  it('whose deadline passed is lost, though no device was found suspended', async () => {
+    world.deviceLosses.push('timeout');
+    const report = await execute(aPlan('native', { attempts: 1 }));
+    expect(report).toMatchObject({ exitCode: 21, warnings: [] });
+  });
+
+  it('whose device cannot be resumed exits 22', async () => {
+    world.fail('thaw', failure('thawFailed', 'vg-srv may still be suspended'));
+    expect(await execute(aPlan('native'))).toMatchObject({ exitCode: 22 });
+  });
+});
+
+describe('a window in which we freeze', () => {
+  it('has the devices below watched too; its time is that of our freeze', async () => {
+    const report = await execute(aPlan('explicit'));
+    expect(windowCalls()).toEqual(['sync /srv', 'arm', 'freeze /srv', 'create 1', 'thaw', 'close']);
+    expect(report).toMatchObject({ exitCode: 0, sources: [{ frozenMs: 5, freezeCallMs: 1, thawMs: 1 }] });
+    expect(world.guarded).toHaveLength(1);
+  });
+
+  it('is told once when filesystem and device were lost together', async () => {
+    world.losses.push('timeout');
+    world.deviceLosses.push('timeout');
+    const report = await execute(aPlan('explicit', { attempts: 1 }));
+    expect(report.error?.message).toMatch(/: \/srv \(timeout\)$/);
+  });
+});
+
+describe('a window that needs no freeze', () => {
+  it('is not watched', async () => {
+    await execute(aPlan('atomic'));
+    expect(world.log).not.toContain('arm');
+  });
+});

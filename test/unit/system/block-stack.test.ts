@@ -1,0 +1,105 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { findGuardedDevices } from '../../../src/freeze/guarded-devices.js';
+import type { FilesystemFacts } from '../../../src/snapshots/provider.js';
+import { readBlockStack } from '../../../src/system/block-stack.js';
+import { aFilesystem } from '../../support/plan-facts.js';
+
+let sysfs: string;
+
+beforeEach(() => {
+  sysfs = mkdtempSync(path.join(tmpdir(), 'sysfs-'));
+  mkdirSync(path.join(sysfs, 'dev/block'), { recursive: true });
+});
+afterEach(() => {
+  rmSync(sysfs, { recursive: true });
+});
+
+interface Dm {
+  name: string;
+  suspended?: boolean;
+}
+
+/** A block device as sysfs shows it. Those below it come first. */
+function device(name: string, majorMinor: string, slaves: readonly string[], dm?: Dm): void {
+  const directory = path.join(sysfs, 'block', name);
+  mkdirSync(path.join(directory, 'slaves'), { recursive: true });
+  writeFileSync(path.join(directory, 'dev'), `${majorMinor}\n`);
+  symlinkSync(`../../block/${name}`, path.join(sysfs, 'dev/block', majorMinor));
+  for (const slave of slaves) {
+    symlinkSync(path.join(sysfs, 'block', slave), path.join(directory, 'slaves', slave));
+  }
+  if (dm === undefined) return;
+  mkdirSync(path.join(directory, 'dm'));
+  writeFileSync(path.join(directory, 'dm/uuid'), `LVM-${dm.name}\n`);
+  writeFileSync(path.join(directory, 'dm/name'), `${dm.name}\n`);
+  writeFileSync(path.join(directory, 'dm/suspended'), `${dm.suspended === true ? 1 : 0}\n`);
+}
+
+async function names(majorMinor: string): Promise<string[] | undefined> {
+  return (await readBlockStack(majorMinor, sysfs))?.map(({ name }) => name);
+}
+
+/** A thin volume `dm-4`, and another `dm-5`, on a pool whose data and metadata lie on one disk. */
+function thinPool({ suspended = false } = {}): void {
+  device('vda', '254:0', []);
+  device('dm-0', '252:0', ['vda'], { name: 'vg-pool_tmeta' });
+  device('dm-1', '252:1', ['vda'], { name: 'vg-pool_tdata', suspended });
+  device('dm-2', '252:2', ['dm-0', 'dm-1'], { name: 'vg-pool-tpool' });
+  device('dm-4', '252:4', ['dm-2'], { name: 'vg-srv' });
+  device('dm-5', '252:5', ['dm-2'], { name: 'vg-home' });
+}
+
+async function filesystem(mountpoint: string, majorMinor: string): Promise<FilesystemFacts> {
+  return { ...aFilesystem({ mountpoint, majorMinor }), stack: await readBlockStack(majorMinor, sysfs) };
+}
+
+describe('the devices below a filesystem', () => {
+  it('come the topmost first, each once', async () => {
+    thinPool();
+    expect(await names('252:4')).toEqual(['dm-4', 'dm-2', 'dm-0', 'dm-1', 'vda']);
+    expect(await names('254:0')).toEqual(['vda']);
+    expect(await names('0:40')).toBeUndefined();
+  });
+
+  it('come each before all that it lies on, however the ways down differ in length', async () => {
+    device('sda', '8:0', []);
+    device('dm-0', '252:0', ['sda'], { name: 'low' });
+    device('md0', '9:0', ['dm-0']);
+    device('dm-1', '252:1', ['dm-0', 'md0'], { name: 'top' });
+    expect(await names('252:1')).toEqual(['dm-1', 'md0', 'dm-0', 'sda']);
+  });
+});
+
+describe('the devices that the dead-man guards', () => {
+  it('are those of device-mapper, the shared ones below both filesystems', async () => {
+    thinPool();
+    const guarded = await findGuardedDevices(
+      [await filesystem('/srv', '252:4'), await filesystem('/home', '252:5')],
+      sysfs,
+    );
+    expect(guarded).toEqual([
+      { majorMinor: '252:4', name: 'vg-srv', mountpoints: ['/srv'] },
+      { majorMinor: '252:5', name: 'vg-home', mountpoints: ['/home'] },
+      { majorMinor: '252:2', name: 'vg-pool-tpool', mountpoints: ['/srv', '/home'] },
+      { majorMinor: '252:0', name: 'vg-pool_tmeta', mountpoints: ['/srv', '/home'] },
+      { majorMinor: '252:1', name: 'vg-pool_tdata', mountpoints: ['/srv', '/home'] },
+    ]);
+  });
+
+  it('are none where there is no device-mapper', async () => {
+    device('vda', '254:0', []);
+    expect(await findGuardedDevices([await filesystem('/srv', '254:0'), aFilesystem()], sysfs)).toEqual([]);
+  });
+
+  it('are refused when one is suspended already, with what to do', async () => {
+    thinPool({ suspended: true });
+    await expect(findGuardedDevices([await filesystem('/srv', '252:4')], sysfs)).rejects.toMatchObject({
+      code: 'notFrozen',
+      message: 'vg-pool_tdata, below /srv, is suspended already',
+      hint: expect.stringContaining('dmsetup resume vg-pool_tdata') as string,
+    });
+  });
+});
