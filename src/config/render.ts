@@ -12,10 +12,10 @@ function renderFreeze({ timeoutMs, maxHoldMs }: FreezeSettings): object {
 
 function renderSource({ lvm, ...source }: SourceConfig): object {
   if (lvm === undefined) return source;
-  const { size, extend, poolThresholdPercent } = lvm;
+  const { size, extend, poolThresholdPercent, ...rest } = lvm;
   return {
     ...source,
-    lvm: { size: formatSnapshotSize(size), extend, poolThreshold: `${poolThresholdPercent}%` },
+    lvm: { size: formatSnapshotSize(size), extend, poolThreshold: `${poolThresholdPercent}%`, ...rest },
   };
 }
 

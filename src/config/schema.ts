@@ -92,6 +92,7 @@ const commandsSchema = mapping({
 });
 
 const lvmSchema = mapping({
+  keyFile: absolutePath.exactOptional().describe('A key of the LUKS container that lies on the volume'),
   size: z
     .string({
       error: ({ input }) =>
