@@ -4,6 +4,7 @@ import type { EngineName } from '../copy/engine.js';
 import { closest } from '../suggest.js';
 import { DURATION_PATTERN, parseDuration } from './duration.js';
 import { parsePercent, parseSnapshotSize } from './size.js';
+import { parseSpan, SPAN_PATTERN } from './span.js';
 import type { SourceConfig } from './types.js';
 
 /** A job's name becomes a directory, a lock and part of a snapshot's name. */
@@ -91,6 +92,7 @@ const commandsSchema = mapping({
 });
 
 const lvmSchema = mapping({
+  keyFile: absolutePath.exactOptional().describe('A key of the LUKS container that lies on the volume'),
   size: z
     .string({
       error: ({ input }) =>
@@ -129,10 +131,33 @@ const sourceSchema = mapping({
   lvm: lvmSchema.exactOptional(),
 });
 
+const keepCount = z
+  .int({ error: 'not a whole number' })
+  .min(1, { error: 'at least 1; leave the rule out to keep none by it' })
+  .max(100_000, { error: 'at most 100000' });
+
+const keepSchema = mapping({
+  last: keepCount.exactOptional().describe('So many of the newest'),
+  hourly: keepCount.exactOptional().describe('The newest of each of so many hours that have a backup (UTC)'),
+  daily: keepCount.exactOptional(),
+  weekly: keepCount.exactOptional(),
+  monthly: keepCount.exactOptional(),
+  yearly: keepCount.exactOptional(),
+  within: z
+    .string({ error: 'not a span: write a number and its unit, such as 48h, 30d, 8w or 2y' })
+    .regex(SPAN_PATTERN, { error: 'not a span: write a number and its unit, such as 48h, 30d, 8w or 2y' })
+    .transform((text) => parseSpan(text) ?? 0)
+    .exactOptional()
+    .describe('All that are no older than the newest one by more than this: 48h, 30d, 8w, 2y'),
+}).refine((rules) => Object.keys(rules).length > 0, {
+  error: 'no rule in it: give it one (last, daily, within, …), or leave it out to keep all backups',
+});
+
 const targetSchema = mapping({
   path: absolutePath,
   engine: z.enum(ENGINES).exactOptional(),
   mustBeMountpoint: z.boolean().exactOptional(),
+  keep: keepSchema.exactOptional(),
 });
 
 const quiesceSchema = mapping({
@@ -152,6 +177,7 @@ const attempts = z
 export const jobSchema = mapping({
   sources: z.array(z.union([absolutePath, sourceSchema])).min(1, { error: 'no source: name at least one' }),
   targets: z.array(z.union([absolutePath, targetSchema])).min(1, { error: 'no target: name at least one' }),
+  keep: keepSchema.exactOptional().describe('For each target that has no keep of its own'),
   quiesce: z.array(quiesceSchema).exactOptional(),
   freeze: freezeSchema.exactOptional(),
   attempts: attempts.exactOptional(),

@@ -36,12 +36,31 @@ export interface SourceConfig {
   recursive: boolean;
 }
 
+/**
+ * Which backups to keep: each rule by itself, a backup is kept when any of them wants it. At least one rule; those that
+ * are not there keep nothing. Without any rules at all nothing is ever removed.
+ */
+export interface KeepRules {
+  /** So many of the newest. */
+  last?: number;
+  /** The newest of each of so many hours, days, … (UTC) that have a backup. */
+  hourly?: number;
+  daily?: number;
+  weekly?: number;
+  monthly?: number;
+  yearly?: number;
+  /** All that are no older than the newest one by more than this. */
+  withinMs?: number;
+}
+
 /** Where a job's backups go. */
 export interface TargetConfig {
   /** Absolute path of a directory. */
   path: string;
   engine: EngineName;
   mustBeMountpoint: boolean;
+  /** The target's own rules, or the job's; absent: keep all. */
+  keep?: KeepRules;
 }
 
 /** An application brought to rest around the freeze. */

@@ -1,4 +1,4 @@
-import type { QuiesceConfig, SnapshotCommands } from '../config/types.js';
+import type { KeepRules, QuiesceConfig, SnapshotCommands } from '../config/types.js';
 import type { EngineName } from '../copy/engine.js';
 import type {
   Consistency,
@@ -53,6 +53,8 @@ export interface PlannedTarget {
   path: string;
   engine: EngineName;
   mustBeMountpoint: boolean;
+  /** Absent: all backups are kept. */
+  keep?: KeepRules;
 }
 
 /** The dead-man's times. */

@@ -88,6 +88,7 @@ export async function copyToTarget(
       tools,
       sources: sources.map((source) => source.path),
       unreadable: result.unreadable,
+      digests: result.digests,
     });
     held.keep();
     await entry.remove();

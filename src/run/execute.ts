@@ -1,8 +1,8 @@
 import { atPlace } from '../config/written-at.js';
 import { FsbackupError } from '../errors.js';
-import type { CopyReport, RunReport } from '../report/run-report.js';
+import type { CopyReport, RetentionReport, RunReport } from '../report/run-report.js';
 import type { EngineName } from '../copy/engine.js';
-import type { Plan } from '../plan/plan.js';
+import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { RunContext } from './context.js';
 import { copySources, copyToTarget, partialCopyError } from './copy-to-target.js';
 import type { ExecuteDependencies } from './dependencies.js';
@@ -12,6 +12,7 @@ import { proveOrigins } from './prove-origins.js';
 import { whileQuiesced } from './quiesced.js';
 import { ReleaseStack, type ReleaseFailure } from './release-stack.js';
 import { reportRun } from './run-outcome.js';
+import { retainAfterRun } from './retain-after-run.js';
 import { SourceRecord } from './source-record.js';
 import { takeSnapshots, type TakenSnapshot } from './take-snapshots.js';
 import { watchSnapshots, type SnapshotWatch } from './watch-snapshots.js';
@@ -34,6 +35,9 @@ class Execution {
   readonly #notes: string[] = [];
   readonly #errors: unknown[] = [];
   readonly #copies: CopyReport[] = [];
+  /** Those whose backup lacks nothing. */
+  readonly #whole: PlannedTarget[] = [];
+  #retention: RetentionReport[] = [];
 
   constructor(plan: Plan, dependencies: ExecuteDependencies, options: ExecuteOptions) {
     this.#plan = plan;
@@ -68,6 +72,7 @@ class Execution {
       steps: this.#context.dependencies.timeline.steps,
       warnings: this.#warnings,
       notes: this.#notes,
+      retention: this.#retention,
       errors: this.#errors,
       releaseFailures,
     });
@@ -114,7 +119,8 @@ class Execution {
           copyToTarget(task, { ...this.#context, signal }),
         );
         this.#copies.push(done.copy);
-        if (done.unreadable.length > 0) this.#errors.push(partialCopyError(target, done.unreadable));
+        if (done.unreadable.length === 0) this.#whole.push(target);
+        else this.#errors.push(partialCopyError(target, done.unreadable));
       } catch (error) {
         signal.throwIfAborted();
         // What cannot be read cannot be read for the next target either.
@@ -173,6 +179,7 @@ class Execution {
       ? []
       : await dependencies.timeline.step('release', () => stack.releaseAll());
     await this.#prove().catch((error: unknown) => this.#errors.push(error));
+    this.#retention = await retainAfterRun(this.#whole, this.#context);
     return this.#report(this.#copies, failures);
   }
 }

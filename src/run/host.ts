@@ -12,6 +12,7 @@ import { journalDirectories, openJournal } from '../journal/journal.js';
 import { jobLockName, tryAcquireLock, type Lock, type LockDependencies } from '../journal/lock.js';
 import { recover, type RecoverReport, type Releasers } from '../journal/recover.js';
 import { releaseApplication } from '../quiesce/hooks.js';
+import { finishRemoval } from '../retention/remove-backup.js';
 import { automaticProviders, providerByName } from '../snapshots/registry.js';
 import { runDirectory } from '../system/directories.js';
 import { syncfs, tryLock } from '../system/native.js';
@@ -21,6 +22,7 @@ import { runCommand } from '../system/run-command.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
 import { gatherFacts } from './gather-facts.js';
 import { recordRun } from './history.js';
+import { retainBackups } from './retain.js';
 import type { PlanHost } from './plan-jobs.js';
 import type { RunHost } from './run-job.js';
 import { makeRunId } from './run-id.js';
@@ -64,6 +66,9 @@ function releasers(): Releasers {
         job,
         backupId,
       });
+    },
+    removal: async ({ payload }) => {
+      await finishRemoval(payload);
     },
   };
 }
@@ -112,6 +117,7 @@ export async function createRunHost(): Promise<RunHost> {
       provider: (name, commands: SnapshotCommands | undefined) => providerByName(name, commands),
       engine: engineByName,
       backups: createBackupWriter(),
+      retain: retainBackups,
       runProgram: runCommand,
       syncFilesystem,
       retryDelayMs: RETRY_DELAY_MS,

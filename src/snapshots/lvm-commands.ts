@@ -29,6 +29,10 @@ export interface LvmData {
   /** `yes` when the origin is held frozen by us around it. */
   isHeld: 'yes' | 'no';
   extend: 'yes' | 'no';
+  /** What lies between it and the filesystem, the lowest first: JSON of `Layer`s. */
+  layers: string;
+  /** Of a LUKS container among them; empty without one. */
+  keyFile: string;
   poolThresholdPercent: string;
   /** The tags, beside that of the name, with commas between. */
   tags: string;
@@ -52,6 +56,8 @@ export function lvmDataOf(ref: SnapshotRef): LvmData {
     root: text('root'),
     isHeld: text('isHeld') === 'yes' ? 'yes' : 'no',
     extend: text('extend') === 'yes' ? 'yes' : 'no',
+    layers: text('layers'),
+    keyFile: text('keyFile'),
     poolThresholdPercent: text('poolThresholdPercent'),
     tags: text('tags'),
   };

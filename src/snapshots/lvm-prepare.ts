@@ -4,6 +4,7 @@ import { DEFAULT_LVM } from '../config/lvm-settings.js';
 import { FsbackupError } from '../errors.js';
 import { findLogicalVolume, readLogicalVolumes, type LogicalVolume } from '../system/lvm.js';
 import { lvmDataOf, tagOf, volumeName, type LvmData } from './lvm-commands.js';
+import { layersAbove, requireOpenable } from './lvm-layers.js';
 import { poolHint, poolProblem } from './lvm-intact.js';
 import { refuseLvm } from './lvm-refusal.js';
 import { snapshotBytes } from './lvm-size.js';
@@ -16,12 +17,12 @@ function failed(message: string, hint: string): FsbackupError {
 /** What is left in each volume group after the snapshots that were planned before. */
 type Room = Map<string, number>;
 
-function prepareOne(
+async function prepareOne(
   request: SnapshotRequest,
   volumes: readonly LogicalVolume[],
   room: Room,
   bootId: string,
-): SnapshotRef {
+): Promise<SnapshotRef> {
   const { filesystem, name, freezeMode, runId, lvm: settings = DEFAULT_LVM } = request;
   const { mount, stack } = filesystem;
   const lvm = stack === undefined ? undefined : findLogicalVolume(stack, volumes);
@@ -44,6 +45,9 @@ function prepareOne(
     sizeBytes = snapshotBytes(lvm, settings.size, free);
     room.set(vg, free - sizeBytes);
   }
+  const layers = layersAbove(stack ?? [], lvm.above) ?? [];
+  const { keyFile = '' } = settings;
+  await requireOpenable(layers, keyFile, `${vg}/${lv}`);
   const snapshot = volumeName(vg, name);
   if (volumes.some((one) => one.vg === vg && one.lv === snapshot)) {
     throw failed(`${vg}/${snapshot} exists already`, `See what it is (lvs ${vg}), and run: fsbackup recover`);
@@ -58,6 +62,8 @@ function prepareOne(
     root: mount.root,
     isHeld: freezeMode === 'explicit' ? 'yes' : 'no',
     extend: settings.extend ? 'yes' : 'no',
+    layers: JSON.stringify(layers),
+    keyFile,
     poolThresholdPercent: String(settings.poolThresholdPercent),
     tags: [
       ...(runId === undefined ? [] : [tagOf('run', runId)]),
@@ -86,7 +92,9 @@ export async function prepareLvm(requests: readonly SnapshotRequest[]): Promise<
     throw failed(`LVM cannot be asked: ${read.problem}`, 'See what this says: lvs -a');
   const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
   const room: Room = new Map();
-  const refs = requests.map((request) => prepareOne(request, read.volumes, room, bootId));
+  const refs: SnapshotRef[] = [];
+  // In turn: each takes of the room that those before it left.
+  for (const request of requests) refs.push(await prepareOne(request, read.volumes, room, bootId));
   const names = refs.map((ref) => `${lvmDataOf(ref).vg}/${lvmDataOf(ref).snapshot}`);
   if (new Set(names).size < names.length) throw new Error(`two snapshots of one name: ${names.join(', ')}`);
   return refs;

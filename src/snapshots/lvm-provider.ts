@@ -9,11 +9,13 @@ import {
   unmount,
 } from '../system/mount.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
+import { deviceNumber } from '../system/device-number.js';
 import { throwIfAborted } from './aborted.js';
 import { activateCommand, createCommand, devicePath, lvmDataOf, makeRoomCommands } from './lvm-commands.js';
 import { checkLvmIntact } from './lvm-intact.js';
 import { prepareLvm } from './lvm-prepare.js';
 import { detectLvm } from './lvm-refusal.js';
+import { closeLayers, openLayers, type Layer } from './lvm-layers.js';
 import { isSnapshotOf, ownVolumes, removeOwnVolumes } from './lvm-volumes.js';
 import type {
   CreateOptions,
@@ -35,6 +37,11 @@ function mountOptions(ref: SnapshotRef): string[] {
   if (ref.fstype === 'xfs') return ['nouuid', 'norecovery'];
   // Taken frozen, ext4's journal is empty: that it mounts without `noload` proves that the freeze held.
   return ref.takenFrozen || ref.fstype === 'ext2' ? [] : ['noload'];
+}
+
+/** What lies between the volume and the filesystem. */
+function layersOf(ref: SnapshotRef): Layer[] {
+  return JSON.parse(lvmDataOf(ref).layers) as Layer[];
 }
 
 async function must(argv: readonly [string, ...string[]], what: string): Promise<void> {
@@ -113,12 +120,16 @@ export class LvmProvider implements SnapshotProvider {
 
   async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {
     const data = lvmDataOf(ref);
-    const majorMinor = await this.#activate(ref);
+    await this.#activate(ref);
+    const device = devicePath(data.vg, data.snapshot);
+    await must(['blockdev', '--setro', device], `The snapshot ${ref.name} cannot be made read-only`);
+    const { snapshot, keyFile } = data;
+    const source = await openLayers(layersOf(ref), { device, snapshot, keyFile });
     const shown = await mountAt(directory);
-    if (shown !== undefined && shown.majorMinor !== majorMinor) throw alreadyMounted(directory, shown);
+    if (shown !== undefined && shown.majorMinor !== (await deviceNumber(source))) {
+      throw alreadyMounted(directory, shown);
+    }
     if (shown === undefined) {
-      const source = devicePath(data.vg, data.snapshot);
-      await must(['blockdev', '--setro', source], `The snapshot ${ref.name} cannot be made read-only`);
       await requireFrozen(ref, source);
       await mountReadOnly({ source, directory, fstype: ref.fstype, options: mountOptions(ref) });
     }
@@ -129,8 +140,8 @@ export class LvmProvider implements SnapshotProvider {
     return { snapshot: ref, path: directory };
   }
 
-  /** The snapshot's `major:minor`. A classic one is active from its making on, with its origin. */
-  async #activate(ref: SnapshotRef): Promise<string> {
+  /** A classic one is active from its making on, with its origin. */
+  async #activate(ref: SnapshotRef): Promise<void> {
     const find = async () => (await ownVolumes(ref)).find((volume) => isSnapshotOf(ref, volume));
     const volume = await find();
     if (volume === undefined) {
@@ -138,11 +149,10 @@ export class LvmProvider implements SnapshotProvider {
         hint: 'Run the job again.',
       });
     }
-    if (volume.majorMinor !== undefined) return volume.majorMinor;
+    if (volume.majorMinor !== undefined) return;
     const argv = activateCommand(lvmDataOf(ref));
     await must(argv, `The snapshot ${ref.name} cannot be activated`);
-    const majorMinor = (await find())?.majorMinor;
-    if (majorMinor !== undefined) return majorMinor;
+    if ((await find())?.majorMinor !== undefined) return;
     throw new FsbackupError('snapshotFailed', `The snapshot ${ref.name} does not become active`, {
       hint: `Try by hand: ${argv.join(' ')}`,
     });
@@ -150,10 +160,13 @@ export class LvmProvider implements SnapshotProvider {
 
   async unexpose(exposure: Exposure): Promise<void> {
     await unmount(exposure.path);
+    await closeLayers(layersOf(exposure.snapshot), lvmDataOf(exposure.snapshot).snapshot);
   }
 
   async remove(ref: SnapshotRef): Promise<void> {
     await this.#tool.settled(ref.name);
+    // Of an `expose` that was cut short.
+    await closeLayers(layersOf(ref), lvmDataOf(ref).snapshot);
     await removeOwnVolumes(ref);
   }
 }

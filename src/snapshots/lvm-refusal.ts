@@ -1,11 +1,12 @@
 import type { NestedFreeze } from '../system/nested-freeze.js';
+import { layersAbove } from './lvm-layers.js';
 import type { Detection, DetectionContext, FilesystemFacts, FreezeMode } from './provider.js';
 
 /** Those whose snapshots are known to mount beside the original, frozen or not. */
 const FILESYSTEMS: ReadonlySet<string> = new Set(['ext2', 'ext3', 'ext4', 'xfs']);
 
 /** Why LVM cannot snapshot a filesystem, as a clause; undefined when it can. Pure. */
-export function refuseLvm({ mount, lvm, lvmProblem }: FilesystemFacts): string | undefined {
+export function refuseLvm({ mount, lvm, lvmProblem, stack }: FilesystemFacts): string | undefined {
   if (lvm === undefined) {
     return lvmProblem ?? `${mount.source} lies on no logical volume of LVM`;
   }
@@ -19,8 +20,8 @@ export function refuseLvm({ mount, lvm, lvmProblem }: FilesystemFacts): string |
   if (!isThin && lvm.role.includes('snapshot')) {
     return `${name} is itself a classic snapshot, of which LVM makes none; mount its origin ${lvm.vg}/${lvm.origin ?? ''}`;
   }
-  if (lvm.above.length > 0) {
-    return `between it and ${name} lies LUKS, a partition or another layer, which is not supported`;
+  if (stack !== undefined && layersAbove(stack, lvm.above) === undefined) {
+    return `between it and ${name} lies something that is neither LUKS nor a partition`;
   }
   return undefined;
 }
@@ -48,6 +49,10 @@ export function detectLvm(filesystem: FilesystemFacts, context: DetectionContext
     more: Partial<Extract<Detection, { suits: true }>> = {},
   ): Detection => ({ suits: true, freezeModes, reason: `${what}: ${why}`, writesTo, ...more });
 
+  if (lvm.above.length > 0) {
+    // Device-mapper freezes what lies straight on the volume, and there is no filesystem: so nothing is nested either.
+    return offer(['explicit'], 'lvcreate does not freeze through LUKS or a partition, so we do');
+  }
   const { nestedFreeze, grouped } = context;
   if (nestedFreeze === 'nests') {
     return grouped

@@ -106,6 +106,8 @@ export interface LvmSettings {
   extend: boolean;
   /** A thin pool that is filled further, data or metadata, is given no snapshot, and a copy is ended. */
   poolThresholdPercent: number;
+  /** With a key of the LUKS container that lies on the volume; needed where the kernel hides the one it uses. */
+  keyFile?: string;
 }
 
 /** What a snapshot is asked for with. */

@@ -208,6 +208,7 @@ export class FakeWorld {
       return { bytes: 10, files: 2, unreadable: [] };
     },
     restore: () => Promise.reject(new Error('no restore here')),
+    verify: () => Promise.reject(new Error('no verify here')),
   };
 
   /** What to execute a plan with. */
@@ -245,6 +246,11 @@ export class FakeWorld {
           await this.#call(`discard ${target.path}`);
           this.#release(`backup ${target.path}`);
         },
+      },
+      retain: async (target, job) => {
+        if (this.held.length > 0) this.violations.push(`retention while ${this.held.join(', ')} is held`);
+        await this.#call(`retain ${target.path}`);
+        return { target: target.path, job, verdicts: [], removed: ['old'], failed: [] };
       },
       journal: {
         record: async (kind, payload) => {

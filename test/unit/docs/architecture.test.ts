@@ -13,6 +13,7 @@ const LAYERS = [
   'freeze',
   'snapshots',
   'copy',
+  'retention',
   'quiesce',
   'plan',
   'run',

@@ -21,6 +21,8 @@ function aRef(data: Partial<LvmData> = {}): SnapshotRef {
     root: '/',
     isHeld: 'no',
     extend: 'no',
+    layers: '[]',
+    keyFile: '',
     poolThresholdPercent: '90',
     tags: 'fsbackup.run=1,fsbackup.host=h',
     ...data,

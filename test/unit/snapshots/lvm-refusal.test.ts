@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { makePlan } from '../../../src/plan/make-plan.js';
 import { detectLvm } from '../../../src/snapshots/lvm-refusal.js';
 import { LvmProvider } from '../../../src/snapshots/lvm-provider.js';
+import type { FilesystemFacts } from '../../../src/snapshots/provider.js';
 import type { NestedFreeze } from '../../../src/system/nested-freeze.js';
 import { aThinVolume, aVolume, onVolume } from '../../support/lvm-facts.js';
 import {
@@ -12,6 +13,12 @@ import {
   hostFacts,
   sourceFacts,
 } from '../../support/plan-facts.js';
+
+function withLayer(dmUuid: string): FilesystemFacts {
+  const filesystem = onVolume(aVolume({ above: ['253:7'] }));
+  const layer = { name: 'dm-7', majorMinor: '253:7', backingFile: undefined, dmUuid };
+  return { ...filesystem, stack: [layer, ...(filesystem.stack ?? [])] };
+}
 
 const ALONE = { nestedFreeze: 'unknown', grouped: false } as const;
 
@@ -26,7 +33,7 @@ describe('what LVM refuses', () => {
       onVolume(aVolume({ lv: 'old', origin: 'srv', role: ['public', 'snapshot', 'thicksnapshot'] })),
       /data\/old is itself a classic snapshot.*data\/srv/,
     ],
-    ['LUKS between', onVolume(aVolume({ above: ['253:7'] })), /LUKS/],
+    ['a cache between', withLayer('bcache'), /neither LUKS nor a partition/],
   ])('%s', (_what, filesystem, reason) => {
     expect(detectLvm(filesystem, ALONE)).toEqual({ suits: false, reason: expect.stringMatching(reason) });
   });
@@ -47,6 +54,19 @@ describe('what LVM refuses', () => {
 describe('how LVM freezes', () => {
   const modes = (nestedFreeze: NestedFreeze, grouped: boolean) =>
     detectLvm(onVolume(aVolume()), { nestedFreeze, grouped });
+
+  it.each(['CRYPT-LUKS2-1234-srv', 'part1-LVM-abcd'])(
+    'holds the freeze itself on every kernel when %s lies between',
+    (uuid) => {
+      for (const nestedFreeze of ['nests', 'refuses', 'leaks', 'unknown'] as const) {
+        for (const grouped of [true, false]) {
+          const detection = detectLvm(withLayer(uuid), { nestedFreeze, grouped });
+          expect(detection).toMatchObject({ suits: true, freezeModes: ['explicit'] });
+          expect(detection).not.toHaveProperty('warnings');
+        }
+      }
+    },
+  );
 
   it('leaves it to lvcreate for a single volume, on every kernel', () => {
     expect(modes('nests', false)).toMatchObject({ freezeModes: ['native', 'explicit'] });
