@@ -4,10 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Finding } from '../../src/doctor/finding.js';
 import type { DoctorReport, MountpointReport } from '../../src/doctor/report.js';
-import { readMounts } from '../../src/system/mountinfo.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
-import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
+import { throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 const UNPRIVILEGED = [
   'setpriv',
@@ -53,11 +52,8 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync'], 'doct
   }
 
   it('tells what a run would do with an image file, as plan does, and leaves nothing', async () => {
-    const mounts = await readMounts();
-    const loops = await must('losetup', '--list', '--noheadings', '--output', 'NAME');
     const report = await doctorOf(disk.mountpoint);
-    expect(await readMounts()).toEqual(mounts);
-    expect(await must('losetup', '--list', '--noheadings', '--output', 'NAME')).toBe(loops);
+    expect(await disks.leftovers()).toEqual({ mountpoints: [], loopDevices: [] });
 
     const target = path.join(disks.directory, 'plan-target');
     await mkdir(target);
