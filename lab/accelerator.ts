@@ -5,29 +5,27 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { CACHE_DIRECTORY } from './cache.js';
-import { must } from './process.js';
 import { startMachine, type Accelerator } from './qemu.js';
 
 /** A real KVM has booted the kernel within two seconds. */
 const PROBE_MS = 15_000;
 
 const KVM: Accelerator = { accel: 'kvm', cpu: 'max' };
+const EMULATION: Accelerator = { accel: 'tcg,thread=multi', cpu: 'qemu64' };
 
-/** Software emulation. Until qemu 10 its threads, one for each processor, corrupt the guest. */
-function emulation(qemuVersion: string): Accelerator {
-  const major = Number(/version (\d+)/.exec(qemuVersion)?.[1] ?? 0);
-  return { accel: `tcg,thread=${major < 10 ? 'single' : 'multi'}`, cpu: 'qemu64' };
+/** What a kernel is booted with to find out. */
+interface Bootable {
+  emulator: readonly string[];
+  vmlinuz: string;
+  initramfs: string;
 }
 
 /** Whether a guest gets as far as its first program. There are /dev/kvm that let qemu start and then run nothing. */
-async function boots(
-  accelerator: Accelerator,
-  kernel: { vmlinuz: string; initramfs: string },
-): Promise<boolean> {
+async function boots(accelerator: Accelerator, bootable: Bootable): Promise<boolean> {
   const directory = await mkdtemp(path.join(os.tmpdir(), 'fsbackup-lab-probe-'));
   const file = path.join(directory, 'console');
   const { child } = startMachine({
-    ...kernel,
+    ...bootable,
     accelerator,
     append: ['lab.probe'],
     disks: [],
@@ -48,21 +46,18 @@ async function boots(
  * KVM where it really runs a guest, else software emulation; `FSBACKUP_LAB_ACCEL` (`kvm` or `tcg`) decides otherwise.
  * What was found out holds until the next boot of this machine.
  */
-export async function chooseAccelerator(kernel: {
-  vmlinuz: string;
-  initramfs: string;
-}): Promise<Accelerator> {
-  const qemuVersion = await must(['qemu-system-x86_64', '--version']);
-  const wanted = process.env['FSBACKUP_LAB_ACCEL'];
+export async function chooseAccelerator(bootable: Bootable): Promise<Accelerator> {
+  const wanted = process.env['FSBACKUP_LAB_ACCEL'] ?? '';
   if (wanted === 'kvm') return KVM;
-  if (wanted === 'tcg' || !existsSync('/dev/kvm')) return emulation(qemuVersion);
-  if (wanted !== undefined && wanted !== '')
-    throw new Error(`FSBACKUP_LAB_ACCEL is kvm or tcg, not ${wanted}`);
+  if (wanted === 'tcg' || !existsSync('/dev/kvm')) return EMULATION;
+  if (wanted !== '') throw new Error(`FSBACKUP_LAB_ACCEL is kvm or tcg, not ${wanted}.`);
   const bootId = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
-  const key = createHash('sha256').update(`${bootId}${qemuVersion}`).digest('hex').slice(0, 16);
+  const key = createHash('sha256')
+    .update(JSON.stringify([bootId, bootable.emulator]))
+    .digest('hex');
   const memory = path.join(CACHE_DIRECTORY, 'accelerator');
   const [knownKey, known] = (await readFile(memory, 'utf8').catch(() => '')).split(' ');
-  const kvmWorks = knownKey === key ? known === 'kvm' : await boots(KVM, kernel);
+  const kvmWorks = knownKey === key ? known === 'kvm' : await boots(KVM, bootable);
   if (knownKey !== key) await writeFile(memory, `${key} ${kvmWorks ? 'kvm' : 'tcg'}`);
-  return kvmWorks ? KVM : emulation(qemuVersion);
+  return kvmWorks ? KVM : EMULATION;
 }

@@ -1,6 +1,7 @@
 import { chooseAccelerator } from './accelerator.js';
 import { LabApt } from './apt.js';
 import { buildDeps } from './build/deps.js';
+import { buildEmulator } from './build/emulator.js';
 import { buildKernel, type BuiltKernel } from './build/kernel.js';
 import { buildModules } from './build/modules.js';
 import { buildRootfs } from './build/rootfs.js';
@@ -16,6 +17,7 @@ const TRIES = 3;
 
 /** A guest with one of the kernels and without OpenZFS; `behaviour` is what is hoped for. */
 async function withKernel(apt: LabApt, guest: Guest, built: BuiltKernel): Promise<PreparedGuest> {
+  const emulator = await buildEmulator();
   const images = {
     root: await buildRootfs(apt, guest),
     modules: await buildModules(built),
@@ -25,7 +27,8 @@ async function withKernel(apt: LabApt, guest: Guest, built: BuiltKernel): Promis
     guest,
     kernelRelease: built.kernel.release,
     behaviour: guest.behaviour,
-    accelerator: await chooseAccelerator(built),
+    emulator,
+    accelerator: await chooseAccelerator({ ...built, emulator }),
     vmlinuz: built.vmlinuz,
     initramfs: built.initramfs,
     disks: Object.entries(images).map(([serial, file]) => ({ serial, file, throwAway: true })),

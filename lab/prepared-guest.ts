@@ -9,6 +9,8 @@ export interface PreparedGuest {
   /** What its kernel was seen to do. */
   behaviour: KernelBehaviour;
   accelerator: Accelerator;
+  /** The start of qemu's command line. */
+  emulator: readonly string[];
   vmlinuz: string;
   initramfs: string;
   /** The disks that all runs share. */

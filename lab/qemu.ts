@@ -16,6 +16,8 @@ export interface Disk {
 }
 
 export interface Machine {
+  /** The start of qemu's command line. */
+  emulator: readonly string[];
   accelerator: Accelerator;
   vmlinuz: string;
   initramfs: string;
@@ -89,11 +91,9 @@ export interface RunningMachine {
 /** Starts qemu. It is killed when this process ends, however that ends; a limit of time is the caller's. */
 export function startMachine(machine: Machine): RunningMachine {
   const terminal = machine.console === 'terminal' ? 'inherit' : 'ignore';
-  const child = spawn(
-    'setpriv',
-    ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...machineArguments(machine)],
-    { stdio: [terminal, terminal, 'pipe', ...machine.ports.map(() => 'pipe' as const)] },
-  );
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...machine.emulator, ...machineArguments(machine)], {
+    stdio: [terminal, terminal, 'pipe', ...machine.ports.map(() => 'pipe' as const)],
+  });
   const ports = new Map(
     machine.ports.map((name, index) => [name, child.stdio[FIRST_PORT_FD + index] as Duplex] as const),
   );

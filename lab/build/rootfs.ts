@@ -17,19 +17,20 @@ const LEFT_OUT = ['doc', 'man', 'info', 'locale', 'i18n', 'lintian', 'bash-compl
 
 /**
  * Runs mmdebstrap into `directory`, an empty one, with the packages named and what they need.
+ * @param variant `extract` only unpacks
  * @param hooks shell commands that it runs at its end; `$1` is the root of the new system
  */
 export async function debootstrap(
   apt: LabApt,
   directory: string,
-  options: { packages: readonly string[]; hooks: readonly string[] },
+  options: { variant?: 'essential' | 'extract'; packages: readonly string[]; hooks: readonly string[] },
 ): Promise<void> {
   await must(
     [
       'mmdebstrap',
       '--quiet',
       '--mode=root',
-      '--variant=essential',
+      `--variant=${options.variant ?? 'essential'}`,
       '--format=directory',
       '--architectures=amd64',
       `--include=${options.packages.join(',')}`,
