@@ -1,53 +1,115 @@
-import { findGuest, GUESTS } from './guests.js';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { summarizeReports } from '../scripts/test-summary.js';
+import { pruneCache } from './cache.js';
+import { findGuest, GUESTS, type Guest } from './guests.js';
 import { prepareGuest } from './prepare.js';
-import { runJob, runShell } from './session.js';
+import type { PreparedGuest } from './prepared-guest.js';
+import { describeBroken, runJob, runShell } from './session.js';
+import { runTests } from './test-run.js';
 
-const USAGE = `npm run lab -- build [--guest NAME]
-npm run lab -- exec --guest NAME [--timeout SECONDS] -- COMMAND…
-npm run lab -- shell --guest NAME
-guests: ${GUESTS.map((guest) => guest.name).join(', ')}`;
+const USAGE = `usage, each after \`npm run lab --\`:
+  [--guest NAME]… [TEST…]                          runs tests in guests, in all of them unless named
+  exec --guest NAME [--timeout SECONDS] -- COMMAND…  runs a command in a guest; its output, its exit code
+  shell --guest NAME                               a shell on the guest's console
+  build [--guest NAME]…                            only makes what is not in the cache
+  guests                                           their names
+guests: ${GUESTS.map((guest) => guest.name).join(', ')}; a start of a name will do`;
 
-/** A guest that broke: not a code that a command in it ends with. */
+/** A guest that broke: not a code that a command in it is likely to end with. */
 const BROKEN = 125;
 const DEFAULT_TIMEOUT_SECONDS = 600;
 
-async function main(argv: string[]): Promise<number> {
-  const separator = argv.indexOf('--');
-  const own = separator === -1 ? argv : argv.slice(0, separator);
-  const command = separator === -1 ? [] : argv.slice(separator + 1);
-  const [verb = ''] = own;
-  const option = (name: string): string | undefined => {
-    const index = own.indexOf(name);
-    return index === -1 ? undefined : own[index + 1];
+interface Arguments {
+  verb: string;
+  guests: readonly Guest[];
+  /** What is left: tests, or the command. */
+  rest: readonly string[];
+  timeoutMs: number;
+  /** Where each guest's report is left as `NAME.json`. */
+  results: string | undefined;
+}
+
+/** Throws with what is wrong. */
+function parseCommandLine(argv: readonly string[]): Arguments {
+  const { values, positionals } = parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: {
+      guest: { type: 'string', multiple: true },
+      timeout: { type: 'string' },
+      results: { type: 'string' },
+    },
+  });
+  const [first = ''] = positionals;
+  const verb = ['exec', 'shell', 'build', 'guests'].includes(first) ? first : 'test';
+  const timeoutSeconds = Number(values.timeout ?? DEFAULT_TIMEOUT_SECONDS);
+  if (!(timeoutSeconds > 0)) throw new Error('--timeout takes seconds');
+  return {
+    verb,
+    guests: (values.guest ?? []).map(findGuest),
+    rest: verb === 'test' ? positionals : positionals.slice(1),
+    timeoutMs: timeoutSeconds * 1000,
+    results: values.results,
   };
-  const name = option('--guest');
-  switch (verb) {
-    case 'build': {
-      for (const guest of name === undefined ? GUESTS : [findGuest(name)]) await prepareGuest(guest);
-      return 0;
-    }
-    case 'shell': {
-      await runShell(await prepareGuest(findGuest(name ?? '')));
-      return 0;
-    }
-    case 'exec': {
-      const outcome = await runJob(await prepareGuest(findGuest(name ?? '')), {
-        job: { argv: command, env: {} },
-        timeoutMs: Number(option('--timeout') ?? DEFAULT_TIMEOUT_SECONDS) * 1000,
-        onStdout: (chunk) => process.stdout.write(chunk),
-        onStderr: (chunk) => process.stderr.write(chunk),
-      });
-      if (outcome.kind === 'ended') return outcome.exitCode;
-      console.error(
-        `${outcome.consoleTail}\nlab: the guest broke: ${outcome.reason} (${outcome.consoleFile})`,
-      );
-      return BROKEN;
-    }
-    default: {
-      console.error(USAGE);
-      return 2;
+}
+
+async function prepareAll(guests: readonly Guest[]): Promise<PreparedGuest[]> {
+  await pruneCache();
+  const prepared: PreparedGuest[] = [];
+  for (const guest of guests.length === 0 ? GUESTS : guests) prepared.push(await prepareGuest(guest));
+  return prepared;
+}
+
+async function test({ guests, rest, results }: Arguments): Promise<number> {
+  const prepared = await prepareAll(guests);
+  const tested = await runTests(prepared, rest);
+  if (results !== undefined) {
+    for (const { guest, report } of tested) {
+      if (report !== undefined) await writeFile(path.join(results, `${guest.name}.json`), report);
     }
   }
+  const reports = tested.map(({ guest, report }) => ({ where: guest.name, report }));
+  const summary = summarizeReports(reports, { skippedIsFailure: process.env['CI'] === 'true' });
+  const warnings = prepared.flatMap((guest) => guest.warnings);
+  for (const line of [...warnings, ...summary.problems, summary.line]) console.log(line);
+  return summary.ok && tested.every(({ exitCode }) => exitCode === 0) ? 0 : 1;
+}
+
+async function execute(prepared: PreparedGuest, { rest, timeoutMs }: Arguments): Promise<number> {
+  const outcome = await runJob(prepared, {
+    job: { argv: rest, env: {} },
+    timeoutMs,
+    onStdout: (chunk) => process.stdout.write(chunk),
+    onStderr: (chunk) => process.stderr.write(chunk),
+  });
+  if (outcome.kind === 'ended') return outcome.exitCode;
+  console.error(describeBroken(prepared, outcome));
+  return BROKEN;
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  let parsed: Arguments;
+  try {
+    parsed = parseCommandLine(argv);
+    if (['exec', 'shell'].includes(parsed.verb) && parsed.guests.length !== 1) {
+      throw new Error(`${parsed.verb} takes one --guest`);
+    }
+    if (parsed.verb === 'exec' && parsed.rest.length === 0) throw new Error('exec takes a command');
+  } catch (error) {
+    console.error(`error: ${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
+    return 2;
+  }
+  if (parsed.verb === 'guests') {
+    for (const guest of GUESTS) console.log(guest.name);
+    return 0;
+  }
+  if (parsed.verb === 'test') return await test(parsed);
+  const [prepared] = await prepareAll(parsed.guests);
+  if (parsed.verb === 'exec' && prepared !== undefined) return await execute(prepared, parsed);
+  if (parsed.verb === 'shell' && prepared !== undefined) await runShell(prepared);
+  return 0;
 }
 
 process.exitCode = await main(process.argv.slice(2));

@@ -5,7 +5,8 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeJobImage, type Job } from './build/job.js';
 import { CACHE_DIRECTORY } from './cache.js';
-import { CHECKOUT, type PreparedGuest } from './prepare.js';
+import { CHECKOUT } from './checkout.js';
+import type { PreparedGuest } from './prepared-guest.js';
 import { startMachine, type Disk, type RunningMachine } from './qemu.js';
 
 const DATA_DISKS = 4;
@@ -20,6 +21,18 @@ const CONSOLE_TAIL_LINES = 40;
 export type SessionOutcome =
   | { kind: 'ended'; exitCode: number }
   | { kind: 'broken'; reason: string; consoleTail: string; consoleFile: string };
+
+/** How people are told of a broken guest. */
+export function describeBroken(
+  prepared: PreparedGuest,
+  outcome: SessionOutcome & { kind: 'broken' },
+): string {
+  return [
+    `--- the end of the console of ${prepared.guest.name} (all of it: ${outcome.consoleFile})`,
+    outcome.consoleTail,
+    `--- the guest ${prepared.guest.name} is broken: ${outcome.reason}`,
+  ].join('\n');
+}
 
 export interface SessionOptions {
   job: Job;

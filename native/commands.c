@@ -8,10 +8,20 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/*
+ * The next number of a line, past the spaces before it. Not by strtol(3): built with the C library of Debian 13, that
+ * needs the same one where it runs, and the addon runs on Debian 12 too.
+ */
+static pid_t next_number(const char **at) {
+    pid_t number = 0;
+    while (**at == ' ') ++*at;
+    for (; **at >= '0' && **at <= '9'; ++*at) number = number * 10 + (**at - '0');
+    return number;
+}
 
 /* Whether that process is of the group, and no zombie. */
 static bool process_lives(int proc, const char *pid, pid_t group) {
@@ -27,9 +37,9 @@ static bool process_lives(int proc, const char *pid, pid_t group) {
     const char *state = strrchr(text, ')');
     if (state == NULL || strlen(state) < 4) return true;
     state += 2;
-    char *end;
-    strtol(state + 1, &end, 10);
-    pid_t its_group = (pid_t)strtol(end, NULL, 10);
+    const char *at = state + 1;
+    next_number(&at);
+    pid_t its_group = next_number(&at);
     return its_group == group && *state != 'Z' && *state != 'X';
 }
 

@@ -23,15 +23,22 @@ export interface TestSummary {
   line: string;
 }
 
-/**
- * Sums up the text of vitest's JSON report. A file that could not even be loaded counts as one failed test, a report
- * that is missing or not whole (undefined, bad JSON) too. A skipped or todo test makes the run fail only with
- * `skippedIsFailure`; a run without any test always fails.
- */
-export function summarizeTests(
-  report: string | undefined,
-  options: { skippedIsFailure: boolean },
-): TestSummary {
+/** A report, and where its tests were run: the host, or a guest of the lab. */
+export interface TestReport {
+  where: string;
+  /** The text of vitest's JSON report. */
+  report: string | undefined;
+}
+
+interface Counts {
+  success: boolean;
+  passed: number;
+  failed: number;
+  skipped: number;
+  problems: string[];
+}
+
+function count({ where, report }: TestReport): Counts {
   let parsed;
   try {
     parsed = resultsSchema.safeParse(JSON.parse(report ?? ''));
@@ -39,47 +46,72 @@ export function summarizeTests(
     parsed = undefined;
   }
   if (parsed?.success !== true) {
-    return { ok: false, problems: ['vitest left no report'], line: '0 passed, 1 failed, 0 skipped' };
+    return {
+      success: false,
+      passed: 0,
+      failed: 1,
+      skipped: 0,
+      problems: [`${where}: vitest left no report`],
+    };
   }
-  const problems: string[] = [];
-  let passed = 0;
-  let failed = 0;
-  let skipped = 0;
+  const counts: Counts = { success: parsed.data.success, passed: 0, failed: 0, skipped: 0, problems: [] };
   for (const file of parsed.data.testResults) {
-    const before = failed;
+    const before = counts.failed;
     for (const test of file.assertionResults) {
       if (test.status === 'passed') {
-        passed += 1;
+        counts.passed += 1;
       } else if (test.status === 'failed') {
-        failed += 1;
-        problems.push(`failed: ${file.name}: ${test.fullName}`);
+        counts.failed += 1;
+        counts.problems.push(`${where}: failed: ${file.name}: ${test.fullName}`);
       } else {
-        skipped += 1;
-        problems.push(`${test.status}: ${file.name}: ${test.fullName}`);
+        counts.skipped += 1;
+        counts.problems.push(`${where}: ${test.status}: ${file.name}: ${test.fullName}`);
       }
     }
-    if (file.status === 'failed' && failed === before) {
-      failed += 1;
-      problems.push(`failed: ${file.name}: the file itself`);
+    if (file.status === 'failed' && counts.failed === before) {
+      counts.failed += 1;
+      counts.problems.push(`${where}: failed: ${file.name}: the file itself`);
     }
   }
+  return counts;
+}
+
+/**
+ * Sums up several of vitest's JSON reports. A file that could not even be loaded counts as one failed test, a report
+ * that is missing or not whole (undefined, bad JSON) too. A skipped or todo test makes the run fail only with
+ * `skippedIsFailure`; a run without any test always fails.
+ */
+export function summarizeReports(
+  reports: readonly TestReport[],
+  options: { skippedIsFailure: boolean },
+): TestSummary {
+  const all = reports.map(count);
+  const sum = (what: 'passed' | 'failed' | 'skipped'): number =>
+    all.reduce((total, counts) => total + counts[what], 0);
+  const [passed, failed, skipped] = [sum('passed'), sum('failed'), sum('skipped')];
+  const problems = all.flatMap((counts) => counts.problems);
   if (passed + failed + skipped === 0) problems.push('no test was run');
+  const succeeded = all.every((counts) => counts.success) && failed === 0 && passed > 0;
   return {
-    ok: parsed.data.success && failed === 0 && passed > 0 && !(options.skippedIsFailure && skipped > 0),
+    ok: succeeded && !(options.skippedIsFailure && skipped > 0),
     problems,
     line: `${passed} passed, ${failed} failed, ${skipped} skipped`,
   };
 }
 
-async function main(resultsFile: string): Promise<void> {
-  const report = await readFile(resultsFile, 'utf8').catch(() => undefined);
-  const summary = summarizeTests(report, { skippedIsFailure: process.env['CI'] === 'true' });
-  for (const problem of summary.problems) console.log(problem);
-  console.log(summary.line);
+/** Each argument names a report: `WHERE=FILE`. */
+async function main(args: readonly string[]): Promise<void> {
+  const reports = await Promise.all(
+    args.map(async (argument) => {
+      const separator = argument.indexOf('=');
+      const report = await readFile(argument.slice(separator + 1), 'utf8').catch(() => undefined);
+      return { where: argument.slice(0, separator), report };
+    }),
+  );
+  const summary = summarizeReports(reports, { skippedIsFailure: process.env['CI'] === 'true' });
+  for (const line of [...summary.problems, summary.line]) console.log(line);
   process.exitCode = summary.ok ? 0 : 1;
 }
 
-const [, script, resultsFile] = process.argv;
-if (script !== undefined && resultsFile !== undefined && import.meta.url === pathToFileURL(script).href) {
-  await main(resultsFile);
-}
+const [, script, ...args] = process.argv;
+if (script !== undefined && import.meta.url === pathToFileURL(script).href) await main(args);

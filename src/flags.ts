@@ -11,7 +11,7 @@ export const configFlag = Flags.string({
 
 /** What BACKUP may be, for the commands that take one. */
 export const backupDescription =
-  'BACKUP is JOB or JOB@latest (the last complete one), JOB@ID, or JOB@ and the beginning of an id or a date (UTC).';
+  'BACKUP is JOB or JOB@latest (the last complete one), JOB@ID, or JOB@ and the beginning of an id, a date (UTC), or what an id ends in (1a2b3c).';
 
 /** `--from DIR`: the target that the backups are in, instead of the configuration's. */
 export const fromFlag = Flags.string({

@@ -9,7 +9,8 @@ import { makeImage } from './image.js';
 /** Raised when the steps below would make something else of the same inputs. */
 const STEPS = '1';
 const SIZE_MIB = 3072;
-const MINUTES = 20;
+/** A bound against hanging: the build of OpenZFS is in it, and the machine may be busy. */
+const MINUTES = 50;
 
 /** What nobody reads in a guest. */
 const LEFT_OUT = ['doc', 'man', 'info', 'locale', 'i18n', 'lintian', 'bash-completion'];

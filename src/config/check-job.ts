@@ -10,6 +10,9 @@ function checkSource(source: SourceConfig, path: ValuePath, complain: Complain):
   if (source.snapshot !== 'command' && source.commands !== undefined) {
     complain([...path, 'commands'], 'commands are used with snapshot: command alone');
   }
+  if (source.lvm !== undefined && source.snapshot !== 'auto' && source.snapshot !== 'lvm') {
+    complain([...path, 'lvm'], `with snapshot: ${source.snapshot} these settings have no effect`);
+  }
   if (source.freezeMode !== 'auto' && source.snapshot === 'none') {
     complain([...path, 'freezeMode'], 'without a snapshot nothing is frozen: leave it out');
   }

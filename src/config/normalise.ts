@@ -1,17 +1,38 @@
 import type { RawJob } from './schema.js';
-import type { FreezeSettings, JobConfig, QuiesceConfig, SourceConfig, TargetConfig } from './types.js';
+import { normaliseLvm } from './lvm-settings.js';
+import type {
+  FreezeSettings,
+  JobConfig,
+  KeepRules,
+  QuiesceConfig,
+  SourceConfig,
+  TargetConfig,
+} from './types.js';
 
 export const DEFAULT_ATTEMPTS = 3;
 const DEFAULT_QUIESCE_TIMEOUT_MS = 30_000;
 
 function normaliseSource(raw: RawJob['sources'][number]): SourceConfig {
-  const source = typeof raw === 'string' ? { path: raw } : raw;
-  return { snapshot: 'auto', freezeMode: 'auto', exclude: [], recursive: false, ...source };
+  const { lvm, ...source }: Exclude<RawJob['sources'][number], string> =
+    typeof raw === 'string' ? { path: raw } : raw;
+  return {
+    snapshot: 'auto',
+    freezeMode: 'auto',
+    exclude: [],
+    recursive: false,
+    ...source,
+    ...(lvm === undefined ? {} : { lvm: normaliseLvm(lvm) }),
+  };
 }
 
-function normaliseTarget(raw: RawJob['targets'][number]): TargetConfig {
-  const target = typeof raw === 'string' ? { path: raw } : raw;
-  return { engine: 'rsync', mustBeMountpoint: false, ...target };
+function normaliseKeep({ within, ...counts }: NonNullable<RawJob['keep']>): KeepRules {
+  return { ...counts, ...(within === undefined ? {} : { withinMs: within }) };
+}
+
+function normaliseTarget(raw: RawJob['targets'][number], ofJob: RawJob['keep']): TargetConfig {
+  const { keep = ofJob, ...target } = typeof raw === 'string' ? { path: raw } : raw;
+  const rules = keep === undefined ? {} : { keep: normaliseKeep(keep) };
+  return { engine: 'rsync', mustBeMountpoint: false, ...target, ...rules };
 }
 
 function normaliseQuiesce(raw: NonNullable<RawJob['quiesce']>[number]): QuiesceConfig {
@@ -28,7 +49,7 @@ export function normaliseJob(
   return {
     name,
     sources: raw.sources.map((source) => normaliseSource(source)),
-    targets: raw.targets.map((target) => normaliseTarget(target)),
+    targets: raw.targets.map((target) => normaliseTarget(target, raw.keep)),
     quiesce: (raw.quiesce ?? []).map((step) => normaliseQuiesce(step)),
     ...effective,
   };

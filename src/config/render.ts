@@ -1,11 +1,31 @@
 import { stringify } from 'yaml';
 import { formatDuration } from './duration.js';
-import type { Config, FreezeSettings, JobConfig } from './types.js';
+import { formatSnapshotSize } from './size.js';
+import { formatSpan } from './span.js';
+import type { Config, FreezeSettings, JobConfig, SourceConfig, TargetConfig } from './types.js';
 
 function renderFreeze({ timeoutMs, maxHoldMs }: FreezeSettings): object {
   const timeout =
     timeoutMs === null ? { timeout: '0s', noTimeout: true } : { timeout: formatDuration(timeoutMs) };
   return { ...timeout, maxHold: formatDuration(maxHoldMs) };
+}
+
+function renderSource({ lvm, ...source }: SourceConfig): object {
+  if (lvm === undefined) return source;
+  const { size, extend, poolThresholdPercent, ...rest } = lvm;
+  return {
+    ...source,
+    lvm: { size: formatSnapshotSize(size), extend, poolThreshold: `${poolThresholdPercent}%`, ...rest },
+  };
+}
+
+function renderTarget({ keep, ...target }: TargetConfig): object {
+  if (keep === undefined) return target;
+  const { withinMs, ...counts } = keep;
+  return {
+    ...target,
+    keep: { ...counts, ...(withinMs === undefined ? {} : { within: formatSpan(withinMs) }) },
+  };
 }
 
 function renderJob({ sources, targets, quiesce, freeze, attempts }: JobConfig): object {
@@ -15,7 +35,13 @@ function renderJob({ sources, targets, quiesce, freeze, attempts }: JobConfig): 
     ...(after.length === 0 ? {} : { after }),
     timeout: formatDuration(timeoutMs),
   }));
-  return { sources, targets, quiesce: steps, freeze: renderFreeze(freeze), attempts };
+  return {
+    sources: sources.map(renderSource),
+    targets: targets.map(renderTarget),
+    quiesce: steps,
+    freeze: renderFreeze(freeze),
+    attempts,
+  };
 }
 
 /** The configuration as a file that says everything: loading it gives the same configuration. */

@@ -3,6 +3,8 @@ import type { FreezeMode } from '../snapshots/provider.js';
 import type { EngineName } from '../copy/engine.js';
 import { closest } from '../suggest.js';
 import { DURATION_PATTERN, parseDuration } from './duration.js';
+import { parsePercent, parseSnapshotSize } from './size.js';
+import { parseSpan, SPAN_PATTERN } from './span.js';
 import type { SourceConfig } from './types.js';
 
 /** A job's name becomes a directory, a lock and part of a snapshot's name. */
@@ -16,6 +18,9 @@ const SNAPSHOTS = {
   none: 'none',
   reflink: 'reflink',
   btrfs: 'btrfs',
+  zfs: 'zfs',
+  lvm: 'lvm',
+  mirror: 'mirror',
   command: 'command',
 } satisfies NamesOf<SourceConfig['snapshot']>;
 const FREEZE_MODES = {
@@ -86,6 +91,36 @@ const commandsSchema = mapping({
   exists: argv.exactOptional(),
 });
 
+const lvmSchema = mapping({
+  keyFile: absolutePath.exactOptional().describe('A key of the LUKS container that lies on the volume'),
+  size: z
+    .string({
+      error: ({ input }) =>
+        typeof input === 'number'
+          ? `a number without its unit: write ${input}GiB or ${input}%ORIGIN`
+          : undefined,
+    })
+    .refine((text) => parseSnapshotSize(text) !== undefined, {
+      error: 'not a size: write auto, a share such as 20%ORIGIN, or a number and its unit such as 5GiB',
+    })
+    .exactOptional()
+    .describe('Room of a classic snapshot: auto, 20%ORIGIN, 5GiB'),
+  extend: z
+    .boolean()
+    .exactOptional()
+    .describe('Whether a classic snapshot that fills up may grow into its volume group'),
+  poolThreshold: z
+    .string({
+      error: ({ input }) =>
+        typeof input === 'number' ? `a number without its unit: write ${input}%` : undefined,
+    })
+    .refine((text) => (parsePercent(text) ?? 0) >= 1 && (parsePercent(text) ?? 101) <= 100, {
+      error: 'not a share from 1% to 100%: write for example 90%',
+    })
+    .exactOptional()
+    .describe('How far a thin pool may be filled, data and metadata'),
+});
+
 const sourceSchema = mapping({
   path: absolutePath,
   snapshot: z.enum(SNAPSHOTS).exactOptional(),
@@ -93,12 +128,36 @@ const sourceSchema = mapping({
   exclude: z.array(z.string().min(1, { error: 'an empty pattern' })).exactOptional(),
   recursive: z.boolean().exactOptional(),
   commands: commandsSchema.exactOptional(),
+  lvm: lvmSchema.exactOptional(),
+});
+
+const keepCount = z
+  .int({ error: 'not a whole number' })
+  .min(1, { error: 'at least 1; leave the rule out to keep none by it' })
+  .max(100_000, { error: 'at most 100000' });
+
+const keepSchema = mapping({
+  last: keepCount.exactOptional().describe('So many of the newest'),
+  hourly: keepCount.exactOptional().describe('The newest of each of so many hours that have a backup (UTC)'),
+  daily: keepCount.exactOptional(),
+  weekly: keepCount.exactOptional(),
+  monthly: keepCount.exactOptional(),
+  yearly: keepCount.exactOptional(),
+  within: z
+    .string({ error: 'not a span: write a number and its unit, such as 48h, 30d, 8w or 2y' })
+    .regex(SPAN_PATTERN, { error: 'not a span: write a number and its unit, such as 48h, 30d, 8w or 2y' })
+    .transform((text) => parseSpan(text) ?? 0)
+    .exactOptional()
+    .describe('All that are no older than the newest one by more than this: 48h, 30d, 8w, 2y'),
+}).refine((rules) => Object.keys(rules).length > 0, {
+  error: 'no rule in it: give it one (last, daily, within, …), or leave it out to keep all backups',
 });
 
 const targetSchema = mapping({
   path: absolutePath,
   engine: z.enum(ENGINES).exactOptional(),
   mustBeMountpoint: z.boolean().exactOptional(),
+  keep: keepSchema.exactOptional(),
 });
 
 const quiesceSchema = mapping({
@@ -118,6 +177,7 @@ const attempts = z
 export const jobSchema = mapping({
   sources: z.array(z.union([absolutePath, sourceSchema])).min(1, { error: 'no source: name at least one' }),
   targets: z.array(z.union([absolutePath, targetSchema])).min(1, { error: 'no target: name at least one' }),
+  keep: keepSchema.exactOptional().describe('For each target that has no keep of its own'),
   quiesce: z.array(quiesceSchema).exactOptional(),
   freeze: freezeSchema.exactOptional(),
   attempts: attempts.exactOptional(),

@@ -24,6 +24,10 @@ jobs:
 #       - path: /backup
 #         engine: rsync        # or tar
 #         mustBeMountpoint: true
+#     keep:                    # without it, all backups are kept
+#       daily: 7
+#       weekly: 4
+#       monthly: 12
 #     quiesce:
 #       - name: database
 #         before: [/usr/local/sbin/flush-database]

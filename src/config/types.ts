@@ -1,5 +1,5 @@
 import type { EngineName } from '../copy/engine.js';
-import type { FreezeMode, ProviderName } from '../snapshots/provider.js';
+import type { FreezeMode, LvmSettings, ProviderName } from '../snapshots/provider.js';
 
 /** The dead-man's times. */
 export interface FreezeSettings {
@@ -28,10 +28,29 @@ export interface SourceConfig {
   snapshot: 'auto' | 'none' | ProviderName;
   /** Present exactly when `snapshot` is `command`. */
   commands?: SnapshotCommands;
+  /** Absent where nothing of it is configured. */
+  lvm?: LvmSettings;
   freezeMode: 'auto' | Exclude<FreezeMode, 'none'>;
   exclude: readonly string[];
   /** Snapshot and copy nested subvolumes and submounts too. */
   recursive: boolean;
+}
+
+/**
+ * Which backups to keep: each rule by itself, a backup is kept when any of them wants it. At least one rule; those that
+ * are not there keep nothing. Without any rules at all nothing is ever removed.
+ */
+export interface KeepRules {
+  /** So many of the newest. */
+  last?: number;
+  /** The newest of each of so many hours, days, … (UTC) that have a backup. */
+  hourly?: number;
+  daily?: number;
+  weekly?: number;
+  monthly?: number;
+  yearly?: number;
+  /** All that are no older than the newest one by more than this. */
+  withinMs?: number;
 }
 
 /** Where a job's backups go. */
@@ -40,6 +59,8 @@ export interface TargetConfig {
   path: string;
   engine: EngineName;
   mustBeMountpoint: boolean;
+  /** The target's own rules, or the job's; absent: keep all. */
+  keep?: KeepRules;
 }
 
 /** An application brought to rest around the freeze. */

@@ -3,7 +3,7 @@ import { FsbackupError } from '../errors.js';
 
 /**
  * Names one backup, before it exists too. Plain JSON. It lies in `<target>/<job>/<backupId>`: `data`, what the engine
- * wrote, and `manifest.json`, written last.
+ * wrote, `digests.gz`, and `manifest.json`, written last.
  */
 export interface BackupRef {
   /** Absolute path of the target directory. */
@@ -47,4 +47,9 @@ export function backupDirectory(ref: BackupRef): string {
 /** What the engine wrote, or writes. */
 export function dataDirectory(ref: BackupRef): string {
   return path.join(backupDirectory(ref), 'data');
+}
+
+/** The list of the digests of what is in it. Old backups have none. */
+export function digestFile(ref: BackupRef): string {
+  return path.join(backupDirectory(ref), 'digests.gz');
 }

@@ -31,14 +31,24 @@ function asIdPrefix(which: string): string {
   return which.replaceAll(/[-:](?=\d)/g, '');
 }
 
+function byBeginning(backups: readonly Backup[], which: string): Backup[] {
+  const prefix = asIdPrefix(which);
+  return backups.filter(
+    ({ backupId }) => backupId.startsWith(which) || asIdPrefix(backupId).startsWith(prefix),
+  );
+}
+
+/** The short form of an id: the letters and digits after its time, or the first of them. */
+function byEnd(backups: readonly Backup[], which: string): Backup[] {
+  if (!/^[0-9a-f]{3,16}$/.test(which)) return [];
+  return backups.filter(({ backupId }) => backupId.slice(backupId.indexOf('-') + 1).startsWith(which));
+}
+
 function matching(backups: readonly Backup[], which: string): Backup[] {
   const exact = backups.filter((backup) => backup.backupId === which);
   if (exact.length > 0) return exact;
-  if (!/^\d{4}/.test(which)) return [];
-  const prefix = asIdPrefix(which);
-  const found = backups.filter(
-    ({ backupId }) => backupId.startsWith(which) || asIdPrefix(backupId).startsWith(prefix),
-  );
+  const byDate = /^\d{4}/.test(which) ? byBeginning(backups, which) : [];
+  const found = byDate.length > 0 ? byDate : byEnd(backups, which);
   // By a date, somebody means a backup that can be used.
   const complete = found.filter(isComplete);
   return complete.length > 0 ? complete : found;
@@ -46,7 +56,7 @@ function matching(backups: readonly Backup[], which: string): Backup[] {
 
 /**
  * Finds the one backup that `selector` names in `targets`: `JOB` or `JOB@latest` (the last complete one), `JOB@ID`,
- * or `JOB@` and the beginning of an id or a date in UTC (`2026-11-20`) that only one has. Rejects with `usage` when
+ * or `JOB@` and the beginning of an id, a date in UTC (`2026-11-20`) or the end of an id (`1a2b3c`) that only one has. Rejects with `usage` when
  * none or several have it, or when the one is not complete.
  */
 export async function findBackup(targets: readonly string[], selector: string): Promise<CompleteBackup> {

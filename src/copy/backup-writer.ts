@@ -1,6 +1,6 @@
 import type { BackupName, BackupWriter } from '../run/dependencies.js';
 import { fsbackupVersion } from '../system/version.js';
-import { backupDirectory, dataDirectory, type BackupRef } from './backup-layout.js';
+import { backupDirectory, dataDirectory, digestFile, type BackupRef } from './backup-layout.js';
 import { latestComplete } from './backup-list.js';
 import { beginBackup, completeBackup, discardIncomplete } from './backup-store.js';
 import { preflightTarget } from './preflight-target.js';
@@ -32,6 +32,13 @@ export function createBackupWriter(options: { stateDirectory?: string } = {}): B
       return {
         dataDirectory: dataDirectory(ref),
         parentDataDirectory: parent === undefined ? undefined : dataDirectory(parent),
+        digests: {
+          file: digestFile(ref),
+          parent:
+            parent?.manifest.digests === undefined
+              ? undefined
+              : { file: digestFile(parent), algorithm: parent.manifest.digests.algorithm },
+        },
       };
     },
 
@@ -53,6 +60,7 @@ export function createBackupWriter(options: { stateDirectory?: string } = {}): B
         bytes: facts.bytes,
         unreadable: [...facts.unreadable],
         tools: { ...facts.tools },
+        ...(facts.digests === undefined ? {} : { digests: facts.digests }),
         report: facts.report,
       });
     },

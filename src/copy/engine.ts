@@ -1,3 +1,5 @@
+import type { Differences } from './digest-compare.js';
+
 /** The names a configuration may use. */
 export type EngineName = 'rsync' | 'tar';
 
@@ -9,6 +11,31 @@ export interface CopySource {
   readFrom: string;
   /** Patterns, rsync's syntax, relative to `path`; a leading `/` anchors there. */
   exclude: readonly string[];
+}
+
+/** The list of the digests of what a backup holds (`digest-record.ts`), packed. */
+export interface DigestList {
+  file: string;
+  /** What its digests are: `xxh128`, `md5`, `sha256`. Lists of different ones cannot be compared. */
+  algorithm: string;
+}
+
+/** Where the digests of a copy go. */
+export interface DigestRequest {
+  /** The list to write. What the engine needs on the way is named after it, and gone once the copy is complete. */
+  file: string;
+  /** Of the backup at `parentDataDirectory`: files that are shared with it keep their digest. */
+  parent: DigestList | undefined;
+}
+
+/** What the digests of a finished copy are. */
+export interface CopyDigests {
+  algorithm: string;
+  /** Of the list itself. */
+  sha256: string;
+  entries: number;
+  /** Files whose digest is not known, since they are shared with a backup that has none. */
+  unknown: number;
 }
 
 /** How far a copy has come. Totals are undefined where the engine cannot know them. */
@@ -27,6 +54,8 @@ export interface CopyRequest {
   dataDirectory: string;
   /** Data directory of the last complete backup of the same job and engine, to share unchanged files with. */
   parentDataDirectory: string | undefined;
+  /** Digests are taken from what is read of the sources while it is copied, and not from the copy. */
+  digests?: DigestRequest | undefined;
   signal: AbortSignal;
   onProgress: (progress: CopyProgress) => void;
 }
@@ -45,6 +74,33 @@ export interface CopyResult {
    * (exit 41). Bounded: the first 100.
    */
   unreadable: readonly string[];
+  /** Of a copy that was asked for them. */
+  digests?: CopyDigests;
+}
+
+/** What a verification is asked for with. */
+export interface VerifyRequest {
+  dataDirectory: string;
+  /** `quick`: the engine's own check, or that all entries are there. `full`: every byte is read and compared. */
+  mode: 'quick' | 'full';
+  /** Undefined: the backup has none, and what can be checked without is. */
+  digests: DigestList | undefined;
+  /** Live paths that the backup is known to lack. */
+  notInBackup: readonly string[];
+  /** A directory to work in: exists, empty, removed by the caller. */
+  scratch: string;
+  signal: AbortSignal;
+  onProgress: (progress: CopyProgress) => void;
+}
+
+/** What a verification found. */
+export interface VerifyFindings extends Differences {
+  /** Entries that are not directories; undefined where the check does not count. */
+  files: number | undefined;
+  /** Of the regular files that were read. */
+  bytes: number;
+  /** What is wrong as a whole, or cannot be read. */
+  problems: string[];
 }
 
 /** What a restore is asked for with. */
@@ -80,4 +136,7 @@ export interface CopyEngine {
 
   /** Brings back owner, mode, times, xattrs, ACLs, hard links, holes and device nodes; deletes nothing. */
   restore(request: RestoreRequest): Promise<CopyResult>;
+
+  /** Compares the data with its digests. What is wrong with it is in the findings; rejects when it could not look. */
+  verify(request: VerifyRequest): Promise<VerifyFindings>;
 }

@@ -21,6 +21,10 @@ const manifestSchema = z.object({
   /** What could not be read and is not in the backup; the first 100. */
   unreadable: z.array(z.string()),
   tools: z.record(z.string(), z.string()),
+  /** `digests.gz` beside it, the digests of what was copied; absent in backups of before there were any. */
+  digests: z
+    .object({ algorithm: z.string(), sha256: z.string(), entries: z.number(), unknown: z.number() })
+    .exactOptional(),
   /** The run up to this backup. */
   report: runReportSchema,
 });
@@ -32,8 +36,10 @@ export type Manifest = z.infer<typeof manifestSchema>;
 export type ManifestState =
   { state: 'complete'; manifest: Manifest } | { state: 'incomplete' } | { state: 'damaged'; problem: string };
 
+const MANIFEST = 'manifest.json';
+
 export function manifestFile(ref: BackupRef): string {
-  return path.join(backupDirectory(ref), 'manifest.json');
+  return path.join(backupDirectory(ref), MANIFEST);
 }
 
 function describeIssues(error: z.ZodError): string {
@@ -42,9 +48,17 @@ function describeIssues(error: z.ZodError): string {
 
 /** Reads a backup's manifest; one that cannot be read or does not fit its place is `damaged`. Never rejects for it. */
 export async function readManifest(ref: BackupRef): Promise<ManifestState> {
+  return await readManifestIn(backupDirectory(ref), ref);
+}
+
+/** As `readManifest`, of a backup whose directory has another name than its own. */
+export async function readManifestIn(
+  directory: string,
+  ref: Pick<BackupRef, 'job' | 'backupId'>,
+): Promise<ManifestState> {
   let value: unknown;
   try {
-    value = JSON.parse(await readFile(manifestFile(ref), 'utf8'));
+    value = JSON.parse(await readFile(path.join(directory, MANIFEST), 'utf8'));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return { state: 'incomplete' };
     return { state: 'damaged', problem: `manifest.json cannot be read: ${messageOf(error)}` };

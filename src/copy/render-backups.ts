@@ -1,6 +1,9 @@
 import { formatBytes, formatFiles, withoutControls } from '../report/format.js';
 import type { Backup } from './backup-list.js';
+import type { Manifest } from './manifest.js';
+import { renderVerified } from './render-verify.js';
 import type { RestoreReport } from './restore-backup.js';
+import type { Verifications, VerifyRecord } from './verify-history.js';
 
 /** One backup in `backups list --json`: stable. */
 export interface ListedBackup {
@@ -19,10 +22,18 @@ export interface ListedBackup {
   unreadable: number | null;
   /** Why a damaged one is that. */
   problem: string | null;
+  /** By its last verification on this host. */
+  verified: Pick<VerifyRecord, 'mode' | 'outcome' | 'finishedAt'> | null;
+}
+
+/** A verification for `--json`. */
+export function verifiedOf(record: VerifyRecord | undefined): ListedBackup['verified'] {
+  if (record === undefined) return null;
+  return { mode: record.mode, outcome: record.outcome, finishedAt: record.finishedAt };
 }
 
 /** A backup for `--json`, without the run's report. */
-export function listedBackup(backup: Backup): ListedBackup {
+export function listedBackup(backup: Backup, verifications: Verifications): ListedBackup {
   const manifest = backup.state === 'complete' ? backup.manifest : undefined;
   return {
     target: backup.target,
@@ -37,6 +48,7 @@ export function listedBackup(backup: Backup): ListedBackup {
     sources: manifest?.sources ?? null,
     unreadable: manifest?.unreadable.length ?? null,
     problem: backup.state === 'damaged' ? backup.problem : null,
+    verified: verifiedOf(verifications(backup)),
   };
 }
 
@@ -52,9 +64,9 @@ function columns(rows: readonly (readonly string[])[]): string {
     .join('\n');
 }
 
-function listRow(backup: Backup): string[] {
+function listRow(backup: Backup, verifications: Verifications): string[] {
   const name = `${backup.job}@${backup.backupId}`;
-  if (backup.state !== 'complete') return [name, '', '', '', '', backup.state];
+  if (backup.state !== 'complete') return [name, '', '', '', '', backup.state, ''];
   const { manifest } = backup;
   return [
     name,
@@ -63,24 +75,43 @@ function listRow(backup: Backup): string[] {
     formatFiles(manifest.files),
     manifest.report.consistency,
     manifest.unreadable.length === 0 ? 'complete' : 'complete, partial',
+    renderVerified(verifications(backup)),
   ];
 }
 
 /** The backups of some targets, a table for each. */
-export function renderBackupList(byTarget: ReadonlyMap<string, readonly Backup[]>): string {
+export function renderBackupList(
+  byTarget: ReadonlyMap<string, readonly Backup[]>,
+  verifications: Verifications,
+): string {
   const sections = [...byTarget].map(([target, backups]) => {
     if (backups.length === 0) return `${target}\nno backups`;
-    const head = ['backup', 'engine', 'size', 'files', 'consistency', 'state'];
+    const head = ['backup', 'engine', 'size', 'files', 'consistency', 'state', 'verified'];
     const problems = backups.flatMap((backup) =>
       backup.state === 'damaged' ? [`${backup.job}@${backup.backupId}: ${backup.problem}`] : [],
     );
-    return [target, columns([head, ...backups.map(listRow)]), ...problems.map(withoutControls)].join('\n');
+    return [
+      target,
+      columns([head, ...backups.map((backup) => listRow(backup, verifications))]),
+      ...problems.map(withoutControls),
+    ].join('\n');
   });
   return sections.join('\n\n');
 }
 
+function describeDigests(digests: Manifest['digests']): string {
+  if (digests === undefined) return 'none: a full verify can only read it';
+  return digests.unknown === 0
+    ? digests.algorithm
+    : `${digests.algorithm}, none of ${formatFiles(digests.unknown)}`;
+}
+
 /** One complete backup: what its manifest says. */
-export function renderBackup(backup: Extract<Backup, { state: 'complete' }>, directory: string): string {
+export function renderBackup(
+  backup: Extract<Backup, { state: 'complete' }>,
+  directory: string,
+  verified: VerifyRecord | undefined,
+): string {
   const { manifest } = backup;
   const { report } = manifest;
   const tools = Object.entries(manifest.tools).map(([tool, version]) => `${tool} ${version}`);
@@ -98,6 +129,8 @@ export function renderBackup(backup: Extract<Backup, { state: 'complete' }>, dir
     ['sources', manifest.sources.join(', ')],
     ['size', `${formatBytes(manifest.bytes)} in ${formatFiles(manifest.files)}`],
     ['engine', `${manifest.engine} (${[`fsbackup ${manifest.fsbackupVersion}`, ...tools].join(', ')})`],
+    ['digests', describeDigests(manifest.digests)],
+    ['verified', verified === undefined ? 'never on this host' : renderVerified(verified)],
     ...report.warnings.map((warning) => ['warning', warning]),
     ...manifest.unreadable.map((lost) => ['not in it', lost]),
   ];

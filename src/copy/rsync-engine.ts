@@ -3,20 +3,29 @@ import { mkdir, readdir, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { runCommand, type CommandResult } from '../system/run-command.js';
 import { copyFailure, UnreadablePaths, withCopyErrors } from './copy-error.js';
+import { LineWriter } from './digest-lines.js';
+import { finishDigestList } from './digest-list.js';
+import { formatRecord, plainRecord } from './digest-record.js';
 import type {
+  CopyDigests,
   CopyEngine,
   CopyProgress,
   CopyRequest,
   CopyResult,
   CopySource,
+  DigestRequest,
   RestoreRequest,
+  VerifyFindings,
+  VerifyRequest,
 } from './engine.js';
 import { makeParents, setParentTimes } from './parent-directories.js';
 import { removeTree } from './remove-tree.js';
+import { asBytes, chooseChecksum, parseDigestLine, TELL_DIGESTS } from './rsync-digests.js';
 import { parseComplaint, parseProgress, parseStats, type RsyncStats } from './rsync-output.js';
 import { literalPattern } from './rsync-pattern.js';
 import { checkRsync } from './rsync-version.js';
-import { deepestFirst, nestedIn, pathInBackup, requireSources, topmost } from './source-layout.js';
+import { verifyRsync } from './rsync-verify.js';
+import { deepestFirst, nestedIn, parentsOf, pathInBackup, requireSources, topmost } from './source-layout.js';
 
 /**
  * Everything that a file has: owner, mode, times, hard links, ACLs, xattrs, holes, device nodes. Nanoseconds count
@@ -35,6 +44,14 @@ const MAX_EARLIER = 8;
 
 interface Tally extends RsyncStats {
   unreadable: UnreadablePaths;
+  digests?: DigestTaking | undefined;
+}
+
+/** The digests of one copy, while it goes on. */
+interface DigestTaking {
+  algorithm: string;
+  log: LineWriter;
+  finish: () => Promise<CopyDigests>;
 }
 
 /** The path on the live system for one that rsync named. */
@@ -90,11 +107,37 @@ class RsyncEngine implements CopyEngine {
     ];
     await makeParents(dataDirectory, sources);
 
-    const tally: Tally = { bytes: 0, files: 0, unreadable: new UnreadablePaths() };
-    for (const source of deepestFirst(sources)) await this.#copySource(source, request, linkFrom, tally);
+    const digests =
+      request.digests === undefined ? undefined : await this.#takeDigests(request, request.digests);
+    const tally: Tally = { bytes: 0, files: 0, unreadable: new UnreadablePaths(), digests };
+    const copyAll = async (): Promise<void> => {
+      for (const source of deepestFirst(sources)) await this.#copySource(source, request, linkFrom, tally);
+    };
+    // Also of an attempt that failed: the next one does not read again what this one copied.
+    await (digests === undefined ? copyAll() : digests.log.closeAfter(copyAll));
     await setParentTimes(dataDirectory, sources);
     for (const directory of earlier) await removeTree(directory);
-    return { bytes: tally.bytes, files: tally.files, unreadable: tally.unreadable.paths };
+    return {
+      bytes: tally.bytes,
+      files: tally.files,
+      unreadable: tally.unreadable.paths,
+      ...(digests === undefined ? {} : { digests: await digests.finish() }),
+    };
+  }
+
+  async #takeDigests({ sources }: CopyRequest, { file, parent }: DigestRequest): Promise<DigestTaking> {
+    const algorithm = await chooseChecksum(this.#run);
+    const raw = `${file}.raw`;
+    const log = new LineWriter(raw, 'a');
+    for (const directory of new Set(sources.flatMap((source) => parentsOf(source.path)))) {
+      log.add(formatRecord(plainRecord('d', asBytes(pathInBackup(directory)))));
+    }
+    const parentList = parent?.algorithm === algorithm ? parent.file : undefined;
+    const finish = async (): Promise<CopyDigests> => ({
+      algorithm,
+      ...(await finishDigestList(raw, file, parentList)),
+    });
+    return { algorithm, log, finish };
   }
 
   async #copySource(
@@ -116,6 +159,9 @@ class RsyncEngine implements CopyEngine {
     await this.#transfer(
       [
         '--one-file-system',
+        ...(tally.digests === undefined
+          ? []
+          : [...TELL_DIGESTS, `--checksum-choice=${tally.digests.algorithm}`]),
         ...filters.map((pattern) => `--filter=- ${pattern}`),
         ...links.map((directory) => `--link-dest=${directory}`),
         // The slash: what is in it, not the directory by its name in the snapshot.
@@ -125,9 +171,14 @@ class RsyncEngine implements CopyEngine {
       {
         request,
         tally,
+        inside: asBytes(inside),
         toLivePath: livePaths({ [source.readFrom]: source.path, [destination]: source.path }, source.path),
       },
     );
+  }
+
+  verify(request: VerifyRequest): Promise<VerifyFindings> {
+    return withCopyErrors(() => verifyRsync(request, this.#run));
   }
 
   restore(request: RestoreRequest): Promise<CopyResult> {
@@ -156,6 +207,8 @@ class RsyncEngine implements CopyEngine {
       request: { signal: AbortSignal; onProgress: (progress: CopyProgress) => void };
       tally: Tally;
       toLivePath: ToLivePath;
+      /** Where what is copied lies in the backup. */
+      inside?: string;
     },
     input?: string,
   ): Promise<void> {
@@ -169,6 +222,11 @@ class RsyncEngine implements CopyEngine {
       carriageReturns: true,
       ...(input === undefined ? {} : { input }),
       onStdoutLine: (line) => {
+        if (line.startsWith('@')) {
+          const record = parseDigestLine(line, context.inside ?? '');
+          if (record !== undefined) tally.digests?.log.add(formatRecord(record));
+          return;
+        }
         const progress = parseProgress(line);
         if (progress === undefined) return;
         tally.bytes = start.bytes + (progress.bytes ?? 0);

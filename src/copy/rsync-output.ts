@@ -45,12 +45,15 @@ export function parseProgress(line: string): Partial<CopyProgress> | undefined {
 /** Extended attributes that one filesystem takes and another does not end as ENOSPC too: that is no full target. */
 const FULL = /(?:No space left on device \(28\)|Disk quota exceeded \(122\)|Read-only file system \(30\))$/;
 
-/** Undoes rsync's escaping in messages: `\#ooo` for each byte that its locale cannot print. */
-function readable(escaped: string): string {
-  const bytes = escaped.replaceAll(/\\#([0-7]{3})/g, (_, octal: string) =>
+/** Undoes rsync's escaping: `\#ooo` for each byte that its locale cannot print. Returns bytes, one character each. */
+export function unescapeBytes(escaped: string): string {
+  return escaped.replaceAll(/\\#([0-7]{3})/g, (_, octal: string) =>
     String.fromCodePoint(Number.parseInt(octal, 8)),
   );
-  return printable(bytes);
+}
+
+function readable(escaped: string): string {
+  return printable(unescapeBytes(escaped));
 }
 
 /** The complaints that name a path, relative to the destination, without quotes. */

@@ -1,15 +1,28 @@
-import { mkdir, open, rm } from 'node:fs/promises';
+import { chmod, mkdir, open, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { runCommand } from '../system/run-command.js';
 import { copyFailure, UnreadablePaths, withCopyErrors } from './copy-error.js';
-import type { CopyEngine, CopyRequest, CopyResult, CopySource, RestoreRequest } from './engine.js';
+import { LineWriter } from './digest-lines.js';
+import { finishDigestList } from './digest-list.js';
+import { formatRecord } from './digest-record.js';
+import type {
+  CopyEngine,
+  CopyRequest,
+  CopyResult,
+  CopySource,
+  RestoreRequest,
+  VerifyFindings,
+  VerifyRequest,
+} from './engine.js';
 import { makeParents, setParentTimes } from './parent-directories.js';
 import { printable } from './printable.js';
 import { removeTree } from './remove-tree.js';
 import { nestedIn, pathInBackup, requireSources } from './source-layout.js';
 import { writeMemberList, type MemberTree } from './tar-members.js';
-import { parseComplaint, parseListing, unescapeName } from './tar-output.js';
+import { parseComplaint, unescapeName } from './tar-output.js';
 import { ARCHIVE, restoreTar } from './tar-restore.js';
+import { TarStream } from './tar-stream.js';
+import { recordOf, TAR_DIGEST, verifyTar } from './tar-verify.js';
 import { checkTar } from './tar-version.js';
 
 /**
@@ -109,49 +122,91 @@ class TarEngine implements CopyEngine {
     await (await open(archive, 'w', 0o600)).close();
 
     const unreadable = new UnreadablePaths();
-    const tally = { bytes: 0, files: 0 };
     const listed = await writeMemberList(list, trees, {
       signal: request.signal,
       onUnreadable: (found) => unreadable.add(found),
     });
-    const result = await this.#run(
-      [
-        'tar',
-        '--create',
-        `--file=${archive}`,
-        '--use-compress-program=zstd -q -T0',
-        ...FAITHFUL,
-        PLAIN_HEADERS,
-        '--absolute-names',
-        ...trees.flatMap((tree) => renaming(tree.spelledAs, tree.inside)),
-        '--ignore-failed-read',
-        '--verbose',
-        '--verbose',
-        '--quoting-style=escape',
-        '--no-recursion',
-        '--null',
-        '--no-unquote',
-        '--verbatim-files-from',
-        `--files-from=${list}`,
-      ],
-      {
-        signal: request.signal,
-        onStdoutLine: (line) => {
-          const member = parseListing(line);
-          if (member === undefined || member.type === 'd') return;
-          tally.files += 1;
-          tally.bytes += member.bytes;
-          request.onProgress({ ...tally, totalFiles: listed.files });
+    const raw = `${request.digests?.file ?? list}.raw`;
+    const log = new LineWriter(raw, 'w');
+    const tally = { bytes: 0, files: 0 };
+    const stream = new TarStream((member, digest) => {
+      if (digest !== undefined) log.add(formatRecord(recordOf(member, digest)));
+      else if (member.type !== '5') {
+        tally.files += 1;
+        tally.bytes += member.sizeBytes;
+        request.onProgress({ ...tally, totalFiles: listed.files });
+      }
+    });
+    await log.closeAfter(() => this.#pack(stream, request.signal, { trees, list, archive, unreadable }));
+    const result = { ...tally, unreadable: unreadable.paths };
+    if (request.digests !== undefined) {
+      const summary = await finishDigestList(raw, request.digests.file, undefined);
+      return { ...result, digests: { algorithm: TAR_DIGEST, ...summary } };
+    }
+    await rm(raw);
+    return result;
+  }
+
+  /** tar to `stream`, which sees what it read, to zstd. */
+  async #pack(
+    stream: TarStream,
+    signal: AbortSignal,
+    {
+      trees,
+      list,
+      archive,
+      unreadable,
+    }: {
+      trees: readonly (MemberTree & { inside: string })[];
+      list: string;
+      archive: string;
+      unreadable: UnreadablePaths;
+    },
+  ): Promise<void> {
+    const [made, packed] = await Promise.all([
+      this.#run(
+        [
+          'tar',
+          '--create',
+          '--file=-',
+          '--blocking-factor=128',
+          ...FAITHFUL,
+          PLAIN_HEADERS,
+          '--absolute-names',
+          ...trees.flatMap((tree) => renaming(tree.spelledAs, tree.inside)),
+          '--ignore-failed-read',
+          '--quoting-style=escape',
+          '--no-recursion',
+          '--null',
+          '--no-unquote',
+          '--verbatim-files-from',
+          `--files-from=${list}`,
+        ],
+        {
+          signal,
+          stdoutTo: stream,
+          onStderrLine: (line) => {
+            const complaint = parseComplaint(line);
+            if (complaint !== undefined) unreadable.add(livePathOf(complaint, trees));
+          },
         },
-        onStderrLine: (line) => {
-          const complaint = parseComplaint(line);
-          if (complaint !== undefined) unreadable.add(livePathOf(complaint, trees));
-        },
-      },
-    );
-    if (result.exitCode === undefined || !READABLE_ENDS.has(result.exitCode))
-      throw copyFailure('tar', result);
-    return { ...tally, unreadable: unreadable.paths };
+      ).finally(() => {
+        // It ended the stream, if it was ever started.
+        if (!stream.writableEnded) stream.end();
+      }),
+      this.#run(['zstd', '-q', '-T0', '-f', '-o', archive], { signal, stdinFrom: stream }).finally(() => {
+        // tar must not wait for ever for somebody who reads on.
+        stream.destroy();
+      }),
+    ]);
+    // First what stopped the other one: tar's broken pipe is no news when zstd found the target full.
+    if (packed.exitCode !== 0) throw copyFailure('zstd', packed);
+    if (made.exitCode === undefined || !READABLE_ENDS.has(made.exitCode)) throw copyFailure('tar', made);
+    await chmod(archive, 0o600);
+  }
+
+  verify(request: VerifyRequest): Promise<VerifyFindings> {
+    return withCopyErrors(() => verifyTar(request, this.#run));
   }
 
   restore(request: RestoreRequest): Promise<CopyResult> {

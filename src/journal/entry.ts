@@ -5,7 +5,7 @@ import { z } from 'zod';
  * version of fsbackup: what does not fit is reported and never guessed at.
  */
 const snapshotRef = z.object({
-  provider: z.enum(['reflink', 'btrfs', 'command']),
+  provider: z.enum(['reflink', 'btrfs', 'zfs', 'lvm', 'mirror', 'command']),
   name: z.string().min(1),
   mountpoint: z.string().min(1),
   fstype: z.string(),
@@ -27,6 +27,8 @@ const payloads = {
     job: z.string().min(1),
     backupId: z.string().min(1),
   }),
+  /** A complete backup that retention takes away. */
+  removal: z.object({ target: z.string().min(1), job: z.string().min(1), backupId: z.string().min(1) }),
 } as const;
 
 export type HeldKind = keyof typeof payloads;
@@ -49,6 +51,7 @@ export const journalEntrySchema = z.discriminatedUnion('kind', [
   z.object({ ...common, kind: z.literal('exposure'), payload: payloads.exposure }),
   z.object({ ...common, kind: z.literal('snapshot'), payload: payloads.snapshot }),
   z.object({ ...common, kind: z.literal('backup'), payload: payloads.backup }),
+  z.object({ ...common, kind: z.literal('removal'), payload: payloads.removal }),
 ]);
 
 /** One held thing: written before it is acquired, removed after it is released. */

@@ -14,6 +14,8 @@ export interface Releasers {
   exposure(entry: Extract<JournalEntry, { kind: 'exposure' }>): Promise<void>;
   snapshot(entry: Extract<JournalEntry, { kind: 'snapshot' }>): Promise<void>;
   backup(entry: Extract<JournalEntry, { kind: 'backup' }>): Promise<void>;
+  /** Ends it when anything is gone already; else the backup is whole and stays. */
+  removal(entry: Extract<JournalEntry, { kind: 'removal' }>): Promise<void>;
 }
 
 export interface RecoverDependencies {
@@ -62,6 +64,10 @@ function describe({ entry }: FoundEntry): RecoveredThing {
     snapshot: () => `snapshot ${entry.kind === 'snapshot' ? entry.payload.name : ''}`,
     backup: () =>
       entry.kind === 'backup' ? `incomplete backup ${entry.payload.backupId} in ${entry.payload.target}` : '',
+    removal: () =>
+      entry.kind === 'removal'
+        ? `half-removed backup ${entry.payload.backupId} in ${entry.payload.target}`
+        : '',
   }[entry.kind]();
   return { kind: entry.kind, what, job: entry.job, runId: entry.runId };
 }
@@ -81,6 +87,9 @@ async function releaseEntry(entry: JournalEntry, { releasers, bootId }: RecoverD
       break;
     case 'backup':
       await releasers.backup(entry);
+      break;
+    case 'removal':
+      await releasers.removal(entry);
       break;
   }
 }
@@ -102,12 +111,12 @@ async function recoverFrozen(report: RecoverReport, { recoverFreezes }: RecoverD
 }
 
 /** The reverse of the order in which a run acquires. */
-const ORDER: readonly JournalEntry['kind'][] = ['quiesce', 'backup', 'exposure', 'snapshot'];
+const ORDER: readonly JournalEntry['kind'][] = ['quiesce', 'removal', 'backup', 'exposure', 'snapshot'];
 
 /** What a copy program of the dead run would have open. */
 function directoryOf(entry: JournalEntry): string[] {
   if (entry.kind === 'exposure') return [entry.payload.path];
-  return entry.kind === 'backup' ? [entry.payload.target] : [];
+  return entry.kind === 'backup' || entry.kind === 'removal' ? [entry.payload.target] : [];
 }
 
 /** Nothing can be unmounted or discarded while a copy program that outlived its run still works in it. */

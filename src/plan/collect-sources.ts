@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type { JobConfig, SourceConfig } from '../config/types.js';
 import { FsbackupError } from '../errors.js';
-import type { FilesystemFacts } from '../snapshots/provider.js';
+import type { DetectionContext, FilesystemFacts } from '../snapshots/provider.js';
 import { excludesBelow, isExcluded } from './excludes.js';
 import type { HostFacts, NestedTree, SourceFacts } from './facts.js';
 import type { PlannedSource, PlannedTree } from './plan.js';
@@ -48,11 +48,13 @@ class Collector {
       mode.provider,
       mode.freezeMode,
       config.commands,
+      config.lvm,
     ]);
     const known = this.#indexes.get(key);
     if (known !== undefined) return known;
     const index = this.collected.sources.length;
     this.#indexes.set(key, index);
+    for (const warning of mode.warnings) this.warn(warning);
     this.collected.sources.push({
       mountpoint: mount.mountpoint,
       device: mount.source,
@@ -61,8 +63,10 @@ class Collector {
       provider: mode.provider,
       freezeMode: mode.freezeMode,
       freezeModeReason: mode.freezeModeReason,
-      consistency: consistencyOf(mode.provider, mode.freezeMode, this.#quiesced),
+      consistency: consistencyOf(mode, mount.fstype, this.#quiesced),
       ...(config.commands === undefined ? {} : { commands: config.commands }),
+      ...(config.lvm === undefined || mode.provider !== 'lvm' ? {} : { lvm: config.lvm }),
+      ...(mode.proveOrigin ? { proveOrigin: true } : {}),
       filesystem,
     });
     this.collected.candidates.push({
@@ -110,7 +114,7 @@ function collectNested(
   collector: Collector,
   config: SourceConfig,
   facts: SourceFacts,
-  { detectors, layers, targets }: CollectContext,
+  { detectors, layers, targets, detection }: CollectContext,
 ): void {
   for (const nested of facts.nested) {
     const relative = path.relative(facts.realPath, nested.path);
@@ -132,7 +136,7 @@ function collectNested(
     }
     const nestedSource = nestedConfig(config, nested);
     try {
-      const mode = resolveMode(nestedSource, filesystem, detectors, layers);
+      const mode = resolveMode(nestedSource, filesystem, detectors, layers, detection);
       const tree = {
         path: path.join(facts.path, relative),
         realPath: nested.path,
@@ -146,8 +150,20 @@ function collectNested(
   }
 }
 
+/** Those that are mounted nowhere are in no tree, so nothing else would tell. */
+function warnOfUnmounted(collector: Collector, { path: where, unmounted = [] }: SourceFacts): void {
+  if (unmounted.length === 0) return;
+  const named = unmounted.slice(0, 3).join(', ');
+  const more = unmounted.length > 3 ? ` and ${unmounted.length - 3} more` : '';
+  const them = unmounted.length === 1 ? 'the dataset' : 'the datasets';
+  collector.warn(
+    `${them} ${named}${more} below that of ${where} ${unmounted.length === 1 ? 'is' : 'are'} not in the backup: not mounted`,
+  );
+}
+
 interface CollectContext extends Pick<HostFacts, 'layers' | 'targets'> {
   detectors: Detectors;
+  detection: DetectionContext;
 }
 
 /**
@@ -163,10 +179,11 @@ export function collectSources(
   for (const [index, config] of job.sources.entries()) {
     const found = facts[index];
     if (found === undefined) throw new Error(`no facts of the source ${config.path}`);
-    const mode = resolveMode(config, found.filesystem, context.detectors, context.layers);
+    const mode = resolveMode(config, found.filesystem, context.detectors, context.layers, context.detection);
     const tree = { path: found.path, realPath: found.realPath, exclude: config.exclude };
     collector.add(config, tree, found.filesystem, mode);
     collectNested(collector, config, found, context);
+    if (config.recursive) warnOfUnmounted(collector, found);
   }
   return collector.collected;
 }

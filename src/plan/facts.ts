@@ -1,5 +1,6 @@
 import type { FilesystemInUse } from '../system/in-use.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
+import type { NestedFreeze } from '../system/nested-freeze.js';
 
 /** Something below a source that a snapshot of the source's filesystem shows as an empty directory. */
 export interface NestedTree {
@@ -20,6 +21,8 @@ export interface SourceFacts {
   realPath: string;
   filesystem: FilesystemFacts;
   nested: readonly NestedTree[];
+  /** ZFS datasets below the source's own that are mounted nowhere; looked for where the source is recursive. */
+  unmounted?: readonly string[];
 }
 
 /** A configured target as it lies on this host. */
@@ -44,6 +47,8 @@ export interface HostFacts {
    * A filesystem that lies on no other may be left out.
    */
   layers: Readonly<Record<string, readonly string[]>>;
+  /** Tested only where a plan depends on it. */
+  nestedFreeze: NestedFreeze;
   /** False inside a container: the end of its PID namespace kills the watchdogs too. */
   initialPidNamespace: boolean;
 }

@@ -31,6 +31,17 @@ function warnOfInstants(sources: readonly PlannedSource[], windows: readonly Pla
   return [`not at one instant, since a snapshot of one writes to another: ${groups.join(', then ')}`];
 }
 
+/** Whether the job snapshots more than one filesystem. */
+function isGrouped(job: JobConfig, facts: HostFacts): boolean {
+  const snapshotted = job.sources.flatMap((source, index) => {
+    const found = facts.sources[index];
+    if (found === undefined || source.snapshot === 'none') return [];
+    const below = source.recursive ? found.nested.map(({ filesystem }) => filesystem) : [];
+    return [found.filesystem, ...below].flatMap((filesystem) => filesystem?.mount.majorMinor ?? []);
+  });
+  return new Set(snapshotted).size > 1;
+}
+
 /**
  * Plans the run of one job: how each source is snapshotted and why, what is frozen together and in which order, and
  * what is not in the backup. Pure: no I/O, the same for the same facts.
@@ -42,6 +53,7 @@ export function makePlan(job: JobConfig, facts: HostFacts, detectors: Detectors,
     detectors,
     layers: facts.layers,
     targets: facts.targets,
+    detection: { nestedFreeze: facts.nestedFreeze, grouped: isGrouped(job, facts) },
   });
   const windows = groupIntoWindows(candidates, facts.layers);
   const frozen = windows.flatMap((window) => pick(sources, window.freeze));

@@ -1,6 +1,12 @@
-import type { QuiesceConfig, SnapshotCommands } from '../config/types.js';
+import type { KeepRules, QuiesceConfig, SnapshotCommands } from '../config/types.js';
 import type { EngineName } from '../copy/engine.js';
-import type { Consistency, FilesystemFacts, FreezeMode, ProviderName } from '../snapshots/provider.js';
+import type {
+  Consistency,
+  FilesystemFacts,
+  FreezeMode,
+  LvmSettings,
+  ProviderName,
+} from '../snapshots/provider.js';
 
 /** One snapshot to take, or one filesystem to read live. */
 export interface PlannedSource {
@@ -16,6 +22,10 @@ export interface PlannedSource {
   consistency: Consistency;
   /** Of the `command` provider. */
   commands?: SnapshotCommands;
+  /** Of the `lvm` provider, where configured. */
+  lvm?: LvmSettings;
+  /** Whether the filesystem must be looked at after the run: that it can still be frozen, and is not. */
+  proveOrigin?: boolean;
   /** What the provider is told of it. */
   filesystem: FilesystemFacts;
 }
@@ -43,6 +53,8 @@ export interface PlannedTarget {
   path: string;
   engine: EngineName;
   mustBeMountpoint: boolean;
+  /** Absent: all backups are kept. */
+  keep?: KeepRules;
 }
 
 /** The dead-man's times. */

@@ -3,6 +3,7 @@ import { FsbackupError } from '../errors.js';
 import type {
   Consistency,
   Detection,
+  DetectionContext,
   FilesystemFacts,
   FreezeMode,
   ProviderName,
@@ -29,6 +30,8 @@ export interface ResolvedMode {
   freezeModeReason: string;
   /** `major:minor` of the filesystems that taking the snapshot writes to, those below included. */
   writes: ReadonlySet<string>;
+  warnings: readonly string[];
+  proveOrigin: boolean;
 }
 
 const LIVE: ResolvedMode = {
@@ -36,6 +39,8 @@ const LIVE: ResolvedMode = {
   freezeMode: 'none',
   freezeModeReason: 'the configuration asks for a copy of the live tree',
   writes: new Set(),
+  warnings: [],
+  proveOrigin: false,
 };
 
 /** FIFREEZE answers EOPNOTSUPP on these (no freeze_fs and no block device to sync). */
@@ -46,24 +51,37 @@ function nameOf({ mount }: FilesystemFacts): string {
   return `${mount.mountpoint} (${mount.fstype} on ${mount.source})`;
 }
 
-function detect(source: SourceConfig, filesystem: FilesystemFacts, detectors: Detectors) {
+function detect(
+  source: SourceConfig,
+  filesystem: FilesystemFacts,
+  detectors: Detectors,
+  context: DetectionContext,
+) {
   if (source.snapshot !== 'auto' && source.snapshot !== 'none') {
     const detector = detectors.named(source.snapshot, source.commands);
-    return { name: detector.name, detection: detector.detect(filesystem) };
+    return { name: detector.name, detection: detector.detect(filesystem, context) };
   }
   const reasons: string[] = [];
+  const hints: string[] = [];
   for (const detector of detectors.auto) {
-    const detection = detector.detect(filesystem);
+    const detection = detector.detect(filesystem, context);
     if (detection.suits) return { name: detector.name, detection };
     reasons.push(`${detector.name}: ${detection.reason}`);
+    if (detection.hint !== undefined) hints.push(detection.hint);
   }
-  return { name: undefined, detection: { suits: false, reason: reasons.join('; ') } satisfies Detection };
+  const [hint] = hints;
+  const detection: Detection = {
+    suits: false,
+    reason: reasons.join('; '),
+    ...(hint === undefined ? {} : { hint }),
+  };
+  return { name: undefined, detection };
 }
 
 function chooseMode(
   source: SourceConfig,
   filesystem: FilesystemFacts,
-  offered: readonly FreezeMode[],
+  { freezeModes: offered, refused = {} }: Extract<Detection, { suits: true }>,
   writes: ReadonlySet<string>,
 ): FreezeMode {
   const { majorMinor } = filesystem.mount;
@@ -84,9 +102,10 @@ function chooseMode(
       { hint: `Set \`freezeMode: ${possible[0] ?? 'auto'}\` for ${source.path}.` },
     );
   }
+  const why = refused[source.freezeMode];
   throw new FsbackupError(
     'usage',
-    `freezeMode ${source.freezeMode} is not possible for ${nameOf(filesystem)}`,
+    `freezeMode ${source.freezeMode} is not possible for ${nameOf(filesystem)}${why === undefined ? '' : `: ${why}`}`,
     { hint: `Set \`freezeMode\` of ${source.path} to ${['auto', ...possible].join(' or ')}.` },
   );
 }
@@ -100,20 +119,22 @@ export function resolveMode(
   filesystem: FilesystemFacts,
   detectors: Detectors,
   layers: HostFacts['layers'],
+  context: DetectionContext,
 ): ResolvedMode {
   if (source.snapshot === 'none') return LIVE;
-  const { name, detection } = detect(source, filesystem, detectors);
+  const { name, detection } = detect(source, filesystem, detectors, context);
   if (!detection.suits || name === undefined) {
-    const reason = detection.suits ? '' : `: ${detection.reason}`;
-    throw new FsbackupError('notFrozen', `nothing can snapshot ${nameOf(filesystem)}${reason}`, {
+    const { reason, hint } = detection.suits ? { reason: '', hint: undefined } : detection;
+    throw new FsbackupError('notFrozen', `nothing can snapshot ${nameOf(filesystem)}: ${reason}`, {
       hint:
+        hint ??
         'Put it on btrfs, or in an image file on XFS or btrfs, or configure `snapshot: command` for its storage; ' +
-        '`snapshot: none` copies the live tree.',
+          '`snapshot: none` copies the live tree.',
     });
   }
   const { majorMinor, fstype } = filesystem.mount;
   const writes = reachedByWrites(detection.writesTo, layers);
-  const freezeMode = chooseMode(source, filesystem, detection.freezeModes, writes);
+  const freezeMode = chooseMode(source, filesystem, detection, writes);
   if (freezeMode === 'explicit' && UNFREEZABLE.test(fstype)) {
     throw new FsbackupError(
       'notFrozen',
@@ -126,19 +147,22 @@ export function resolveMode(
   // While it is snapshotted without a freeze of ours, no freeze of ours may stand in the way of that.
   if (freezeMode !== 'explicit') for (const one of reachedByWrites([majorMinor], layers)) writes.add(one);
   const chosen = source.freezeMode === 'auto' ? '' : ', as configured';
-  return { provider: name, freezeMode, freezeModeReason: `${detection.reason}${chosen}`, writes };
+  const { warnings = [], proveOrigin = false } = detection;
+  const freezeModeReason = `${detection.reason}${chosen}`;
+  return { provider: name, freezeMode, freezeModeReason, writes, warnings, proveOrigin };
 }
 
-/** What a snapshot taken so is worth, when the freeze held. */
+/** What a snapshot of a filesystem of that type, taken so, is worth, when the freeze held. */
 export function consistencyOf(
-  provider: ProviderName | 'none',
-  freezeMode: FreezeMode,
+  { provider, freezeMode }: Pick<ResolvedMode, 'provider' | 'freezeMode'>,
+  fstype: string,
   quiesced: boolean,
 ): Consistency {
   if (freezeMode === 'none') return 'none';
   if (quiesced) return 'application';
-  // An array's snapshot without a freeze finds the filesystem as a power cut would; btrfs commits before its own.
-  return freezeMode === 'atomic' && provider === 'command' ? 'crash' : 'filesystem';
+  // btrfs and ZFS commit before a snapshot of their own; one of the device below, without a freeze, finds the
+  // filesystem as a power cut would.
+  return freezeMode === 'atomic' && provider !== fstype ? 'crash' : 'filesystem';
 }
 
 const STRENGTH: readonly Consistency[] = ['none', 'crash', 'filesystem', 'application'];

@@ -1,3 +1,4 @@
+import { describeKeep } from '../config/describe-keep.js';
 import type { Plan, PlannedFreeze, PlannedSource, PlannedStep, PlannedWindow } from './plan.js';
 
 function seconds(ms: number): string {
@@ -66,6 +67,9 @@ export function describeSteps(plan: Omit<Plan, 'steps'>): PlannedStep[] {
       step('copy', `${plan.trees.map((tree) => tree.path).join(', ')} to ${target.path} by ${target.engine}`),
     ),
     ...(snapshotted.length === 0 ? [] : [step('remove', `the snapshots of ${all}`)]),
+    ...plan.targets.flatMap(({ path, keep }) =>
+      keep === undefined ? [] : [step('retention', `in ${path}: keep ${describeKeep(keep)}`)],
+    ),
     step('record', 'in the history'),
   ];
 }

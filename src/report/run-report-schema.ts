@@ -8,7 +8,7 @@ const source = z.object({
   mountpoint: z.string(),
   device: z.string(),
   fstype: z.string(),
-  provider: z.enum(['reflink', 'btrfs', 'command', 'none']),
+  provider: z.enum(['reflink', 'btrfs', 'zfs', 'lvm', 'mirror', 'command', 'none']),
   freezeMode: z.enum(['explicit', 'native', 'atomic', 'none']),
   freezeModeReason: z.string(),
   frozenMs: ms,
@@ -36,6 +36,13 @@ const step = z.object({
   frozen: z.boolean(),
 });
 
+const retention = z.object({
+  target: z.string(),
+  kept: z.number(),
+  removed: z.array(z.string()),
+  failed: z.array(z.string()),
+});
+
 function isExitName(name: string): name is ExitName {
   return name in EXIT_CODES;
 }
@@ -61,6 +68,7 @@ export const runReportSchema: z.ZodType<RunReport> = z.object({
   sources: z.array(source),
   copies: z.array(copy),
   steps: z.array(step),
+  retention: z.array(retention).exactOptional(),
   warnings: z.array(z.string()),
   error: error.exactOptional(),
 });

@@ -35,6 +35,17 @@ export interface CopyReport {
   durationMs: number;
 }
 
+/** What a job's rules did in one target after its backup. */
+export interface RetentionReport {
+  target: string;
+  /** How many backups of the job stay there. */
+  kept: number;
+  /** Ids of those that were removed. */
+  removed: string[];
+  /** Ids of those that were to be, and could not. */
+  failed: string[];
+}
+
 /** A failure as the report tells it. */
 export interface ErrorReport {
   code: ExitName;
@@ -68,6 +79,8 @@ export interface RunReport {
   sources: SourceReport[];
   copies: CopyReport[];
   steps: StepReport[];
+  /** Only with `keep`: of the targets whose backup lacks nothing. */
+  retention?: RetentionReport[];
   warnings: string[];
   error?: ErrorReport;
 }

@@ -16,6 +16,8 @@ export interface CopyTask {
   tools: Readonly<Record<string, string>>;
   /** What the manifest tells of the run: `copy` is this backup's own part. */
   reportWith: (copy: CopyReport) => RunReport;
+  /** Rejects when what was read is not to be trusted. */
+  checkIntact: () => Promise<void>;
 }
 
 /** Where each tree is read: in its exposed snapshot, or live. */
@@ -69,6 +71,8 @@ export async function copyToTarget(
         }),
       { attempts: plan.attempts, delayMs: dependencies.retryDelayMs, isRetryable, signal },
     );
+    // A snapshot that was lost meanwhile may have been read without an error.
+    await task.checkIntact();
     const copy: CopyReport = {
       target: target.path,
       engine: target.engine,
@@ -84,6 +88,7 @@ export async function copyToTarget(
       tools,
       sources: sources.map((source) => source.path),
       unreadable: result.unreadable,
+      digests: result.digests,
     });
     held.keep();
     await entry.remove();

@@ -1,4 +1,5 @@
-import type { CopyEngine, EngineName } from '../copy/engine.js';
+import type { RetentionResult } from '../retention/apply.js';
+import type { CopyDigests, CopyEngine, DigestRequest, EngineName } from '../copy/engine.js';
 import type { SnapshotCommands } from '../config/types.js';
 import type { ArmFreezer, GuardedDevice } from '../freeze/freezer.js';
 import type { Journal } from '../journal/journal.js';
@@ -13,6 +14,7 @@ export interface BackupSpace {
   dataDirectory: string;
   /** Of the last complete backup of the same job and engine. */
   parentDataDirectory: string | undefined;
+  digests?: DigestRequest;
 }
 
 /** Names one backup in one target: known before it exists, so that the journal can. */
@@ -30,6 +32,7 @@ export interface BackupFacts {
   tools: Readonly<Record<string, string>>;
   sources: readonly string[];
   unreadable: readonly string[];
+  digests?: CopyDigests | undefined;
 }
 
 /** The backups in the targets, as a run needs them. */
@@ -48,6 +51,12 @@ export interface BackupWriter {
   discardIncomplete(name: BackupName): Promise<void>;
 }
 
+/** What a removal is done with. */
+export interface RetainUsing {
+  journal: Journal;
+  signal: AbortSignal;
+}
+
 /** What the execution of a plan works with: the host's own, or a test's. */
 export interface ExecuteDependencies {
   arm: ArmFreezer;
@@ -56,6 +65,8 @@ export interface ExecuteDependencies {
   provider: (name: ProviderName, commands: SnapshotCommands | undefined) => SnapshotProvider;
   engine: (name: EngineName) => CopyEngine;
   backups: BackupWriter;
+  /** Removes those of a job's backups in a target that its rules do not keep. */
+  retain: (target: PlannedTarget, job: string, using: RetainUsing) => Promise<RetentionResult>;
   journal: Journal;
   timeline: Timeline;
   runProgram: RunProgram;
@@ -65,4 +76,6 @@ export interface ExecuteDependencies {
   mountDirectory: string;
   /** Between two tries. */
   retryDelayMs: number;
+  /** Between two looks at the snapshots that are being copied. */
+  watchIntervalMs: number;
 }

@@ -1,17 +1,21 @@
 import { atPlace } from '../config/written-at.js';
-import type { CopyReport, RunReport } from '../report/run-report.js';
+import { FsbackupError } from '../errors.js';
+import type { CopyReport, RetentionReport, RunReport } from '../report/run-report.js';
 import type { EngineName } from '../copy/engine.js';
-import type { Plan } from '../plan/plan.js';
+import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { RunContext } from './context.js';
 import { copySources, copyToTarget, partialCopyError } from './copy-to-target.js';
 import type { ExecuteDependencies } from './dependencies.js';
 import { exposeSnapshots } from './expose-snapshots.js';
 import { prepareWindow, windowDevices, type PreparedSnapshot } from './prepare-window.js';
+import { proveOrigins } from './prove-origins.js';
 import { whileQuiesced } from './quiesced.js';
 import { ReleaseStack, type ReleaseFailure } from './release-stack.js';
 import { reportRun } from './run-outcome.js';
+import { retainAfterRun } from './retain-after-run.js';
 import { SourceRecord } from './source-record.js';
 import { takeSnapshots, type TakenSnapshot } from './take-snapshots.js';
+import { watchSnapshots, type SnapshotWatch } from './watch-snapshots.js';
 
 export interface ExecuteOptions {
   runId: string;
@@ -31,6 +35,9 @@ class Execution {
   readonly #notes: string[] = [];
   readonly #errors: unknown[] = [];
   readonly #copies: CopyReport[] = [];
+  /** Those whose backup lacks nothing. */
+  readonly #whole: PlannedTarget[] = [];
+  #retention: RetentionReport[] = [];
 
   constructor(plan: Plan, dependencies: ExecuteDependencies, options: ExecuteOptions) {
     this.#plan = plan;
@@ -65,6 +72,7 @@ class Execution {
       steps: this.#context.dependencies.timeline.steps,
       warnings: this.#warnings,
       notes: this.#notes,
+      retention: this.#retention,
       errors: this.#errors,
       releaseFailures,
     });
@@ -92,21 +100,31 @@ class Execution {
     return { tools, prepared };
   }
 
-  async #copyAll(exposed: ReadonlyMap<number, string>, tools: Tools): Promise<void> {
-    const { dependencies, signal } = this.#context;
+  async #copyAll(exposed: ReadonlyMap<number, string>, tools: Tools, watch: SnapshotWatch): Promise<void> {
+    const { dependencies } = this.#context;
+    const { signal } = watch;
     const sources = copySources(this.#plan, exposed);
     for (const target of this.#plan.targets) {
       signal.throwIfAborted();
       const reportWith = (copy: CopyReport): RunReport => this.#report([...this.#copies, copy], []);
-      const task = { target, sources, tools: tools.get(target.engine) ?? {}, reportWith };
+      const task = {
+        target,
+        sources,
+        tools: tools.get(target.engine) ?? {},
+        reportWith,
+        checkIntact: () => watch.check(),
+      };
       try {
         const done = await dependencies.timeline.step(`copy to ${target.path}`, () =>
-          copyToTarget(task, this.#context),
+          copyToTarget(task, { ...this.#context, signal }),
         );
         this.#copies.push(done.copy);
-        if (done.unreadable.length > 0) this.#errors.push(partialCopyError(target, done.unreadable));
+        if (done.unreadable.length === 0) this.#whole.push(target);
+        else this.#errors.push(partialCopyError(target, done.unreadable));
       } catch (error) {
         signal.throwIfAborted();
+        // What cannot be read cannot be read for the next target either.
+        if (error instanceof FsbackupError && error.code === 'snapshotInvalid') throw error;
         // One target that fails is no reason to go without a backup in the others.
         this.#errors.push(error);
       }
@@ -128,7 +146,25 @@ class Execution {
       taken.size === 0
         ? new Map<number, string>()
         : await timeline.step('expose', () => exposeSnapshots(taken, this.#context));
-    await this.#copyAll(exposed, tools);
+    const watch = watchSnapshots([...taken.values()], {
+      intervalMs: dependencies.watchIntervalMs,
+      signal: this.#context.signal,
+    });
+    try {
+      await this.#copyAll(exposed, tools, watch);
+    } finally {
+      watch.stop();
+    }
+  }
+
+  /** After the release: a snapshot that exists hides nothing then. Also when the run failed, an interrupt apart. */
+  async #prove(): Promise<void> {
+    const { records, dependencies, signal } = this.#context;
+    const doubtful = this.#plan.sources.filter(
+      ({ proveOrigin }, index) => proveOrigin === true && records[index]?.wasTried === true,
+    );
+    if (doubtful.length === 0 || signal.aborted) return;
+    await dependencies.timeline.step('prove', () => proveOrigins(doubtful, this.#context));
   }
 
   async run(): Promise<RunReport> {
@@ -142,6 +178,8 @@ class Execution {
     const failures = stack.isEmpty
       ? []
       : await dependencies.timeline.step('release', () => stack.releaseAll());
+    await this.#prove().catch((error: unknown) => this.#errors.push(error));
+    this.#retention = await retainAfterRun(this.#whole, this.#context);
     return this.#report(this.#copies, failures);
   }
 }

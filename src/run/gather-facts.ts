@@ -9,16 +9,23 @@ import type { FilesystemFacts } from '../snapshots/provider.js';
 import { runDirectory } from '../system/directories.js';
 import { readFilesystemFacts } from '../system/filesystem-facts.js';
 import { readFilesystemsInUse } from '../system/in-use.js';
+import { readLogicalVolumes, type VolumesRead } from '../system/lvm.js';
 import { isWithin, readMounts, type Mount } from '../system/mountinfo.js';
+import { readNestedFreeze, type NestedFreeze } from '../system/nested-freeze.js';
 import { inInitialPidNamespace } from '../system/pid-namespace.js';
 import { submountsBelow } from '../system/submounts.js';
+import { unmountedDatasets } from '../system/zfs-facts.js';
+import { dependsOnNesting } from './depends-on-nesting.js';
 
 /** Remembers every filesystem that was looked at: what lies on what is told from them. */
 class FactsReader {
   readonly #seen = new Map<string, FilesystemFacts>();
+  #volumes: Promise<VolumesRead> | undefined;
 
   async read(directory: string): Promise<{ path: string; filesystem: FilesystemFacts }> {
-    const located = await readFilesystemFacts(directory);
+    // Asked once: its answer is that of the whole host.
+    const readVolumes = (): Promise<VolumesRead> => (this.#volumes ??= readLogicalVolumes());
+    const located = await readFilesystemFacts(directory, { readVolumes, readZfs: true });
     this.#seen.set(located.filesystem.mount.majorMinor, located.filesystem);
     return located;
   }
@@ -81,7 +88,10 @@ async function readSource(
   const nested: NestedTree[] = [];
   // Only what is to be copied is touched: a dead server below a source is no matter of ours otherwise.
   for (const tree of found) nested.push(source.recursive ? await readNested(tree, reader) : tree);
-  return { path: source.path, realPath: located.path, filesystem: located.filesystem, nested };
+  const { path: realPath, filesystem } = located;
+  const { zfs } = filesystem;
+  const unmounted = source.recursive && zfs !== undefined ? await unmountedDatasets(zfs) : [];
+  return { path: source.path, realPath, filesystem, nested, unmounted };
 }
 
 async function readTarget(target: string, reader: FactsReader): Promise<TargetFacts> {
@@ -95,6 +105,14 @@ async function sayingWhere<T>(configured: SourceConfig | TargetConfig, reading: 
   return await reading.catch((error: unknown) => {
     throw atPlace(configured, error);
   });
+}
+
+async function nestedFreezeFor(job: JobConfig, sources: readonly SourceFacts[]): Promise<NestedFreeze> {
+  const filesystems = sources.flatMap(({ filesystem, nested }) => [
+    filesystem,
+    ...nested.flatMap((tree) => tree.filesystem ?? []),
+  ]);
+  return dependsOnNesting(job, filesystems) ? (await readNestedFreeze()).behaviour : 'unknown';
 }
 
 /**
@@ -119,6 +137,7 @@ export async function gatherFacts(job: JobConfig): Promise<HostFacts> {
       ...Object.fromEntries(inUse.map(({ majorMinor, below }) => [majorMinor, below])),
       ...reader.layers(),
     },
+    nestedFreeze: await nestedFreezeFor(job, sources),
     initialPidNamespace: inInitialPidNamespace(),
   };
 }

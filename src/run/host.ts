@@ -12,6 +12,7 @@ import { journalDirectories, openJournal } from '../journal/journal.js';
 import { jobLockName, tryAcquireLock, type Lock, type LockDependencies } from '../journal/lock.js';
 import { recover, type RecoverReport, type Releasers } from '../journal/recover.js';
 import { releaseApplication } from '../quiesce/hooks.js';
+import { finishRemoval } from '../retention/remove-backup.js';
 import { automaticProviders, providerByName } from '../snapshots/registry.js';
 import { runDirectory } from '../system/directories.js';
 import { syncfs, tryLock } from '../system/native.js';
@@ -21,12 +22,15 @@ import { runCommand } from '../system/run-command.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
 import { gatherFacts } from './gather-facts.js';
 import { recordRun } from './history.js';
+import { retainBackups } from './retain.js';
 import type { PlanHost } from './plan-jobs.js';
 import type { RunHost } from './run-job.js';
 import { makeRunId } from './run-id.js';
 
 /** Before the second try of a window or a copy. */
 const RETRY_DELAY_MS = 1000;
+/** A look at an LVM snapshot starts a program that takes some 20 ms. */
+const WATCH_INTERVAL_MS = 2000;
 
 async function syncFilesystem(mountpoint: string): Promise<void> {
   const handle = await open(mountpoint, 'r');
@@ -62,6 +66,9 @@ function releasers(): Releasers {
         job,
         backupId,
       });
+    },
+    removal: async ({ payload }) => {
+      await finishRemoval(payload);
     },
   };
 }
@@ -110,9 +117,11 @@ export async function createRunHost(): Promise<RunHost> {
       provider: (name, commands: SnapshotCommands | undefined) => providerByName(name, commands),
       engine: engineByName,
       backups: createBackupWriter(),
+      retain: retainBackups,
       runProgram: runCommand,
       syncFilesystem,
       retryDelayMs: RETRY_DELAY_MS,
+      watchIntervalMs: WATCH_INTERVAL_MS,
     },
   };
 }

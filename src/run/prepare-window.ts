@@ -48,6 +48,8 @@ export async function prepareWindow(
         filesystem: source.filesystem,
         name: snapshotName(context.plan, context.runId, index, attempt),
         freezeMode: source.freezeMode,
+        runId: context.runId,
+        ...(source.lvm === undefined ? {} : { lvm: source.lvm }),
       })),
     );
     for (const [position, [index, source]] of members.entries()) {

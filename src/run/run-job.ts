@@ -1,15 +1,7 @@
-import { realpath } from 'node:fs/promises';
 import { messageOf } from '../errors.js';
 import type { JobConfig } from '../config/types.js';
 import type { Journal } from '../journal/journal.js';
-import {
-  acquireLock,
-  jobLockName,
-  targetLockName,
-  tryAcquireLock,
-  type Lock,
-  type LockDependencies,
-} from '../journal/lock.js';
+import { jobLockName, tryAcquireLock, type Lock, type LockDependencies } from '../journal/lock.js';
 import type { RecoverReport } from '../journal/recover.js';
 import type { HostFacts } from '../plan/facts.js';
 import { makePlan } from '../plan/make-plan.js';
@@ -20,6 +12,7 @@ import type { ExecuteDependencies } from './dependencies.js';
 import { executePlan } from './execute.js';
 import { ReleaseStack } from './release-stack.js';
 import { reportUnplanned } from './run-outcome.js';
+import { takeLocks } from './take-locks.js';
 import { Timeline, type Clock } from './timeline.js';
 
 /** The host as a run sees it: the real one, or a test's. */
@@ -45,30 +38,8 @@ export interface RunJobOptions {
   signal: AbortSignal;
 }
 
-/** One spelling for one directory, where it exists. */
-async function canonical(directory: string): Promise<string> {
-  return await realpath(directory).catch(() => directory);
-}
-
-async function takeLocks(
-  job: JobConfig,
-  locks: LockDependencies,
-  stack: ReleaseStack,
-  { lockWaitMs, signal }: RunJobOptions,
-): Promise<void> {
-  const wait = { waitMs: lockWaitMs, signal };
-  const take = async (name: string, what: string): Promise<void> => {
-    const lock = await acquireLock(name, what, locks, wait);
-    stack.push(what, () => lock.release());
-  };
-  await take(jobLockName(job.name), `the job ${job.name}`);
-  // Sorted, so that two jobs with the same targets cannot wait for each other.
-  const targets = new Set(await Promise.all(job.targets.map((target) => canonical(target.path))));
-  for (const target of [...targets].toSorted()) await take(targetLockName(target), `the target ${target}`);
-}
-
 /** What a run tells of a recovery that could not do all: a later run tries again. */
-function recoveryWarnings({ failed, unreadable }: RecoverReport): string[] {
+export function recoveryWarnings({ failed, unreadable }: RecoverReport): string[] {
   return [
     ...failed.map(({ what, message }) => `of a run that died there is still held: ${what}: ${message}`),
     ...unreadable.map(({ file, reason }) => `the journal file ${file} cannot be read: ${reason}`),
@@ -93,7 +64,10 @@ export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptio
   let report: RunReport;
   let isRecorded = false;
   try {
-    await timeline.step('lock', () => takeLocks(job, locks, stack, options));
+    const targets = job.targets.map((target) => target.path);
+    await timeline.step('lock', () =>
+      takeLocks({ job: job.name, targets }, locks, stack, { waitMs: options.lockWaitMs, signal }),
+    );
     // A run that another one locked out is no part of the history.
     isRecorded = true;
     const lockJob = async (name: string): Promise<Lock | undefined> =>

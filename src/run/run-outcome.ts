@@ -3,7 +3,14 @@ import { exitCode, worstExitCode } from '../exit-codes.js';
 import { weakest } from '../plan/resolve-mode.js';
 import type { Plan, PlannedFreeze } from '../plan/plan.js';
 import { toErrorReport } from '../report/error-report.js';
-import type { CopyReport, ErrorReport, RunReport, SourceReport, StepReport } from '../report/run-report.js';
+import type {
+  CopyReport,
+  ErrorReport,
+  RetentionReport,
+  RunReport,
+  SourceReport,
+  StepReport,
+} from '../report/run-report.js';
 import type { ReleaseFailure } from './release-stack.js';
 import { isInterruption } from '../system/signals.js';
 
@@ -16,6 +23,7 @@ export interface RunFacts {
   sources: readonly SourceReport[];
   copies: readonly CopyReport[];
   steps: readonly StepReport[];
+  retention?: readonly RetentionReport[];
   warnings: readonly string[];
   /** Told among the warnings, and no reason for exit 3: what is true of every run on this host. */
   notes: readonly string[];
@@ -99,6 +107,9 @@ export function reportRun(facts: RunFacts): RunReport {
       startMs: rounded(step.startMs),
       durationMs: rounded(step.durationMs),
     })),
+    ...(facts.retention === undefined || facts.retention.length === 0
+      ? {}
+      : { retention: [...facts.retention] }),
     warnings: [...new Set([...warnings, ...facts.notes])],
     ...(error === undefined ? {} : { error }),
   };

@@ -26,6 +26,11 @@ export class SourceRecord {
     this.#attempts = attempt;
   }
 
+  /** Whether a snapshot of it was begun. */
+  get wasTried(): boolean {
+    return this.#attempts > 0;
+  }
+
   /** The snapshot is complete. */
   taken(snapshot: string, snapshotMs: number, stall: Stall): void {
     this.#snapshot = snapshot;

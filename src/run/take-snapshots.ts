@@ -58,11 +58,18 @@ async function tryWindow(
   const devices = await windowDevices(window, context);
   const intended = await intendSnapshots(prepared, context);
   try {
+    const batches = batchesOf(prepared);
+    const early = batchesOf(prepared.filter(({ source }) => source.freezeMode === 'explicit'));
+    if (early.some(({ provider }) => provider.makeReady !== undefined)) {
+      await timeline.step('make ready', async () => {
+        for (const { provider, refs } of early) await provider.makeReady?.(refs, { signal });
+      });
+    }
     // What is written now need not be written while the writers wait.
     const mountpoints = [...new Set(prepared.map(({ source }) => source.mountpoint))];
     await timeline.step('sync', () => Promise.all(mountpoints.map(dependencies.syncFilesystem)));
     const result = await takeWindow(
-      { targets: freezeTargets(plan, window), devices, options: plan.freeze, batches: batchesOf(prepared) },
+      { targets: freezeTargets(plan, window), devices, options: plan.freeze, batches },
       { arm, timeline, stack, warn: context.warn },
       signal,
     );

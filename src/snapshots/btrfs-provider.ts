@@ -104,6 +104,9 @@ export class BtrfsProvider implements SnapshotProvider {
     return await isSubvolumeRoot(pathsOf(ref).snapshot);
   }
 
+  /** A btrfs snapshot is a tree of its own: nothing written elsewhere changes it. */
+  async checkIntact(): Promise<void> {}
+
   async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {
     const { snapshot, inside } = pathsOf(ref);
     if (!(await this.exists(ref))) {

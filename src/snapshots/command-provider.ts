@@ -95,6 +95,9 @@ export class CommandProvider implements SnapshotProvider {
     );
   }
 
+  /** Nothing is known of the storage; what it invalidates fails the copy with read errors. */
+  async checkIntact(): Promise<void> {}
+
   async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {
     const expose = commandOf(ref, 'expose');
     const before = await mountAt(directory);

@@ -2,9 +2,12 @@ import type { CommandWatch } from '../system/run-command.js';
 import type { Mount } from '../system/mountinfo.js';
 import type { BlockStack } from '../system/block-stack.js';
 import type { LoopImage } from '../system/loop-image.js';
+import type { LogicalVolumeBelow } from '../system/lvm.js';
+import type { NestedFreeze } from '../system/nested-freeze.js';
+import type { ZfsVolume } from '../system/zfs.js';
 
 /** The names a configuration may use; `auto` is resolved to one of these by the plan. */
-export type ProviderName = 'reflink' | 'btrfs' | 'command';
+export type ProviderName = 'reflink' | 'btrfs' | 'zfs' | 'lvm' | 'mirror' | 'command';
 
 /**
  * How the filesystem is brought to rest around a snapshot:
@@ -26,13 +29,27 @@ export interface FilesystemFacts {
    */
   stack: BlockStack | undefined;
   /**
-   * The image files behind the loop devices of the stack, and behind those of the filesystems that hold these,
-   * topmost first. What freezes or fills one of those filesystems stalls this one.
+   * The image files behind the loop devices of the stack, or that its ZFS pool lies on, and behind those of the
+   * filesystems that hold these, topmost first. What freezes or fills one of those filesystems stalls this one.
    */
   images?: readonly LoopImage[];
+  /** The logical volume that it lies on, straight or through LUKS or partitions; absent where it lies on none. */
+  lvm?: LogicalVolumeBelow;
+  /** Why that is not known although there is one: a clause. */
+  lvmProblem?: string;
+  /** The ZFS dataset that it is, or the zvol that it lies on. */
+  zfs?: ZfsVolume;
   /** Free and total bytes of the filesystem, as far as root can fill it. */
   freeBytes: number;
   totalBytes: number;
+}
+
+/** What decides how a filesystem is snapshotted beside the filesystem itself: the kernel, and the rest of the job. */
+export interface DetectionContext {
+  /** What this kernel does when a device freezes itself below our freeze; `unknown` where nobody had to know. */
+  nestedFreeze: NestedFreeze;
+  /** Whether the job snapshots other filesystems too, which should be at one instant with this one. */
+  grouped: boolean;
 }
 
 /** A provider's answer to "can you snapshot this?". */
@@ -48,8 +65,19 @@ export type Detection =
        * the plan puts such sources in freeze groups of their own.
        */
       writesTo: readonly string[];
+      /** What plan and report must warn of when it is snapshotted so. */
+      warnings?: readonly string[];
+      /** Modes that someone might ask for, and why this host cannot have them: a clause. */
+      refused?: Partial<Record<FreezeMode, string>>;
+      /** Whether, on this kernel, a snapshot may leave its origin in a state that must be looked at afterwards. */
+      proveOrigin?: boolean;
     }
-  | { suits: false; reason: string };
+  | {
+      suits: false;
+      reason: string;
+      /** What would make it suit: given where the storage is of this provider's kind. */
+      hint?: string;
+    };
 
 /**
  * A snapshot by name, known before it exists: journalled first, made afterwards. Plain JSON, and all that `find`,
@@ -62,10 +90,24 @@ export interface SnapshotRef {
   /** Mountpoint of the origin filesystem. */
   mountpoint: string;
   fstype: string;
-  /** True when the plan holds the filesystem frozen while the snapshot is made: it then needs no log replay. */
+  /** True when the filesystem is frozen while the snapshot is made, by us or by its storage: it needs no log replay. */
   takenFrozen: boolean;
   /** The provider's own facts: paths, devices. */
   data: Readonly<Record<string, string>>;
+}
+
+/** How much room a classic LVM snapshot gets. */
+export type SnapshotSize = 'auto' | { percentOfOrigin: number } | { bytes: number };
+
+/** How snapshots of LVM are taken and kept. */
+export interface LvmSettings {
+  size: SnapshotSize;
+  /** Whether a classic snapshot that fills up may take more of its volume group. */
+  extend: boolean;
+  /** A thin pool that is filled further, data or metadata, is given no snapshot, and a copy is ended. */
+  poolThresholdPercent: number;
+  /** With a key of the LUKS container that lies on the volume; needed where the kernel hides the one it uses. */
+  keyFile?: string;
 }
 
 /** What a snapshot is asked for with. */
@@ -73,6 +115,9 @@ export interface SnapshotRequest {
   filesystem: FilesystemFacts;
   name: string;
   freezeMode: FreezeMode;
+  /** Of the run, so that the snapshot can carry it. */
+  runId?: string;
+  lvm?: LvmSettings;
 }
 
 /** Where an exposed snapshot can be read. Plain JSON, journalled before it is acquired. */
@@ -98,13 +143,19 @@ export interface SnapshotProvider {
   readonly name: ProviderName;
 
   /** Pure: decides from facts alone. */
-  detect(filesystem: FilesystemFacts): Detection;
+  detect(filesystem: FilesystemFacts, context: DetectionContext): Detection;
 
   /**
    * Before any freeze: proves that `create` can work (tools, room, support) and does all of its work that can be
    * done early. Returns the refs, in the order of `requests`; nothing that outlives the process is made.
    */
   prepare(requests: readonly SnapshotRequest[]): Promise<SnapshotRef[]>;
+
+  /**
+   * For what is to be frozen by us, once the journal knows of it and before the freeze: does what can be done early of
+   * `create` and outlives the process. `remove` undoes it.
+   */
+  makeReady?(refs: readonly SnapshotRef[], options: { signal: AbortSignal }): Promise<void>;
 
   /**
    * Inside the window: makes all snapshots, at one instant where the storage can. No file, log or terminal write but
@@ -114,6 +165,12 @@ export interface SnapshotProvider {
 
   /** Whether the snapshot exists: the answer to an ambiguous failure of `create`. */
   exists(ref: SnapshotRef): Promise<boolean>;
+
+  /**
+   * Asked again and again while the snapshot is read, and once more when it has been: rejects with `snapshotInvalid`
+   * when the snapshot no longer holds what was taken, or is about to, for want of room. May make room for it.
+   */
+  checkIntact(ref: SnapshotRef): Promise<void>;
 
   /**
    * After the thaw: shows the snapshot read-only at `directory`, an empty directory that exists (0700).

@@ -133,6 +133,9 @@ export class ReflinkProvider implements SnapshotProvider {
     return this.#clones.get(ref.name)?.isMade === true || (await isPublished(cloneOf(ref)));
   }
 
+  /** The clone shares blocks that nothing overwrites: what is written to the image goes elsewhere. */
+  async checkIntact(): Promise<void> {}
+
   async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {
     const clone = cloneOf(ref);
     await this.#publish(ref);

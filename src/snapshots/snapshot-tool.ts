@@ -11,6 +11,8 @@ const SETTLE_MS = 15_000;
 
 export interface ToolOptions extends CreateOptions {
   timeoutMs: number;
+  /** How a program ended, in one clause; `describeFailure` when left out. */
+  describe?: (program: string, result: CommandResult) => string;
 }
 
 /** Resolves to undefined when `result` does not settle soon after the tool was told to end. */
@@ -45,22 +47,28 @@ async function orStuck(
 export class SnapshotTool {
   readonly #running = new Map<string, Promise<CommandResult>>();
 
-  /** Makes the snapshot `name`. Rejects with `snapshotFailed`; the snapshot may then exist, or come to. */
-  async make(name: string, argv: readonly [string, ...string[]], options: ToolOptions): Promise<void> {
-    const { signal, timeoutMs, watchCommand } = options;
+  /** Makes the snapshot `name`, or several at once. Rejects with `snapshotFailed`; they may then exist, or come to. */
+  async make(
+    name: string | readonly string[],
+    argv: readonly [string, ...string[]],
+    options: ToolOptions,
+  ): Promise<void> {
+    const { signal, timeoutMs, watchCommand, describe = describeFailure } = options;
+    const names = [name].flat();
     const result = runCommand(argv, {
       signal,
       timeoutMs,
       ...(watchCommand === undefined ? {} : { watch: watchCommand }),
     });
-    this.#running.set(name, result);
-    void result.finally(() => this.#running.delete(name));
+    for (const one of names) this.#running.set(one, result);
+    void result.finally(() => {
+      for (const one of names) this.#running.delete(one);
+    });
     const ended = await orStuck(result, options);
     throwIfAborted(signal);
     if (ended?.exitCode === 0) return;
-    const how =
-      ended === undefined ? `${argv[0]} hangs and cannot be killed` : describeFailure(argv[0], ended);
-    throw new FsbackupError('snapshotFailed', `The snapshot ${name} could not be made: ${how}`, {
+    const how = ended === undefined ? `${argv[0]} hangs and cannot be killed` : describe(argv[0], ended);
+    throw new FsbackupError('snapshotFailed', `The snapshot ${names.join(', ')} could not be made: ${how}`, {
       hint: `Try by hand: ${argv.join(' ')}`,
     });
   }

@@ -1,16 +1,17 @@
 import { constants } from 'node:fs';
-import { open, realpath, stat, type FileHandle } from 'node:fs/promises';
+import { open, realpath, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
-import { readBlockStack, type BlockStack } from './block-stack.js';
 import { mountOfDescriptor } from './descriptor-mount.js';
 import { readSpace } from './filesystem-space.js';
 import { readExt4ReserveBytes } from './ext4-reserve.js';
 import { readFstabMountpoints } from './fstab.js';
-import { readLoopImage, type LoopImage } from './loop-image.js';
+import { imagesBelow, stackOf } from './image-files.js';
+import { locateLogicalVolume, type VolumesRead } from './lvm.js';
 import { isWithin, readMounts, type Mount } from './mountinfo.js';
 import { enclosingSubvolume } from './subvolume.js';
+import { readZfsVolume } from './zfs-facts.js';
 
 /** A directory and the filesystem that it lies on. */
 export interface LocatedDirectory {
@@ -23,6 +24,10 @@ export interface FactsOptions {
   /** How long the filesystem may take to answer. */
   timeoutMs?: number;
   fstab?: string;
+  /** Asked for the logical volume below, where there is one; left out where nobody needs to know. */
+  readVolumes?: () => Promise<VolumesRead>;
+  /** Whether ZFS is asked for the dataset or zvol, where there is one; left out where nobody needs to know. */
+  readZfs?: boolean;
 }
 
 function unusable(message: string, hint: string, cause?: unknown): FsbackupError {
@@ -76,28 +81,6 @@ async function refuseUnmounted(directory: string, mounts: readonly Mount[], fsta
   );
 }
 
-/** The devices under a mount. btrfs shows an anonymous device number, but names a device that it was mounted from. */
-async function stackOf(mount: Mount): Promise<BlockStack | undefined> {
-  if (mount.fstype !== 'btrfs') return await readBlockStack(mount.majorMinor);
-  const device = await stat(mount.source).catch(() => undefined);
-  if (device?.isBlockDevice() !== true) return undefined;
-  const major = (device.rdev >>> 8) & 0xfff;
-  const minor = (device.rdev & 0xff) | ((device.rdev >>> 12) & 0xfff00);
-  return await readBlockStack(`${major}:${minor}`);
-}
-
-/** The images under a stack, and under the filesystems that hold these, topmost first. */
-async function imagesOf(stack: BlockStack | undefined): Promise<LoopImage[]> {
-  const images: LoopImage[] = [];
-  for (const device of stack ?? []) {
-    const image = await readLoopImage(device);
-    if (image === undefined) continue;
-    images.push(image);
-    if (image.mount !== undefined) images.push(...(await imagesOf(await stackOf(image.mount))));
-  }
-  return images;
-}
-
 /**
  * What is known of the filesystem that holds the directory `requested`. The directory is opened first and the open
  * descriptor identified, so bind mounts, overmounts and symlinks are what they are and not what they look like.
@@ -135,6 +118,7 @@ export async function readFilesystemFacts(
       );
     }
     const stack = await stackOf(mount);
+    const zfs = options.readZfs === true ? await readZfsVolume(mount, stack) : undefined;
     const { freeBytes, totalBytes, blockSizeBytes } = space;
     const reserveBytes = stack === undefined ? 0 : await readExt4ReserveBytes(stack[0].name, blockSizeBytes);
     return {
@@ -142,7 +126,10 @@ export async function readFilesystemFacts(
       filesystem: {
         mount: mount.fstype === 'btrfs' ? await enclosingSubvolume(directory, mount) : mount,
         stack,
-        images: await imagesOf(stack),
+        // A pool that does not answer is not asked on.
+        images: zfs?.problem === undefined ? await imagesBelow(mount, stack) : [],
+        ...(zfs === undefined ? {} : { zfs }),
+        ...(options.readVolumes === undefined ? {} : await locateLogicalVolume(stack, options.readVolumes)),
         freeBytes: Math.max(0, freeBytes - reserveBytes),
         totalBytes,
       },

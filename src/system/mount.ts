@@ -2,7 +2,8 @@ import { realpath } from 'node:fs/promises';
 import pRetry from 'p-retry';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { readMounts, type Mount } from './mountinfo.js';
-import { describeFailure, runCommand } from './run-command.js';
+import { runAtMost } from './run-at-most.js';
+import { describeFailure } from './run-command.js';
 
 /** What is read from a snapshot is data: no program, device or set-uid file in it is to work. */
 const SNAPSHOT_OPTIONS = ['ro', 'nosuid', 'nodev', 'noexec'];
@@ -33,7 +34,7 @@ export function alreadyMounted(directory: string, shown: Mount): FsbackupError {
 }
 
 async function runMount(args: readonly string[], directory: string): Promise<void> {
-  const result = await runCommand(['mount', ...args], { timeoutMs: MOUNT_TIMEOUT_MS });
+  const result = await runAtMost(['mount', ...args], { timeoutMs: MOUNT_TIMEOUT_MS });
   if (result.exitCode === 0) return;
   throw new FsbackupError(
     'snapshotFailed',
@@ -72,7 +73,7 @@ export async function bindReadOnly(source: string, directory: string): Promise<v
 }
 
 async function unmountOnce(directory: string): Promise<void> {
-  const result = await runCommand(['umount', '--', directory], { timeoutMs: MOUNT_TIMEOUT_MS });
+  const result = await runAtMost(['umount', '--', directory], { timeoutMs: MOUNT_TIMEOUT_MS });
   if (result.exitCode === 0 || !(await isMountedAt(directory))) return;
   throw new FsbackupError(
     'cleanupIncomplete',

@@ -1,4 +1,5 @@
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
 import { OWNER_VARIABLE, ownOwnerMark } from './process-identity.js';
 
@@ -48,6 +49,10 @@ export interface CommandOptions {
   env?: Readonly<Record<string, string>>;
   cwd?: string;
   input?: string;
+  /** Read as standard input; destroyed when the child does not take it all. */
+  stdinFrom?: Readable;
+  /** Gets standard output, as fast as it takes it, and is ended with it. `stdout` of the result is then empty. */
+  stdoutTo?: Writable;
   /** SIGTERM to the process group when it runs out, SIGKILL 5 s later. */
   timeoutMs?: number;
   /** As `timeoutMs`, when aborted. */
@@ -60,7 +65,8 @@ export interface CommandOptions {
   onStderrLine?: (line: string) => void;
 }
 
-const KILL_AFTER_MS = 5000;
+/** From SIGTERM to SIGKILL. */
+export const KILL_AFTER_MS = 5000;
 /** A grandchild may keep the pipes open after its parent's end; nobody waits for it longer than this. */
 const DRAIN_MS = 1000;
 
@@ -100,6 +106,20 @@ class OutputCollector {
 }
 
 /**
+ * Connects a child to the streams of its caller. How they end is no failure of its own: who destroys one knows why, and
+ * a child whose input or output was cut short says so by its exit code.
+ */
+async function connect(
+  child: { stdin: Writable | null; stdout: Readable },
+  { stdinFrom, stdoutTo }: CommandOptions,
+): Promise<void> {
+  const pipes: Promise<void>[] = [];
+  if (stdinFrom !== undefined && child.stdin !== null) pipes.push(pipeline(stdinFrom, child.stdin));
+  if (stdoutTo !== undefined) pipes.push(pipeline(child.stdout, stdoutTo));
+  await Promise.allSettled(pipes);
+}
+
+/**
  * Runs a program to its end and tells how it ended; never rejects for the child's failure. The only way in which
  * fsbackup starts a program, the watchdog apart: no shell, a built environment, no standard input unless given, a
  * process group of its own (a terminal's Ctrl-C reaches only fsbackup, which decides what it means), output drained
@@ -123,13 +143,17 @@ export async function runCommand(
     detached: true,
     cleanup: false,
     buffer: false,
-    stdin: options.input === undefined ? 'ignore' : 'pipe',
+    stdin: options.input === undefined && options.stdinFrom === undefined ? 'ignore' : 'pipe',
     ...(options.input === undefined ? {} : { input: options.input }),
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
   if (child.pid === undefined) watch?.ended();
   else watch?.started(child.pid);
-  const stdout = new OutputCollector(child.stdout, options.onStdoutLine, options.carriageReturns);
+  const streams = connect(child, options);
+  const stdout =
+    options.stdoutTo === undefined
+      ? new OutputCollector(child.stdout, options.onStdoutLine, options.carriageReturns)
+      : undefined;
   const stderr = new OutputCollector(child.stderr, options.onStderrLine);
   let killer: NodeJS.Timeout | undefined;
   const onStop = (): void => {
@@ -142,7 +166,8 @@ export async function runCommand(
     // Not only once its output has ended too: by then its process group may be another's.
     watch?.ended();
     setTimeout(() => {
-      child.stdout.destroy();
+      // A stream that takes its time is not to lose what the child wrote.
+      if (stdout !== undefined) child.stdout.destroy();
       child.stderr.destroy();
     }, DRAIN_MS).unref();
   });
@@ -150,13 +175,14 @@ export async function runCommand(
   else stop.addEventListener('abort', onStop, { once: true });
   try {
     const result = await child;
+    await streams;
     return {
       exitCode: result.exitCode,
       signal: result.signal,
       notFound: result.code === 'ENOENT',
       timedOut: stop.aborted && options.signal?.aborted !== true,
       aborted: options.signal?.aborted === true,
-      stdout: stdout.text,
+      stdout: stdout?.text ?? '',
       stderr: stderr.text,
     };
   } finally {

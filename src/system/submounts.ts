@@ -52,14 +52,19 @@ export function visibleMounts(mounts: readonly Mount[]): Mount[] {
   return mounts.filter((mount) => !isCovered(mount) && isReachable(mount));
 }
 
+/** ZFS mounts a snapshot here by itself when somebody looks into it; it is no part of the tree. */
+function isAutomountedSnapshot({ fstype, mountpoint }: Mount): boolean {
+  return fstype === 'zfs' && mountpoint.includes('/.zfs/snapshot/');
+}
+
 /**
  * The mounts below `directory`, which a snapshot of its filesystem shows as empty directories (or, for a bind mount
  * of a file, as an empty file), sorted by mountpoint. Left out: what is hidden under another mount, and the
- * filesystems of the kernel or of memory alone (`NOTHING_TO_BACK_UP`).
+ * filesystems of the kernel or of memory alone (`NOTHING_TO_BACK_UP`), and what ZFS shows in `.zfs/snapshot`.
  */
 export function submountsBelow(mounts: readonly Mount[], directory: string): Mount[] {
   return visibleMounts(mounts)
     .filter((mount) => mount.mountpoint !== directory && isWithin(mount.mountpoint, directory))
-    .filter((mount) => !NOTHING_TO_BACK_UP.has(mount.fstype))
+    .filter((mount) => !NOTHING_TO_BACK_UP.has(mount.fstype) && !isAutomountedSnapshot(mount))
     .toSorted((a, b) => (a.mountpoint < b.mountpoint ? -1 : 1));
 }

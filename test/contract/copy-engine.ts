@@ -1,8 +1,15 @@
-import { chmod, lstat, mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { isRetryable } from '../../src/copy/copy-error.js';
-import type { CopyEngine, CopyRequest, CopySource, RestoreRequest } from '../../src/copy/engine.js';
+import type {
+  CopyEngine,
+  CopyRequest,
+  CopySource,
+  RestoreRequest,
+  VerifyFindings,
+  VerifyRequest,
+} from '../../src/copy/engine.js';
 import { FsbackupError } from '../../src/errors.js';
 import { compareTrees, countEntries } from '../support/compare-trees.js';
 import { describeNeeding } from '../support/capabilities.js';
@@ -138,6 +145,91 @@ export function copyEngineContract(
       },
       LONG_MS,
     );
+
+    /** Verifies against the digests of a copy. Returns the findings without what is as it should be. */
+    async function verify(
+      data: string,
+      digests: VerifyRequest['digests'],
+      mode: VerifyRequest['mode'] = 'full',
+    ): Promise<VerifyFindings> {
+      const request = { dataDirectory: data, digests, mode, notInBackup: [], scratch: await place() };
+      const signal = new AbortController().signal;
+      return await engine.verify({ ...request, signal, onProgress: () => undefined });
+    }
+
+    const NOTHING = { count: 0, paths: [] };
+
+    it(
+      'takes digests while it copies, with which every byte of the copy agrees',
+      async () => {
+        const original = await tree();
+        await makeNastyTree(original);
+        await must('ln', '-s', 'a => b // c', path.join(original, 'odd link'));
+        await writeFile(path.join(original, 'odd => name -> of a file'), 'x');
+        await must(
+          'ln',
+          path.join(original, 'odd => name -> of a file'),
+          path.join(original, 'a second => name'),
+        );
+        const sources = [source('/srv/w w', original), source('/var/other', await tree())];
+        const data = [await place(), await place()];
+        const [first = '', second = ''] = data;
+        const file = (index: number): string => path.join(target.mountpoint, `${count}-${index}.gz`);
+        const one = await engine.copy(
+          copyRequest(sources, first, { digests: { file: file(1), parent: undefined } }),
+        );
+        expect(one.digests).toMatchObject({ unknown: 0 });
+        const list = { file: file(1), algorithm: one.digests?.algorithm ?? '' };
+        const whole = { changed: NOTHING, missing: NOTHING, extra: NOTHING, problems: [], withoutDigest: 0 };
+        const found = await verify(first, list);
+        expect(found).toMatchObject({ ...whole, files: one.files });
+        expect(found.bytes).toBeGreaterThan(1024 ** 3);
+        expect(await verify(first, list, 'quick')).toMatchObject(whole);
+        expect(await verify(first, undefined)).toMatchObject({ changed: NOTHING, problems: [] });
+        expect((await verify(first, undefined)).withoutDigest).toBeGreaterThan(1000);
+
+        // What did not change keeps its digest, what did gets its own; a name too many, and one that is gone.
+        await writeFile(path.join(original, 'new'), 'new');
+        await chmod(path.join(original, 'odd => name -> of a file'), 0o600);
+        await rm(path.join(original, 'odd link'));
+        const two = await engine.copy(
+          copyRequest(sources, second, {
+            parentDataDirectory: first,
+            digests: { file: file(2), parent: list },
+          }),
+        );
+        expect(two.digests).toMatchObject({ algorithm: list.algorithm, unknown: 0 });
+        const later = { file: file(2), algorithm: list.algorithm };
+        expect(await verify(second, later)).toMatchObject({ ...whole, files: two.files });
+        expect(await verify(second, list)).toMatchObject({
+          missing: { count: 1, paths: ['/srv/w w/odd link'] },
+          extra: { count: 1, paths: ['/srv/w w/new'] },
+        });
+        expect(await readdir(path.dirname(file(1)))).not.toContain(`${path.basename(file(1))}.raw`);
+      },
+      LONG_MS,
+    );
+
+    it('finds one flipped byte', async () => {
+      const original = await tree();
+      await must('dd', 'if=/dev/urandom', `of=${original}/large`, 'bs=1M', 'count=20', 'status=none');
+      await writeFile(path.join(original, 'small'), 'x');
+      const [data, lists] = [await place(), await place()];
+      const digests = { file: path.join(lists, 'digests.gz'), parent: undefined };
+      const done = await engine.copy(copyRequest([source('/srv', original)], data, { digests }));
+      const list = { file: digests.file, algorithm: done.digests?.algorithm ?? '' };
+      const [largest = ''] = (await must('find', data, '-type', 'f', '-size', '+10M')).split('\n');
+      const { atime, mtime } = await stat(largest);
+      const handle = await open(largest, 'r+');
+      const byte = await handle.read({ buffer: Buffer.alloc(1), position: 9_000_000 });
+      await handle.write(Buffer.from([(byte.buffer[0] ?? 0) ^ 1]), 0, 1, 9_000_000);
+      await handle.close();
+      await utimes(largest, atime, mtime);
+      const found = await verify(data, list);
+      expect(found.changed.count + found.missing.count + found.problems.length).toBeGreaterThan(0);
+      const named = [...found.changed.paths, ...found.missing.paths];
+      expect(named).toContain('/srv/large');
+    });
 
     it('merges sources into one tree, nested ones owning what lies below them', async () => {
       const [outer, inner, other] = [await tree(), await tree(), await tree()];

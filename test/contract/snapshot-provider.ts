@@ -8,11 +8,14 @@ import type {
   SnapshotRequest,
 } from '../../src/snapshots/provider.js';
 import { readFilesystemFacts } from '../../src/system/filesystem-facts.js';
+import { readLogicalVolumes } from '../../src/system/lvm.js';
 import { isMountedAt } from '../../src/system/mount.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { openFilesBelow, type SnapshotWorld, type WorldKind } from '../support/snapshot-worlds.js';
 import { must, throwawayDisks } from '../support/throwaway-filesystem.js';
 
+const ALONE = { nestedFreeze: 'unknown', grouped: false } as const;
+const EVERYTHING = { readVolumes: readLogicalVolumes, readZfs: true } as const;
 const NEVER = new AbortController().signal;
 
 /** What went through a journal. */
@@ -53,7 +56,7 @@ export function snapshotProviderContract(kind: WorldKind): void {
       return await Promise.all(
         world.mountpoints.map(async (mountpoint, index) => {
           await writeFile(path.join(mountpoint, 'file'), `${content} ${index}`);
-          const { filesystem } = await readFilesystemFacts(mountpoint);
+          const { filesystem } = await readFilesystemFacts(mountpoint, EVERYTHING);
           return { filesystem, name: `fsbackup-test-${count}-${index}`, freezeMode: world.freezeMode };
         }),
       );
@@ -67,6 +70,7 @@ export function snapshotProviderContract(kind: WorldKind): void {
 
     async function taken(content: string): Promise<SnapshotRef[]> {
       const refs = await prepared(content);
+      await provider.makeReady?.(refs, { signal: NEVER });
       await whileHeld(world, () => provider.create(refs, { signal: NEVER }));
       return refs;
     }
@@ -84,8 +88,8 @@ export function snapshotProviderContract(kind: WorldKind): void {
     });
 
     it('suits its storage, in a mode that the plan can take', async () => {
-      const { filesystem } = await readFilesystemFacts(world.mountpoints[0]);
-      const detection = world.newProvider().detect(filesystem);
+      const { filesystem } = await readFilesystemFacts(world.mountpoints[0], EVERYTHING);
+      const detection = world.newProvider().detect(filesystem, world.context ?? ALONE);
       expect(detection).toMatchObject({
         suits: true,
         freezeModes: expect.arrayContaining([world.freezeMode]),
@@ -99,6 +103,7 @@ export function snapshotProviderContract(kind: WorldKind): void {
         await writeFile(path.join(ref.mountpoint, 'file'), 'after');
         await writeFile(path.join(ref.mountpoint, 'new'), 'after');
         expect(await provider.exists(ref)).toBe(true);
+        await expect(provider.checkIntact(ref)).resolves.toBeUndefined();
 
         const exposure = await expose(ref);
         expect(await readFile(path.join(exposure.path, 'file'), 'utf8')).toBe(`before ${index}`);

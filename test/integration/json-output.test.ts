@@ -37,7 +37,18 @@ function comparable(keys: readonly string[], other: readonly string[]): string[]
 describe('the page on JSON output', () => {
   it('shows an object for each command that prints one', async () => {
     expect([...(await documented()).keys()].toSorted()).toEqual(
-      ['backups list', 'backups show', 'plan', 'recover', 'restore', 'run', 'status'].toSorted(),
+      [
+        'backups list',
+        'backups prune',
+        'backups show',
+        'backups verify',
+        'doctor',
+        'plan',
+        'recover',
+        'restore',
+        'run',
+        'status',
+      ].toSorted(),
     );
   });
 });
@@ -74,10 +85,13 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'the objects o
     const commands: [string, string[]][] = [
       ['plan', job],
       ['run', job],
+      ['backups verify', ['srv', '--full', '--from', target]],
       ['backups list', ['--from', target]],
       ['backups show', ['srv', '--from', target]],
+      ['backups prune', ['srv', '--from', target, '--keep-last', '1']],
       ['restore', ['srv', '--from', target, '--to', restored]],
       ['recover', []],
+      ['doctor', [disk.mountpoint]],
     ];
     for (const [command, args] of commands) {
       const { printed, page } = await keysFor(command, args);

@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SlotState } from '../../src/freeze/protocol.js';
 import {
   boottimeMs,
@@ -153,5 +153,13 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     closeSync(first);
     expect(tryLock(second)).toBe(true);
     closeSync(second);
+  });
+});
+
+describe('the built addon', () => {
+  it('needs no later C library than that of Debian 12, whatever it was built on', () => {
+    const addon = readFileSync('native/build/addon.node', 'latin1');
+    const minors = [...addon.matchAll(/GLIBC_2\.(\d+)/g)].map(([, minor]) => Number(minor));
+    expect(Math.max(...minors)).toBeLessThanOrEqual(36);
   });
 });

@@ -45,6 +45,7 @@ describeNeeding(['root', 'loop', 'ext4'], 'the npm package', () => {
       'dist/commands/freeze.js',
       'oclif.manifest.json',
       'native/build/addon.node',
+      'native/build/nested-freeze',
       'native/build/watchdog',
       'LICENSE',
       'README.md',

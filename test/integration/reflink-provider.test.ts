@@ -26,6 +26,7 @@ import {
 } from '../support/throwaway-filesystem.js';
 
 const PROJECT = path.resolve(import.meta.dirname, '../..');
+const ALONE = { nestedFreeze: 'unknown', grouped: false } as const;
 
 async function ext4On(disks: ThrowawayDisks, fstype: 'xfs' | 'btrfs' | 'ext4') {
   const outer = await disks.filesystem({ fstype, sizeMiB: 1024 });
@@ -39,7 +40,7 @@ async function prepareOn(mountpoint: string) {
   const { filesystem } = await readFilesystemFacts(mountpoint);
   const provider = providerByName('reflink');
   return {
-    detection: provider.detect(filesystem),
+    detection: provider.detect(filesystem, ALONE),
     prepared: provider.prepare([{ filesystem, name: 'fsbackup-refused', freezeMode: 'explicit' }]),
   };
 }
@@ -181,7 +182,7 @@ describeNeeding(['root', 'loop', 'xfs', 'btrfs', 'ext4'], 'the reflink provider'
     const facts = await readFilesystemFacts(readOnly);
     const { filesystem: innerFacts } = await readFilesystemFacts(inner.mountpoint);
     const images = (innerFacts.images ?? []).map((image) => ({ ...image, mount: facts.filesystem.mount }));
-    expect(providerByName('reflink').detect({ ...innerFacts, images })).toMatchObject({
+    expect(providerByName('reflink').detect({ ...innerFacts, images }, ALONE)).toMatchObject({
       suits: false,
       reason: expect.stringContaining('read-only'),
     });

@@ -173,6 +173,10 @@ export class FakeWorld {
         command?.ended();
       }
     },
+    checkIntact: async () => {
+      // Looked at for as long as a copy takes: told only when it is to fail.
+      if (this.faults.has('checkIntact')) await this.#call('checkIntact');
+    },
     exists: async ({ name }) => this.held.includes(`snapshot ${name}`),
     expose: async (ref, directory) => {
       this.#mustBeJournalled(`exposure ${ref.name}`);
@@ -204,6 +208,7 @@ export class FakeWorld {
       return { bytes: 10, files: 2, unreadable: [] };
     },
     restore: () => Promise.reject(new Error('no restore here')),
+    verify: () => Promise.reject(new Error('no verify here')),
   };
 
   /** What to execute a plan with. */
@@ -241,6 +246,11 @@ export class FakeWorld {
           await this.#call(`discard ${target.path}`);
           this.#release(`backup ${target.path}`);
         },
+      },
+      retain: async (target, job) => {
+        if (this.held.length > 0) this.violations.push(`retention while ${this.held.join(', ')} is held`);
+        await this.#call(`retain ${target.path}`);
+        return { target: target.path, job, verdicts: [], removed: ['old'], failed: [] };
       },
       journal: {
         record: async (kind, payload) => {
@@ -289,6 +299,7 @@ export class FakeWorld {
       syncFilesystem: (mountpoint) => this.#call(`sync ${mountpoint}`),
       mountDirectory,
       retryDelayMs: 0,
+      watchIntervalMs: 1,
     };
   }
 }

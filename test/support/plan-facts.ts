@@ -1,7 +1,13 @@
 import type { JobConfig, SourceConfig } from '../../src/config/types.js';
 import type { HostFacts, NestedTree, SourceFacts } from '../../src/plan/facts.js';
 import type { Detector, Detectors } from '../../src/plan/resolve-mode.js';
-import type { Detection, FilesystemFacts, FreezeMode, ProviderName } from '../../src/snapshots/provider.js';
+import type {
+  Detection,
+  DetectionContext,
+  FilesystemFacts,
+  FreezeMode,
+  ProviderName,
+} from '../../src/snapshots/provider.js';
 import type { Mount } from '../../src/system/mountinfo.js';
 
 export function aMount(overrides: Partial<Mount> = {}): Mount {
@@ -54,6 +60,7 @@ export function hostFacts(overrides: Partial<HostFacts> = {}): HostFacts {
     targets: [{ path: '/backup', realPath: '/backup', majorMinor: '8:2', mountpoint: '/backup' }],
     inUse: [{ what: 'the root filesystem', majorMinor: '8:1' }],
     layers: {},
+    nestedFreeze: 'unknown',
     initialPidNamespace: true,
     ...overrides,
   };
@@ -65,9 +72,12 @@ export function suits(freezeModes: readonly FreezeMode[], writesTo: readonly str
 
 /** Detectors that answer by filesystem type, as the real ones roughly do: ext4 lies in an image on `7:0`. */
 export function fakeDetectors(
-  answers: Partial<Record<ProviderName, (f: FilesystemFacts) => Detection>> = {},
+  answers: Partial<Record<ProviderName, (f: FilesystemFacts, context: DetectionContext) => Detection>> = {},
 ) {
-  const detector = (name: ProviderName, fallback: (f: FilesystemFacts) => Detection): Detector => ({
+  const detector = (
+    name: ProviderName,
+    fallback: (f: FilesystemFacts, context: DetectionContext) => Detection,
+  ): Detector => ({
     name,
     detect: answers[name] ?? fallback,
   });
@@ -79,6 +89,9 @@ export function fakeDetectors(
     reflink: detector('reflink', ({ mount }) =>
       mount.fstype === 'ext4' ? suits(['explicit'], ['7:0']) : unsuited,
     ),
+    zfs: detector('zfs', () => unsuited),
+    lvm: detector('lvm', () => unsuited),
+    mirror: detector('mirror', () => unsuited),
     command: detector('command', () => suits(['explicit', 'native', 'atomic'])),
   };
   const detectors: Detectors = { auto: [all.btrfs, all.reflink], named: (name) => all[name] };

@@ -2,7 +2,12 @@ import { mkdir, readdir, readlink } from 'node:fs/promises';
 import path from 'node:path';
 import type { SnapshotCommands } from '../../src/config/types.js';
 import { SNAPSHOT_DIRECTORY_NAME } from '../../src/snapshots/private-directory.js';
-import type { FreezeMode, ProviderName, SnapshotProvider } from '../../src/snapshots/provider.js';
+import type {
+  DetectionContext,
+  FreezeMode,
+  ProviderName,
+  SnapshotProvider,
+} from '../../src/snapshots/provider.js';
 import { providerByName } from '../../src/snapshots/registry.js';
 import type { Capability } from './capabilities.js';
 import { must, type ThrowawayDisks } from './throwaway-filesystem.js';
@@ -14,6 +19,8 @@ export interface SnapshotWorld {
   /** Two origins that one call can snapshot. */
   mountpoints: readonly [string, string];
   freezeMode: FreezeMode;
+  /** What `detect` is told; left out where it does not matter. */
+  context?: DetectionContext;
   /** A new object each time, as another process would have. */
   newProvider(): SnapshotProvider;
   /** What is kept on the storage beside the origins: nothing, when all snapshots are removed. */

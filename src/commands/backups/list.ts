@@ -15,6 +15,7 @@ export default class BackupsList extends BaseCommand {
     const { args, flags } = await this.parse(BackupsList);
     const { targetsToSearch } = await import('../../copy/configured-targets.js');
     const { listBackups } = await import('../../copy/backup-list.js');
+    const { readVerifications } = await import('../../copy/verify-history.js');
     const { listedBackup, renderBackupList } = await import('../../copy/render-backups.js');
     const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job: args.job });
     const byTarget = new Map(
@@ -25,8 +26,10 @@ export default class BackupsList extends BaseCommand {
         }),
       ),
     );
+    const all = [...byTarget.values()].flat();
+    const verifications = await readVerifications(all.map(({ job }) => job));
     if (flags.json) {
-      this.printJson({ version: 1, backups: [...byTarget.values()].flat().map(listedBackup) });
-    } else this.print(renderBackupList(byTarget));
+      this.printJson({ version: 1, backups: all.map((backup) => listedBackup(backup, verifications)) });
+    } else this.print(renderBackupList(byTarget, verifications));
   }
 }

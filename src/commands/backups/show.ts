@@ -17,11 +17,14 @@ export default class BackupsShow extends BaseCommand {
     const { targetsToSearch } = await import('../../copy/configured-targets.js');
     const { findBackup, parseSelector } = await import('../../copy/backup-select.js');
     const { backupDirectory } = await import('../../copy/backup-layout.js');
-    const { renderBackup } = await import('../../copy/render-backups.js');
+    const { readVerifications } = await import('../../copy/verify-history.js');
+    const { renderBackup, verifiedOf } = await import('../../copy/render-backups.js');
     const { job } = parseSelector(args.backup);
     const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job });
     const backup = await findBackup(targets, args.backup);
-    if (flags.json) this.printJson({ ...backup.manifest, target: backup.target });
-    else this.print(renderBackup(backup, backupDirectory(backup)));
+    const verified = (await readVerifications([job]))(backup);
+    if (flags.json) {
+      this.printJson({ ...backup.manifest, target: backup.target, verified: verifiedOf(verified) });
+    } else this.print(renderBackup(backup, backupDirectory(backup), verified));
   }
 }

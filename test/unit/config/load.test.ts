@@ -42,6 +42,18 @@ describe('loadConfig', () => {
     });
   });
 
+  it('gives a target the rules of its job, unless it has its own', async () => {
+    const text =
+      'version: 1\njobs:\n  srv:\n    sources: [/srv]\n    keep: { daily: 7, within: 2w }\n' +
+      '    targets: [/backup, { path: /usb, keep: { last: 2 } }]\n';
+    await expect(loadJob(text)).resolves.toMatchObject({
+      targets: [
+        { path: '/backup', keep: { daily: 7, withinMs: 14 * 86_400_000 } },
+        { path: '/usb', keep: { last: 2 } },
+      ],
+    });
+  });
+
   it('takes the flag over the environment over the job over the defaults of the file', async () => {
     const text =
       'version: 1\nfreeze: { timeout: 4s, maxHold: 40s }\nattempts: 4\n' +

@@ -135,6 +135,15 @@ describe('a selector', () => {
     expect(await idOf('srv@20261120T010000Z-b')).toBe(SECOND);
   });
 
+  it('takes what an id ends in, or the beginning of that', async () => {
+    expect(await idOf(`srv@${SECOND.slice(-6)}`)).toBe(SECOND);
+    expect(await idOf(`srv@${THIRD.slice(-6, -2)}`)).toBe(THIRD);
+    // The date of one comes before the end of another.
+    await makeBackup(ref('20261018T010000Z-20261119'));
+    expect(await idOf('srv@20261119')).toBe(FIRST);
+    await expect(idOf('srv@bb')).rejects.toMatchObject({ code: 'usage' });
+  });
+
   it('names the candidates when several have it', async () => {
     await expect(idOf('srv@2026-11-20')).rejects.toMatchObject({ code: 'usage' });
     await expect(idOf('srv@2026-11-20')).rejects.toThrow(SECOND);

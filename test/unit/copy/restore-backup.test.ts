@@ -25,6 +25,10 @@ class FakeEngine implements CopyEngine {
     throw new Error('nobody copies here');
   }
 
+  verify(): never {
+    throw new Error('nobody verifies here');
+  }
+
   async restore(request: RestoreRequest): Promise<{ bytes: number; files: number; unreadable: string[] }> {
     this.asked = request;
     await this.onRestore();

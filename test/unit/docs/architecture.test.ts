@@ -13,9 +13,11 @@ const LAYERS = [
   'freeze',
   'snapshots',
   'copy',
+  'retention',
   'quiesce',
   'plan',
   'run',
+  'doctor',
   'commands',
 ];
 

@@ -46,6 +46,7 @@ function dependencies(overrides: Partial<RecoverDependencies> = {}): RecoverDepe
       exposure: ({ payload }) => release(`exposure ${payload.path}`),
       snapshot: ({ payload }) => release(`snapshot ${payload.name}`),
       backup: ({ payload }) => release(`backup ${payload.backupId}`),
+      removal: ({ payload }) => release(`removal ${payload.backupId}`),
     },
     endOrphans: async () => undefined,
     lockJob: async (job) => (living.has(job) ? undefined : { name: job, release: async () => undefined }),

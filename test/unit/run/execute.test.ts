@@ -368,6 +368,43 @@ describe('a target that fails', () => {
   });
 });
 
+describe('a snapshot that is lost while it is copied', () => {
+  const discarded = {
+    exitCode: 31,
+    outcome: 'failed',
+    error: { code: 'snapshotInvalid', hint: 'Mend it.' },
+    copies: [],
+  };
+
+  it('ends the copy that is going on, which is discarded, and begins no other', async () => {
+    world.engine.copy = async ({ dataDirectory, signal }) => {
+      world.log.push(`copy ${dataDirectory}`);
+      world.fail('checkIntact', failure('snapshotInvalid'));
+      await new Promise((resolve) => {
+        signal.addEventListener('abort', resolve, { once: true });
+      });
+      throw failure('copyFailed', 'rsync was stopped');
+    };
+    expect(await execute()).toMatchObject(discarded);
+    expect(world.log).not.toContain('copy /b2');
+    expect(world.backups.size).toBe(0);
+    await expectNothingHeld();
+  });
+
+  it('makes no backup of a copy that read it without an error', async () => {
+    world.engine.copy = async () => {
+      // Too late for the watch: what is asked after the copy finds it.
+      world.fail('checkIntact', failure('snapshotInvalid'), failure('snapshotInvalid'));
+      return { bytes: 10, files: 2, unreadable: [] };
+    };
+    expect(await execute()).toMatchObject(discarded);
+    expect(world.log).not.toContain('complete /b1');
+    expect(world.log).not.toContain('begin /b2');
+    expect(world.backups.size).toBe(0);
+    await expectNothingHeld();
+  });
+});
+
 describe('a release that fails', () => {
   it('turns a success into exit 60, names what is held, and keeps its journal entry', async () => {
     world.fail('unexpose', new Error('busy'));
@@ -447,5 +484,64 @@ describe('an interrupt', () => {
     world.fail('copy /b1', () => controller.abort(failure('interrupted')));
     world.fail('unexpose', new Error('busy'));
     expect(await execute()).toMatchObject({ exitCode: 60, outcome: 'failed' });
+  });
+});
+
+describe('an origin in doubt', () => {
+  /** As planned, each filesystem one that must be looked at. */
+  function doubtful(): Plan {
+    const plan = aPlan();
+    return { ...plan, sources: plan.sources.map((source) => ({ ...source, proveOrigin: true })) };
+  }
+
+  it('is frozen and thawed once more when all is released', async () => {
+    const report = await execute(doubtful());
+    expect(report.exitCode).toBe(0);
+    expect(world.log.slice(-8)).toEqual([
+      'arm',
+      'freeze /srv',
+      'thaw',
+      'close',
+      'arm',
+      'freeze /home',
+      'thaw',
+      'close',
+    ]);
+    expect(world.log.lastIndexOf('remove')).toBeLessThan(world.log.indexOf('freeze /srv'));
+    await expectNothingHeld();
+  });
+
+  it('that cannot be frozen is a warning', async () => {
+    world.fail('freeze /srv', failure('notFrozen', 'somebody holds it'));
+    const report = await execute(doubtful());
+    expect(report.exitCode).toBe(3);
+    expect(report.warnings).toEqual([expect.stringMatching(/^\/srv could not be frozen.*somebody holds it/)]);
+    await expectNothingHeld();
+  });
+
+  it('that may still be frozen is exit 22', async () => {
+    world.fail('thaw', () => undefined, failure('thawFailed'));
+    expect((await execute(doubtful())).exitCode).toBe(22);
+  });
+
+  it('is left alone when no snapshot was begun', async () => {
+    world.fail('prepare', failure('snapshotFailed'));
+    await execute(doubtful());
+    expect(world.log).not.toContain('arm');
+  });
+});
+
+describe('what can be done before the freeze', () => {
+  it('is done once the journal knows of it, and removed after a failure', async () => {
+    const { provider } = world;
+    provider.makeReady = async (refs) => {
+      expect(refs.map(({ name }) => world.journal.has(`snapshot ${name}`))).toEqual([true, true]);
+      expect(world.log).not.toContain('arm');
+      throw failure('snapshotFailed');
+    };
+    const report = await execute(aPlan({ attempts: 1 }));
+    expect(report.exitCode).toBe(30);
+    expect(world.log.filter((call) => call === 'remove')).toHaveLength(2);
+    await expectNothingHeld();
   });
 });

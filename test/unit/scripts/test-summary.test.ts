@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { summarizeTests } from '../../../scripts/test-summary.js';
+import { summarizeReports, type TestSummary } from '../../../scripts/test-summary.js';
 
 type Statuses = readonly string[];
 
@@ -14,7 +14,11 @@ function report(success: boolean, files: Record<string, { status: string; tests:
   });
 }
 
-describe('summarizeTests', () => {
+function summarizeTests(text: string | undefined, options: { skippedIsFailure: boolean }): TestSummary {
+  return summarizeReports([{ where: 'host', report: text }], options);
+}
+
+describe('summarizeReports', () => {
   it('counts what passed', () => {
     const summary = summarizeTests(
       report(true, { 'a.test.ts': { status: 'passed', tests: ['passed', 'passed'] } }),
@@ -34,7 +38,7 @@ describe('summarizeTests', () => {
     );
     expect(summary).toEqual({
       ok: false,
-      problems: ['failed: a.test.ts: test 1'],
+      problems: ['host: failed: a.test.ts: test 1'],
       line: '1 passed, 1 failed, 0 skipped',
     });
   });
@@ -81,5 +85,41 @@ describe('summarizeTests', () => {
 
   it('fails for a run without tests', () => {
     expect(summarizeTests(report(true, {}), { skippedIsFailure: false }).ok).toBe(false);
+  });
+
+  it('adds up the reports of several places and names the place of a failure', () => {
+    const reports = [
+      {
+        where: 'host',
+        report: report(true, { 'a.test.ts': { status: 'passed', tests: ['passed', 'passed'] } }),
+      },
+      {
+        where: '6.1',
+        report: report(false, { 'b.test.ts': { status: 'failed', tests: ['passed', 'failed'] } }),
+      },
+    ];
+    expect(summarizeReports(reports, { skippedIsFailure: false })).toEqual({
+      ok: false,
+      problems: ['6.1: failed: b.test.ts: test 1'],
+      line: '3 passed, 1 failed, 0 skipped',
+    });
+  });
+
+  it('fails when one place has left no report', () => {
+    const reports = [
+      { where: 'host', report: report(true, { 'a.test.ts': { status: 'passed', tests: ['passed'] } }) },
+      { where: '6.1', report: undefined },
+    ];
+    const summary = summarizeReports(reports, { skippedIsFailure: false });
+    expect(summary).toMatchObject({ ok: false, line: '1 passed, 1 failed, 0 skipped' });
+    expect(summary.problems).toEqual(['6.1: vitest left no report']);
+  });
+
+  it('passes when a place had no test to run but another had', () => {
+    const reports = [
+      { where: '6.1', report: report(true, { 'a.test.ts': { status: 'passed', tests: [] } }) },
+      { where: '7', report: report(true, { 'a.test.ts': { status: 'passed', tests: ['passed'] } }) },
+    ];
+    expect(summarizeReports(reports, { skippedIsFailure: true }).ok).toBe(true);
   });
 });

@@ -44,6 +44,16 @@ describe('visibleMounts', () => {
 });
 
 describe('submountsBelow', () => {
+  it('leaves out the snapshots that ZFS shows for as long as somebody looks, and no other mount of one', () => {
+    const mounts = mountTree(
+      [20, 1, '/'],
+      [21, 20, '/srv', 'zfs'],
+      [22, 21, '/srv/.zfs/snapshot/monday', 'zfs'],
+      [23, 21, '/srv/old', 'zfs'],
+    );
+    expect(submountsBelow(mounts, '/srv').map((mount) => mount.mountpoint)).toEqual(['/srv/old']);
+  });
+
   it('names disks, networks, FUSE and overlays, and not what lives in the kernel or in memory', () => {
     const mounts = mountTree(
       [20, 1, '/'],

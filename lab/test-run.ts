@@ -1,0 +1,94 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import type { Guest } from './guests.js';
+import { orderedOutputs } from './ordered-output.js';
+import { CHECKOUT } from './checkout.js';
+import type { PreparedGuest } from './prepared-guest.js';
+import { must } from './process.js';
+import { describeBroken, runJob } from './session.js';
+
+/** A bound against hanging: for all tests of one guest. */
+const TIMEOUT_MS = 40 * 60_000;
+const DEFAULT_TESTS = ['test/lab'];
+
+/** What a test run in a guest came to. */
+export interface GuestTests {
+  guest: Guest;
+  /** The text of vitest's JSON report; undefined when the guest left none: it is broken, or vitest is. */
+  report: string | undefined;
+  /** Vitest's. It also fails for what is in no report, an error outside a test. */
+  exitCode: number | undefined;
+}
+
+function vitestArgv(tests: readonly string[]): string[] {
+  const filters = tests.map((test) => (path.isAbsolute(test) ? path.relative(CHECKOUT, test) : test));
+  return [
+    'node',
+    'node_modules/vitest/vitest.mjs',
+    'run',
+    '--config=lab/vitest.config.ts',
+    '--configLoader=runner',
+    ...(filters.length === 0 ? DEFAULT_TESTS : filters),
+  ];
+}
+
+/** Runs tests in a guest. Their output goes to `write` as it comes. */
+async function runInGuest(
+  prepared: PreparedGuest,
+  tests: readonly string[],
+  write: (chunk: string | Buffer) => void,
+): Promise<GuestTests> {
+  const { guest, kernelRelease, behaviour, accelerator } = prepared;
+  write(`\nlab: ${guest.name}: Linux ${kernelRelease}, which ${behaviour} (${accelerator.accel})\n`);
+  const directory = await mkdtemp(path.join(os.tmpdir(), 'fsbackup-lab-results-'));
+  try {
+    const resultsFile = path.join(directory, 'results.tar');
+    const outcome = await runJob(prepared, {
+      job: {
+        argv: vitestArgv(tests),
+        // With CI a skipped test is a failure there too.
+        env: {
+          CI: process.env['CI'] ?? '',
+          ...(process.stdout.isTTY ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' }),
+        },
+      },
+      timeoutMs: TIMEOUT_MS,
+      onStdout: write,
+      onStderr: write,
+      resultsFile,
+    });
+    if (outcome.kind === 'broken') {
+      write(`${describeBroken(prepared, outcome)}\n`);
+      return { guest, report: undefined, exitCode: undefined };
+    }
+    await must(['tar', '-x', '-C', directory, '-f', resultsFile]);
+    const report = await readFile(path.join(directory, 'tests.json'), 'utf8').catch(() => undefined);
+    return { guest, report, exitCode: outcome.exitCode };
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Runs tests (vitest's filters; none: those of the lab) in guests, as many at a time as there are processors: an
+ * emulated guest keeps one busy. What the guests print comes in their order.
+ */
+export async function runTests(
+  guests: readonly PreparedGuest[],
+  tests: readonly string[],
+): Promise<GuestTests[]> {
+  const outputs = orderedOutputs(guests.length, (chunk) => process.stdout.write(chunk));
+  const waiting = guests.map((prepared, index) => ({ prepared, index }));
+  const results: GuestTests[] = [];
+  const worker = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const output = outputs[next.index];
+      results[next.index] = await runInGuest(next.prepared, tests, (chunk) => output?.write(chunk)).finally(
+        () => output?.end(),
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: os.availableParallelism() }, worker));
+  return results;
+}

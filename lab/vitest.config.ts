@@ -1,0 +1,19 @@
+import path from 'node:path';
+import { defineConfig } from 'vitest/config';
+
+// How vitest runs in a guest. What is run is named on its command line: test/lab unless asked otherwise.
+export default defineConfig({
+  test: {
+    root: path.resolve(import.meta.dirname, '..'),
+    include: ['test/**/*.test.ts'],
+    fileParallelism: false,
+    // A file may have nothing for this guest. That some test was run is seen from the report.
+    passWithNoTests: true,
+    // Bounds against hanging; software emulation is slow.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    reporters: ['default', 'json'],
+    outputFile: { json: '/results/tests.json' },
+    cache: false,
+  },
+});

@@ -1,0 +1,35 @@
+import { formatBytes, formatFiles, withoutControls } from '../report/format.js';
+import type { PathSample } from './digest-compare.js';
+import type { VerifyReport } from './verify-backup.js';
+import type { VerifyRecord } from './verify-history.js';
+
+function sampleLines(what: string, { count, paths }: PathSample): string[] {
+  const more = count > paths.length ? [`${what}: ${count - paths.length} more`] : [];
+  return [...paths.map((one) => `${what}: ${one}`), ...more];
+}
+
+function heading({ outcome, mode, job, backupId, files, bytes, withoutDigest }: VerifyReport): string {
+  const name = `${job}@${backupId}`;
+  const amount = files === null ? '' : ` (${formatFiles(files)}, ${formatBytes(bytes)})`;
+  if (outcome === 'failed') return `${name}: FAILED, ${mode} verify`;
+  if (outcome === 'ok') return `${name}: ok, ${mode} verify${amount}`;
+  return `${name}: every byte could be read${amount}, but there is no digest of ${formatFiles(withoutDigest)} to compare with`;
+}
+
+/** What a verification found, for people. */
+export function renderVerify(report: VerifyReport): string {
+  return withoutControls(
+    [
+      heading(report),
+      ...report.problems,
+      ...sampleLines('changed', report.changed),
+      ...sampleLines('missing', report.missing),
+      ...sampleLines('not in the list', report.extra),
+    ].join('\n'),
+  );
+}
+
+/** One cell of a list: `full ok 2026-11-24`. */
+export function renderVerified(record: VerifyRecord | undefined): string {
+  return record === undefined ? '' : `${record.mode} ${record.outcome} ${record.finishedAt.slice(0, 10)}`;
+}

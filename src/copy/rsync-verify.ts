@@ -1,0 +1,64 @@
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import type { runCommand } from '../system/run-command.js';
+import { copyFailure, copyStopped, MAX_UNREADABLE } from './copy-error.js';
+import type { VerifyFindings, VerifyRequest } from './engine.js';
+import { parseDigestLine, TELL_DIGESTS } from './rsync-digests.js';
+import { parseComplaint, parseStats } from './rsync-output.js';
+import { FoundEntries } from './verify-list.js';
+
+/** rsync(1), "EXIT VALUES": some files could not be read, or vanished. */
+const PARTIAL = new Set([23, 24]);
+
+/**
+ * `CopyEngine.verify` for a tree that the rsync engine wrote. rsync itself lists it, as if it copied to an empty
+ * directory; asked for checksums, it reads every file whole.
+ */
+export async function verifyRsync(request: VerifyRequest, run: typeof runCommand): Promise<VerifyFindings> {
+  const { dataDirectory, mode, digests, signal } = request;
+  const empty = path.join(request.scratch, 'empty');
+  await mkdir(empty);
+  const found = new FoundEntries(request);
+  const problems: string[] = [];
+  let [files, bytes] = [0, 0];
+  const checksums = [
+    '--checksum',
+    ...(digests === undefined ? [] : [`--checksum-choice=${digests.algorithm}`]),
+  ];
+  const result = await run(
+    [
+      'rsync',
+      '--archive',
+      '--dry-run',
+      '--one-file-system',
+      '--stats',
+      ...TELL_DIGESTS,
+      ...(mode === 'full' ? checksums : []),
+      `${dataDirectory}/`,
+      `${empty}/`,
+    ],
+    {
+      signal,
+      onStdoutLine: (line) => {
+        const record = parseDigestLine(line, '');
+        if (record === undefined) return;
+        if (record.type !== 'd') files += 1;
+        bytes += record.sizeBytes;
+        // What a dry run says of files that it did not read is no digest.
+        found.add(mode === 'quick' && record.type === 'f' ? { ...record, digest: '?' } : record);
+        request.onProgress({ files, bytes });
+      },
+      onStderrLine: (line) => {
+        const complaint = parseComplaint(line);
+        if (complaint?.kind !== 'path' || problems.length === MAX_UNREADABLE) return;
+        const inside = path.relative(dataDirectory, path.resolve(dataDirectory, complaint.path));
+        problems.push(`/${inside} cannot be read: ${line}`);
+      },
+    },
+  );
+  if (signal.aborted) throw copyStopped();
+  const isPartial = result.exitCode !== undefined && PARTIAL.has(result.exitCode) && problems.length > 0;
+  if (result.exitCode !== 0 && !isPartial) throw copyFailure('rsync', result);
+  const differences = await found.compare();
+  return { ...differences, files: parseStats(result.stdout).files, bytes, problems };
+}

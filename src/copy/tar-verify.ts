@@ -1,0 +1,66 @@
+import path from 'node:path';
+import { describeFailure, type runCommand } from '../system/run-command.js';
+import { copyFailure, copyStopped } from './copy-error.js';
+import { noDifferences } from './digest-compare.js';
+import { escapePath, plainRecord, type DigestRecord } from './digest-record.js';
+import type { VerifyFindings, VerifyRequest } from './engine.js';
+import { ARCHIVE } from './tar-restore.js';
+import { TarStream, type TarMember } from './tar-stream.js';
+import { FoundEntries } from './verify-list.js';
+
+/** Of a member's data as the archive stores it: of a sparse file the map of its holes and what is between them. */
+export const TAR_DIGEST = 'sha256';
+
+const TYPES: Readonly<Record<string, 'd' | 'L' | 'D' | 'S'>> = { 2: 'L', 3: 'D', 4: 'D', 5: 'd', 6: 'S' };
+
+function normalised(name: string): string {
+  const bare = name.replace(/\/+$/, '');
+  return bare === '.' ? '' : bare;
+}
+
+/** A member as the list of digests has it. */
+export function recordOf(member: TarMember, digest: string): DigestRecord {
+  const name = normalised(member.path);
+  const type = TYPES[member.type];
+  if (type !== undefined) return plainRecord(type, name, member.linkPath);
+  const record = { type: 'f', sizeBytes: member.sizeBytes, path: escapePath(name) } as const;
+  return member.type === '1'
+    ? { ...record, digest: '=', link: escapePath(normalised(member.linkPath)) }
+    : { ...record, digest };
+}
+
+/** `CopyEngine.verify` for an archive that the tar engine wrote. Quick: zstd's own checksum. */
+export async function verifyTar(request: VerifyRequest, run: typeof runCommand): Promise<VerifyFindings> {
+  const { mode, signal } = request;
+  const archive = path.join(request.dataDirectory, ARCHIVE);
+  if (mode === 'quick') {
+    const result = await run(['zstd', '-q', '--test', '--', archive], { signal });
+    if (signal.aborted) throw copyStopped();
+    if (result.notFound) throw copyFailure('zstd', result);
+    const problems = result.exitCode === 0 ? [] : [`${ARCHIVE}: ${describeFailure('zstd', result)}`];
+    return { ...noDifferences(), files: undefined, bytes: 0, problems };
+  }
+  const found = new FoundEntries(request);
+  let [files, bytes] = [0, 0];
+  const stream = new TarStream((member, digest) => {
+    if (digest === undefined) return;
+    if (member.type !== '5') files += 1;
+    bytes += member.sizeBytes;
+    found.add(recordOf(member, digest));
+    request.onProgress({ files, bytes });
+  });
+  const problems: string[] = [];
+  stream.on('error', (error) => problems.push(`${ARCHIVE}: ${error.message}, after ${files} files`));
+  stream.resume();
+  const result = await run(['zstd', '-q', '--decompress', '--stdout', '--', archive], {
+    signal,
+    stdoutTo: stream,
+  });
+  if (signal.aborted) throw copyStopped();
+  if (result.notFound) throw copyFailure('zstd', result);
+  if (result.exitCode !== 0 && problems.length === 0)
+    problems.push(`${ARCHIVE}: ${describeFailure('zstd', result)}, after ${files} files`);
+  if (problems.length === 0 && !stream.isWhole)
+    problems.push(`${ARCHIVE} ends too early, after ${files} files`);
+  return { ...(await found.compare()), files, bytes, problems };
+}

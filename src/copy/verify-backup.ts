@@ -1,0 +1,164 @@
+import { lstat, mkdtemp } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { errnoOf, FsbackupError } from '../errors.js';
+import { exitCode } from '../exit-codes.js';
+import { dataDirectory, digestFile } from './backup-layout.js';
+import type { CompleteBackup } from './backup-list.js';
+import { noDifferences, type PathSample } from './digest-compare.js';
+import { sha256Of } from './digest-list.js';
+import type { CopyEngine, CopyProgress, DigestList, EngineName, VerifyFindings } from './engine.js';
+import { readManifest } from './manifest.js';
+import { removeTree } from './remove-tree.js';
+import type { VerifyRecord } from './verify-history.js';
+
+/** What a verification is asked for with. */
+export interface VerifyOptions {
+  backup: CompleteBackup;
+  mode: 'quick' | 'full';
+  /** The engine that wrote the backup. */
+  engine: CopyEngine;
+  signal: AbortSignal;
+  onProgress: (progress: CopyProgress) => void;
+}
+
+/** One verification in `backups verify --json`: stable. Times RFC 3339. */
+export interface VerifyReport {
+  target: string;
+  job: string;
+  backupId: string;
+  engine: EngineName;
+  mode: 'quick' | 'full';
+  /** `unproven`: nothing wrong was found, and not all could be compared. */
+  outcome: VerifyRecord['outcome'];
+  exitCode: number;
+  startedAt: string;
+  finishedAt: string;
+  /** Entries that are not directories; null where the check does not count. */
+  files: number | null;
+  /** Size of the files that were looked at. */
+  bytes: number;
+  /** Files that there is no digest of to compare with. */
+  withoutDigest: number;
+  changed: PathSample;
+  missing: PathSample;
+  extra: PathSample;
+  /** What is wrong as a whole. */
+  problems: string[];
+}
+
+/** The list of a backup's digests, and what is wrong with it. */
+async function digestsOf({
+  manifest,
+  ...ref
+}: CompleteBackup): Promise<DigestList | { problem: string } | undefined> {
+  const { digests } = manifest;
+  if (digests === undefined) return undefined;
+  const file = digestFile(ref);
+  try {
+    if ((await sha256Of(file)) === digests.sha256) return { file, algorithm: digests.algorithm };
+    return { problem: 'digests.gz is not the one that the manifest was written with' };
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === undefined) throw error;
+    return { problem: `digests.gz cannot be read: ${errno}` };
+  }
+}
+
+async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions): Promise<VerifyFindings> {
+  const directory = dataDirectory(backup);
+  const nothing = { ...noDifferences(), files: undefined, bytes: 0 };
+  try {
+    if (!(await lstat(directory)).isDirectory())
+      return { ...nothing, problems: [`${directory} is not a directory`] };
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === undefined) throw error;
+    return { ...nothing, problems: [`${directory} cannot be read: ${errno}`] };
+  }
+  const digests = await digestsOf(backup);
+  const list = digests !== undefined && 'file' in digests ? digests : undefined;
+  const scratch = await mkdtemp(path.join(os.tmpdir(), 'fsbackup-verify-'));
+  try {
+    const findings = await engine.verify({
+      dataDirectory: directory,
+      mode,
+      digests: list,
+      notInBackup: backup.manifest.unreadable,
+      scratch,
+      signal,
+      onProgress,
+    });
+    const problems = [...findings.problems];
+    if (digests !== undefined && 'problem' in digests) problems.push(digests.problem);
+    const { files, unreadable } = backup.manifest;
+    // With a list, each of them was looked for by its name; what could not be read is in the count of rsync.
+    if (
+      list === undefined &&
+      unreadable.length === 0 &&
+      findings.files !== undefined &&
+      findings.files !== files
+    ) {
+      problems.push(`it holds ${findings.files} files, and its manifest says ${files}`);
+    }
+    return { ...findings, problems };
+  } finally {
+    await removeTree(scratch);
+  }
+}
+
+function outcomeOf(findings: VerifyFindings, mode: VerifyOptions['mode']): VerifyReport['outcome'] {
+  const { changed, missing, extra, problems } = findings;
+  if (changed.count + missing.count + extra.count + problems.length > 0) return 'failed';
+  return mode === 'full' && findings.withoutDigest > 0 ? 'unproven' : 'ok';
+}
+
+const EXITS = { ok: 'ok', unproven: 'warnings', failed: 'verifyFailed' } as const;
+
+/**
+ * Verifies one backup. What is wrong with it is in the report (exit 50); rejects when it could not be looked at, with
+ * `failed` when it was removed meanwhile, with the signal's reason when aborted.
+ */
+export async function verifyBackup(options: VerifyOptions): Promise<VerifyReport> {
+  const { backup, mode, engine, signal } = options;
+  await engine.preflight();
+  const startedAt = new Date().toISOString();
+  let findings: VerifyFindings;
+  try {
+    findings = await look(options);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
+  const outcome = outcomeOf(findings, mode);
+  if (outcome === 'failed' && (await readManifest(backup)).state === 'incomplete') {
+    throw new FsbackupError('failed', `${backup.job}@${backup.backupId} was removed while it was verified`, {
+      hint: '`fsbackup backups list` shows what there is.',
+    });
+  }
+  const { files, bytes, withoutDigest, changed, missing, extra, problems } = findings;
+  return {
+    target: backup.target,
+    job: backup.job,
+    backupId: backup.backupId,
+    engine: backup.manifest.engine,
+    mode,
+    outcome,
+    exitCode: exitCode(EXITS[outcome]),
+    startedAt,
+    finishedAt: new Date().toISOString(),
+    files: files ?? null,
+    bytes,
+    withoutDigest,
+    changed,
+    missing,
+    extra,
+    problems,
+  };
+}
+
+/** What the history keeps of it. */
+export function verifyRecord(report: VerifyReport): VerifyRecord {
+  const { target, job, backupId, mode, outcome, finishedAt } = report;
+  return { version: 1, target, job, backupId, mode, outcome, finishedAt };
+}

@@ -1,0 +1,16 @@
+import { planHost } from '../run/host.js';
+import { providerByName } from '../snapshots/registry.js';
+import type { DoctorHost } from './examine.js';
+import { gatherHost } from './gather-host.js';
+
+/** This host, as `doctor` sees it. */
+export function doctorHost(): DoctorHost {
+  return {
+    gatherHost,
+    plan: planHost(),
+    providerOf: ({ provider, commands }) => {
+      if (provider === 'none') throw new Error('a copy of the live tree has no provider');
+      return providerByName(provider, commands);
+    },
+  };
+}

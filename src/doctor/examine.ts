@@ -1,0 +1,92 @@
+import {
+  checkExpedite,
+  checkGuards,
+  checkHungTask,
+  checkPidNamespace,
+  checkPrivilege,
+  checkRunDirectory,
+  checkStateDirectory,
+} from './check-host.js';
+import { checkLeftovers, checkLoop, checkNestedFreeze } from './check-kernel.js';
+import { checkTargets } from './check-targets.js';
+import { checkTools, type Needs } from './check-tools.js';
+import { chooseJobs, type DoctorRequest } from './choose-jobs.js';
+import { examineJob, type ExaminedJob, type ExaminingHost } from './examine-job.js';
+import type { HostState, Need } from './facts.js';
+import { worstStatus, type Finding } from './finding.js';
+import type { DoctorReport, MountpointReport } from './report.js';
+
+/** The host as `doctor` looks at it. */
+export interface DoctorHost extends ExaminingHost {
+  gatherHost: () => Promise<HostState>;
+}
+
+const PROVIDER_NEEDS: Readonly<Record<string, Need>> = {
+  reflink: 'provider reflink',
+  btrfs: 'provider btrfs',
+  zfs: 'provider zfs',
+  lvm: 'provider lvm',
+  mirror: 'provider lvm',
+};
+
+/** Which programs are needed, and by whom. Pure. */
+export function collectNeeds(
+  jobs: readonly ExaminedJob[],
+  mountpoints: readonly MountpointReport[],
+  host: Pick<HostState, 'hasLvm'>,
+): Needs {
+  const needs = new Map<Need, string[]>([['every run', ['every run']]]);
+  const add = (need: Need, by: string): unknown => needs.set(need, [...(needs.get(need) ?? []), by]);
+  for (const { job } of jobs)
+    for (const { engine } of job.targets) add(`engine ${engine}`, `job ${job.name}`);
+  for (const { provider, mountpoint } of mountpoints) {
+    const need = provider === null ? undefined : PROVIDER_NEEDS[provider];
+    if (need !== undefined) add(need, mountpoint);
+  }
+  if (host.hasLvm) add('the self-test', 'LVM');
+  return needs;
+}
+
+function checkHost(host: HostState, needs: Needs): Finding[] {
+  return [
+    checkPrivilege(host),
+    checkPidNamespace(host),
+    checkGuards(host),
+    checkHungTask(host),
+    checkExpedite(host),
+    checkNestedFreeze(host),
+    checkLoop(host, needs.has('provider reflink')),
+    checkRunDirectory(host),
+    checkStateDirectory(host),
+    ...checkTools(host.tools, needs),
+    ...checkLeftovers(host),
+  ];
+}
+
+/**
+ * Looks at the host, and at what a run would do with each filesystem. Changes nothing, and freezes nothing but the
+ * self-test's own filesystem. Rejects with `usage` for a path that does not exist.
+ */
+export async function examine(request: DoctorRequest, doctorHost: DoctorHost): Promise<DoctorReport> {
+  const { jobs, configuration } = await chooseJobs(request);
+  const host = await doctorHost.gatherHost();
+  const examined = await Promise.all(jobs.map((job) => examineJob(job, doctorHost)));
+  const targets = await Promise.all(jobs.map(({ job }) => checkTargets(job)));
+  const mountpoints = examined.flatMap((one) => one.mountpoints);
+  return {
+    version: 1,
+    findings: [
+      ...checkHost(host, collectNeeds(jobs, mountpoints, host)),
+      configuration,
+      ...targets.flat(),
+      ...examined.flatMap(({ findings }) => findings),
+    ],
+    mountpoints,
+  };
+}
+
+/** 0 when all is well, 3 with warnings, 1 with problems. */
+export function doctorExitCode({ findings, mountpoints }: DoctorReport): number {
+  const all = [...findings, ...mountpoints.flatMap((one) => one.findings)];
+  return { ok: 0, warning: 3, problem: 1 }[worstStatus(all)];
+}

@@ -1,0 +1,73 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoOf, messageOf } from '../errors.js';
+import { readFreezeStatus } from '../freeze/freeze-status.js';
+import type { JournalEntry } from '../journal/entry.js';
+import { journalDirectories, readJournal } from '../journal/journal.js';
+import { parseStartTime } from '../system/process-identity.js';
+import type { LeftoverState } from './facts.js';
+
+/** A snapshot command suspends its origin for a moment: that is none left behind. */
+const LOOK_AGAIN_MS = 500;
+
+async function suspendedNow(): Promise<string[]> {
+  const devices = (await readdir('/sys/block')).filter((name) => name.startsWith('dm-'));
+  const names = await Promise.all(
+    devices.map(async (device) => {
+      const attribute = async (name: string): Promise<string> =>
+        (await readFile(`/sys/block/${device}/dm/${name}`, 'utf8').catch(() => '')).trim();
+      return (await attribute('suspended')) === '1' ? await attribute('name') : '';
+    }),
+  );
+  return names.filter((name) => name !== '');
+}
+
+async function readSuspended(): Promise<string[]> {
+  const first = await suspendedNow();
+  if (first.length === 0) return [];
+  await sleep(LOOK_AGAIN_MS);
+  const second = await suspendedNow();
+  return first.filter((name) => second.includes(name));
+}
+
+/** By pid and start time: taking the job's lock, the only proof, would turn away a run that starts just now. */
+async function isAlive({ pid, startTime }: JournalEntry): Promise<boolean> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+  return text !== undefined && parseStartTime(text) === startTime;
+}
+
+function describe({ job, runId, ...entry }: JournalEntry): string {
+  const of = `of job ${job}, run ${runId}`;
+  if (entry.kind === 'quiesce') return `application ${entry.payload.name} ${of}`;
+  if (entry.kind === 'exposure') return `mount ${entry.payload.path} ${of}`;
+  if (entry.kind === 'snapshot') return `snapshot ${entry.payload.name} ${of}`;
+  return `incomplete backup ${entry.payload.backupId} in ${entry.payload.target}`;
+}
+
+async function readRecorded(): Promise<Omit<LeftoverState, 'suspended'>> {
+  const { frozen } = await readFreezeStatus();
+  const { entries, unreadable } = await readJournal(journalDirectories());
+  const journalled: string[] = [];
+  for (const { entry } of entries) if (!(await isAlive(entry))) journalled.push(describe(entry));
+  return {
+    frozen: frozen.map(({ mountpoint, guards, owner }) => ({
+      mountpoint,
+      guards,
+      owner: `pid ${owner.pid} (${owner.command})`,
+    })),
+    journalled,
+    unreadable: unreadable.map(({ file, reason }) => `${file}: ${reason}`),
+    problem: undefined,
+  };
+}
+
+/** What is still held of dead runs. Reads only: never a probe, which would freeze. */
+export async function readLeftovers(): Promise<LeftoverState> {
+  const suspended = await readSuspended();
+  try {
+    return { suspended, ...(await readRecorded()) };
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return { suspended, frozen: [], journalled: [], unreadable: [], problem: messageOf(error) };
+  }
+}

@@ -1,0 +1,107 @@
+import type { KeepRules } from '../config/types.js';
+import { isBackupId } from '../copy/backup-layout.js';
+import { listJobBackups, type Backup } from '../copy/backup-list.js';
+import type { Verifications } from '../copy/verify-history.js';
+import { messageOf } from '../errors.js';
+import type { Journal } from '../journal/journal.js';
+import { judge, type JudgedBackup, type Verdict } from './policy.js';
+import { finishRemoval, listUnfinishedRemovals, removeBackup } from './remove-backup.js';
+
+/** The backups of one job in one target, and what is wanted of them. */
+export interface RetentionRequest {
+  target: string;
+  job: string;
+  rules: KeepRules;
+  now: Date;
+  verifications: Verifications;
+}
+
+/** A verdict, and what the backup is. */
+export interface JudgedListing extends Verdict {
+  state: Backup['state'];
+}
+
+/** What became of the backups of one job in one target. */
+export interface RetentionResult {
+  target: string;
+  job: string;
+  /** The oldest first. */
+  verdicts: JudgedListing[];
+  removed: string[];
+  /** Those that could not be removed, or not to their end. */
+  failed: { backupId: string; message: string }[];
+}
+
+/** The time that an id tells: when its run was begun. */
+function timeOf(backupId: string): Date {
+  if (!isBackupId(backupId)) throw new Error(`${backupId} is not the id of a backup`);
+  return new Date(backupId.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z.*$/, '$1-$2-$3T$4:$5:$6Z'));
+}
+
+function qualityOf(backup: Backup, verifications: Verifications): JudgedBackup['quality'] {
+  if (backup.state !== 'complete') return 'poor';
+  const { unreadable, report } = backup.manifest;
+  if (unreadable.length > 0 || verifications(backup)?.outcome === 'failed') return 'poor';
+  return report.outcome === 'success' ? 'good' : 'warned';
+}
+
+function judged(backup: Backup, verifications: Verifications): JudgedBackup {
+  const time = timeOf(backup.backupId);
+  return {
+    backupId: backup.backupId,
+    // Digits that are no date: it is kept, as all that lies in the future.
+    time: Number.isNaN(time.getTime()) ? new Date(8.64e15) : time,
+    state: backup.state,
+    quality: qualityOf(backup, verifications),
+    needs: [],
+  };
+}
+
+/** Says what would be removed and why, without doing it. */
+export async function judgeRetention(request: RetentionRequest): Promise<RetentionResult> {
+  const { target, job, rules, now, verifications } = request;
+  const backups = await listJobBackups(target, job);
+  const verdicts = judge(
+    backups.map((backup) => judged(backup, verifications)),
+    rules,
+    now,
+  );
+  return {
+    target,
+    job,
+    verdicts: verdicts.map((verdict, index) => ({
+      ...verdict,
+      state: backups[index]?.state ?? 'damaged',
+    })),
+    removed: [],
+    failed: [],
+  };
+}
+
+/**
+ * Removes what the rules do not keep, the oldest first, and ends removals that were cut short. Goes on past a failure.
+ * Whoever calls it holds the locks of job and target.
+ */
+export async function applyRetention(
+  request: RetentionRequest,
+  { journal, signal }: { journal: Journal; signal: AbortSignal },
+): Promise<RetentionResult> {
+  const { target, job } = request;
+  const result = await judgeRetention(request);
+  const attempt = async (backupId: string, removing: () => Promise<unknown>): Promise<void> => {
+    signal.throwIfAborted();
+    try {
+      await removing();
+      result.removed.push(backupId);
+    } catch (error) {
+      result.failed.push({ backupId, message: messageOf(error) });
+    }
+  };
+  for (const ref of await listUnfinishedRemovals(target, job)) {
+    await attempt(ref.backupId, () => finishRemoval(ref));
+  }
+  for (const { backupId, action } of result.verdicts) {
+    if (action === 'remove') await attempt(backupId, () => removeBackup({ target, job, backupId }, journal));
+  }
+  return result;
+}

@@ -1,0 +1,144 @@
+import type { KeepRules } from '../config/types.js';
+import { formatSpan } from '../config/span.js';
+import { bucketOf, type Period } from './bucket.js';
+
+/** A backup of one job in one target, as the policy sees it. */
+export interface JudgedBackup {
+  backupId: string;
+  /** When it was begun. */
+  time: Date;
+  state: 'complete' | 'incomplete' | 'damaged';
+  /**
+   * What a complete one is worth. `good`: no warning, nothing missing. `warned`: all of it is there. `poor`: files are
+   * missing in it, or it failed its last verify. Of the others it says nothing.
+   */
+  quality: 'good' | 'warned' | 'poor';
+  /** Ids of the backups that it cannot be restored without. */
+  needs: readonly string[];
+}
+
+/** What is to become of a backup, and why. */
+export interface Verdict {
+  backupId: string;
+  action: 'keep' | 'remove';
+  /** All that keeps it; of one to remove, why nothing does. */
+  reasons: string[];
+}
+
+const PERIODS: readonly Period[] = ['hourly', 'daily', 'weekly', 'monthly', 'yearly'];
+
+/** Clocks of machines that share a target may differ by so much. */
+const CLOCK_SLACK_MS = 5 * 60_000;
+
+class Judgement {
+  readonly #reasons = new Map<string, string[]>();
+
+  keep({ backupId }: JudgedBackup, reason: string): void {
+    const reasons = this.#reasons.get(backupId) ?? [];
+    if (!reasons.includes(reason)) reasons.push(reason);
+    this.#reasons.set(backupId, reasons);
+  }
+
+  isKept({ backupId }: JudgedBackup): boolean {
+    return this.#reasons.has(backupId);
+  }
+
+  verdict({ backupId }: JudgedBackup): Verdict {
+    const reasons = this.#reasons.get(backupId);
+    return reasons === undefined
+      ? { backupId, action: 'remove', reasons: ['no rule keeps it'] }
+      : { backupId, action: 'keep', reasons };
+  }
+}
+
+/** `newestFirst`: those that the rules are about. */
+function applyPeriod(
+  period: Period,
+  count: number,
+  newestFirst: readonly JudgedBackup[],
+  judgement: Judgement,
+): void {
+  const chosen = new Map<string, JudgedBackup>();
+  for (const backup of newestFirst) {
+    const bucket = bucketOf(period, backup.time);
+    const before = chosen.get(bucket);
+    if (before === undefined && chosen.size === count) break;
+    // The newest of a bucket stands for it, but a poor one only where there is no better.
+    if (before === undefined || (before.quality === 'poor' && backup.quality !== 'poor')) {
+      chosen.set(bucket, backup);
+    }
+  }
+  for (const [bucket, backup] of chosen) judgement.keep(backup, `${period} ${bucket}`);
+}
+
+function applyRules(rules: KeepRules, newestFirst: readonly JudgedBackup[], judgement: Judgement): void {
+  const [newest] = newestFirst;
+  if (newest === undefined) return;
+  const { last, withinMs } = rules;
+  if (last !== undefined) {
+    for (const backup of newestFirst.slice(0, last)) judgement.keep(backup, `last ${last}`);
+  }
+  for (const period of PERIODS) {
+    const count = rules[period];
+    if (count !== undefined) applyPeriod(period, count, newestFirst, judgement);
+  }
+  if (withinMs !== undefined) {
+    // From the newest backup and not from now: a clock that jumps ahead must not make all of them too old.
+    for (const backup of newestFirst) {
+      if (newest.time.getTime() - backup.time.getTime() <= withinMs)
+        judgement.keep(backup, `within ${formatSpan(withinMs)} of the newest`);
+    }
+  }
+}
+
+/** What no rule can take away. */
+function protect(newestFirst: readonly JudgedBackup[], judgement: Judgement): void {
+  const [newest] = newestFirst;
+  if (newest !== undefined) judgement.keep(newest, 'the newest');
+  const good = newestFirst.find(({ quality }) => quality === 'good');
+  if (good !== undefined) judgement.keep(good, 'the last good one');
+  const whole = newestFirst.find(({ quality }) => quality !== 'poor');
+  if (whole !== undefined && whole !== good) judgement.keep(whole, 'the last one with nothing missing');
+}
+
+function protectParents(backups: readonly JudgedBackup[], judgement: Judgement): void {
+  const byId = new Map(backups.map((backup) => [backup.backupId, backup]));
+  const queue = backups.filter((backup) => judgement.isKept(backup));
+  for (let child = queue.pop(); child !== undefined; child = queue.pop()) {
+    for (const id of child.needs) {
+      const parent = byId.get(id);
+      if (parent === undefined) continue;
+      if (!judgement.isKept(parent)) queue.push(parent);
+      judgement.keep(parent, `${child.backupId} needs it`);
+    }
+  }
+}
+
+/**
+ * Decides which backups of one job in one target stay. Pure. Returns a verdict for each, in the order given.
+ *
+ * As restic's `forget`: the rules are independent of each other, periods count only where there is a backup in them,
+ * the newest of a period stands for it. Hours, days, ISO weeks, months and years are those of UTC, as in the ids.
+ * Whatever the rules say, these stay: the newest, the last good one, what a kept one needs, and all that is not
+ * complete (a run may be writing it) or lies in the future (a clock was wrong: it also counts for no rule, so that it
+ * pushes no other out). Without rules everything stays.
+ */
+export function judge(backups: readonly JudgedBackup[], rules: KeepRules | undefined, now: Date): Verdict[] {
+  const judgement = new Judgement();
+  const counted: JudgedBackup[] = [];
+  for (const backup of backups) {
+    if (backup.state !== 'complete') judgement.keep(backup, `it is ${backup.state}`);
+    else if (backup.time.getTime() > now.getTime() + CLOCK_SLACK_MS)
+      judgement.keep(backup, 'it is dated in the future');
+    else counted.push(backup);
+  }
+  const newestFirst = counted.toSorted((a, b) => b.time.getTime() - a.time.getTime());
+  if (rules === undefined || Object.keys(rules).length === 0) {
+    for (const backup of newestFirst) judgement.keep(backup, 'there are no rules');
+  } else {
+    applyRules(rules, newestFirst, judgement);
+    protect(newestFirst, judgement);
+  }
+  protectParents(backups, judgement);
+  return backups.map((backup) => judgement.verdict(backup));
+}

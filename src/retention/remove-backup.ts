@@ -1,0 +1,136 @@
+import { lstat, open, readdir, realpath, rename } from 'node:fs/promises';
+import path from 'node:path';
+import { backupDirectory, isBackupId, jobDirectory, type BackupRef } from '../copy/backup-layout.js';
+import { readManifest, readManifestIn } from '../copy/manifest.js';
+import { removeTree } from '../copy/remove-tree.js';
+import { errnoOf, FsbackupError, messageOf } from '../errors.js';
+import type { Journal } from '../journal/journal.js';
+import { readMounts, isWithin } from '../system/mountinfo.js';
+
+/** A backup that is being removed: no listing knows it, and nothing is made from it. */
+const PREFIX = '.removing-';
+
+function removingDirectory(ref: BackupRef): string {
+  return path.join(jobDirectory(ref), `${PREFIX}${path.basename(backupDirectory(ref))}`);
+}
+
+async function exists(file: string): Promise<boolean> {
+  try {
+    await lstat(file);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+function stillThere(what: string, why: string, hint: string, cause?: unknown): FsbackupError {
+  return new FsbackupError('cleanupIncomplete', `${what} is not removed: ${why}`, { hint, cause });
+}
+
+const SEE = 'See what it is, and remove it by hand.';
+
+/** The directory of a removal, free of symlinks. Rejects with `cleanupIncomplete` unless its manifest is the backup's. */
+async function provenDirectory(ref: BackupRef): Promise<string> {
+  const named = removingDirectory(ref);
+  const directory = path.join(await realpath(path.dirname(named)), path.basename(named));
+  if (!(await lstat(directory)).isDirectory()) throw stillThere(directory, 'it is not a directory', SEE);
+  const found = await readManifestIn(directory, ref);
+  if (found.state === 'complete') return directory;
+  // The manifest goes with the last of it: what has no directory any more holds no data.
+  const entries = await readdir(directory, { withFileTypes: true });
+  if (found.state === 'incomplete' && !entries.some((entry) => entry.isDirectory())) return directory;
+  throw stillThere(directory, 'no manifest in it says that fsbackup made it', SEE);
+}
+
+/**
+ * Ends a removal that was begun; nothing to do when it was not. The manifest, which proves whose directory it is, goes
+ * last. Idempotent. Rejects with `cleanupIncomplete`.
+ */
+export async function finishRemoval(ref: BackupRef): Promise<'removed' | 'absent'> {
+  if (!(await exists(removingDirectory(ref)))) return 'absent';
+  const directory = await provenDirectory(ref);
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    if (entry.isDirectory()) await removeTree(path.join(directory, entry.name));
+  }
+  await removeTree(directory);
+  return 'removed';
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** An immutable directory says EPERM to root too: somebody set `chattr +i` to keep it. */
+async function setAside(ref: BackupRef): Promise<void> {
+  const directory = backupDirectory(ref);
+  try {
+    await rename(directory, removingDirectory(ref));
+    await syncDirectory(jobDirectory(ref));
+  } catch (error) {
+    const isHeld = errnoOf(error) === 'EPERM';
+    throw stillThere(
+      directory,
+      isHeld ? 'it is immutable, or may not be renamed' : messageOf(error),
+      isHeld
+        ? `Clear the attribute if it is to go (lsattr -d ${directory}; chattr -R -i ${directory}); the backup is whole.`
+        : 'Mend what it names; the backup is whole.',
+      error,
+    );
+  }
+}
+
+/**
+ * Removes a complete backup of which nothing else needs anything. Whoever calls it holds the locks of job and target.
+ * Killed at any moment, it leaves a backup that is listed and whole, or one that no listing knows and that `recover`
+ * and the next removal end. Rejects with `cleanupIncomplete`; with `failed` for one that is not complete.
+ */
+export async function removeBackup(ref: BackupRef, journal: Journal): Promise<void> {
+  const directory = backupDirectory(ref);
+  const { state } = await readManifest(ref);
+  if (state !== 'complete' || !(await lstat(directory)).isDirectory()) {
+    throw new FsbackupError('failed', `${directory} is not removed: it is not a complete backup any more`, {
+      hint: 'See `fsbackup backups list`.',
+    });
+  }
+  const real = await realpath(directory);
+  const mount = (await readMounts()).find(({ mountpoint }) => isWithin(mountpoint, real));
+  if (mount !== undefined) {
+    throw stillThere(
+      directory,
+      `${mount.mountpoint} is mounted in it`,
+      `Unmount it (umount ${mount.mountpoint}); the backup is whole.`,
+    );
+  }
+  const entry = await journal.record('removal', {
+    target: ref.target,
+    job: ref.job,
+    backupId: ref.backupId,
+  });
+  try {
+    await setAside(ref);
+  } catch (error) {
+    // Nothing of it is gone: there is nothing to recover.
+    if (!(await exists(removingDirectory(ref)))) await entry.remove();
+    throw error;
+  }
+  await finishRemoval(ref);
+  await entry.remove();
+}
+
+/** The removals in a job's directory that nobody ended. */
+export async function listUnfinishedRemovals(target: string, job: string): Promise<BackupRef[]> {
+  try {
+    return (await readdir(jobDirectory({ target, job })))
+      .filter((name) => name.startsWith(PREFIX) && isBackupId(name.slice(PREFIX.length)))
+      .map((name) => ({ target, job, backupId: name.slice(PREFIX.length) }));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,64 @@
+import type { KeepRules } from '../config/types.js';
+import { readVerifications } from '../copy/verify-history.js';
+import { jobLockName, tryAcquireLock, type Lock } from '../journal/lock.js';
+import { applyRetention, judgeRetention, type RetentionResult } from '../retention/apply.js';
+import { ReleaseStack } from './release-stack.js';
+import { recoveryWarnings, type RunHost } from './run-job.js';
+import { takeLocks } from './take-locks.js';
+
+/** The backups of one job in one target, and which of them to keep. */
+export interface PruneTask {
+  target: string;
+  job: string;
+  rules: KeepRules;
+}
+
+export type PruneHost = Pick<RunHost, 'locks' | 'recover' | 'openJournal' | 'makeRunId'>;
+
+export interface PruneOptions {
+  lockWaitMs: number;
+  signal: AbortSignal;
+  warn: (message: string) => void;
+}
+
+/** What `prune` would do, without a lock and without doing it. */
+export async function previewPrune(tasks: readonly PruneTask[], now: Date): Promise<RetentionResult[]> {
+  const verifications = await readVerifications(tasks.map(({ job }) => job));
+  return await Promise.all(tasks.map((task) => judgeRetention({ ...task, now, verifications })));
+}
+
+/**
+ * Removes what no rule keeps: locks, recovers (which ends removals that were killed), removes. Goes on past a backup
+ * that cannot be removed, which its result names. Rejects with `locked`, or with the signal's reason.
+ */
+export async function prune(
+  tasks: readonly PruneTask[],
+  host: PruneHost,
+  { lockWaitMs, signal, warn }: PruneOptions,
+): Promise<RetentionResult[]> {
+  const results: RetentionResult[] = [];
+  for (const job of new Set(tasks.map((task) => task.job))) {
+    const own = tasks.filter((task) => task.job === job);
+    const runId = host.makeRunId();
+    const locks = host.locks(runId);
+    const stack = new ReleaseStack();
+    const lockJob = async (name: string): Promise<Lock | undefined> =>
+      name === job
+        ? { name, release: async () => undefined }
+        : await tryAcquireLock(jobLockName(name), locks);
+    try {
+      const targets = own.map(({ target }) => target);
+      await takeLocks({ job, targets }, locks, stack, { waitMs: lockWaitMs, signal });
+      for (const message of recoveryWarnings(await host.recover(lockJob))) warn(message);
+      const verifications = await readVerifications([job]);
+      const journal = host.openJournal(job, runId);
+      for (const task of own) {
+        const request = { ...task, now: new Date(), verifications };
+        results.push(await applyRetention(request, { journal, signal }));
+      }
+    } finally {
+      for (const { what } of await stack.releaseAll()) warn(`${what} could not be released`);
+    }
+  }
+  return results;
+}

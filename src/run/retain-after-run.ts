@@ -1,0 +1,39 @@
+import { messageOf } from '../errors.js';
+import type { PlannedTarget } from '../plan/plan.js';
+import type { RetentionReport } from '../report/run-report.js';
+import type { RetentionResult } from '../retention/apply.js';
+import type { RunContext } from './context.js';
+
+function reported({ target, verdicts, removed, failed }: RetentionResult): RetentionReport {
+  return {
+    target,
+    kept: verdicts.filter(({ action }) => action === 'keep').length,
+    removed,
+    failed: failed.map(({ backupId }) => backupId),
+  };
+}
+
+/**
+ * Applies the rules of those targets that got a backup which lacks nothing: one that does is no reason to take another
+ * away. What fails is a warning, since the backup is good whatever becomes of old ones. Never rejects; an interrupt
+ * leaves the rest to the next run.
+ */
+export async function retainAfterRun(
+  targets: readonly PlannedTarget[],
+  { plan, dependencies, signal, warn }: RunContext,
+): Promise<RetentionReport[]> {
+  const reports: RetentionReport[] = [];
+  for (const target of targets) {
+    if (target.keep === undefined || signal.aborted) continue;
+    try {
+      const result = await dependencies.timeline.step(`retention in ${target.path}`, () =>
+        dependencies.retain(target, plan.job, { journal: dependencies.journal, signal }),
+      );
+      reports.push(reported(result));
+      for (const { message } of result.failed) warn(message);
+    } catch (error) {
+      if (!signal.aborted) warn(`retention in ${target.path} failed: ${messageOf(error)}`);
+    }
+  }
+  return reports;
+}

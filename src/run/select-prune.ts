@@ -1,0 +1,71 @@
+import path from 'node:path';
+import { loadConfig } from '../config/load.js';
+import type { JobConfig, KeepRules } from '../config/types.js';
+import { isJobName } from '../copy/backup-layout.js';
+import { listBackups } from '../copy/backup-list.js';
+import { FsbackupError } from '../errors.js';
+import { pickJobs } from './select-jobs.js';
+import type { PruneTask } from './prune.js';
+
+/** How a command line says what to prune. */
+export interface PruneSelection {
+  /** Empty: all. */
+  names: readonly string[];
+  /** A target directory, instead of the configuration's. */
+  from: string | undefined;
+  configFile: string | undefined;
+  /** Rules of the command line: over the configuration's. */
+  rules: KeepRules | undefined;
+}
+
+function usage(message: string, hint: string): FsbackupError {
+  return new FsbackupError('usage', message, { hint });
+}
+
+async function inTarget(from: string, { names, rules }: PruneSelection): Promise<PruneTask[]> {
+  if (from === '') {
+    throw usage(
+      '--from names no directory',
+      'Name the target; an unset shell variable may be why it is empty.',
+    );
+  }
+  if (rules === undefined) {
+    throw usage(
+      'with --from no configuration is read, and no rule is given',
+      'Say what to keep, for example --keep-last 3 --keep-daily 7; add --dry-run to see what that means.',
+    );
+  }
+  const target = path.resolve(from);
+  const found = [...new Set((await listBackups(target)).map(({ job }) => job))];
+  const unknown = names.find((name) => !isJobName(name) || !found.includes(name));
+  if (unknown !== undefined) {
+    throw usage(
+      `there is no backup of ${unknown} in ${target}`,
+      '`fsbackup backups list` shows what there is.',
+    );
+  }
+  return (names.length === 0 ? found : [...new Set(names)]).map((job) => ({ target, job, rules }));
+}
+
+function tasksOf(job: JobConfig, rules: KeepRules | undefined): PruneTask[] {
+  return job.targets.flatMap(({ path: target, keep }) => {
+    const wanted = rules ?? keep;
+    return wanted === undefined ? [] : [{ target, job: job.name, rules: wanted }];
+  });
+}
+
+/** What a command line means to prune, and by which rules. Rejects with `usage`, also where no rule is known. */
+export async function selectPrune(selection: PruneSelection): Promise<PruneTask[]> {
+  const { names, from, configFile, rules } = selection;
+  if (from !== undefined) return await inTarget(from, selection);
+  const jobs = pickJobs((await loadConfig({ configFile })).jobs, names);
+  const tasks = jobs.map((job) => ({ name: job.name, tasks: tasksOf(job, rules) }));
+  const without = tasks.find((one) => one.tasks.length === 0);
+  if (without !== undefined && (names.length > 0 || tasks.every((one) => one.tasks.length === 0))) {
+    throw usage(
+      `${without.name} has no rules: all of its backups are kept`,
+      'Give the job or its target a `keep` in the configuration, or say it here, for example --keep-daily 7.',
+    );
+  }
+  return tasks.flatMap((one) => one.tasks);
+}

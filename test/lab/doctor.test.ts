@@ -1,0 +1,80 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { DoctorReport } from '../../src/doctor/report.js';
+import { testNestedFreeze } from '../../src/system/nested-freeze.js';
+import { FsbackupCli } from '../support/fsbackup-cli.js';
+import { describeInLab } from '../support/lab.js';
+import { LabVolumes } from '../support/lab-volumes.js';
+import { must } from '../support/throwaway-filesystem.js';
+
+describeInLab({}, 'doctor on real volumes', ({ kernel }) => {
+  let volumes: LabVolumes;
+  let cli: FsbackupCli;
+
+  beforeEach(async () => {
+    volumes = await LabVolumes.make('lab-doctor', 1);
+    cli = new FsbackupCli(volumes.directory);
+  });
+  afterEach(async () => {
+    await volumes.dispose();
+  });
+
+  async function doctor(...args: string[]): Promise<DoctorReport> {
+    const { stdout, stderr } = await cli.run('doctor', ...args, '--json');
+    if (stdout === '') throw new Error(stderr);
+    return JSON.parse(stdout) as DoctorReport;
+  }
+
+  it('finds out what device-mapper meets on this kernel when it suspends what is frozen', async () => {
+    expect(await testNestedFreeze()).toEqual({ behaviour: kernel });
+  });
+
+  it('warns of a kernel that leaks, where there is LVM', async () => {
+    await volumes.create('--size', '64M', '--name', 'srv');
+    const { findings } = await doctor('/');
+    const finding = findings.find(({ check }) => check === 'nested-freeze');
+    expect(finding?.summary).toContain(` ${kernel} `);
+    expect(finding?.status).toBe(kernel === 'leaks' ? 'warning' : 'ok');
+  });
+
+  it('shows a logical volume, and that LVM freezes it by itself', async () => {
+    await volumes.create('--size', '128M', '--name', 'srv');
+    const mountpoint = await volumes.mount('srv', 'ext4');
+    const { mountpoints } = await doctor(mountpoint);
+    expect(mountpoints).toMatchObject([
+      { mountpoint, fstype: 'ext4', provider: 'lvm', freezeMode: 'native', consistency: 'filesystem' },
+    ]);
+    const [report] = mountpoints;
+    expect(report?.stack.map(({ type }) => type)).toEqual(['lvm', 'disk']);
+    expect(report?.findings.map(({ check, status }) => [check, status])).toEqual([
+      ['mode', 'ok'],
+      ['snapshot', 'ok'],
+      ['room', 'ok'],
+    ]);
+  });
+
+  it('finds a volume group without room for a snapshot', async () => {
+    await volumes.create('--extents', '100%FREE', '--name', 'srv');
+    const mountpoint = await volumes.mount('srv', 'ext4');
+    const { mountpoints } = await doctor(mountpoint);
+    expect(mountpoints[0]?.findings.map(({ check, status }) => [check, status])).toEqual([
+      ['mode', 'ok'],
+      ['snapshot', 'problem'],
+      ['room', 'problem'],
+    ]);
+  });
+
+  it('finds a device that was left suspended', async () => {
+    await volumes.create('--size', '64M', '--name', 'srv');
+    const device = `/dev/${volumes.vg}/srv`;
+    await must('dmsetup', 'suspend', device);
+    let report;
+    try {
+      report = await doctor('/');
+    } finally {
+      await must('dmsetup', 'resume', device);
+    }
+    expect(report.findings.filter(({ check }) => check === 'suspended-device')).toMatchObject([
+      { status: 'problem', fix: 'dmsetup resume lab--doctor-srv' },
+    ]);
+  });
+});

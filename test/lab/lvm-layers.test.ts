@@ -1,0 +1,87 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { runCommand } from '../../src/system/run-command.js';
+import { FsbackupCli } from '../support/fsbackup-cli.js';
+import { describeInLab } from '../support/lab.js';
+import { LabVolumes } from '../support/lab-volumes.js';
+import { must } from '../support/throwaway-filesystem.js';
+
+// On the kernel that refuses a nested freeze: that ours works here shows that nothing is nested.
+describeInLab({ kernel: 'refuses' }, 'a LUKS container on a logical volume', () => {
+  let volumes: LabVolumes;
+  let cli: FsbackupCli;
+  let mountpoint: string;
+  let keyFile: string;
+  let target: string;
+
+  beforeEach(async () => {
+    volumes = await LabVolumes.make('lab', 1);
+    cli = new FsbackupCli(volumes.directory);
+    mountpoint = path.join(volumes.directory, 'srv');
+    target = path.join(volumes.directory, 'backups');
+    keyFile = path.join(volumes.directory, 'key');
+    await mkdir(mountpoint);
+    await mkdir(target);
+    await writeFile(keyFile, 'a key of the test', { mode: 0o600 });
+  });
+
+  afterEach(async () => {
+    await must('umount', mountpoint);
+    await must('cryptsetup', 'close', 'lab-srv');
+    await volumes.dispose();
+  });
+
+  async function encrypted(type: 'luks1' | 'luks2'): Promise<void> {
+    await volumes.create('--size', '128M', '--name', 'srv');
+    const device = `/dev/${volumes.vg}/srv`;
+    const cheap = type === 'luks1' ? [] : ['--pbkdf', 'pbkdf2'];
+    const format = ['--batch-mode', '--type', type, ...cheap, '--pbkdf-force-iterations', '1000'];
+    await must('cryptsetup', 'luksFormat', ...format, device, keyFile);
+    await must('cryptsetup', 'open', '--key-file', keyFile, device, 'lab-srv');
+    await must('mkfs.ext4', '-q', '/dev/mapper/lab-srv');
+    await must('mount', '/dev/mapper/lab-srv', mountpoint);
+    await writeFile(path.join(mountpoint, 'file'), 'a secret');
+  }
+
+  async function run(lvm: object) {
+    const config = path.join(volumes.directory, 'config.yaml');
+    const jobs = { srv: { sources: [{ path: mountpoint, lvm }], targets: [target], attempts: 1 } };
+    await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
+    return await cli.runJob('srv', '--config', config);
+  }
+
+  it('is opened over the snapshot by its key in the kernel, which no file tells', async () => {
+    await encrypted('luks1');
+    const key = (await must('dmsetup', 'table', '--showkeys', 'lab-srv')).split(' ')[4] ?? '';
+    expect(key).toMatch(/^[0-9a-f]{64,}$/);
+    const before = await volumes.held();
+    const { value, stderr } = await run({});
+    expect(value, stderr).toMatchObject({
+      outcome: 'success',
+      consistency: 'filesystem',
+      sources: [{ provider: 'lvm', freezeMode: 'explicit' }],
+    });
+    expect(await volumes.held()).toEqual(before);
+    const found = await runCommand(['grep', '-rlF', '-e', key, cli.environment.FSBACKUP_STATE_DIR]);
+    expect(found).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(`${JSON.stringify(value)}${stderr}`).not.toContain(key);
+    const restored = path.join(volumes.directory, 'restored');
+    expect(await cli.run('restore', 'srv', '--from', target, '--to', restored)).toMatchObject({
+      exitCode: 0,
+    });
+    expect(await readFile(path.join(restored, mountpoint, 'file'), 'utf8')).toBe('a secret');
+  });
+
+  it('whose key is in the keyring is refused without a key file, and opened with one', async () => {
+    await encrypted('luks2');
+    const before = await volumes.held();
+    const refused = await run({});
+    expect(refused.value).toMatchObject({ exitCode: 30, error: { code: 'snapshotFailed' }, copies: [] });
+    expect(refused.value.error?.hint).toContain('lvm: { keyFile:');
+    expect(refused.value.steps.map(({ step }) => step)).not.toContain('freeze');
+    const { value, stderr } = await run({ keyFile });
+    expect(value, stderr).toMatchObject({ outcome: 'success', consistency: 'filesystem' });
+    expect(await volumes.held()).toEqual(before);
+  });
+});

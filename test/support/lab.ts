@@ -1,0 +1,42 @@
+// oxlint-disable vitest/valid-title, vitest/valid-describe-callback -- those rules read test files
+import { describe } from 'vitest';
+import type { KernelBehaviour } from '../../lab/guests.js';
+
+/** The guest of the lab that a test runs in. */
+export interface LabGuest {
+  name: string;
+  /** What its kernel does with a device-mapper suspend of a frozen device. */
+  kernel: KernelBehaviour;
+  zfs: boolean;
+  /** Whole disks, `/dev/vde`. They are empty, or hold what an earlier test has left: wipe before use, and afterwards. */
+  disks: readonly string[];
+}
+
+/** Which guests a suite is for; a property left out is for all. */
+export interface LabNeeds {
+  kernel?: KernelBehaviour | readonly KernelBehaviour[];
+  zfs?: true;
+}
+
+/** The guest, from the environment that the lab sets. Throws outside the lab. */
+export function labGuest(): LabGuest {
+  const { env } = process;
+  const { FSBACKUP_LAB_GUEST: name, FSBACKUP_LAB_KERNEL: kernel, FSBACKUP_LAB_DISKS: disks } = env;
+  if (name === undefined || kernel === undefined || disks === undefined) {
+    throw new Error('Tests in test/lab run in a guest: npm run lab -- --guest NAME TEST');
+  }
+  return {
+    name,
+    kernel: kernel as KernelBehaviour,
+    zfs: env['FSBACKUP_LAB_ZFS'] === '1',
+    disks: disks.split(' '),
+  };
+}
+
+/** A `describe` for those guests of the lab that have what it needs. In others it is not there at all, so not skipped. */
+export function describeInLab(needs: LabNeeds, name: string, body: (guest: LabGuest) => void): void {
+  const guest = labGuest();
+  const kernels = needs.kernel === undefined ? [guest.kernel] : [needs.kernel].flat();
+  if (!kernels.includes(guest.kernel) || (needs.zfs === true && !guest.zfs)) return;
+  describe(name, () => body(guest));
+}
