@@ -16,6 +16,7 @@ void sleep_us(long microseconds);
 
 /* dm.c: `control` is an open /dev/mapper/control. Each returns 0 or an errno. */
 int dm_is_suspended(int control, const struct device *device, bool *suspended);
+/* With the table that it had when it was suspended. */
 int dm_resume(int control, const struct device *device);
 
 /* commands.c: the programs in the page. */

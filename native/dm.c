@@ -1,4 +1,4 @@
-/* The two questions to device-mapper. A device is named by its number, which its mount or the device above it pins. */
+/* What is asked of device-mapper. A device is named by its number, which its mount or the device above it pins. */
 #include "devices.h"
 
 #include <errno.h>
@@ -23,8 +23,15 @@ int dm_is_suspended(int control, const struct device *device, bool *suspended) {
     return 0;
 }
 
-/* DM_DEV_SUSPEND without the flag is "resume". */
+/*
+ * A resume puts a table that was loaded meanwhile in the place of the old one. That of a killed lvcreate leads to a device
+ * (`-real`) which has no table of its own yet, and the filesystem above would get I/O errors: so it is dropped first. The
+ * old one is what the filesystem ran on until now.
+ */
 int dm_resume(int control, const struct device *device) {
     struct dm_ioctl request = about(device);
+    if (ioctl(control, DM_TABLE_CLEAR, &request) != 0) return errno;
+    request = about(device);
+    /* DM_DEV_SUSPEND without the flag is "resume". */
     return ioctl(control, DM_DEV_SUSPEND, &request) == 0 ? 0 : errno;
 }

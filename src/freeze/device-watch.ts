@@ -16,7 +16,7 @@ import {
 } from '../system/native.js';
 import type { CommandWatch } from '../system/run-command.js';
 import type { DeviceLossReason, DeviceOutcome, GuardedDevice, LossReason } from './freezer.js';
-import { suspendedError } from './guarded-devices.js';
+import { resumeCommand, suspendedError } from './guarded-devices.js';
 import { deviceLossReason, lossNumber, WatchState } from './protocol.js';
 import { within } from './within.js';
 
@@ -168,7 +168,7 @@ export class DeviceWatch {
       'thawFailed',
       `${names.join(', ')} may still be suspended: device-mapper does not resume it`,
       {
-        hint: `Run "dmsetup resume ${names.join('; dmsetup resume ')}", and look at "dmsetup info", "lvs -a" and the kernel log (dmesg).`,
+        hint: `Run ${names.map(resumeCommand).join('; ')}; and look at "lvs -a" and the kernel log (dmesg).`,
       },
     );
   }

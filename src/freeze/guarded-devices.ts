@@ -17,10 +17,15 @@ async function readAttribute(
   }
 }
 
+/** To be run by hand. A table that a dead command left half-made must go: it may lead nowhere. */
+export function resumeCommand(name: string): string {
+  return `"dmsetup clear ${name}; dmsetup resume ${name}"`;
+}
+
 /** A device that is suspended before anything was done to it: whoever reads or writes there waits. */
 export function suspendedError({ name, mountpoints }: GuardedDevice): FsbackupError {
   return new FsbackupError('notFrozen', `${name}, below ${mountpoints.join(', ')}, is suspended already`, {
-    hint: `If no LVM command is at it any more, one died there: look at "lvs -a" and "dmsetup table ${name}", then run "dmsetup resume ${name}".`,
+    hint: `If no LVM command is at it any more, one died there: run ${resumeCommand(name)}, and look at "lvs -a".`,
   });
 }
 
