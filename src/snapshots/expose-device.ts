@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { readBlockStack } from '../system/block-stack.js';
 import { deviceNumber } from '../system/device-number.js';
+import type { Mount } from '../system/mountinfo.js';
 import { alreadyMounted, bindReadOnly, mountAt, mountReadOnly, remountReadOnly } from '../system/mount.js';
 
 /** A block device that holds what was taken. */
@@ -24,6 +25,15 @@ export function copyOptions(fstype: string, clean: boolean): string[] {
   return /^ext[34]$/.test(fstype) && !clean ? ['noload'] : [];
 }
 
+/**
+ * Ends what every provider's `expose` begins: the whole filesystem is mounted at `directory`, or `shown` was there
+ * before. An origin that was a bind mount of the directory `root` is shown as that; all of it is read-only.
+ */
+export async function showReadOnly(directory: string, root: string, shown: Mount | undefined): Promise<void> {
+  if (root !== '/' && shown?.root !== root) await bindReadOnly(path.join(directory, root), directory);
+  else if (shown?.options.includes('ro') === false) await remountReadOnly(directory);
+}
+
 /** Mounts a read-only device at an empty directory. Idempotent. Rejects with `snapshotFailed`. */
 export async function exposeDevice({
   device,
@@ -38,7 +48,5 @@ export async function exposeDevice({
   } else if ((await readBlockStack(shown.majorMinor))?.[0].majorMinor !== (await deviceNumber(device))) {
     throw alreadyMounted(directory, shown);
   }
-  // The origin was a bind mount of a directory: show that, over the whole.
-  if (root !== '/' && shown?.root !== root) await bindReadOnly(path.join(directory, root), directory);
-  else if (shown?.options.includes('ro') === false) await remountReadOnly(directory);
+  await showReadOnly(directory, root, shown);
 }

@@ -1,20 +1,12 @@
-import path from 'node:path';
 import { FsbackupError } from '../errors.js';
-import {
-  alreadyMounted,
-  bindReadOnly,
-  mountAt,
-  mountReadOnly,
-  remountReadOnly,
-  unmount,
-} from '../system/mount.js';
+import { isMountedAt, unmount } from '../system/mount.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
-import { deviceNumber } from '../system/device-number.js';
 import { throwIfAborted } from './aborted.js';
 import { activateCommand, createCommand, devicePath, lvmDataOf, makeRoomCommands } from './lvm-commands.js';
 import { checkLvmIntact } from './lvm-intact.js';
 import { prepareLvm } from './lvm-prepare.js';
 import { detectLvm } from './lvm-refusal.js';
+import { exposeDevice } from './expose-device.js';
 import { closeLayers, openLayers, type Layer } from './lvm-layers.js';
 import { isSnapshotOf, ownVolumes, removeOwnVolumes } from './lvm-volumes.js';
 import type {
@@ -31,13 +23,6 @@ import { SnapshotTool } from './snapshot-tool.js';
 
 const CREATE_TIMEOUT_MS = 120_000;
 const COMMAND_TIMEOUT_MS = 60_000;
-
-/** What mounts the snapshot beside its original. Its device is read-only, so nothing can be replayed. */
-function mountOptions(ref: SnapshotRef): string[] {
-  if (ref.fstype === 'xfs') return ['nouuid', 'norecovery'];
-  // Taken frozen, ext4's journal is empty: that it mounts without `noload` proves that the freeze held.
-  return ref.takenFrozen || ref.fstype === 'ext2' ? [] : ['noload'];
-}
 
 /** What lies between the volume and the filesystem. */
 function layersOf(ref: SnapshotRef): Layer[] {
@@ -125,18 +110,9 @@ export class LvmProvider implements SnapshotProvider {
     await must(['blockdev', '--setro', device], `The snapshot ${ref.name} cannot be made read-only`);
     const { snapshot, keyFile } = data;
     const source = await openLayers(layersOf(ref), { device, snapshot, keyFile });
-    const shown = await mountAt(directory);
-    if (shown !== undefined && shown.majorMinor !== (await deviceNumber(source))) {
-      throw alreadyMounted(directory, shown);
-    }
-    if (shown === undefined) {
-      await requireFrozen(ref, source);
-      await mountReadOnly({ source, directory, fstype: ref.fstype, options: mountOptions(ref) });
-    }
-    // The origin was a bind mount of a directory: show that, over the whole.
-    if (data.root !== '/' && shown?.root !== data.root) {
-      await bindReadOnly(path.join(directory, data.root), directory);
-    } else if (shown?.options.includes('ro') === false) await remountReadOnly(directory);
+    if (!(await isMountedAt(directory))) await requireFrozen(ref, source);
+    const { fstype, takenFrozen: clean } = ref;
+    await exposeDevice({ device: source, directory, fstype, root: data.root, clean });
     return { snapshot: ref, path: directory };
   }
 

@@ -1,3 +1,4 @@
+import os from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FsbackupError } from '../errors.js';
 import { readMirror, type Mirror, type MirrorImage } from '../system/lvm-mirror.js';
@@ -22,6 +23,18 @@ const RESYNC_POLL_MS = 1000;
 const RESYNC_TIMEOUT_MS = 60 * 60 * 1000;
 /** LVM's own files may lie on what is frozen, and dmeventd is not to be asked to watch half a mirror. */
 const QUIET = ['--yes', '--config', 'backup { backup=0 archive=0 } activation { monitoring=0 }'] as const;
+
+/** The first kernel on which a merge was seen to resync what changed. */
+const FIRST_KERNEL = [6, 12] as const;
+
+/**
+ * Whether this kernel writes what changed to a half that is merged back. Measured: 6.12.107 and 7.3.4 do; 6.1 takes the
+ * half for current, so that the mirror returns old data from it, and says nothing.
+ */
+export function mergesRightly(release: string): boolean {
+  const [major = 0, minor = 0] = release.split('.').map((part) => Number.parseInt(part, 10));
+  return major > FIRST_KERNEL[0] || (major === FIRST_KERNEL[0] && minor >= FIRST_KERNEL[1]);
+}
 
 interface Names {
   vg: string;
@@ -79,11 +92,22 @@ function imageToSplit(mirror: Mirror | undefined, name: string): MirrorImage {
 export class MirrorProvider implements SnapshotProvider {
   readonly name = 'mirror';
   readonly #tool = new SnapshotTool();
+  readonly #release: string;
+
+  constructor(release = os.release()) {
+    this.#release = release;
+  }
 
   detect({ mount, lvm }: FilesystemFacts): Detection {
     if (lvm === undefined) return { suits: false, reason: 'it lies on no logical volume' };
     const name = `${lvm.vg}/${lvm.lv}`;
     if (!lvm.layout.includes('raid1')) return { suits: false, reason: `${name} is not a raid1 volume` };
+    if (!mergesRightly(this.#release)) {
+      return {
+        suits: false,
+        reason: `Linux ${this.#release} does not resync what changed when half of ${name} is merged back, which would damage it; ${FIRST_KERNEL.join('.')} does`,
+      };
+    }
     if (lvm.above.length > 0) {
       return { suits: false, reason: `between it and ${name} there is another device, which hides the half` };
     }

@@ -3,15 +3,9 @@ import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { readBlockStack } from '../system/block-stack.js';
 import { readLoopImage, type LoopImage } from '../system/loop-image.js';
-import {
-  alreadyMounted,
-  bindReadOnly,
-  mountAt,
-  mountReadOnly,
-  remountReadOnly,
-  unmount,
-} from '../system/mount.js';
+import { alreadyMounted, mountAt, mountReadOnly, unmount } from '../system/mount.js';
 import type { Mount } from '../system/mountinfo.js';
+import { copyOptions, showReadOnly } from './expose-device.js';
 import { ImageClone, isPublished, removePublished, type Ficlone } from './image-clone.js';
 import { SNAPSHOT_DIRECTORY_NAME } from './private-directory.js';
 import type {
@@ -34,10 +28,7 @@ const ROOM_SHARE = 0.05;
 function mountOptions(ref: SnapshotRef): string[] {
   const { offset = '0', sizeLimit = '0' } = ref.data;
   const loop = ['loop', `offset=${offset}`, ...(sizeLimit === '0' ? [] : [`sizelimit=${sizeLimit}`])];
-  // The clone has the UUID of the mounted original, and its loop device is read-only, so no log can be replayed.
-  if (ref.fstype === 'xfs') return [...loop, 'nouuid', 'norecovery'];
-  // Taken frozen, ext4's journal is empty: that it mounts without `noload` proves once more that the freeze held.
-  return ref.takenFrozen ? loop : [...loop, 'noload'];
+  return [...loop, ...copyOptions(ref.fstype, ref.takenFrozen)];
 }
 
 /**
@@ -146,9 +137,7 @@ export class ReflinkProvider implements SnapshotProvider {
     } else if ((await readBlockStack(shown.majorMinor))?.[0].backingFile !== clone) {
       throw alreadyMounted(directory, shown);
     }
-    // The origin was a bind mount of a directory: show that, over the whole.
-    if (root !== '/' && shown?.root !== root) await bindReadOnly(path.join(directory, root), directory);
-    else if (shown?.options.includes('ro') === false) await remountReadOnly(directory);
+    await showReadOnly(directory, root, shown);
     return { snapshot: ref, path: directory };
   }
 

@@ -1,15 +1,7 @@
 import os from 'node:os';
-import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { readBlockStack } from '../system/block-stack.js';
-import {
-  alreadyMounted,
-  bindReadOnly,
-  mountAt,
-  mountReadOnly,
-  remountReadOnly,
-  unmount,
-} from '../system/mount.js';
+import { alreadyMounted, mountAt, mountReadOnly, unmount } from '../system/mount.js';
 import type { Mount } from '../system/mountinfo.js';
 import { describeZfsFailure, poolOf, readPool, refusePool } from '../system/zfs.js';
 import { throwIfAborted } from './aborted.js';
@@ -22,6 +14,7 @@ import type {
   SnapshotRef,
   SnapshotRequest,
 } from './provider.js';
+import { showReadOnly } from './expose-device.js';
 import { SnapshotTool } from './snapshot-tool.js';
 import { refuseZfs } from './zfs-refusal.js';
 import { requireZfsRoom } from './zfs-room.js';
@@ -198,9 +191,7 @@ export class ZfsProvider implements SnapshotProvider {
     await holdSnapshot(snapshot);
     if (shown === undefined) await this.#mount(ref, snapshot, directory);
     const { root = '/' } = ref.data;
-    // The origin was a bind mount of a directory: show that, over the whole.
-    if (root !== '/' && shown?.root !== root) await bindReadOnly(path.join(directory, root), directory);
-    else if (shown?.options.includes('ro') === false) await remountReadOnly(directory);
+    await showReadOnly(directory, root, shown);
     return { snapshot: ref, path: directory };
   }
 
