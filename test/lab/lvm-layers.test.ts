@@ -28,7 +28,7 @@ describeInLab({ kernel: 'refuses' }, 'a LUKS container on a logical volume', () 
 
   afterEach(async () => {
     await must('umount', mountpoint);
-    await must('cryptsetup', 'close', 'lab-srv');
+    await must('cryptsetup', 'close', 'unlocked');
     await volumes.dispose();
   });
 
@@ -38,9 +38,9 @@ describeInLab({ kernel: 'refuses' }, 'a LUKS container on a logical volume', () 
     const cheap = type === 'luks1' ? [] : ['--pbkdf', 'pbkdf2'];
     const format = ['--batch-mode', '--type', type, ...cheap, '--pbkdf-force-iterations', '1000'];
     await must('cryptsetup', 'luksFormat', ...format, device, keyFile);
-    await must('cryptsetup', 'open', '--key-file', keyFile, device, 'lab-srv');
-    await must('mkfs.ext4', '-q', '/dev/mapper/lab-srv');
-    await must('mount', '/dev/mapper/lab-srv', mountpoint);
+    await must('cryptsetup', 'open', '--key-file', keyFile, device, 'unlocked');
+    await must('mkfs.ext4', '-q', '/dev/mapper/unlocked');
+    await must('mount', '/dev/mapper/unlocked', mountpoint);
     await writeFile(path.join(mountpoint, 'file'), 'a secret');
   }
 
@@ -53,7 +53,7 @@ describeInLab({ kernel: 'refuses' }, 'a LUKS container on a logical volume', () 
 
   it('is opened over the snapshot by its key in the kernel, which no file tells', async () => {
     await encrypted('luks1');
-    const key = (await must('dmsetup', 'table', '--showkeys', 'lab-srv')).split(' ')[4] ?? '';
+    const key = (await must('dmsetup', 'table', '--showkeys', 'unlocked')).split(' ')[4] ?? '';
     expect(key).toMatch(/^[0-9a-f]{64,}$/);
     const before = await volumes.held();
     const { value, stderr } = await run({});
