@@ -25,6 +25,8 @@ function asJson<T>(value: T): T {
 
 /** Runs `work` with the origins frozen when the mode asks for it; thawed whatever happens. */
 async function whileHeld<T>(world: SnapshotWorld, work: () => Promise<T>): Promise<T> {
+  // As a run does: a snapshot without a freeze holds what is on the disk.
+  for (const mountpoint of world.mountpoints) await must('sync', '--file-system', mountpoint);
   if (world.freezeMode !== 'explicit') return await work();
   const frozen: string[] = [];
   try {

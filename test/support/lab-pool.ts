@@ -74,7 +74,9 @@ export class LabPool {
     const holds = await Promise.all(
       snapshots.filter((name) => name !== '').map((name) => must('zfs', 'holds', '-H', name)),
     );
-    const mounts = (await readMounts()).map(({ mountpoint, source }) => `${source} at ${mountpoint}`);
+    // The number of a zvol's device is another one after each import.
+    const device = (source: string): string => source.replace(/^\/dev\/zd\d+/, '/dev/zd');
+    const mounts = (await readMounts()).map(({ mountpoint, source }) => `${device(source)} at ${mountpoint}`);
     return [...[things, properties, ...holds].flatMap((text) => text.split('\n')), ...mounts].toSorted();
   }
 

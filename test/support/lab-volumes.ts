@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readMounts } from '../../src/system/mountinfo.js';
 import { labGuest } from './lab.js';
 import { must, type ThrowawayType } from './throwaway-filesystem.js';
+import { wipeDisks } from './wipe-disks.js';
 
 const MKFS: Readonly<Record<ThrowawayType, [string, ...string[]]>> = {
   ext4: ['mkfs.ext4', '-q', '-F'],
@@ -30,7 +31,8 @@ export class LabVolumes {
     const disks = labGuest().disks.slice(0, diskCount);
     if (disks.length < diskCount)
       throw new Error(`the lab has ${disks.length} disks, ${diskCount} are needed`);
-    await must('vgcreate', '--quiet', '--yes', '--force', vg, ...disks);
+    await wipeDisks(disks);
+    await must('vgcreate', '--quiet', '--yes', vg, ...disks);
     return new LabVolumes(vg, disks);
   }
 

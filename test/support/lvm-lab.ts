@@ -5,6 +5,7 @@ import { readLogicalVolumes, type LogicalVolume } from '../../src/system/lvm.js'
 import { readMounts } from '../../src/system/mountinfo.js';
 import { runCommand } from '../../src/system/run-command.js';
 import { must } from './throwaway-filesystem.js';
+import { wipeDisks } from './wipe-disks.js';
 
 /** A volume on the disks of the lab, mounted. */
 export interface LabVolume {
@@ -37,6 +38,7 @@ export class LabVolumeGroup {
 
   static async make(vg: string, disks: readonly string[]): Promise<LabVolumeGroup> {
     const directory = await mkdtemp(path.join(os.tmpdir(), 'lvm-lab-'));
+    await wipeDisks(disks);
     await must('pvcreate', '--quiet', '--yes', '--force', '--', ...disks);
     await must('vgcreate', '--quiet', '--', vg, ...disks);
     return new LabVolumeGroup(vg, directory, disks);
