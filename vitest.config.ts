@@ -3,8 +3,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // Those run in the guests of the lab.
-    exclude: ['test/lab/**'],
+    // Those run in the guests of the lab, or boot them.
+    exclude: ['test/lab/**', 'test/lab-host/**'],
     // Freezes and loop devices are host-wide: files run one after the other.
     fileParallelism: false,
     // Generous on purpose: a bound against hanging for ever, never a measurement.

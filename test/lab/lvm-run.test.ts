@@ -91,19 +91,26 @@ describeInLab({}, 'a run on LVM', ({ disks, kernel }) => {
     await must('mount', volume.device, volume.mountpoint);
   });
 
-  it.each(['snapshot', 'exposure', 'backup'] as const)(
-    'leaves nothing once it was killed at its %s and recovered',
-    async (step) => {
-      const started = cli.start('run', '--job', 'killed', '--source', classic.mountpoint, '--to', target);
-      await cli.journalled(step, started);
-      started.kill('SIGKILL');
-      await started.ended();
-      // An lvcreate that outlived its run is to have ended.
-      if (step === 'snapshot') await sleep(8000);
-      const recovered = await cli.recover();
-      expect(recovered.value.failed).toEqual([]);
-    },
-  );
+  it.each(
+    (['classic', 'thin'] as const).flatMap((kind) =>
+      (['snapshot', 'exposure', 'backup', 'release'] as const).map((step) => [kind, step] as const),
+    ),
+  )('%s: leaves nothing once it was killed at its %s and recovered', async (kind, step) => {
+    const { mountpoint } = kind === 'classic' ? classic : thin;
+    const started = cli.start('run', '--job', 'killed', '--source', mountpoint, '--to', target);
+    if (step === 'release') {
+      await cli.journalled('backup', started);
+      await cli.noLongerJournalled('backup', started);
+    } else await cli.journalled(step, started);
+    started.kill('SIGKILL');
+    expect(await started.ended()).toBe('SIGKILL');
+    await writeFile(path.join(mountpoint, 'written'), 'it is not frozen');
+    // An lvcreate that outlived its run is to have ended.
+    if (step === 'snapshot') await sleep(8000);
+    const recovered = await cli.recover();
+    expect(recovered.value.failed).toEqual([]);
+    expect((await cli.recover()).value.released).toEqual([]);
+  });
 
   it('discards what was copied from a snapshot that overflowed', async () => {
     await writeFile(path.join(classic.mountpoint, 'big'), Buffer.alloc(60 * 2 ** 20, 1));

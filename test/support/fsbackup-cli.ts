@@ -20,6 +20,8 @@ export interface Answer<T> {
   stderr: string;
 }
 
+type JournalledKind = 'snapshot' | 'exposure' | 'backup' | 'removal';
+
 /** The built command line, its state in a directory of the test's own. */
 export class FsbackupCli {
   readonly #directory: string;
@@ -86,11 +88,20 @@ export class FsbackupCli {
   }
 
   /** Waits until the journal holds an entry of this kind: the run has come so far. */
-  async journalled(kind: 'snapshot' | 'exposure' | 'backup' | 'removal', started: StartedCli): Promise<void> {
+  async journalled(kind: JournalledKind, started: StartedCli): Promise<void> {
+    await this.#waitForJournal(kind, started, true);
+  }
+
+  /** Waits until the journal holds none of this kind any more. */
+  async noLongerJournalled(kind: JournalledKind, started: StartedCli): Promise<void> {
+    await this.#waitForJournal(kind, started, false);
+  }
+
+  async #waitForJournal(kind: JournalledKind, started: StartedCli, isThere: boolean): Promise<void> {
     const deadline = Date.now() + LIMIT_MS;
-    while (!(await this.journalEntries()).some((name) => name.endsWith(`-${kind}.json`))) {
+    while ((await this.journalEntries()).some((name) => name.endsWith(`-${kind}.json`)) !== isThere) {
       if (started.hasEnded) throw new Error(`fsbackup ended before: ${started.output}`);
-      if (Date.now() > deadline) throw new Error(`fsbackup has not come to its ${kind}`);
+      if (Date.now() > deadline) throw new Error(`fsbackup has not come to its ${kind}, or not past it`);
       await sleep(5);
     }
   }
