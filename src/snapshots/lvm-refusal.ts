@@ -38,8 +38,11 @@ const WHY_NOT_EXPLICIT: Readonly<Record<Exclude<NestedFreeze, 'nests'>, string>>
  */
 export function detectLvm(filesystem: FilesystemFacts, context: DetectionContext): Detection {
   const refusal = refuseLvm(filesystem);
-  const { lvm, mount, images = [] } = filesystem;
-  if (refusal !== undefined || lvm === undefined) return { suits: false, reason: refusal ?? '' };
+  const { lvm, lvmProblem, mount, images = [] } = filesystem;
+  if (refusal !== undefined || lvm === undefined) {
+    const hint = 'See what LVM says: lvs -a. Where there is no lvs, install it: lvm2, in all distributions.';
+    return { suits: false, reason: refusal ?? '', ...(lvmProblem === undefined ? {} : { hint }) };
+  }
   const kind = lvm.layout.includes('thin') ? 'thin' : 'classic';
   const what = `a ${kind} snapshot of ${lvm.vg}/${lvm.lv}`;
   const writesTo = images.flatMap((image) => (image.mount === undefined ? [] : [image.mount.majorMinor]));

@@ -70,7 +70,7 @@ describeInLab({}, 'bad input to LVM', ({ disks }) => {
     }
     expect(run.exitCode).toBe(20);
     expect(run.value.error?.message).toContain(mountpoint);
-    expect(run.value.error?.message).toContain('lvs is not installed');
+    expect(run.value.error?.message).toContain('lvm2 is not installed');
     expect(run.value.error?.hint).toContain('lvm2');
   });
 
@@ -89,7 +89,7 @@ describeInLab({}, 'bad input to LVM', ({ disks }) => {
     await writeFile(file, JSON.stringify(config), { mode: 0o600 });
     const { exitCode, value } = await cli.runJob('srv', '--config', file);
     expect({ exitCode, message: value.error?.message }).toEqual({
-      exitCode: 2,
+      exitCode: 20,
       message: expect.stringContaining('a copy of a btrfs has its UUID'),
     });
   });

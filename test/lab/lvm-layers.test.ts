@@ -85,3 +85,51 @@ describeInLab({ kernel: 'refuses' }, 'a LUKS container on a logical volume', () 
     expect(await volumes.held()).toEqual(before);
   });
 });
+
+describeInLab({}, 'a partition on a logical volume', () => {
+  let volumes: LabVolumes;
+  let mountpoint: string;
+
+  beforeEach(async () => {
+    volumes = await LabVolumes.make('lab', 1);
+    mountpoint = path.join(volumes.directory, 'srv');
+    await mkdir(mountpoint);
+  });
+
+  afterEach(async () => {
+    await must('umount', mountpoint);
+    await must('dmsetup', 'remove', '--retry', 'lab-srv1');
+    await volumes.dispose();
+  });
+
+  it('as kpartx maps it is frozen by us, since lvcreate would not, and mapped over the snapshot', async () => {
+    await volumes.create('--size', '128M', '--name', 'srv');
+    const device = `/dev/${volumes.vg}/srv`;
+    const uuid = await must('dmsetup', 'info', '-c', '--noheadings', '-o', 'uuid', device);
+    const sectors = String((100 * 2 ** 20) / 512);
+    await must(
+      'dmsetup',
+      'create',
+      'lab-srv1',
+      '--uuid',
+      `part1-${uuid}`,
+      '--table',
+      `0 ${sectors} linear ${device} 2048`,
+    );
+    await must('mkfs.xfs', '-q', '-f', '/dev/mapper/lab-srv1');
+    await must('mount', '/dev/mapper/lab-srv1', mountpoint);
+    await writeFile(path.join(mountpoint, 'file'), 'on a partition');
+    const target = path.join(volumes.directory, 'backups');
+    await mkdir(target);
+    const before = await volumes.held();
+    const cli = new FsbackupCli(volumes.directory);
+    const { value, stderr } = await cli.runJob('--job', 'srv', '--source', mountpoint, '--to', target);
+    expect(value, stderr).toMatchObject({
+      consistency: 'filesystem',
+      sources: [{ provider: 'lvm', freezeMode: 'explicit', frozenMs: expect.any(Number) }],
+    });
+    const file = path.join(target, 'srv', value.runId, 'data', mountpoint, 'file');
+    expect(await readFile(file, 'utf8')).toBe('on a partition');
+    expect(await volumes.held()).toEqual(before);
+  });
+});

@@ -39,9 +39,19 @@ describeInLab({}, 'the room of a snapshot on LVM', ({ disks }) => {
     return ref;
   }
 
+  /** Writes the start of a file; over the same blocks, once it is there. */
   async function overwrite(volume: LabVolume, mib: number): Promise<void> {
-    const dd = ['if=/dev/urandom', `of=${volume.mountpoint}/over`, 'bs=1M', `count=${mib}`, 'conv=fsync'];
-    await must('dd', 'status=none', ...dd);
+    const of = `of=${volume.mountpoint}/over`;
+    await must(
+      'dd',
+      'status=none',
+      'if=/dev/urandom',
+      of,
+      'bs=1M',
+      `count=${mib}`,
+      'oflag=direct',
+      'conv=notrunc,fsync',
+    );
   }
 
   async function snapshotVolume() {
@@ -53,6 +63,7 @@ describeInLab({}, 'the room of a snapshot on LVM', ({ disks }) => {
   it('that fills up is extended where that is allowed, as often as there is room', async () => {
     const volume = await group.volume({ lv: 'srv', fstype: 'ext4' });
     const provider = providerByName('lvm');
+    await overwrite(volume, 46);
     const ref = await snapshotOf(volume, { size: { bytes: 32 * MIB }, extend: true });
     try {
       await provider.checkIntact(ref);
@@ -64,7 +75,7 @@ describeInLab({}, 'the room of a snapshot on LVM', ({ disks }) => {
       expect(extended.dataPercent).toBeLessThan(70);
       // The rest of the group is taken: what comes next finds no room.
       await must('lvcreate', '--quiet', '--yes', '-l', '100%FREE', '-n', 'rest', group.vg);
-      await overwrite(volume, 44);
+      await overwrite(volume, 46);
       await expect(provider.checkIntact(ref)).rejects.toMatchObject({
         code: 'snapshotInvalid',
         message: expect.stringContaining('lab-room/fsbackup-room-0 is filled to'),
@@ -80,6 +91,7 @@ describeInLab({}, 'the room of a snapshot on LVM', ({ disks }) => {
   it('that fills up is not extended where that is not asked for', async () => {
     const volume = await group.volume({ lv: 'srv', fstype: 'ext4' });
     const provider = providerByName('lvm');
+    await overwrite(volume, 26);
     const ref = await snapshotOf(volume, { size: { bytes: 32 * MIB } });
     try {
       await overwrite(volume, 26);

@@ -1,8 +1,10 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import type { RunReport } from '../../src/report/run-report.js';
+import { readMounts } from '../../src/system/mountinfo.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { describeInLab } from '../support/lab.js';
 import { startLogWriter } from '../support/log-writer.js';
@@ -76,8 +78,14 @@ describeInLab({}, 'a run on LVM', ({ disks, kernel }) => {
     expect(run.exitCode, run.stderr).toBe(0);
     expect(run.value).toMatchObject({
       consistency: 'filesystem',
-      sources: [{ provider: 'lvm', freezeMode: 'native', attempts: 1 }],
+      sources: [{ provider: 'lvm', freezeMode: 'native', attempts: 1, frozenMs: expect.any(Number) }],
     });
+    // lvcreate's own freeze is only a part of its time.
+    const [{ frozenMs, snapshotMs } = {}] = run.value.sources;
+    expect(frozenMs).toBeGreaterThan(0);
+    expect(frozenMs).toBeLessThan(Number(snapshotMs));
+    // Where a snapshot may have left it unmountable, the run has looked.
+    expect(run.value.steps.some(({ step }) => step === 'prove')).toBe(kernel === 'leaks');
     const restored = path.join(group.directory, `restored-${kind}`);
     const restore = await cli.run('restore', kind, '--from', target, '--to', restored);
     expect(restore.exitCode, restore.stderr).toBe(0);
@@ -91,6 +99,28 @@ describeInLab({}, 'a run on LVM', ({ disks, kernel }) => {
     await must('mount', volume.device, volume.mountpoint);
   });
 
+  /** The snapshot as it is mounted while it is copied, and what says whose it is. */
+  async function expectShown(kind: 'classic' | 'thin'): Promise<void> {
+    const mounts = (await readMounts()).filter(({ source }) => source.includes('fsbackup'));
+    const options = mounts.flatMap((mount) => [...mount.options, ...mount.superOptions]);
+    expect(mounts).toMatchObject([
+      { mountpoint: path.join(cli.environment.FSBACKUP_RUN_DIR, 'mnt/killed/0') },
+    ]);
+    const wanted = ['ro', 'nosuid', 'nodev', 'noexec', ...(kind === 'thin' ? ['nouuid', 'norecovery'] : [])];
+    expect(options).toEqual(expect.arrayContaining(wanted));
+    // It was taken frozen: there is no journal to pass over.
+    expect(options).not.toContain('noload');
+    const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+    const snapshot = (await group.volumes()).find(({ lv }) => lv.startsWith('fsbackup-killed'));
+    expect(snapshot?.tags).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/^fsbackup\.run=fsbackup-killed-\d{8}T\d{6}Z-[0-9a-f]+$/),
+        `fsbackup.host=${os.hostname()}`,
+        `fsbackup.boot=${bootId}`,
+      ]),
+    );
+  }
+
   it.each(
     (['classic', 'thin'] as const).flatMap((kind) =>
       (['snapshot', 'exposure', 'backup', 'release'] as const).map((step) => [kind, step] as const),
@@ -102,6 +132,7 @@ describeInLab({}, 'a run on LVM', ({ disks, kernel }) => {
       await cli.journalled('backup', started);
       await cli.noLongerJournalled('backup', started);
     } else await cli.journalled(step, started);
+    if (step === 'backup') await expectShown(kind);
     started.kill('SIGKILL');
     expect(await started.ended()).toBe('SIGKILL');
     await writeFile(path.join(mountpoint, 'written'), 'it is not frozen');

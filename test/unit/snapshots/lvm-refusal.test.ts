@@ -35,7 +35,18 @@ describe('what LVM refuses', () => {
     ],
     ['a cache between', withLayer('bcache'), /neither LUKS nor a partition/],
   ])('%s', (_what, filesystem, reason) => {
-    expect(detectLvm(filesystem, ALONE)).toEqual({ suits: false, reason: expect.stringMatching(reason) });
+    expect(detectLvm(filesystem, ALONE)).toMatchObject({
+      suits: false,
+      reason: expect.stringMatching(reason),
+    });
+  });
+
+  it('says how to get LVM to answer, where there is a volume', () => {
+    const filesystem = { ...aFilesystem(), lvmProblem: 'lvm2 is not installed' };
+    expect(detectLvm(filesystem, ALONE)).toMatchObject({
+      suits: false,
+      hint: expect.stringContaining('lvm2'),
+    });
   });
 
   it('an XFS whose log lies elsewhere', () => {
