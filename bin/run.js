@@ -4,7 +4,6 @@ if (process.argv[2] === 'thaw') {
   const { beginThaw } = await import('../dist/freeze/early-thaw.js');
   await beginThaw(process.argv.slice(3));
 }
-const { execute } = await import('@oclif/core');
+const { main } = await import('../dist/main.js');
 
-// No plugins of the user's: with sudo, code that lies in his home directory would run as root.
-await execute({ loadOptions: { root: import.meta.dirname, userPlugins: false } });
+await main();

@@ -1,14 +1,18 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, readFileSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { fileURLToPath } from 'node:url';
+import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { inInitialPidNamespace, PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import { createMemfd } from '../system/native.js';
+import { packageRoot } from '../system/package-root.js';
 import { FrameConnection } from './frame-connection.js';
 import { FrameType, warningTexts } from './protocol.js';
 
-const BINARY = fileURLToPath(new URL('../../native/build/watchdog', import.meta.url));
+function builtWatchdog(): string {
+  return path.join(packageRoot(), 'native/build/watchdog');
+}
+
 /** Shares nothing with our own name, with Node's or with a path: `pkill -f` must not find it by one of these. */
 const NEUTRAL_NAME = 'qsentry';
 const ARM_TIMEOUT_MS = 10_000;
@@ -40,7 +44,7 @@ export interface WatchdogRequest {
 /** The program in a memfd: then not even its executable's path names us. */
 function loadProgram(): number {
   const fd = createMemfd();
-  const program = readFileSync(BINARY);
+  const program = readFileSync(builtWatchdog());
   for (let written = 0; written < program.length;) written += writeSync(fd, program, written);
   return fd;
 }
@@ -79,7 +83,7 @@ async function startFromMemory(
   } catch {
     // No /proc of this namespace, or memfds that may not be executed (vm.memfd_noexec=2).
     const warnings = ['the watchdog runs from its file: a kill by path or name of fsbackup can hit it'];
-    return { child: await start(request, BINARY), warnings };
+    return { child: await start(request, builtWatchdog()), warnings };
   } finally {
     closeSync(fd);
   }
@@ -129,7 +133,7 @@ export async function startWatchdog(request: WatchdogRequest): Promise<Watchdog>
     child.kill('SIGKILL');
     connection.destroy();
     throw new FsbackupError('failed', 'the dead-man could not be started, so nothing was frozen', {
-      hint: `Check that ${BINARY} exists and may be executed ("npm run build:native" makes it).`,
+      hint: `Check that ${builtWatchdog()} exists and may be executed ("npm run build:native" makes it).`,
       cause: error,
     });
   }

@@ -1,4 +1,6 @@
 import { createRequire } from 'node:module';
+import path from 'node:path';
+import { packageRoot } from './package-root.js';
 
 /** The page shared with the watchdog: opaque, made by `createPage`. */
 export interface PageHandle {
@@ -70,7 +72,8 @@ let loaded: Addon | undefined;
 
 /** Loaded at the first call: `--help` needs no addon. */
 function addon(): Addon {
-  loaded ??= createRequire(import.meta.url)('../../native/build/addon.node') as Addon;
+  const file = path.join(packageRoot(), 'native/build/addon.node');
+  loaded ??= createRequire(import.meta.url)(file) as Addon;
   return loaded;
 }
 

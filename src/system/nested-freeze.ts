@@ -1,8 +1,8 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { ensurePrivateDirectory, runDirectory } from './directories.js';
+import { packageRoot } from './package-root.js';
 import { readProcessIdentity } from './process-identity.js';
 import { runAtMost } from './run-at-most.js';
 import { describeFailure } from './run-command.js';
@@ -19,7 +19,6 @@ export type NestedFreeze = 'refuses' | 'leaks' | 'nests' | 'unknown';
 export type NestedFreezeVerdict =
   { behaviour: Exclude<NestedFreeze, 'unknown'> } | { behaviour: 'unknown'; reason: string };
 
-const BINARY = fileURLToPath(new URL('../../native/build/nested-freeze', import.meta.url));
 /** It takes some 60 ms. */
 const TEST_TIMEOUT_MS = 20_000;
 
@@ -32,7 +31,10 @@ function isBehaviour(text: string): text is Exclude<NestedFreeze, 'unknown'> {
  * a filesystem of the test's own, in memory. Needs root, a loop device and mkfs.ext4. Never rejects.
  */
 export async function testNestedFreeze(): Promise<NestedFreezeVerdict> {
-  const result = await runAtMost([BINARY], { timeoutMs: TEST_TIMEOUT_MS, cwd: '/' });
+  const result = await runAtMost([path.join(packageRoot(), 'native/build/nested-freeze')], {
+    timeoutMs: TEST_TIMEOUT_MS,
+    cwd: '/',
+  });
   const behaviour = result.stdout.trim();
   if (result.exitCode === 0 && isBehaviour(behaviour)) return { behaviour };
   return { behaviour: 'unknown', reason: describeFailure('the self-test', result) };

@@ -47,7 +47,7 @@ describe('bin/run.js', () => {
 
   it('ends what is thrown outside of every promise as a bug', () => {
     const program = `
-      import { BaseCommand } from './dist/base-command.js';
+      import { BaseCommand } from './src/base-command.ts';
       class Late extends BaseCommand {
         async run() {
           await this.parse(Late);
@@ -56,12 +56,16 @@ describe('bin/run.js', () => {
         }
       }
       await Late.run([], process.cwd());`;
-    const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
-      cwd: ROOT,
-      encoding: 'utf8',
-      env: { PATH: process.env['PATH'] },
-      timeout: 60_000,
-    });
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      ['--import=tsx', '--input-type=module', '--eval', program],
+      {
+        cwd: ROOT,
+        encoding: 'utf8',
+        env: { PATH: process.env['PATH'] },
+        timeout: 60_000,
+      },
+    );
     expect({ status, stderr }).toEqual({
       status: 70,
       stderr: expect.stringMatching(/^Error: a bug in fsbackup: late\n.*\n$/),

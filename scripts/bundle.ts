@@ -1,0 +1,43 @@
+import { readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { build } from 'esbuild';
+
+// `tsx scripts/bundle.ts DIRECTORY`: builds src/ into DIRECTORY, all that it needs included. Loading some 700 files was
+// most of the time that a short command took (docs/decisions/0016-one-bundle.md). TypeScript is checked by
+// `npm run check:types`.
+
+const ROOT = path.resolve(import.meta.dirname, '..');
+
+async function modulesIn(directory: string): Promise<string[]> {
+  const names = await readdir(path.join(ROOT, directory), { recursive: true });
+  return names.filter((name) => name.endsWith('.ts')).map((name) => path.join(directory, name));
+}
+
+const [outdir = path.join(ROOT, 'dist')] = process.argv.slice(2);
+await rm(outdir, { recursive: true, force: true });
+await build({
+  absWorkingDir: ROOT,
+  // What bin/run.js and oclif load by their names.
+  entryPoints: [
+    'src/main.ts',
+    'src/freeze/early-thaw.ts',
+    'src/help.ts',
+    ...(await modulesIn('src/hooks')),
+    ...(await modulesIn('src/commands')),
+  ],
+  outdir: path.resolve(outdir),
+  outbase: 'src',
+  chunkNames: 'chunks/[name]-[hash]',
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20.19',
+  // Beside each file, the licences of what is in it.
+  legalComments: 'linked',
+  // Some of what is needed is CommonJS, and asks for Node's own modules by `require`.
+  banner: {
+    js: "import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);",
+  },
+  logLevel: 'warning',
+});
