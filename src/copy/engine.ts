@@ -103,6 +103,13 @@ export interface VerifyFindings extends Differences {
   problems: string[];
 }
 
+/** One entry of a backup. */
+export interface BackupEntry {
+  /** As on the live system (`byte-path.ts`). */
+  path: string;
+  isDirectory: boolean;
+}
+
 /** What a restore is asked for with. */
 export interface RestoreRequest {
   dataDirectory: string;
@@ -110,8 +117,18 @@ export interface RestoreRequest {
   sources: readonly string[];
   /** Where `/srv/x` of the backup becomes `<destination>/srv/x`. */
   destination: string;
-  /** Absolute paths as they were on the live system; empty restores all. */
+  /** Absolute paths as they were on the live system, whatever their bytes (`byte-path.ts`); empty restores all. */
   paths: readonly string[];
+  /**
+   * Of the directories above `paths`, those that get their owner, mode and times from the backup; the others are left
+   * as they are. Undefined: all of them.
+   */
+  parents?: readonly string[] | undefined;
+  /**
+   * Begins the argument array of every program that works in `destination`: that is what such a program sees, and need
+   * not be there for anybody else.
+   */
+  under?: readonly string[] | undefined;
   signal: AbortSignal;
   onProgress: (progress: CopyProgress) => void;
 }
@@ -136,6 +153,12 @@ export interface CopyEngine {
 
   /** Brings back owner, mode, times, xattrs, ACLs, hard links, holes and device nodes; deletes nothing. */
   restore(request: RestoreRequest): Promise<CopyResult>;
+
+  /**
+   * All that a backup holds, in any order, without its content. Only for engines whose backups have no list of digests,
+   * which tells as much.
+   */
+  list?(request: { dataDirectory: string; signal: AbortSignal }): AsyncIterable<BackupEntry>;
 
   /** Compares the data with its digests. What is wrong with it is in the findings; rejects when it could not look. */
   verify(request: VerifyRequest): Promise<VerifyFindings>;

@@ -140,15 +140,14 @@ export function renderBackup(
 /** What a restore did, and what it could not. */
 export function renderRestore(report: RestoreReport): string {
   const what = `${formatFiles(report.files)}, ${formatBytes(report.bytes)}`;
+  const where = report.inPlace ? 'where they were' : report.destination;
   const from = `${report.job}@${report.backupId}`;
-  const head =
-    report.outcome === 'partial'
-      ? `Restored in part: ${what} of ${from} to ${report.destination}`
-      : `Restored ${what} of ${from} to ${report.destination}`;
+  const head = report.outcome === 'partial' ? 'Restored in part:' : 'Restored';
   return withoutControls(
     [
-      head,
+      `${head} ${what} of ${from} to ${where}`,
       `Completed ${report.completedAt}, consistency ${report.consistency}`,
+      ...(report.matched === null ? [] : [`${report.matched} entries of the backup matched the patterns`]),
       ...report.notRestored.map((lost) => `not restored: ${lost}`),
       ...report.notInBackup.map((lost) => `not in the backup, it could not be read then: ${lost}`),
     ].join('\n'),

@@ -3,11 +3,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { exitCode } from '../exit-codes.js';
-import { dataDirectory, digestFile } from './backup-layout.js';
+import { digestsOf } from './backup-digests.js';
+import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
 import { noDifferences, type PathSample } from './digest-compare.js';
-import { sha256Of } from './digest-list.js';
-import type { CopyEngine, CopyProgress, DigestList, EngineName, VerifyFindings } from './engine.js';
+import type { CopyEngine, CopyProgress, EngineName, VerifyFindings } from './engine.js';
 import { readManifest } from './manifest.js';
 import { removeTree } from './remove-tree.js';
 import type { VerifyRecord } from './verify-history.js';
@@ -45,24 +45,6 @@ export interface VerifyReport {
   extra: PathSample;
   /** What is wrong as a whole. */
   problems: string[];
-}
-
-/** The list of a backup's digests, and what is wrong with it. */
-async function digestsOf({
-  manifest,
-  ...ref
-}: CompleteBackup): Promise<DigestList | { problem: string } | undefined> {
-  const { digests } = manifest;
-  if (digests === undefined) return undefined;
-  const file = digestFile(ref);
-  try {
-    if ((await sha256Of(file)) === digests.sha256) return { file, algorithm: digests.algorithm };
-    return { problem: 'digests.gz is not the one that the manifest was written with' };
-  } catch (error) {
-    const errno = errnoOf(error);
-    if (errno === undefined) throw error;
-    return { problem: `digests.gz cannot be read: ${errno}` };
-  }
 }
 
 async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions): Promise<VerifyFindings> {

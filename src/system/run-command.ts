@@ -48,7 +48,7 @@ export interface CommandOptions {
   /** Added to the built environment. */
   env?: Readonly<Record<string, string>>;
   cwd?: string;
-  input?: string;
+  input?: string | Uint8Array;
   /** Read as standard input; destroyed when the child does not take it all. */
   stdinFrom?: Readable;
   /** Gets standard output, as fast as it takes it, and is ended with it. `stdout` of the result is then empty. */
