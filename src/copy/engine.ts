@@ -110,6 +110,27 @@ export interface BackupEntry {
   isDirectory: boolean;
 }
 
+/** What a mount is asked for with. */
+export interface MountRequest {
+  dataDirectory: string;
+  /** An empty directory. */
+  directory: string;
+  signal: AbortSignal;
+}
+
+/**
+ * How the backups of an engine are shown at a directory, read-only, with nosuid, nodev and noexec. Either kind is undone
+ * by umount(8) at any time.
+ */
+export type Mounting =
+  /** A mount of the kernel's own: it outlives the command. */
+  | { kind: 'kernel'; mount(request: MountRequest): Promise<void> }
+  /**
+   * A process that must stay, as with FUSE: `serve` calls `onMounted` once the directory shows the backup, resolves when
+   * it was unmounted, and rejects with `failed` when it broke off before. An abort ends it and unmounts.
+   */
+  | { kind: 'process'; serve(request: MountRequest & { onMounted: () => void }): Promise<void> };
+
 /** What a restore is asked for with. */
 export interface RestoreRequest {
   dataDirectory: string;
@@ -153,6 +174,9 @@ export interface CopyEngine {
 
   /** Brings back owner, mode, times, xattrs, ACLs, hard links, holes and device nodes; deletes nothing. */
   restore(request: RestoreRequest): Promise<CopyResult>;
+
+  /** Undefined: its backups cannot be mounted, only restored. */
+  readonly mounting?: Mounting;
 
   /**
    * All that a backup holds, in any order, without its content. Only for engines whose backups have no list of digests,

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename } from 'node:fs/promises';
 import path from 'node:path';
+import { showReadOnly } from '../system/show-read-only.js';
 import { runCommand, type CommandResult } from '../system/run-command.js';
 import { copyFailure, UnreadablePaths, withCopyErrors } from './copy-error.js';
 import { nulTerminated } from './byte-path.js';
@@ -15,6 +16,7 @@ import type {
   CopyResult,
   CopySource,
   DigestRequest,
+  MountRequest,
   RestoreRequest,
   VerifyFindings,
   VerifyRequest,
@@ -85,6 +87,12 @@ async function setAsideEarlierAttempt(dataDirectory: string): Promise<string[]> 
 
 class RsyncEngine implements CopyEngine {
   readonly name = 'rsync';
+  /** A backup is a plain directory. */
+  readonly mounting = {
+    kind: 'kernel',
+    mount: ({ dataDirectory, directory }: MountRequest): Promise<void> =>
+      showReadOnly(dataDirectory, directory),
+  } as const;
   readonly #run: typeof runCommand;
 
   constructor(run: typeof runCommand) {

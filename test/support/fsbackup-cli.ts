@@ -48,6 +48,18 @@ export class FsbackupCli {
     return await runCommand([file, ...rest], { env: this.environment, timeoutMs: LIMIT_MS });
   }
 
+  /** Runs a command on a terminal of its own, and types. All output is in `stdout`. */
+  async onTerminal(input: string, ...args: string[]): Promise<CommandResult> {
+    const command = [process.execPath, RUN_JS, ...args]
+      .map((arg) => `'${arg.replaceAll("'", String.raw`'\''`)}'`)
+      .join(' ');
+    return await runCommand(['script', '--quiet', '--return', '--command', command, '/dev/null'], {
+      env: { ...this.environment, TERM: 'dumb' },
+      input,
+      timeoutMs: LIMIT_MS,
+    });
+  }
+
   async #json(...args: string[]): Promise<Answer<unknown>> {
     const { exitCode, stdout, stderr } = await this.run(...args, '--json');
     try {
