@@ -32,12 +32,10 @@ async function peakOf(
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   let peak = 0;
-  const timer = setInterval(() => {
-    if (child.pid === undefined) return;
-    void readPeakBytes(child.pid).then((bytes) => {
-      peak = Math.max(peak, bytes ?? 0);
-    });
-  }, POLL_MS);
+  const look = async (): Promise<void> => {
+    if (child.pid !== undefined) peak = Math.max(peak, (await readPeakBytes(child.pid)) ?? 0);
+  };
+  const timer = setInterval(() => void look(), POLL_MS);
   const exitCode = await new Promise<number | null>((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', resolve);

@@ -93,6 +93,12 @@ export interface VerifyRequest {
   onProgress: (progress: CopyProgress) => void;
 }
 
+/** What a check of a restored backup is asked for with. */
+export interface CheckRestoredRequest extends Omit<VerifyRequest, 'mode'> {
+  /** Where it was restored to. */
+  restored: string;
+}
+
 /** What a verification found. */
 export interface VerifyFindings extends Differences {
   /** Entries that are not directories; undefined where the check does not count. */
@@ -183,6 +189,12 @@ export interface CopyEngine {
    * which tells as much.
    */
   list?(request: { dataDirectory: string; signal: AbortSignal }): AsyncIterable<BackupEntry>;
+
+  /**
+   * Compares what `restore` made of all of a backup with the backup, and with its digests; as `verify`. Without it, only
+   * the number of files is compared.
+   */
+  checkRestored?(request: CheckRestoredRequest): Promise<VerifyFindings>;
 
   /** Compares the data with its digests. What is wrong with it is in the findings; rejects when it could not look. */
   verify(request: VerifyRequest): Promise<VerifyFindings>;

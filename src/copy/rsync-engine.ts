@@ -9,6 +9,7 @@ import { LineWriter } from './digest-lines.js';
 import { finishDigestList } from './digest-list.js';
 import { formatRecord, plainRecord } from './digest-record.js';
 import type {
+  CheckRestoredRequest,
   CopyDigests,
   CopyEngine,
   CopyProgress,
@@ -24,6 +25,7 @@ import type {
 import { makeParents, setParentTimes } from './parent-directories.js';
 import { removeTree } from './remove-tree.js';
 import { asBytes, chooseChecksum, parseDigestLine, TELL_DIGESTS } from './rsync-digests.js';
+import { checkRestoredByRsync } from './rsync-check-restored.js';
 import { parseComplaint, parseProgress, parseStats, type RsyncStats } from './rsync-output.js';
 import { literalPattern } from './rsync-pattern.js';
 import { checkRsync } from './rsync-version.js';
@@ -189,6 +191,10 @@ class RsyncEngine implements CopyEngine {
 
   verify(request: VerifyRequest): Promise<VerifyFindings> {
     return withCopyErrors(() => verifyRsync(request, this.#run));
+  }
+
+  checkRestored(request: CheckRestoredRequest): Promise<VerifyFindings> {
+    return withCopyErrors(() => checkRestoredByRsync(request, FAITHFUL, this.#run));
   }
 
   restore(request: RestoreRequest): Promise<CopyResult> {

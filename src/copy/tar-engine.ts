@@ -6,6 +6,7 @@ import { LineWriter } from './digest-lines.js';
 import { finishDigestList } from './digest-list.js';
 import { formatRecord } from './digest-record.js';
 import type {
+  CheckRestoredRequest,
   CopyEngine,
   CopyRequest,
   CopyResult,
@@ -18,6 +19,7 @@ import { makeParents, setParentTimes } from './parent-directories.js';
 import { printable } from './printable.js';
 import { removeTree } from './remove-tree.js';
 import { nestedIn, pathInBackup, requireSources } from './source-layout.js';
+import { checkRestoredByTar } from './tar-check-restored.js';
 import { writeMemberList, type MemberTree } from './tar-members.js';
 import { parseComplaint, unescapeName } from './tar-output.js';
 import { ARCHIVE, restoreTar } from './tar-restore.js';
@@ -207,6 +209,10 @@ class TarEngine implements CopyEngine {
 
   verify(request: VerifyRequest): Promise<VerifyFindings> {
     return withCopyErrors(() => verifyTar(request, this.#run));
+  }
+
+  checkRestored(request: CheckRestoredRequest): Promise<VerifyFindings> {
+    return withCopyErrors(() => checkRestoredByTar(request, this.#run));
   }
 
   restore(request: RestoreRequest): Promise<CopyResult> {

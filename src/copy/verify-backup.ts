@@ -28,7 +28,7 @@ export interface VerifyReport {
   job: string;
   backupId: string;
   engine: EngineName;
-  mode: 'quick' | 'full';
+  mode: VerifyRecord['mode'];
   /** `unproven`: nothing wrong was found, and not all could be compared. */
   outcome: VerifyRecord['outcome'];
   exitCode: number;
@@ -45,6 +45,20 @@ export interface VerifyReport {
   extra: PathSample;
   /** What is wrong as a whole. */
   problems: string[];
+  /** Only with the mode `drill`. */
+  drill?: DrillFacts;
+}
+
+/** What a drill did beside looking. */
+export interface DrillFacts {
+  /** Where it restored to; removed again. */
+  directory: string;
+  restoredFiles: number;
+  restoredBytes: number;
+  /** What was run on it; null for none, or when it did not come to that. */
+  command: string[] | null;
+  /** Why the directory is still there; null when it is not (exit 60 otherwise). */
+  leftBehind: string | null;
 }
 
 async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions): Promise<VerifyFindings> {
@@ -89,13 +103,50 @@ async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions)
   }
 }
 
-function outcomeOf(findings: VerifyFindings, mode: VerifyOptions['mode']): VerifyReport['outcome'] {
+function outcomeOf(findings: VerifyFindings, mode: VerifyReport['mode']): VerifyReport['outcome'] {
   const { changed, missing, extra, problems } = findings;
   if (changed.count + missing.count + extra.count + problems.length > 0) return 'failed';
-  return mode === 'full' && findings.withoutDigest > 0 ? 'unproven' : 'ok';
+  return mode !== 'quick' && findings.withoutDigest > 0 ? 'unproven' : 'ok';
 }
 
 const EXITS = { ok: 'ok', unproven: 'warnings', failed: 'verifyFailed' } as const;
+
+/** The report of what was found. */
+export function reportOf(
+  { target, job, backupId, manifest }: CompleteBackup,
+  mode: VerifyReport['mode'],
+  startedAt: string,
+  findings: VerifyFindings,
+): VerifyReport {
+  const { files, bytes, withoutDigest, changed, missing, extra, problems } = findings;
+  const outcome = outcomeOf(findings, mode);
+  return {
+    target,
+    job,
+    backupId,
+    engine: manifest.engine,
+    mode,
+    outcome,
+    exitCode: exitCode(EXITS[outcome]),
+    startedAt,
+    finishedAt: new Date().toISOString(),
+    files: files ?? null,
+    bytes,
+    withoutDigest,
+    changed,
+    missing,
+    extra,
+    problems,
+  };
+}
+
+/** A backup that was removed while it was looked at is not a bad one. Rejects with `failed`. */
+export async function requireNotRemoved(backup: CompleteBackup): Promise<void> {
+  if ((await readManifest(backup)).state !== 'incomplete') return;
+  throw new FsbackupError('failed', `${backup.job}@${backup.backupId} was removed while it was verified`, {
+    hint: '`fsbackup backups list` shows what there is.',
+  });
+}
 
 /**
  * Verifies one backup. What is wrong with it is in the report (exit 50); rejects when it could not be looked at, with
@@ -112,31 +163,9 @@ export async function verifyBackup(options: VerifyOptions): Promise<VerifyReport
     signal.throwIfAborted();
     throw error;
   }
-  const outcome = outcomeOf(findings, mode);
-  if (outcome === 'failed' && (await readManifest(backup)).state === 'incomplete') {
-    throw new FsbackupError('failed', `${backup.job}@${backup.backupId} was removed while it was verified`, {
-      hint: '`fsbackup backups list` shows what there is.',
-    });
-  }
-  const { files, bytes, withoutDigest, changed, missing, extra, problems } = findings;
-  return {
-    target: backup.target,
-    job: backup.job,
-    backupId: backup.backupId,
-    engine: backup.manifest.engine,
-    mode,
-    outcome,
-    exitCode: exitCode(EXITS[outcome]),
-    startedAt,
-    finishedAt: new Date().toISOString(),
-    files: files ?? null,
-    bytes,
-    withoutDigest,
-    changed,
-    missing,
-    extra,
-    problems,
-  };
+  const report = reportOf(backup, mode, startedAt, findings);
+  if (report.outcome === 'failed') await requireNotRemoved(backup);
+  return report;
 }
 
 /** What the history keeps of it. */

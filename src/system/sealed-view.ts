@@ -8,7 +8,7 @@ import { describeFailure } from './run-command.js';
 
 /**
  * In a mount namespace of its own: an empty directory, each mount in its place below it with `nosymfollow`
- * (mount(8), Linux 5.10), then the program. Its arguments: the directory, MOUNTPOINT OPTIONS for each, `--`, the program.
+ * (mount(8), Linux 5.10), then the program. As a slave of ours it sees what is unmounted meanwhile, and holds nothing; we see nothing of it. Its arguments: the directory, MOUNTPOINT OPTIONS for each, `--`, the program.
  */
 const SCRIPT = `set -e
 root=$1; shift
@@ -38,7 +38,7 @@ export function sealedCommand(
   mounts: readonly Pick<Mount, 'mountpoint' | 'options'>[],
 ): string[] {
   const parts = mounts.flatMap(({ mountpoint, options }) => [mountpoint, options.join(',')]);
-  return ['unshare', '--mount', '--propagation=private', 'sh', '-c', SCRIPT, 'sh', directory, ...parts, '--'];
+  return ['unshare', '--mount', '--propagation=slave', 'sh', '-c', SCRIPT, 'sh', directory, ...parts, '--'];
 }
 
 /**

@@ -98,7 +98,10 @@ export class FsbackupCli {
   }
 
   /** Waits until the journal holds an entry of this kind: the run has come so far. */
-  async journalled(kind: 'snapshot' | 'exposure' | 'backup' | 'removal', started: StartedCli): Promise<void> {
+  async journalled(
+    kind: 'snapshot' | 'exposure' | 'backup' | 'removal' | 'drill',
+    started: StartedCli,
+  ): Promise<void> {
     const deadline = Date.now() + LIMIT_MS;
     while (!(await this.journalEntries()).some((name) => name.endsWith(`-${kind}.json`))) {
       if (started.hasEnded) throw new Error(`fsbackup ended before: ${started.output}`);
