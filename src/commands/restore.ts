@@ -3,7 +3,7 @@ import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import type { RestoreTo } from '../copy/restore-backup.js';
 import { FsbackupError } from '../errors.js';
-import { backupDescription, configFlag, fromFlag, jsonFlag } from '../flags.js';
+import { backupDescription, configFlag, fromFlag, jsonFlag, logJsonFlag } from '../flags.js';
 
 export default class Restore extends BaseCommand {
   static override summary = 'Restore a backup, or some paths of it, to a directory or to where things were.';
@@ -14,7 +14,7 @@ export default class Restore extends BaseCommand {
     '<%= config.bin %> <%= command.id %> srv --in-place /srv/www',
   ];
   static override usage =
-    'restore BACKUP (--to DIR | --in-place) [--from DIR] [--config FILE] [--force] [--json] [PATH...]';
+    'restore BACKUP (--to DIR | --in-place) [--from DIR] [--config FILE] [--force] [--json] [--log-json] [PATH...]';
   static override args = {
     backup: Args.string({ description: 'JOB[@WHICH]', required: true }),
     path: Args.string({
@@ -37,6 +37,7 @@ export default class Restore extends BaseCommand {
       summary: 'Take a directory that is not empty (overwrite, never delete); do not ask (--in-place).',
     }),
     json: jsonFlag,
+    'log-json': logJsonFlag,
   };
 
   async run(): Promise<void> {
@@ -56,6 +57,7 @@ export default class Restore extends BaseCommand {
     const backup = await findBackup(targets, args.backup);
     const reporter = await chooseReporter({
       json: flags.json,
+      logJson: flags['log-json'],
       quiet: false,
       isTTY: process.stderr.isTTY,
       env: process.env,
@@ -74,17 +76,24 @@ export default class Restore extends BaseCommand {
         },
       }),
     );
+    reporter.workFinished(report);
     if (flags.json) this.printJson(report);
     else this.print(renderRestore(report));
     if (report.exitCode !== 0) this.exit(report.exitCode);
   }
 
-  async #where(flags: { to?: string | undefined; 'in-place': boolean; force: boolean }): Promise<RestoreTo> {
+  async #where(flags: {
+    to?: string | undefined;
+    'in-place': boolean;
+    force: boolean;
+    'log-json': boolean;
+  }): Promise<RestoreTo> {
     if (flags['in-place']) {
       if (flags.force) return { inPlace: { confirm: undefined } };
       const { canAsk, confirmed } = await import('../system/ask.js');
       const terminal = { input: process.stdin, output: process.stderr };
-      if (canAsk(terminal)) {
+      // A question among the events would be none.
+      if (canAsk(terminal) && !flags['log-json']) {
         return { inPlace: { confirm: (text, signal) => confirmed(text, terminal, signal) } };
       }
       throw new FsbackupError('usage', '--in-place overwrites, and there is no terminal to ask on', {

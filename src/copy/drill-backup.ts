@@ -59,7 +59,8 @@ async function check(
     notInBackup: manifest.unreadable,
     scratch,
     signal,
-    onProgress,
+    onProgress: (progress) =>
+      onProgress({ totalBytes: manifest.bytes, totalFiles: manifest.files, ...progress }),
   });
   return { ...findings, problems: [...problems, ...findings.problems] };
 }

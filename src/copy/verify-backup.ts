@@ -74,6 +74,7 @@ async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions)
   }
   const digests = await digestsOf(backup);
   const list = digests !== undefined && 'file' in digests ? digests : undefined;
+  const totals = { totalBytes: backup.manifest.bytes, totalFiles: backup.manifest.files };
   const scratch = await mkdtemp(path.join(os.tmpdir(), 'fsbackup-verify-'));
   try {
     const findings = await engine.verify({
@@ -83,7 +84,7 @@ async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions)
       notInBackup: backup.manifest.unreadable,
       scratch,
       signal,
-      onProgress,
+      onProgress: (progress) => onProgress({ ...totals, ...progress }),
     });
     const problems = [...findings.problems];
     if (digests !== undefined && 'problem' in digests) problems.push(digests.problem);

@@ -31,6 +31,7 @@ export async function verifyEach(
     } catch (error) {
       reporter.warn(`the verification is not in the history: ${messageOf(error)}`);
     }
+    reporter.workFinished(report);
     reports.push(report);
   }
   return reports;

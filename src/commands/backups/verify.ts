@@ -4,7 +4,7 @@ import { BaseCommand } from '../../base-command.js';
 import type { DrillConfig } from '../../config/types.js';
 import type { CompleteBackup } from '../../copy/backup-list.js';
 import { worstExitCode } from '../../exit-codes.js';
-import { backupDescription, configFlag, fromFlag, jsonFlag } from '../../flags.js';
+import { backupDescription, configFlag, fromFlag, jsonFlag, logJsonFlag } from '../../flags.js';
 
 export default class BackupsVerify extends BaseCommand {
   static override summary =
@@ -32,6 +32,7 @@ export default class BackupsVerify extends BaseCommand {
     from: fromFlag,
     config: configFlag,
     json: jsonFlag,
+    'log-json': logJsonFlag,
   };
 
   async run(): Promise<void> {
@@ -49,7 +50,13 @@ export default class BackupsVerify extends BaseCommand {
       backups.push(await findBackup(targets, selector));
     }
     const { isTTY } = process.stderr;
-    const reporter = await chooseReporter({ json: flags.json, quiet: false, isTTY, env: process.env });
+    const reporter = await chooseReporter({
+      json: flags.json,
+      logJson: flags['log-json'],
+      quiet: false,
+      isTTY,
+      env: process.env,
+    });
     const settings = flags.drill ? await this.#drillSettings(flags) : undefined;
     const reports = await withSignals(process, async (signal) => {
       if (settings === undefined) {
