@@ -245,6 +245,7 @@ class RsyncEngine implements CopyEngine {
     const result = await this.#run(under(context.under, 'rsync', [...FAITHFUL, ...TALKATIVE, ...args]), {
       signal: request.signal,
       carriageReturns: true,
+      untilTaken: () => tally.digests?.log.untilTaken(),
       ...(input === undefined ? {} : { input }),
       onStdoutLine: (line) => {
         if (line.startsWith('@')) {

@@ -131,14 +131,17 @@ class TarEngine implements CopyEngine {
     const raw = `${request.digests?.file ?? list}.raw`;
     const log = new LineWriter(raw, 'w');
     const tally = { bytes: 0, files: 0 };
-    const stream = new TarStream((member, digest) => {
-      if (digest !== undefined) log.add(formatRecord(recordOf(member, digest)));
-      else if (member.type !== '5') {
-        tally.files += 1;
-        tally.bytes += member.sizeBytes;
-        request.onProgress({ ...tally, totalFiles: listed.files });
-      }
-    });
+    const stream = new TarStream(
+      (member, digest) => {
+        if (digest !== undefined) log.add(formatRecord(recordOf(member, digest)));
+        else if (member.type !== '5') {
+          tally.files += 1;
+          tally.bytes += member.sizeBytes;
+          request.onProgress({ ...tally, totalFiles: listed.files });
+        }
+      },
+      () => log.untilTaken(),
+    );
     await log.closeAfter(() => this.#pack(stream, request.signal, { trees, list, archive, unreadable }));
     const result = { ...tally, unreadable: unreadable.paths };
     if (request.digests !== undefined) {
