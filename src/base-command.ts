@@ -5,6 +5,7 @@ import { describeParseError, unwrapFlagMessage } from './parse-errors.js';
 import { guardOutputs } from './process-guard.js';
 import { loadChalk, wantsColour } from './report/colours.js';
 import { toErrorJson, toErrorReport } from './report/error-report.js';
+import type { LogEvent } from './report/log-event.js';
 import type { ErrorReport } from './report/run-report.js';
 
 /**
@@ -17,9 +18,7 @@ import type { ErrorReport } from './report/run-report.js';
 export abstract class BaseCommand extends Command {
   /** True when `--json` was given and the command knows it; needs no successful parse. */
   protected wantsJson(): boolean {
-    if (!('json' in this.knownFlags())) return false;
-    const end = this.argv.indexOf('--');
-    return (end === -1 ? this.argv : this.argv.slice(0, end)).includes('--json');
+    return this.isGiven('json');
   }
 
   /** Writes a text for people to stdout, a newline added where it ends in none. */
@@ -61,6 +60,12 @@ export abstract class BaseCommand extends Command {
     process.exit(report.exitCode);
   };
 
+  private isGiven(flag: string): boolean {
+    if (!(flag in this.knownFlags())) return false;
+    const end = this.argv.indexOf('--');
+    return (end === -1 ? this.argv : this.argv.slice(0, end)).includes(`--${flag}`);
+  }
+
   private knownFlags(): object {
     return { ...this.ctor.baseFlags, ...this.ctor.flags };
   }
@@ -84,7 +89,15 @@ export abstract class BaseCommand extends Command {
   }
 
   private write(report: ErrorReport, error: unknown, heading: string): void {
-    process.stderr.write(`${heading} ${report.message}\n${report.hint}\n`);
+    if (this.isGiven('log-json')) {
+      const event = {
+        version: 1,
+        time: new Date().toISOString(),
+        event: 'error',
+        ...report,
+      } satisfies LogEvent;
+      process.stderr.write(`${JSON.stringify(event)}\n`);
+    } else process.stderr.write(`${heading} ${report.message}\n${report.hint}\n`);
     if ((process.env['DEBUG'] ?? '') !== '') process.stderr.write(`${inspect(error)}\n`);
     if (this.wantsJson()) this.printJson(toErrorJson(report));
   }

@@ -3,6 +3,11 @@ import { Flags } from '@oclif/core';
 /** `--json`, our own: oclif's `enableJsonFlag` loses exit codes. `BaseCommand` reads it also when parsing fails. */
 export const jsonFlag = Flags.boolean({ summary: 'Print one JSON object on stdout and nothing else there.' });
 
+/** `--log-json`; `BaseCommand` reads it also when parsing fails. */
+export const logJsonFlag = Flags.boolean({
+  summary: 'Write what goes on as JSON, an event a line, on stderr and nothing else there.',
+});
+
 /** `--config FILE`. `configFile` reads FSBACKUP_CONFIG: oclif's `env` cannot tell an empty variable from a flag. */
 export const configFlag = Flags.string({
   summary: 'The configuration file; conf.d is looked for beside it. FSBACKUP_CONFIG names another default.',

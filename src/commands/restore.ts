@@ -1,41 +1,48 @@
 import path from 'node:path';
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
+import type { RestoreTo } from '../copy/restore-backup.js';
 import { FsbackupError } from '../errors.js';
-import { backupDescription, configFlag, fromFlag, jsonFlag } from '../flags.js';
+import { backupDescription, configFlag, fromFlag, jsonFlag, logJsonFlag } from '../flags.js';
 
 export default class Restore extends BaseCommand {
-  static override summary = 'Restore a backup, or some paths of it, to a directory.';
-  static override description = `${backupDescription} /srv/x of the backup becomes DIR/srv/x. Exits 41 when something could not be restored.`;
+  static override summary = 'Restore a backup, or some paths of it, to a directory or to where things were.';
+  static override description = `${backupDescription} With --to, /srv/x of the backup becomes DIR/srv/x. PATH is a path as it was on the live system, or a pattern of such: * and ? match no slash, ** any number of directories, [...] one character; a pattern without a slash at its beginning matches in any directory. Exits 41 when something could not be restored.`;
   static override examples = [
     '<%= config.bin %> <%= command.id %> srv --from /backup --to /tmp/restored',
-    '<%= config.bin %> <%= command.id %> srv@2026-11-20 --to /tmp/restored /srv/www/index.html',
-    '<%= config.bin %> <%= command.id %> srv --to / --force /srv/www',
+    "<%= config.bin %> <%= command.id %> srv@2026-11-20 --to /tmp/restored /srv/www/index.html '/srv/**/*.conf'",
+    '<%= config.bin %> <%= command.id %> srv --in-place /srv/www',
   ];
-  static override usage = 'restore BACKUP --to DIR [--from DIR] [--config FILE] [--force] [--json] [PATH...]';
+  static override usage =
+    'restore BACKUP (--to DIR | --in-place) [--from DIR] [--config FILE] [--force] [--json] [--log-json] [PATH...]';
   static override args = {
     backup: Args.string({ description: 'JOB[@WHICH]', required: true }),
-    path: Args.string({ description: 'Only these paths, as they were on the live system.', multiple: true }),
+    path: Args.string({
+      description: 'Only these paths and patterns, as they were on the live system.',
+      multiple: true,
+    }),
   };
   static override flags = {
     to: Flags.string({
       summary: 'The directory to restore to; made when it is not there.',
       helpValue: 'DIR',
-      required: true,
+    }),
+    'in-place': Flags.boolean({
+      summary: 'Restore to where things were: overwrite, never delete. Asks first, on a terminal.',
+      exclusive: ['to'],
     }),
     from: fromFlag,
     config: configFlag,
-    force: Flags.boolean({ summary: 'Take a directory that is not empty: overwrite, never delete.' }),
+    force: Flags.boolean({
+      summary: 'Take a directory that is not empty (overwrite, never delete); do not ask (--in-place).',
+    }),
     json: jsonFlag,
+    'log-json': logJsonFlag,
   };
 
   async run(): Promise<void> {
     const { args, argv, flags } = await this.parse(Restore);
-    if (flags.to === '') {
-      throw new FsbackupError('usage', '--to names no directory', {
-        hint: 'Name the directory to restore to; an unset shell variable may be why it is empty.',
-      });
-    }
+    const to = await this.#where(flags);
     const { targetsToSearch } = await import('../copy/configured-targets.js');
     const { findBackup, parseSelector } = await import('../copy/backup-select.js');
     const { engineByName } = await import('../copy/engines.js');
@@ -50,6 +57,7 @@ export default class Restore extends BaseCommand {
     const backup = await findBackup(targets, args.backup);
     const reporter = await chooseReporter({
       json: flags.json,
+      logJson: flags['log-json'],
       quiet: false,
       isTTY: process.stderr.isTTY,
       env: process.env,
@@ -57,9 +65,8 @@ export default class Restore extends BaseCommand {
     const report = await withSignals(process, (signal) =>
       restoreBackup({
         backup,
-        destination: path.resolve(flags.to),
+        to,
         paths: argv.slice(1).map(String),
-        force: flags.force,
         engine: engineByName(backup.manifest.engine),
         signal,
         onProgress: (progress) => reporter.progress(progress),
@@ -69,8 +76,39 @@ export default class Restore extends BaseCommand {
         },
       }),
     );
+    reporter.workFinished(report);
     if (flags.json) this.printJson(report);
     else this.print(renderRestore(report));
     if (report.exitCode !== 0) this.exit(report.exitCode);
+  }
+
+  async #where(flags: {
+    to?: string | undefined;
+    'in-place': boolean;
+    force: boolean;
+    'log-json': boolean;
+  }): Promise<RestoreTo> {
+    if (flags['in-place']) {
+      if (flags.force) return { inPlace: { confirm: undefined } };
+      const { canAsk, confirmed } = await import('../system/ask.js');
+      const terminal = { input: process.stdin, output: process.stderr };
+      // A question among the events would be none.
+      if (canAsk(terminal) && !flags['log-json']) {
+        return { inPlace: { confirm: (text, signal) => confirmed(text, terminal, signal) } };
+      }
+      throw new FsbackupError('usage', '--in-place overwrites, and there is no terminal to ask on', {
+        hint: 'Say --force if that is meant, or restore with --to DIR.',
+      });
+    }
+    if (flags.to === undefined || flags.to === '') {
+      throw new FsbackupError(
+        'usage',
+        flags.to === '' ? '--to names no directory' : 'nothing says where to',
+        {
+          hint: 'Name the directory to restore to with --to (an unset shell variable may be why it is empty), or say --in-place.',
+        },
+      );
+    }
+    return { directory: path.resolve(flags.to), force: flags.force };
   }
 }

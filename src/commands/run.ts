@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import { worstExitCode } from '../exit-codes.js';
-import { jsonFlag } from '../flags.js';
+import { jsonFlag, logJsonFlag } from '../flags.js';
 import { durationFlag } from '../freeze-flags.js';
 import { jobFlags, jobSelection } from '../job-flags.js';
 
@@ -24,6 +24,7 @@ export default class Run extends BaseCommand {
     'lock-wait': durationFlag('Wait so long for another run of the job or to the target to end.'),
     quiet: Flags.boolean({ summary: 'Say nothing unless something is wrong.' }),
     json: jsonFlag,
+    'log-json': logJsonFlag,
   };
 
   async run(): Promise<void> {
@@ -47,6 +48,7 @@ export default class Run extends BaseCommand {
     const { withSignals } = await import('../system/signals.js');
     const reporter = await chooseReporter({
       json: flags.json,
+      logJson: flags['log-json'],
       quiet: flags.quiet,
       isTTY: process.stderr.isTTY,
       env: process.env,

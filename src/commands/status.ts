@@ -2,7 +2,8 @@ import { BaseCommand } from '../base-command.js';
 import { jsonFlag } from '../flags.js';
 
 export default class Status extends BaseCommand {
-  static override summary = 'Show what fsbackup holds frozen, what it lost, and its last runs.';
+  static override summary =
+    'Show what fsbackup holds frozen, what it lost, its last runs, and what backups are mounted.';
   static override description =
     'Reads records and asks the watchdogs; never probes a filesystem, which would freeze it.';
   static override examples = [
@@ -15,9 +16,12 @@ export default class Status extends BaseCommand {
     const { flags } = await this.parse(Status);
     const { readFreezeStatus } = await import('../freeze/freeze-status.js');
     const { renderStatus } = await import('../freeze/render-status.js');
+    const { readMountedBackups } = await import('../copy/mount-records.js');
+    const { mountedBackup, renderMounts } = await import('../copy/render-mounts.js');
     const { readLastRuns } = await import('../run/history.js');
     const status = { version: 1 as const, ...(await readFreezeStatus()), runs: await readLastRuns() };
-    if (flags.json) this.printJson(status);
-    else this.print(renderStatus(status, Date.now()));
+    const mounts = (await readMountedBackups()).map(mountedBackup);
+    if (flags.json) this.printJson({ ...status, mounts });
+    else this.print([renderStatus(status, Date.now()), renderMounts(mounts)].filter(Boolean).join('\n'));
   }
 }

@@ -1,6 +1,7 @@
 import type { RawJob } from './schema.js';
 import { normaliseLvm } from './lvm-settings.js';
 import type {
+  DrillConfig,
   FreezeSettings,
   JobConfig,
   KeepRules,
@@ -10,6 +11,8 @@ import type {
 } from './types.js';
 
 export const DEFAULT_ATTEMPTS = 3;
+/** Of a drill's command. */
+export const DEFAULT_DRILL_TIMEOUT_MS = 10 * 60_000;
 const DEFAULT_QUIESCE_TIMEOUT_MS = 30_000;
 
 function normaliseSource(raw: RawJob['sources'][number]): SourceConfig {
@@ -40,6 +43,13 @@ function normaliseQuiesce(raw: NonNullable<RawJob['quiesce']>[number]): QuiesceC
   return { name, before, after, timeoutMs: timeout };
 }
 
+function normaliseDrill({
+  timeout = DEFAULT_DRILL_TIMEOUT_MS,
+  ...rest
+}: NonNullable<RawJob['drill']>): DrillConfig {
+  return { timeoutMs: timeout, ...rest };
+}
+
 /** A job as written, with every default filled in. Pure. */
 export function normaliseJob(
   name: string,
@@ -51,6 +61,7 @@ export function normaliseJob(
     sources: raw.sources.map((source) => normaliseSource(source)),
     targets: raw.targets.map((target) => normaliseTarget(target, raw.keep)),
     quiesce: (raw.quiesce ?? []).map((step) => normaliseQuiesce(step)),
+    ...(raw.drill === undefined ? {} : { drill: normaliseDrill(raw.drill) }),
     ...effective,
   };
 }

@@ -2,7 +2,7 @@ import { stringify } from 'yaml';
 import { formatDuration } from './duration.js';
 import { formatSnapshotSize } from './size.js';
 import { formatSpan } from './span.js';
-import type { Config, FreezeSettings, JobConfig, SourceConfig, TargetConfig } from './types.js';
+import type { Config, DrillConfig, FreezeSettings, JobConfig, SourceConfig, TargetConfig } from './types.js';
 
 function renderFreeze({ timeoutMs, maxHoldMs }: FreezeSettings): object {
   const timeout =
@@ -28,7 +28,11 @@ function renderTarget({ keep, ...target }: TargetConfig): object {
   };
 }
 
-function renderJob({ sources, targets, quiesce, freeze, attempts }: JobConfig): object {
+function renderDrill({ timeoutMs, ...rest }: DrillConfig): object {
+  return { ...rest, timeout: formatDuration(timeoutMs) };
+}
+
+function renderJob({ sources, targets, quiesce, freeze, attempts, drill }: JobConfig): object {
   const steps = quiesce.map(({ name, before, after, timeoutMs }) => ({
     name,
     ...(before.length === 0 ? {} : { before }),
@@ -41,6 +45,7 @@ function renderJob({ sources, targets, quiesce, freeze, attempts }: JobConfig): 
     quiesce: steps,
     freeze: renderFreeze(freeze),
     attempts,
+    ...(drill === undefined ? {} : { drill: renderDrill(drill) }),
   };
 }
 

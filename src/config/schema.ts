@@ -167,6 +167,14 @@ const quiesceSchema = mapping({
   timeout: duration.exactOptional(),
 });
 
+const drillSchema = mapping({
+  command: argv
+    .exactOptional()
+    .describe('Run on what was restored, with {directory} for where; fails the drill unless it exits 0'),
+  timeout: duration.exactOptional().describe('How long the command may take'),
+  directory: absolutePath.exactOptional().describe('Where to restore to, in a directory of its own'),
+});
+
 const attempts = z
   .int({ error: 'not a whole number' })
   .min(1, { error: 'at least 1' })
@@ -181,6 +189,7 @@ export const jobSchema = mapping({
   quiesce: z.array(quiesceSchema).exactOptional(),
   freeze: freezeSchema.exactOptional(),
   attempts: attempts.exactOptional(),
+  drill: drillSchema.exactOptional().describe('For `backups verify --drill`'),
 });
 
 const version = z.literal(1, {

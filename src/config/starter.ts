@@ -33,6 +33,9 @@ jobs:
 #         before: [/usr/local/sbin/flush-database]
 #         after: [/usr/local/sbin/release-database]
 #         timeout: 30s
+#     drill:                   # for: fsbackup backups verify --drill
+#       command: [/usr/local/sbin/try-database, '{directory}/srv']
+#       timeout: 10m
 `;
 
 function cannotWrite(file: string, error: unknown): FsbackupError {

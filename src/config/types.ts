@@ -71,6 +71,15 @@ export interface QuiesceConfig {
   timeoutMs: number;
 }
 
+/** How a backup of a job is restored to try it (`backups verify --drill`). */
+export interface DrillConfig {
+  /** Run on what was restored; `{directory}` is where `/srv/x` is `{directory}/srv/x`. Absent: none. */
+  command?: readonly string[];
+  timeoutMs: number;
+  /** Where to restore to, in a directory of its own; absent: where there is room. */
+  directory?: string;
+}
+
 /** One job, with every default filled in. */
 export interface JobConfig {
   name: string;
@@ -80,6 +89,8 @@ export interface JobConfig {
   freeze: FreezeSettings;
   /** How often the window (freeze, snapshot, thaw) and a copy that lost its connection are tried. */
   attempts: number;
+  /** Absent: restored and compared, and nothing run. */
+  drill?: DrillConfig;
 }
 
 /** The whole configuration, validated and normalised: times in ms, paths absolute. */

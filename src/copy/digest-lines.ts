@@ -23,7 +23,7 @@ export class LineWriter {
     this.#finished.catch(() => undefined);
   }
 
-  /** For callers that cannot wait: what the disk does not take at once is held in memory. */
+  /** For callers that cannot wait here: what the disk does not take at once is held in memory, see `untilTaken`. */
   add(line: string): void {
     this.#text += `${line}\n`;
     if (this.#text.length < WRITE_AT_CHARACTERS) return;
@@ -31,11 +31,20 @@ export class LineWriter {
     this.#text = '';
   }
 
+  /** Until the disk has taken what was added; undefined when it has. Never rejects: `close` tells of failures. */
+  untilTaken(): Promise<void> | undefined {
+    if (!this.#stream.writableNeedDrain || this.#stream.destroyed) return undefined;
+    return Promise.race([once(this.#stream, 'drain'), this.#finished]).then(
+      () => undefined,
+      () => undefined,
+    );
+  }
+
   /** As `add`, waiting for the disk. */
   async addAll(lines: AsyncIterable<string>): Promise<void> {
     for await (const line of lines) {
       this.add(line);
-      if (this.#stream.writableNeedDrain) await Promise.race([once(this.#stream, 'drain'), this.#finished]);
+      await this.untilTaken();
     }
   }
 

@@ -93,6 +93,12 @@ export interface VerifyRequest {
   onProgress: (progress: CopyProgress) => void;
 }
 
+/** What a check of a restored backup is asked for with. */
+export interface CheckRestoredRequest extends Omit<VerifyRequest, 'mode'> {
+  /** Where it was restored to. */
+  restored: string;
+}
+
 /** What a verification found. */
 export interface VerifyFindings extends Differences {
   /** Entries that are not directories; undefined where the check does not count. */
@@ -103,6 +109,34 @@ export interface VerifyFindings extends Differences {
   problems: string[];
 }
 
+/** One entry of a backup. */
+export interface BackupEntry {
+  /** As on the live system (`byte-path.ts`). */
+  path: string;
+  isDirectory: boolean;
+}
+
+/** What a mount is asked for with. */
+export interface MountRequest {
+  dataDirectory: string;
+  /** An empty directory. */
+  directory: string;
+  signal: AbortSignal;
+}
+
+/**
+ * How the backups of an engine are shown at a directory, read-only, with nosuid, nodev and noexec. Either kind is undone
+ * by umount(8) at any time.
+ */
+export type Mounting =
+  /** A mount of the kernel's own: it outlives the command. */
+  | { kind: 'kernel'; mount(request: MountRequest): Promise<void> }
+  /**
+   * A process that must stay, as with FUSE: `serve` calls `onMounted` once the directory shows the backup, resolves when
+   * it was unmounted, and rejects with `failed` when it broke off before. An abort ends it and unmounts.
+   */
+  | { kind: 'process'; serve(request: MountRequest & { onMounted: () => void }): Promise<void> };
+
 /** What a restore is asked for with. */
 export interface RestoreRequest {
   dataDirectory: string;
@@ -110,8 +144,18 @@ export interface RestoreRequest {
   sources: readonly string[];
   /** Where `/srv/x` of the backup becomes `<destination>/srv/x`. */
   destination: string;
-  /** Absolute paths as they were on the live system; empty restores all. */
+  /** Absolute paths as they were on the live system, whatever their bytes (`byte-path.ts`); empty restores all. */
   paths: readonly string[];
+  /**
+   * Of the directories above `paths`, those that get their owner, mode and times from the backup; the others are left
+   * as they are. Undefined: all of them.
+   */
+  parents?: readonly string[] | undefined;
+  /**
+   * Begins the argument array of every program that works in `destination`: that is what such a program sees, and need
+   * not be there for anybody else.
+   */
+  under?: readonly string[] | undefined;
   signal: AbortSignal;
   onProgress: (progress: CopyProgress) => void;
 }
@@ -136,6 +180,21 @@ export interface CopyEngine {
 
   /** Brings back owner, mode, times, xattrs, ACLs, hard links, holes and device nodes; deletes nothing. */
   restore(request: RestoreRequest): Promise<CopyResult>;
+
+  /** Undefined: its backups cannot be mounted, only restored. */
+  readonly mounting?: Mounting;
+
+  /**
+   * All that a backup holds, in any order, without its content. Only for engines whose backups have no list of digests,
+   * which tells as much.
+   */
+  list?(request: { dataDirectory: string; signal: AbortSignal }): AsyncIterable<BackupEntry>;
+
+  /**
+   * Compares what `restore` made of all of a backup with the backup, and with its digests; as `verify`. Without it, only
+   * the number of files is compared.
+   */
+  checkRestored?(request: CheckRestoredRequest): Promise<VerifyFindings>;
 
   /** Compares the data with its digests. What is wrong with it is in the findings; rejects when it could not look. */
   verify(request: VerifyRequest): Promise<VerifyFindings>;

@@ -1,6 +1,7 @@
 import { formatBytes, formatFiles, withoutControls } from '../report/format.js';
 import type { Backup } from './backup-list.js';
 import type { Manifest } from './manifest.js';
+import type { MountPlaces } from './mount-records.js';
 import { renderVerified } from './render-verify.js';
 import type { RestoreReport } from './restore-backup.js';
 import type { Verifications, VerifyRecord } from './verify-history.js';
@@ -24,6 +25,14 @@ export interface ListedBackup {
   problem: string | null;
   /** By its last verification on this host. */
   verified: Pick<VerifyRecord, 'mode' | 'outcome' | 'finishedAt'> | null;
+  /** Where it is mounted now. */
+  mounted: string[];
+}
+
+/** What is known of backups beside what lies in their target. */
+export interface KnownOfBackups {
+  verifications: Verifications;
+  mountPlaces: MountPlaces;
 }
 
 /** A verification for `--json`. */
@@ -33,7 +42,7 @@ export function verifiedOf(record: VerifyRecord | undefined): ListedBackup['veri
 }
 
 /** A backup for `--json`, without the run's report. */
-export function listedBackup(backup: Backup, verifications: Verifications): ListedBackup {
+export function listedBackup(backup: Backup, { verifications, mountPlaces }: KnownOfBackups): ListedBackup {
   const manifest = backup.state === 'complete' ? backup.manifest : undefined;
   return {
     target: backup.target,
@@ -49,6 +58,7 @@ export function listedBackup(backup: Backup, verifications: Verifications): List
     unreadable: manifest?.unreadable.length ?? null,
     problem: backup.state === 'damaged' ? backup.problem : null,
     verified: verifiedOf(verifications(backup)),
+    mounted: mountPlaces(backup),
   };
 }
 
@@ -82,7 +92,7 @@ function listRow(backup: Backup, verifications: Verifications): string[] {
 /** The backups of some targets, a table for each. */
 export function renderBackupList(
   byTarget: ReadonlyMap<string, readonly Backup[]>,
-  verifications: Verifications,
+  { verifications, mountPlaces }: KnownOfBackups,
 ): string {
   const sections = [...byTarget].map(([target, backups]) => {
     if (backups.length === 0) return `${target}\nno backups`;
@@ -94,6 +104,11 @@ export function renderBackupList(
       target,
       columns([head, ...backups.map((backup) => listRow(backup, verifications))]),
       ...problems.map(withoutControls),
+      ...backups.flatMap((backup) =>
+        mountPlaces(backup).map((place) =>
+          withoutControls(`${backup.job}@${backup.backupId} is mounted at ${place}`),
+        ),
+      ),
     ].join('\n');
   });
   return sections.join('\n\n');
@@ -140,15 +155,14 @@ export function renderBackup(
 /** What a restore did, and what it could not. */
 export function renderRestore(report: RestoreReport): string {
   const what = `${formatFiles(report.files)}, ${formatBytes(report.bytes)}`;
+  const where = report.inPlace ? 'where they were' : report.destination;
   const from = `${report.job}@${report.backupId}`;
-  const head =
-    report.outcome === 'partial'
-      ? `Restored in part: ${what} of ${from} to ${report.destination}`
-      : `Restored ${what} of ${from} to ${report.destination}`;
+  const head = report.outcome === 'partial' ? 'Restored in part:' : 'Restored';
   return withoutControls(
     [
-      head,
+      `${head} ${what} of ${from} to ${where}`,
       `Completed ${report.completedAt}, consistency ${report.consistency}`,
+      ...(report.matched === null ? [] : [`${report.matched} entries of the backup matched the patterns`]),
       ...report.notRestored.map((lost) => `not restored: ${lost}`),
       ...report.notInBackup.map((lost) => `not in the backup, it could not be read then: ${lost}`),
     ].join('\n'),

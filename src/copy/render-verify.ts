@@ -1,6 +1,6 @@
 import { formatBytes, formatFiles, withoutControls } from '../report/format.js';
 import type { PathSample } from './digest-compare.js';
-import type { VerifyReport } from './verify-backup.js';
+import type { DrillFacts, VerifyReport } from './verify-backup.js';
 import type { VerifyRecord } from './verify-history.js';
 
 function sampleLines(what: string, { count, paths }: PathSample): string[] {
@@ -11,9 +11,17 @@ function sampleLines(what: string, { count, paths }: PathSample): string[] {
 function heading({ outcome, mode, job, backupId, files, bytes, withoutDigest }: VerifyReport): string {
   const name = `${job}@${backupId}`;
   const amount = files === null ? '' : ` (${formatFiles(files)}, ${formatBytes(bytes)})`;
-  if (outcome === 'failed') return `${name}: FAILED, ${mode} verify`;
-  if (outcome === 'ok') return `${name}: ok, ${mode} verify${amount}`;
+  const what = mode === 'drill' ? 'restore drill' : `${mode} verify`;
+  if (outcome === 'failed') return `${name}: FAILED, ${what}`;
+  if (outcome === 'ok') return `${name}: ok, ${what}${amount}`;
   return `${name}: every byte could be read${amount}, but there is no digest of ${formatFiles(withoutDigest)} to compare with`;
+}
+
+function drillLines({ command, leftBehind }: DrillFacts): string[] {
+  return [
+    ...(command === null ? [] : [`ran: ${command.join(' ')}`]),
+    ...(leftBehind === null ? [] : [`STILL THERE: ${leftBehind}`]),
+  ];
 }
 
 /** What a verification found, for people. */
@@ -22,6 +30,7 @@ export function renderVerify(report: VerifyReport): string {
     [
       heading(report),
       ...report.problems,
+      ...(report.drill === undefined ? [] : drillLines(report.drill)),
       ...sampleLines('changed', report.changed),
       ...sampleLines('missing', report.missing),
       ...sampleLines('not in the list', report.extra),

@@ -1,22 +1,44 @@
-import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { exitCode } from '../exit-codes.js';
 import type { Consistency } from '../snapshots/provider.js';
 import { isWithin } from '../system/mountinfo.js';
+import { withSealedView } from '../system/sealed-view.js';
+import { entriesOf } from './backup-entries.js';
 import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
-import type { CopyEngine, CopyProgress, CopyResult, EngineName } from './engine.js';
+import type {
+  BackupEntry,
+  CopyEngine,
+  CopyProgress,
+  CopyResult,
+  EngineName,
+  RestoreRequest,
+} from './engine.js';
+import { planInPlace } from './in-place.js';
+import { previewOverwrite, renderPreview } from './overwrite-preview.js';
 import { prepareDestination } from './restore-destination.js';
+import { selectPaths } from './select-paths.js';
+
+/** Asks whether to go on, with what a person needs to know to decide. */
+export type Confirm = (text: string, signal: AbortSignal) => Promise<boolean>;
+
+/** Where a restore goes. */
+export type RestoreTo =
+  | {
+      /** Absolute; `/srv/x` of the backup becomes `<directory>/srv/x`. */
+      directory: string;
+      /** Takes a directory that is not empty: overwrites, never deletes. */
+      force: boolean;
+    }
+  /** To where things were. `confirm` is asked once all was checked; undefined: nobody is. */
+  | { inPlace: { confirm: Confirm | undefined } };
 
 /** What a restore is asked for with. */
 export interface RestoreOptions {
   backup: CompleteBackup;
-  /** Absolute; `/srv/x` of the backup becomes `<destination>/srv/x`. */
-  destination: string;
-  /** Paths as they were on the live system; empty: everything. */
+  to: RestoreTo;
+  /** Paths and patterns, as they were on the live system; empty: everything. */
   paths: readonly string[];
-  /** Takes a destination that is not empty: overwrites, never deletes. */
-  force: boolean;
   /** The engine that wrote the backup. */
   engine: CopyEngine;
   signal: AbortSignal;
@@ -35,9 +57,13 @@ export interface RestoreReport {
   /** When the backup was completed, and what it is worth. */
   completedAt: string;
   consistency: Consistency;
+  /** `/` in place. */
   destination: string;
-  /** What was asked for; empty: everything. */
+  inPlace: boolean;
+  /** What was asked for, patterns too; empty: everything. */
   paths: string[];
+  /** How many entries the patterns matched; null without any. */
+  matched: number | null;
   outcome: 'success' | 'warnings' | 'partial';
   exitCode: number;
   files: number;
@@ -48,46 +74,78 @@ export interface RestoreReport {
   notInBackup: string[];
 }
 
-function normalise(wanted: string, sources: readonly string[]): string {
-  const given = path.isAbsolute(wanted) ? path.normalize(wanted).replace(/(?<=.)\/$/, '') : undefined;
-  const isHeld = (one: string): boolean =>
-    sources.some((source) => isWithin(one, source) || isWithin(source, one));
-  if (given !== undefined && isHeld(given)) return given;
-  throw new FsbackupError('usage', `${wanted} is not in the backup, which holds ${sources.join(', ')}`, {
-    hint: 'Name paths as they were on the live system, such as /srv/www/index.html.',
+type Entries = () => Promise<AsyncIterable<BackupEntry>>;
+type Bring = (
+  where: Pick<RestoreRequest, 'destination' | 'paths' | 'parents' | 'under'>,
+) => Promise<CopyResult>;
+
+async function describePreview(
+  backup: CompleteBackup,
+  paths: readonly string[],
+  entries: Entries,
+): Promise<string> {
+  return renderPreview(await previewOverwrite(await entries(), paths), {
+    name: `${backup.job}@${backup.backupId}`,
+    completedAt: backup.manifest.completedAt,
+    paths,
   });
 }
 
-/** `/` is everything, and so is a directory above all sources. */
-function normalisePaths(paths: readonly string[], sources: readonly string[]): string[] {
-  const wanted = paths.map((one) => normalise(one, sources));
-  return wanted.some((one) => sources.every((source) => isWithin(source, one))) ? [] : wanted;
+async function restoreInPlace(
+  selected: readonly string[],
+  { backup, signal }: Pick<RestoreOptions, 'backup' | 'signal'>,
+  confirm: Confirm | undefined,
+  entries: Entries,
+  bring: Bring,
+): Promise<CopyResult> {
+  const { paths, parents, mounts } = await planInPlace(selected, backup.manifest);
+  return await withSealedView(mounts, async ({ directory, under }) => {
+    if (confirm !== undefined && !(await confirm(await describePreview(backup, paths, entries), signal))) {
+      throw new FsbackupError('failed', 'nothing was restored: it was not confirmed', {
+        hint: 'Answer "yes", or restore with --to DIR, which overwrites nothing.',
+      });
+    }
+    return await bring({ destination: directory, paths, parents, under });
+  });
 }
 
 /**
  * Restores a backup, or some paths of it. Rejects with `usage` before anything is written when it cannot be done as
- * asked, with `copyFailed` when it broke off, with the signal's reason when it was aborted; resolves, `partial` (exit 41), when single files could not be restored.
+ * asked, with `notFrozen` when it would write to a frozen filesystem, with `copyFailed` when it broke off, with the
+ * signal's reason when it was aborted; resolves, `partial` (exit 41), when single files could not be restored.
  */
 export async function restoreBackup(options: RestoreOptions): Promise<RestoreReport> {
-  const { backup, engine, signal } = options;
+  const { backup, engine, signal, to } = options;
   const { manifest } = backup;
-  const paths = normalisePaths(options.paths, manifest.sources);
+  const entries: Entries = async () => (await entriesOf(backup, engine, signal))();
+  const { paths, matched } = await selectPaths(options.paths, manifest.sources, entries);
   await engine.preflight();
-  const destination = await prepareDestination({ ...options, engine: manifest.engine });
   const totals = paths.length === 0 ? { totalBytes: manifest.bytes, totalFiles: manifest.files } : {};
-
-  let result: CopyResult;
-  try {
-    result = await options.asStep(() =>
+  const bring: Bring = (where) =>
+    options.asStep(() =>
       engine.restore({
         dataDirectory: dataDirectory(backup),
         sources: manifest.sources,
-        destination,
-        paths,
+        ...where,
         signal,
         onProgress: (progress) => options.onProgress({ ...progress, ...totals }),
       }),
     );
+
+  let result: CopyResult;
+  let destination = '/';
+  try {
+    if ('inPlace' in to) {
+      result = await restoreInPlace(paths, options, to.inPlace.confirm, entries, bring);
+    } else {
+      destination = await prepareDestination({
+        destination: to.directory,
+        backup,
+        engine: manifest.engine,
+        force: to.force,
+      });
+      result = await bring({ destination, paths });
+    }
   } catch (error) {
     signal.throwIfAborted();
     throw error;
@@ -104,7 +162,9 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     completedAt: manifest.completedAt,
     consistency: manifest.report.consistency,
     destination,
-    paths,
+    inPlace: 'inPlace' in to,
+    paths: [...options.paths],
+    matched,
     outcome,
     exitCode: exitCode(outcome === 'partial' ? 'copyPartial' : outcome === 'warnings' ? 'warnings' : 'ok'),
     files: result.files,

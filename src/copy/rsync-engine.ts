@@ -1,12 +1,15 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename } from 'node:fs/promises';
 import path from 'node:path';
+import { showReadOnly } from '../system/show-read-only.js';
 import { runCommand, type CommandResult } from '../system/run-command.js';
 import { copyFailure, UnreadablePaths, withCopyErrors } from './copy-error.js';
+import { nulTerminated } from './byte-path.js';
 import { LineWriter } from './digest-lines.js';
 import { finishDigestList } from './digest-list.js';
 import { formatRecord, plainRecord } from './digest-record.js';
 import type {
+  CheckRestoredRequest,
   CopyDigests,
   CopyEngine,
   CopyProgress,
@@ -14,6 +17,7 @@ import type {
   CopyResult,
   CopySource,
   DigestRequest,
+  MountRequest,
   RestoreRequest,
   VerifyFindings,
   VerifyRequest,
@@ -21,10 +25,12 @@ import type {
 import { makeParents, setParentTimes } from './parent-directories.js';
 import { removeTree } from './remove-tree.js';
 import { asBytes, chooseChecksum, parseDigestLine, TELL_DIGESTS } from './rsync-digests.js';
+import { checkRestoredByRsync } from './rsync-check-restored.js';
 import { parseComplaint, parseProgress, parseStats, type RsyncStats } from './rsync-output.js';
 import { literalPattern } from './rsync-pattern.js';
 import { checkRsync } from './rsync-version.js';
 import { verifyRsync } from './rsync-verify.js';
+import { under } from './under.js';
 import { deepestFirst, nestedIn, parentsOf, pathInBackup, requireSources, topmost } from './source-layout.js';
 
 /**
@@ -83,6 +89,12 @@ async function setAsideEarlierAttempt(dataDirectory: string): Promise<string[]> 
 
 class RsyncEngine implements CopyEngine {
   readonly name = 'rsync';
+  /** A backup is a plain directory. */
+  readonly mounting = {
+    kind: 'kernel',
+    mount: ({ dataDirectory, directory }: MountRequest): Promise<void> =>
+      showReadOnly(dataDirectory, directory),
+  } as const;
   readonly #run: typeof runCommand;
 
   constructor(run: typeof runCommand) {
@@ -181,23 +193,35 @@ class RsyncEngine implements CopyEngine {
     return withCopyErrors(() => verifyRsync(request, this.#run));
   }
 
+  checkRestored(request: CheckRestoredRequest): Promise<VerifyFindings> {
+    return withCopyErrors(() => checkRestoredByRsync(request, FAITHFUL, this.#run));
+  }
+
   restore(request: RestoreRequest): Promise<CopyResult> {
     return withCopyErrors(() => this.#restore(request));
   }
 
   async #restore(request: RestoreRequest): Promise<CopyResult> {
-    const { dataDirectory, destination, paths } = request;
+    const { dataDirectory, destination, paths, parents } = request;
     const wanted = topmost(paths.length === 0 ? request.sources : paths).map(pathInBackup);
     const tally: Tally = { bytes: 0, files: 0, unreadable: new UnreadablePaths() };
     const toLivePath = livePaths({ [dataDirectory]: '/', [destination]: '/' }, '/');
-    // A list gives parent directories their attributes and leaves the destination's own alone; a source `/` is just it.
-    const list = wanted.includes('') ? undefined : wanted.map((name) => `${name}\0`).join('');
-    const how = list === undefined ? [] : ['--recursive', '--from0', '--files-from=-'];
-    await this.#transfer(
-      [...how, `${dataDirectory}/`, `${destination}/`],
-      { request, tally, toLivePath },
-      list,
-    );
+    const bring = async (names: readonly string[], how: readonly string[]): Promise<void> => {
+      // A list gives parent directories their attributes and leaves the destination's own alone; a source `/` is just it.
+      const isAll = names.includes('');
+      const listed = isAll ? [] : [...how, '--from0', '--files-from=-'];
+      await this.#transfer(
+        [...listed, `${dataDirectory}/`, `${destination}/`],
+        { request, tally, toLivePath, under: request.under },
+        isAll ? undefined : nulTerminated(names),
+      );
+    };
+    const own = parents === undefined ? [] : ['--no-implied-dirs'];
+    const above = (parents ?? []).map(pathInBackup);
+    if (above.length > 0) await bring(above, own);
+    await bring(wanted, ['--recursive', ...own]);
+    // Their times were right until something was made in them.
+    if (above.length > 0) await bring(above, own);
     return { bytes: tally.bytes, files: tally.files, unreadable: tally.unreadable.paths };
   }
 
@@ -209,17 +233,19 @@ class RsyncEngine implements CopyEngine {
       toLivePath: ToLivePath;
       /** Where what is copied lies in the backup. */
       inside?: string;
+      under?: readonly string[] | undefined;
     },
-    input?: string,
+    input?: Uint8Array,
   ): Promise<void> {
     const { request, tally, toLivePath } = context;
     const start = { bytes: tally.bytes, files: tally.files };
     const isLinking = args.some((arg) => arg.startsWith('--link-dest='));
     let complaints = 0;
     let full = false;
-    const result = await this.#run(['rsync', ...FAITHFUL, ...TALKATIVE, ...args], {
+    const result = await this.#run(under(context.under, 'rsync', [...FAITHFUL, ...TALKATIVE, ...args]), {
       signal: request.signal,
       carriageReturns: true,
+      untilTaken: () => tally.digests?.log.untilTaken(),
       ...(input === undefined ? {} : { input }),
       onStdoutLine: (line) => {
         if (line.startsWith('@')) {

@@ -26,9 +26,9 @@ const NAMED_CLASSES: Readonly<Record<string, string>> = {
 };
 
 function escaped(character: string): string {
-  return /[\w\s]/.test(character)
-    ? character
-    : `\\x${(character.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`;
+  const code = character.codePointAt(0) ?? 0;
+  // Beyond latin1 nothing means anything in a regular expression.
+  return /[\w\s]/.test(character) || code > 0xff ? character : `\\x${code.toString(16).padStart(2, '0')}`;
 }
 
 /**
@@ -61,7 +61,8 @@ function translateClass(pattern: string, start: number): { source: string; end: 
   return { source: negated ? `[^/${body}]` : `(?!/)[${body}]`, end: index + 1 };
 }
 
-function translateWild(pattern: string): string | undefined {
+/** The regular expression, without anchors, for a pattern; undefined where a class is never closed. */
+export function translateWild(pattern: string): string | undefined {
   let source = '';
   let index = 0;
   while (index < pattern.length) {

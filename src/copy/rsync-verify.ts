@@ -39,6 +39,7 @@ export async function verifyRsync(request: VerifyRequest, run: typeof runCommand
     ],
     {
       signal,
+      untilTaken: () => found.untilTaken(),
       onStdoutLine: (line) => {
         const record = parseDigestLine(line, '');
         if (record === undefined) return;

@@ -14,10 +14,12 @@ export function parentsOf(path: string): string[] {
   return names.slice(0, -1).map((_, index) => `/${names.slice(0, index + 1).join('/')}`);
 }
 
-/** Those of `paths` that lie in none of the others. */
+/** Those of `paths` that lie in none of the others, each once. */
 export function topmost(paths: readonly string[]): string[] {
-  const unique = [...new Set(paths)];
-  return unique.filter((path) => !unique.some((other) => other !== path && isWithin(path, other)));
+  const unique = new Set(paths);
+  const isBelowAnother = (path: string): boolean =>
+    (path !== '/' && unique.has('/')) || parentsOf(path).some((parent) => unique.has(parent));
+  return [...unique].filter((path) => !isBelowAnother(path));
 }
 
 /** The paths of the sources that lie below `source`, relative to it: they own their trees. */

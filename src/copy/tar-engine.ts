@@ -6,6 +6,7 @@ import { LineWriter } from './digest-lines.js';
 import { finishDigestList } from './digest-list.js';
 import { formatRecord } from './digest-record.js';
 import type {
+  CheckRestoredRequest,
   CopyEngine,
   CopyRequest,
   CopyResult,
@@ -18,6 +19,7 @@ import { makeParents, setParentTimes } from './parent-directories.js';
 import { printable } from './printable.js';
 import { removeTree } from './remove-tree.js';
 import { nestedIn, pathInBackup, requireSources } from './source-layout.js';
+import { checkRestoredByTar } from './tar-check-restored.js';
 import { writeMemberList, type MemberTree } from './tar-members.js';
 import { parseComplaint, unescapeName } from './tar-output.js';
 import { ARCHIVE, restoreTar } from './tar-restore.js';
@@ -129,14 +131,17 @@ class TarEngine implements CopyEngine {
     const raw = `${request.digests?.file ?? list}.raw`;
     const log = new LineWriter(raw, 'w');
     const tally = { bytes: 0, files: 0 };
-    const stream = new TarStream((member, digest) => {
-      if (digest !== undefined) log.add(formatRecord(recordOf(member, digest)));
-      else if (member.type !== '5') {
-        tally.files += 1;
-        tally.bytes += member.sizeBytes;
-        request.onProgress({ ...tally, totalFiles: listed.files });
-      }
-    });
+    const stream = new TarStream(
+      (member, digest) => {
+        if (digest !== undefined) log.add(formatRecord(recordOf(member, digest)));
+        else if (member.type !== '5') {
+          tally.files += 1;
+          tally.bytes += member.sizeBytes;
+          request.onProgress({ ...tally, totalFiles: listed.files });
+        }
+      },
+      () => log.untilTaken(),
+    );
     await log.closeAfter(() => this.#pack(stream, request.signal, { trees, list, archive, unreadable }));
     const result = { ...tally, unreadable: unreadable.paths };
     if (request.digests !== undefined) {
@@ -207,6 +212,10 @@ class TarEngine implements CopyEngine {
 
   verify(request: VerifyRequest): Promise<VerifyFindings> {
     return withCopyErrors(() => verifyTar(request, this.#run));
+  }
+
+  checkRestored(request: CheckRestoredRequest): Promise<VerifyFindings> {
+    return withCopyErrors(() => checkRestoredByTar(request, this.#run));
   }
 
   restore(request: RestoreRequest): Promise<CopyResult> {

@@ -1,12 +1,14 @@
-import { rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
 import path from 'node:path';
-import { isWithin } from '../system/mountinfo.js';
 import type { runCommand } from '../system/run-command.js';
+import { bytesOfPath, isText, nulTerminated, pathFromBytes } from './byte-path.js';
 import { copyFailure, TARGET_REFUSES, UnreadablePaths } from './copy-error.js';
 import type { CopyResult, RestoreRequest } from './engine.js';
 import { printable } from './printable.js';
 import { parentsOf, pathInBackup, topmost } from './source-layout.js';
 import { parseComplaint, parseListing, unescapeName } from './tar-output.js';
+import { under } from './under.js';
 
 /** The one file of a tar backup, in its data directory. */
 export const ARCHIVE = 'data.tar.zst';
@@ -26,6 +28,9 @@ const FAITHFUL = [
 /** Times before 1970 are no cause for a warning. */
 const TALKATIVE = ['--verbose', '--verbose', '--quoting-style=escape', '--warning=no-timestamp'] as const;
 
+/** Paths of at most 4 KiB: the kernel takes 2 MiB of arguments. */
+const MAX_ARGUMENTS = 400;
+
 /** The archive itself is bad or ended early: what was restored is of no use to tell apart. */
 const BROKEN = /not recoverable|Unexpected EOF|Child returned status|does not look like a tar archive/;
 
@@ -33,42 +38,38 @@ const BROKEN = /not recoverable|Unexpected EOF|Child returned status|does not lo
 interface Selection {
   args: string[];
   /** Names for tar's standard input. */
-  input: string;
+  input: Uint8Array;
 }
 
-function select(paths: readonly string[], alone: readonly string[]): Selection {
+/** `paths` with all that is below them, and what the file `alone` names by itself. */
+function select(paths: readonly string[], alone: string): Selection {
+  const names = ['--null', '--no-unquote', '--verbatim-files-from'];
   return {
-    args: [
-      '--no-recursion',
-      ...alone.map((name) => `--add-file=${name}`),
-      '--recursion',
-      '--null',
-      '--no-unquote',
-      '--verbatim-files-from',
-      '--files-from=-',
-    ],
-    input: paths.map((name) => `${name}\0`).join(''),
+    args: ['--no-recursion', ...names, `--files-from=${alone}`, '--recursion', '--files-from=-'],
+    input: nulTerminated(paths),
   };
 }
 
-function asText(binary: string): string | undefined {
-  const bytes = Buffer.from(binary, 'latin1');
-  const text = bytes.toString('utf8');
-  return Buffer.from(text, 'utf8').equals(bytes) ? text : undefined;
+/** Whether a member is one of `paths` or below one of them. */
+function isInside(name: string, paths: ReadonlySet<string>): boolean {
+  return paths.has(name) || parentsOf(`/${name}`).some((parent) => paths.has(pathInBackup(parent)));
 }
 
 /**
- * The members outside of `paths` that hard links inside of them are names for. tar keeps the content of a file with
- * its first name only. A name that itself contains ` link to ` is cut at each: a name too many does no harm.
+ * The members outside of `paths` that hard links inside of them are names for, each with the directory of one such
+ * link. tar keeps the content of a file with its first name only. A name that itself contains ` link to ` is cut at
+ * each: a name too many does no harm.
  */
 async function outsideLinkTargets(
   archive: readonly string[],
   paths: readonly string[],
+  nothingAlone: string,
   request: RestoreRequest,
   run: typeof runCommand,
-): Promise<string[]> {
-  const targets = new Set<string>();
-  const { args, input } = select(paths, []);
+): Promise<Map<string, string>> {
+  const targets = new Map<string, string>();
+  const inside = new Set(paths);
+  const { args, input } = select(paths, nothingAlone);
   const result = await run(['tar', '--list', ...archive, ...TALKATIVE, '--numeric-owner', ...args], {
     signal: request.signal,
     input,
@@ -77,8 +78,10 @@ async function outsideLinkTargets(
       if (member?.type !== 'h') return;
       const parts = member.name.split(' link to ');
       for (const index of parts.slice(1).keys()) {
-        const target = asText(unescapeName(parts.slice(index + 1).join(' link to ')));
-        if (target !== undefined && !paths.some((inside) => isWithin(target, inside))) targets.add(target);
+        const link = pathFromBytes(unescapeName(parts.slice(0, index + 1).join(' link to ')));
+        const target = pathFromBytes(unescapeName(parts.slice(index + 1).join(' link to ')));
+        // An argument of a program cannot hold other bytes: such a link is told of by the extraction.
+        if (isText(target) && !isInside(target, inside)) targets.set(target, path.dirname(link));
       }
     },
   });
@@ -86,11 +89,15 @@ async function outsideLinkTargets(
   if (result.exitCode !== 0 && (result.exitCode === undefined || BROKEN.test(result.stderr))) {
     throw copyFailure('tar', result);
   }
-  return [...targets];
+  return targets;
 }
 
 function escapeForSed(name: string): string {
   return name.replaceAll(/[\\.*[\]^$,]/g, String.raw`\$&`);
+}
+
+function asReplacement(name: string): string {
+  return name.replaceAll(/[\\&,]/g, String.raw`\$&`);
 }
 
 async function extract(
@@ -109,15 +116,14 @@ async function extract(
   let complaints = 0;
   let full = false;
   const result = await context.run(
-    [
-      'tar',
+    under(request.under, 'tar', [
       '--extract',
       ...context.archive,
       ...FAITHFUL,
       ...TALKATIVE,
       `--directory=${request.destination}`,
       ...selection.args,
-    ],
+    ]),
     {
       signal: request.signal,
       input: selection.input,
@@ -143,30 +149,52 @@ async function extract(
   return { ...tally, unreadable: unreadable.paths };
 }
 
+async function extractPaths(
+  wanted: readonly string[],
+  archive: readonly string[],
+  scratch: string,
+  request: RestoreRequest,
+  run: typeof runCommand,
+): Promise<CopyResult> {
+  const paths = wanted.map(pathInBackup);
+  const parents = (request.parents ?? [...new Set(wanted.flatMap(parentsOf))]).map(pathInBackup);
+  const alone = path.join(scratch, 'alone');
+  await writeFile(alone, '');
+  const targets = await outsideLinkTargets(archive, paths, alone, request, run);
+  await writeFile(alone, nulTerminated([...parents, ...targets.keys()]));
+  // Extracted under names of their own, beside a link to them, for as long as it takes to make that.
+  const places = [...targets].map(([target, beside], index) => ({
+    target,
+    place: path.join(isText(beside) ? beside : '.', `.fsbackup-link-${process.pid}-${index}`),
+  }));
+  const selection = select(paths, alone);
+  for (const { target, place } of places) {
+    selection.args.unshift(`--transform=s,^${escapeForSed(target)}$,${asReplacement(place)},rhS`);
+  }
+  const binary = [...parents, ...targets.keys()].map((name) => bytesOfPath(name).toString('latin1'));
+  const auxiliary = new Set([...binary, ...places.map(({ place }) => Buffer.from(place).toString('latin1'))]);
+  try {
+    return await extract(selection, { archive, request, run, auxiliary });
+  } finally {
+    const made = places.map(({ place }) => path.join(request.destination, place));
+    for (let at = 0; at < made.length; at += MAX_ARGUMENTS) {
+      await run(under(request.under, 'rm', ['--force', '--', ...made.slice(at, at + MAX_ARGUMENTS)]));
+    }
+  }
+}
+
 /** `CopyEngine.restore` for an archive that the tar engine wrote. */
 export async function restoreTar(request: RestoreRequest, run: typeof runCommand): Promise<CopyResult> {
   const archive = [`--file=${path.join(request.dataDirectory, ARCHIVE)}`, '--use-compress-program=zstd -q'];
   const wanted = topmost(request.paths);
   if (wanted.length === 0 || wanted.includes('/')) {
-    return await extract({ args: [], input: '' }, { archive, request, run, auxiliary: new Set() });
+    const all = { args: [], input: Buffer.alloc(0) };
+    return await extract(all, { archive, request, run, auxiliary: new Set() });
   }
-  const paths = wanted.map(pathInBackup);
-  const parents = [...new Set(wanted.flatMap(parentsOf))].map(pathInBackup);
-  const targets = await outsideLinkTargets(archive, paths, request, run);
-  // Extracted under names of their own for as long as it takes to link to them.
-  const places = targets.map((target, index) => ({
-    target,
-    place: `.fsbackup-link-${process.pid}-${index}`,
-  }));
-  const selection = select(paths, [...parents, ...targets]);
-  for (const { target, place } of places) {
-    selection.args.unshift(`--transform=s,^${escapeForSed(target)}$,${place},rhS`);
-  }
-  const binary = [...parents, ...targets].map((name) => Buffer.from(name, 'utf8').toString('latin1'));
-  const auxiliary = new Set([...binary, ...places.map(({ place }) => place)]);
+  const scratch = await mkdtemp(path.join(os.tmpdir(), 'fsbackup-restore-'));
   try {
-    return await extract(selection, { archive, request, run, auxiliary });
+    return await extractPaths(wanted, archive, scratch, request, run);
   } finally {
-    for (const { place } of places) await rm(path.join(request.destination, place), { force: true });
+    await rm(scratch, { recursive: true, force: true });
   }
 }

@@ -1,4 +1,4 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash, hash, type Hash } from 'node:crypto';
 import { Transform, type TransformCallback } from 'node:stream';
 
 /** A member of an archive. Names are bytes, one character each. */
@@ -15,6 +15,8 @@ export interface TarMember {
 export type OnMember = (member: TarMember, digest: string | undefined) => void;
 
 const BLOCK = 512;
+/** Of no data. */
+const EMPTY = hash('sha256', '', 'hex');
 
 function parsePax(bytes: Buffer): Map<string, string> {
   const found = new Map<string, string>();
@@ -49,7 +51,9 @@ function number(header: Buffer, start: number, length: number): number {
 function requireChecksum(header: Buffer): void {
   // With the checksum's own field as blanks: POSIX, "ustar Interchange Format".
   let sum = 8 * 0x20;
-  for (const [index, byte] of header.entries()) if (index < 148 || index >= 156) sum += byte;
+  for (let index = 0; index < BLOCK; index += 1) {
+    if (index < 148 || index >= 156) sum += header[index] ?? 0;
+  }
   if (sum !== number(header, 148, 8)) throw new Error('a header of the archive is damaged');
 }
 
@@ -65,18 +69,22 @@ function named(header: Buffer): string {
  */
 export class TarStream extends Transform {
   readonly #onMember: OnMember;
+  readonly #untilTaken: (() => Promise<void> | undefined) | undefined;
   #header: Buffer = Buffer.alloc(0);
   #pax = new Map<string, string>();
   #meta: Buffer[] | undefined;
   #member: TarMember | undefined;
   #hash: Hash | undefined;
+  #digest: string | undefined;
   #left = 0;
   #padding = 0;
   #isEnded = false;
 
-  constructor(onMember: OnMember) {
+  /** `untilTaken`: asked after each piece; what it returns is waited for, and must not reject. */
+  constructor(onMember: OnMember, untilTaken?: () => Promise<void> | undefined) {
     super({ highWaterMark: 1024 * 1024 });
     this.#onMember = onMember;
+    this.#untilTaken = untilTaken;
   }
 
   /** Whether the mark of the archive's end has come. */
@@ -87,17 +95,20 @@ export class TarStream extends Transform {
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
     try {
       for (let at = 0; at < chunk.length && !this.#isEnded;) at += this.#take(chunk.subarray(at));
-      done(undefined, chunk);
     } catch (error) {
       done(error as Error);
+      return;
     }
+    const taken = this.#untilTaken?.();
+    if (taken === undefined) done(undefined, chunk);
+    else void taken.then(() => done(undefined, chunk));
   }
 
   /** Takes what it can of `bytes` and tells how many that were. */
   #take(bytes: Buffer): number {
     if (this.#left > 0) {
       const data = bytes.subarray(0, this.#left);
-      this.#hash?.update(data);
+      if (this.#member !== undefined) this.#digestOf(data);
       this.#meta?.push(Buffer.from(data));
       this.#left -= data.length;
       if (this.#left === 0) this.#dataEnds();
@@ -116,6 +127,15 @@ export class TarStream extends Transform {
       this.#headerEnds(header);
     }
     return part.length;
+  }
+
+  /** A hash object lives until the garbage is collected, outside of the heap: most members come in one piece and need none. */
+  #digestOf(data: Buffer): void {
+    if (this.#hash === undefined && data.length === this.#left) this.#digest = hash('sha256', data, 'hex');
+    else {
+      this.#hash ??= createHash('sha256');
+      this.#hash.update(data);
+    }
   }
 
   #headerEnds(header: Buffer): void {
@@ -141,7 +161,6 @@ export class TarStream extends Transform {
         linkPath: pax.get('linkpath') ?? text(header, 157, 100),
         sizeBytes: type === '0' || type === '7' ? Number(real ?? stored) : 0,
       };
-      this.#hash = createHash('sha256');
       this.#onMember(this.#member, undefined);
     }
     if (stored === 0) this.#dataEnds();
@@ -151,10 +170,11 @@ export class TarStream extends Transform {
     if (this.#meta !== undefined) {
       this.#pax = parsePax(Buffer.concat(this.#meta));
       this.#meta = undefined;
-    } else if (this.#member !== undefined && this.#hash !== undefined) {
-      this.#onMember(this.#member, this.#hash.digest('hex'));
+    } else if (this.#member !== undefined) {
+      this.#onMember(this.#member, this.#digest ?? this.#hash?.digest('hex') ?? EMPTY);
     }
     this.#member = undefined;
     this.#hash = undefined;
+    this.#digest = undefined;
   }
 }

@@ -42,13 +42,16 @@ export async function verifyTar(request: VerifyRequest, run: typeof runCommand):
   }
   const found = new FoundEntries(request);
   let [files, bytes] = [0, 0];
-  const stream = new TarStream((member, digest) => {
-    if (digest === undefined) return;
-    if (member.type !== '5') files += 1;
-    bytes += member.sizeBytes;
-    found.add(recordOf(member, digest));
-    request.onProgress({ files, bytes });
-  });
+  const stream = new TarStream(
+    (member, digest) => {
+      if (digest === undefined) return;
+      if (member.type !== '5') files += 1;
+      bytes += member.sizeBytes;
+      found.add(recordOf(member, digest));
+      request.onProgress({ files, bytes });
+    },
+    () => found.untilTaken(),
+  );
   const problems: string[] = [];
   stream.on('error', (error) => problems.push(`${ARCHIVE}: ${error.message}, after ${files} files`));
   stream.resume();

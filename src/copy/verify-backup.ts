@@ -3,11 +3,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { exitCode } from '../exit-codes.js';
-import { dataDirectory, digestFile } from './backup-layout.js';
+import { digestsOf } from './backup-digests.js';
+import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
 import { noDifferences, type PathSample } from './digest-compare.js';
-import { sha256Of } from './digest-list.js';
-import type { CopyEngine, CopyProgress, DigestList, EngineName, VerifyFindings } from './engine.js';
+import type { CopyEngine, CopyProgress, EngineName, VerifyFindings } from './engine.js';
 import { readManifest } from './manifest.js';
 import { removeTree } from './remove-tree.js';
 import type { VerifyRecord } from './verify-history.js';
@@ -28,7 +28,7 @@ export interface VerifyReport {
   job: string;
   backupId: string;
   engine: EngineName;
-  mode: 'quick' | 'full';
+  mode: VerifyRecord['mode'];
   /** `unproven`: nothing wrong was found, and not all could be compared. */
   outcome: VerifyRecord['outcome'];
   exitCode: number;
@@ -45,24 +45,20 @@ export interface VerifyReport {
   extra: PathSample;
   /** What is wrong as a whole. */
   problems: string[];
+  /** Only with the mode `drill`. */
+  drill?: DrillFacts;
 }
 
-/** The list of a backup's digests, and what is wrong with it. */
-async function digestsOf({
-  manifest,
-  ...ref
-}: CompleteBackup): Promise<DigestList | { problem: string } | undefined> {
-  const { digests } = manifest;
-  if (digests === undefined) return undefined;
-  const file = digestFile(ref);
-  try {
-    if ((await sha256Of(file)) === digests.sha256) return { file, algorithm: digests.algorithm };
-    return { problem: 'digests.gz is not the one that the manifest was written with' };
-  } catch (error) {
-    const errno = errnoOf(error);
-    if (errno === undefined) throw error;
-    return { problem: `digests.gz cannot be read: ${errno}` };
-  }
+/** What a drill did beside looking. */
+export interface DrillFacts {
+  /** Where it restored to; removed again. */
+  directory: string;
+  restoredFiles: number;
+  restoredBytes: number;
+  /** What was run on it; null for none, or when it did not come to that. */
+  command: string[] | null;
+  /** Why the directory is still there; null when it is not (exit 60 otherwise). */
+  leftBehind: string | null;
 }
 
 async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions): Promise<VerifyFindings> {
@@ -78,6 +74,7 @@ async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions)
   }
   const digests = await digestsOf(backup);
   const list = digests !== undefined && 'file' in digests ? digests : undefined;
+  const totals = { totalBytes: backup.manifest.bytes, totalFiles: backup.manifest.files };
   const scratch = await mkdtemp(path.join(os.tmpdir(), 'fsbackup-verify-'));
   try {
     const findings = await engine.verify({
@@ -87,7 +84,7 @@ async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions)
       notInBackup: backup.manifest.unreadable,
       scratch,
       signal,
-      onProgress,
+      onProgress: (progress) => onProgress({ ...totals, ...progress }),
     });
     const problems = [...findings.problems];
     if (digests !== undefined && 'problem' in digests) problems.push(digests.problem);
@@ -107,13 +104,50 @@ async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions)
   }
 }
 
-function outcomeOf(findings: VerifyFindings, mode: VerifyOptions['mode']): VerifyReport['outcome'] {
+function outcomeOf(findings: VerifyFindings, mode: VerifyReport['mode']): VerifyReport['outcome'] {
   const { changed, missing, extra, problems } = findings;
   if (changed.count + missing.count + extra.count + problems.length > 0) return 'failed';
-  return mode === 'full' && findings.withoutDigest > 0 ? 'unproven' : 'ok';
+  return mode !== 'quick' && findings.withoutDigest > 0 ? 'unproven' : 'ok';
 }
 
 const EXITS = { ok: 'ok', unproven: 'warnings', failed: 'verifyFailed' } as const;
+
+/** The report of what was found. */
+export function reportOf(
+  { target, job, backupId, manifest }: CompleteBackup,
+  mode: VerifyReport['mode'],
+  startedAt: string,
+  findings: VerifyFindings,
+): VerifyReport {
+  const { files, bytes, withoutDigest, changed, missing, extra, problems } = findings;
+  const outcome = outcomeOf(findings, mode);
+  return {
+    target,
+    job,
+    backupId,
+    engine: manifest.engine,
+    mode,
+    outcome,
+    exitCode: exitCode(EXITS[outcome]),
+    startedAt,
+    finishedAt: new Date().toISOString(),
+    files: files ?? null,
+    bytes,
+    withoutDigest,
+    changed,
+    missing,
+    extra,
+    problems,
+  };
+}
+
+/** A backup that was removed while it was looked at is not a bad one. Rejects with `failed`. */
+export async function requireNotRemoved(backup: CompleteBackup): Promise<void> {
+  if ((await readManifest(backup)).state !== 'incomplete') return;
+  throw new FsbackupError('failed', `${backup.job}@${backup.backupId} was removed while it was verified`, {
+    hint: '`fsbackup backups list` shows what there is.',
+  });
+}
 
 /**
  * Verifies one backup. What is wrong with it is in the report (exit 50); rejects when it could not be looked at, with
@@ -130,31 +164,9 @@ export async function verifyBackup(options: VerifyOptions): Promise<VerifyReport
     signal.throwIfAborted();
     throw error;
   }
-  const outcome = outcomeOf(findings, mode);
-  if (outcome === 'failed' && (await readManifest(backup)).state === 'incomplete') {
-    throw new FsbackupError('failed', `${backup.job}@${backup.backupId} was removed while it was verified`, {
-      hint: '`fsbackup backups list` shows what there is.',
-    });
-  }
-  const { files, bytes, withoutDigest, changed, missing, extra, problems } = findings;
-  return {
-    target: backup.target,
-    job: backup.job,
-    backupId: backup.backupId,
-    engine: backup.manifest.engine,
-    mode,
-    outcome,
-    exitCode: exitCode(EXITS[outcome]),
-    startedAt,
-    finishedAt: new Date().toISOString(),
-    files: files ?? null,
-    bytes,
-    withoutDigest,
-    changed,
-    missing,
-    extra,
-    problems,
-  };
+  const report = reportOf(backup, mode, startedAt, findings);
+  if (report.outcome === 'failed') await requireNotRemoved(backup);
+  return report;
 }
 
 /** What the history keeps of it. */

@@ -1,37 +1,49 @@
 import { messageOf } from '../errors.js';
 import type { Reporter } from '../report/reporter.js';
 import type { CompleteBackup } from './backup-list.js';
-import type { CopyEngine, EngineName } from './engine.js';
+import type { CopyProgress } from './engine.js';
 import { engineByName } from './engines.js';
 import { withReportedStep } from './reported-step.js';
 import { verifyBackup, verifyRecord, type VerifyReport } from './verify-backup.js';
 import { recordVerification } from './verify-history.js';
 
-/** Verifies backups one after the other, as steps that a reporter shows, and records each in the history. */
-export async function verifyBackups(
+/** Looks at one backup. */
+export type Examine = (
+  backup: CompleteBackup,
+  onProgress: (progress: CopyProgress) => void,
+) => Promise<VerifyReport>;
+
+/** Looks at backups one after the other, as steps that a reporter shows, and records each in the history. */
+export async function verifyEach(
   backups: readonly CompleteBackup[],
-  options: { mode: 'quick' | 'full'; signal: AbortSignal; reporter: Reporter },
-  engine: (name: EngineName) => CopyEngine = engineByName,
+  step: string,
+  reporter: Reporter,
+  examine: Examine,
 ): Promise<VerifyReport[]> {
-  const { mode, signal, reporter } = options;
   const reports: VerifyReport[] = [];
   for (const backup of backups) {
     reporter.jobStarted(`${backup.job}@${backup.backupId}`);
-    const report = await withReportedStep(reporter, `verify (${mode})`, () =>
-      verifyBackup({
-        backup,
-        mode,
-        engine: engine(backup.manifest.engine),
-        signal,
-        onProgress: (progress) => reporter.progress(progress),
-      }),
+    const report = await withReportedStep(reporter, step, () =>
+      examine(backup, (progress) => reporter.progress(progress)),
     );
     try {
       await recordVerification(verifyRecord(report));
     } catch (error) {
       reporter.warn(`the verification is not in the history: ${messageOf(error)}`);
     }
+    reporter.workFinished(report);
     reports.push(report);
   }
   return reports;
+}
+
+/** Verifies backups where they are. */
+export async function verifyBackups(
+  backups: readonly CompleteBackup[],
+  options: { mode: 'quick' | 'full'; signal: AbortSignal; reporter: Reporter },
+): Promise<VerifyReport[]> {
+  const { mode, signal, reporter } = options;
+  return await verifyEach(backups, `verify (${mode})`, reporter, (backup, onProgress) =>
+    verifyBackup({ backup, mode, engine: engineByName(backup.manifest.engine), signal, onProgress }),
+  );
 }

@@ -10,7 +10,7 @@ const recordSchema = z.object({
   target: z.string(),
   job: z.string(),
   backupId: z.string(),
-  mode: z.enum(['quick', 'full']),
+  mode: z.enum(['quick', 'full', 'drill']),
   /** `unproven`: nothing wrong was found, and not all could be compared. */
   outcome: z.enum(['ok', 'unproven', 'failed']),
   finishedAt: z.iso.datetime(),

@@ -23,6 +23,11 @@ export class FoundEntries {
     this.#writer.add(formatRecord(record));
   }
 
+  /** See `LineWriter.untilTaken`. */
+  untilTaken(): Promise<void> | undefined {
+    return this.#writer.untilTaken();
+  }
+
   /** Of a backup without a list: no difference is known, and no digest. */
   async compare(): Promise<Differences> {
     await this.#writer.close();

@@ -41,6 +41,7 @@ function describe({ job, runId, ...entry }: JournalEntry): string {
   if (entry.kind === 'quiesce') return `application ${entry.payload.name} ${of}`;
   if (entry.kind === 'exposure') return `mount ${entry.payload.path} ${of}`;
   if (entry.kind === 'snapshot') return `snapshot ${entry.payload.name} ${of}`;
+  if (entry.kind === 'drill') return `restore drill ${entry.payload.directory} ${of}`;
   return `incomplete backup ${entry.payload.backupId} in ${entry.payload.target}`;
 }
 

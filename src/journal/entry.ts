@@ -27,6 +27,8 @@ const payloads = {
     job: z.string().min(1),
     backupId: z.string().min(1),
   }),
+  /** A backup that is restored to try it: the directory, with all that is in it. */
+  drill: z.object({ directory: z.string().startsWith('/') }),
   /** A complete backup that retention takes away. */
   removal: z.object({ target: z.string().min(1), job: z.string().min(1), backupId: z.string().min(1) }),
 } as const;
@@ -51,6 +53,7 @@ export const journalEntrySchema = z.discriminatedUnion('kind', [
   z.object({ ...common, kind: z.literal('exposure'), payload: payloads.exposure }),
   z.object({ ...common, kind: z.literal('snapshot'), payload: payloads.snapshot }),
   z.object({ ...common, kind: z.literal('backup'), payload: payloads.backup }),
+  z.object({ ...common, kind: z.literal('drill'), payload: payloads.drill }),
   z.object({ ...common, kind: z.literal('removal'), payload: payloads.removal }),
 ]);
 

@@ -14,6 +14,7 @@ export interface Releasers {
   exposure(entry: Extract<JournalEntry, { kind: 'exposure' }>): Promise<void>;
   snapshot(entry: Extract<JournalEntry, { kind: 'snapshot' }>): Promise<void>;
   backup(entry: Extract<JournalEntry, { kind: 'backup' }>): Promise<void>;
+  drill(entry: Extract<JournalEntry, { kind: 'drill' }>): Promise<void>;
   /** Ends it when anything is gone already; else the backup is whole and stays. */
   removal(entry: Extract<JournalEntry, { kind: 'removal' }>): Promise<void>;
 }
@@ -64,6 +65,7 @@ function describe({ entry }: FoundEntry): RecoveredThing {
     snapshot: () => `snapshot ${entry.kind === 'snapshot' ? entry.payload.name : ''}`,
     backup: () =>
       entry.kind === 'backup' ? `incomplete backup ${entry.payload.backupId} in ${entry.payload.target}` : '',
+    drill: () => `restore drill ${entry.kind === 'drill' ? entry.payload.directory : ''}`,
     removal: () =>
       entry.kind === 'removal'
         ? `half-removed backup ${entry.payload.backupId} in ${entry.payload.target}`
@@ -88,6 +90,9 @@ async function releaseEntry(entry: JournalEntry, { releasers, bootId }: RecoverD
     case 'backup':
       await releasers.backup(entry);
       break;
+    case 'drill':
+      await releasers.drill(entry);
+      break;
     case 'removal':
       await releasers.removal(entry);
       break;
@@ -111,11 +116,19 @@ async function recoverFrozen(report: RecoverReport, { recoverFreezes }: RecoverD
 }
 
 /** The reverse of the order in which a run acquires. */
-const ORDER: readonly JournalEntry['kind'][] = ['quiesce', 'removal', 'backup', 'exposure', 'snapshot'];
+const ORDER: readonly JournalEntry['kind'][] = [
+  'quiesce',
+  'drill',
+  'removal',
+  'backup',
+  'exposure',
+  'snapshot',
+];
 
 /** What a copy program of the dead run would have open. */
 function directoryOf(entry: JournalEntry): string[] {
   if (entry.kind === 'exposure') return [entry.payload.path];
+  if (entry.kind === 'drill') return [entry.payload.directory];
   return entry.kind === 'backup' || entry.kind === 'removal' ? [entry.payload.target] : [];
 }
 

@@ -4,12 +4,15 @@ import { PlainReporter } from './plain-reporter.js';
 import { quietReporter } from './quiet-reporter.js';
 import type { Reporter } from './reporter.js';
 import { silentReporter } from './silent-reporter.js';
+import { renderReport } from './render-report.js';
 import { chooseSymbols } from './symbols.js';
 
 /** What decides which face a run shows. */
 export interface ReporterChoice {
   json: boolean;
   quiet: boolean;
+  /** `--log-json`. */
+  logJson?: boolean;
   /** Of stderr, where what goes on is written. */
   isTTY: boolean;
   env: NodeJS.ProcessEnv;
@@ -23,12 +26,28 @@ function isAnimated({ isTTY, env }: ReporterChoice): boolean {
   return isTTY && env['TERM'] !== 'dumb' && (env['CI'] ?? '') === '';
 }
 
+async function jsonLogReporter(
+  { json, quiet, env }: ReporterChoice,
+  stdout: NodeJS.WriteStream,
+  stderr: NodeJS.WriteStream,
+): Promise<Reporter> {
+  const { JsonLogReporter } = await import('./json-log-reporter.js');
+  const style = { chalk: await loadChalk(stdout, env), symbols: chooseSymbols(env) };
+  return new JsonLogReporter({
+    log: (text) => void stderr.write(text),
+    now: () => performance.now(),
+    date: () => new Date(),
+    ...(json || quiet ? {} : { result: (report) => void stdout.write(renderReport(report, style)) }),
+  });
+}
+
 /**
- * The face for a run: silent with `--json`, quiet with `--quiet`, spinners on a terminal, else lines. What goes on is
+ * The face for a run: events with `--log-json`, silent with `--json`, quiet with `--quiet`, spinners on a terminal, else lines. What goes on is
  * written to stderr, the summary to stdout; quiet writes to stderr alone.
  */
 export async function chooseReporter(choice: ReporterChoice): Promise<Reporter> {
-  const { json, quiet, env, stdout = process.stdout, stderr = process.stderr } = choice;
+  const { json, quiet, logJson, env, stdout = process.stdout, stderr = process.stderr } = choice;
+  if (logJson === true) return await jsonLogReporter(choice, stdout, stderr);
   if (json) return silentReporter;
   const symbols = chooseSymbols(env);
   const style = { chalk: await loadChalk(stderr, env), symbols };

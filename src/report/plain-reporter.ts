@@ -66,15 +66,19 @@ export class PlainReporter implements Reporter {
   }
 
   progress(progress: CopyProgress): void {
-    const line = this.#meter.line(progress);
+    this.#meter.take(progress);
     const now = this.#output.now();
     if (now - this.#progressAt < PROGRESS_EVERY_MS) return;
     this.#progressAt = now;
-    this.#line(line);
+    this.#line(this.#meter.line(progress));
   }
 
   warn(message: string): void {
     this.#line(`warning: ${message}`);
+  }
+
+  workFinished(): void {
+    // Told by what the command prints.
   }
 
   jobFinished(report: RunReport): void {

@@ -12,5 +12,6 @@ export const silentReporter: Reporter = {
   stepFailed: nothing,
   progress: nothing,
   warn: nothing,
+  workFinished: nothing,
   jobFinished: nothing,
 };

@@ -15,6 +15,9 @@ export interface TerminalOptions {
   resultStyle: Style;
 }
 
+/** An engine may tell of thousands of files a second; nobody sees more than this. */
+const PROGRESS_EVERY_MS = 50;
+
 const USUAL_COLUMNS = 80;
 
 /**
@@ -38,6 +41,7 @@ export class TerminalReporter implements Reporter {
   readonly #meter: ProgressMeter;
   readonly #spinner: Ora;
   readonly #frozenSteps = new Set<string>();
+  #progressAt = Number.NEGATIVE_INFINITY;
   /** Steps that go on, outermost first. */
   #open: string[] = [];
 
@@ -90,6 +94,7 @@ export class TerminalReporter implements Reporter {
     this.#held.release();
     this.#frozenSteps.delete(step);
     this.#meter.reset();
+    this.#progressAt = Number.NEGATIVE_INFINITY;
     this.#open.push(step);
     this.#spin();
   }
@@ -106,13 +111,22 @@ export class TerminalReporter implements Reporter {
   }
 
   progress(progress: CopyProgress): void {
+    this.#meter.take(progress);
+    const now = this.#output.now();
+    if (this.#held.isFrozen || now - this.#progressAt < PROGRESS_EVERY_MS) return;
+    this.#progressAt = now;
     const line = this.#meter.line(progress);
-    if (!this.#held.isFrozen) this.#spinner.text = `${this.#open.at(-1) ?? 'copy'}  ${line}`;
+    this.#spinner.text = `${this.#open.at(-1) ?? 'copy'}  ${line}`;
   }
 
   warn(message: string): void {
     const { chalk, symbols } = this.#style;
     this.#line(chalk.yellow(`${symbols.warning} ${withoutControls(message)}`));
+  }
+
+  workFinished(): void {
+    this.#open = [];
+    this.#spinner.stop();
   }
 
   jobFinished(report: RunReport): void {

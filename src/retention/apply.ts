@@ -1,6 +1,7 @@
 import type { KeepRules } from '../config/types.js';
 import { isBackupId } from '../copy/backup-layout.js';
 import { listJobBackups, type Backup } from '../copy/backup-list.js';
+import { readMountPlaces, type MountPlaces } from '../copy/mount-records.js';
 import type { Verifications } from '../copy/verify-history.js';
 import { messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
@@ -45,7 +46,7 @@ function qualityOf(backup: Backup, verifications: Verifications): JudgedBackup['
   return report.outcome === 'success' ? 'good' : 'warned';
 }
 
-function judged(backup: Backup, verifications: Verifications): JudgedBackup {
+function judged(backup: Backup, verifications: Verifications, mountPlaces: MountPlaces): JudgedBackup {
   const time = timeOf(backup.backupId);
   return {
     backupId: backup.backupId,
@@ -54,6 +55,7 @@ function judged(backup: Backup, verifications: Verifications): JudgedBackup {
     state: backup.state,
     quality: qualityOf(backup, verifications),
     needs: [],
+    mountedAt: mountPlaces(backup),
   };
 }
 
@@ -61,8 +63,9 @@ function judged(backup: Backup, verifications: Verifications): JudgedBackup {
 export async function judgeRetention(request: RetentionRequest): Promise<RetentionResult> {
   const { target, job, rules, now, verifications } = request;
   const backups = await listJobBackups(target, job);
+  const mountPlaces = await readMountPlaces([target]);
   const verdicts = judge(
-    backups.map((backup) => judged(backup, verifications)),
+    backups.map((backup) => judged(backup, verifications, mountPlaces)),
     rules,
     now,
   );

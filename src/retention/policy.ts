@@ -15,6 +15,8 @@ export interface JudgedBackup {
   quality: 'good' | 'warned' | 'poor';
   /** Ids of the backups that it cannot be restored without. */
   needs: readonly string[];
+  /** Where it is mounted now. */
+  mountedAt: readonly string[];
 }
 
 /** What is to become of a backup, and why. */
@@ -120,7 +122,7 @@ function protectParents(backups: readonly JudgedBackup[], judgement: Judgement):
  * As restic's `forget`: the rules are independent of each other, periods count only where there is a backup in them,
  * the newest of a period stands for it. Hours, days, ISO weeks, months and years are those of UTC, as in the ids.
  * Whatever the rules say, these stay: the newest, the last good one, what a kept one needs, and all that is not
- * complete (a run may be writing it) or lies in the future (a clock was wrong: it also counts for no rule, so that it
+ * complete (a run may be writing it), is mounted, or lies in the future (a clock was wrong: it also counts for no rule, so that it
  * pushes no other out). Without rules everything stays.
  */
 export function judge(backups: readonly JudgedBackup[], rules: KeepRules | undefined, now: Date): Verdict[] {
@@ -138,6 +140,9 @@ export function judge(backups: readonly JudgedBackup[], rules: KeepRules | undef
   } else {
     applyRules(rules, newestFirst, judgement);
     protect(newestFirst, judgement);
+  }
+  for (const backup of backups) {
+    for (const place of backup.mountedAt) judgement.keep(backup, `it is mounted at ${place}`);
   }
   protectParents(backups, judgement);
   return backups.map((backup) => judgement.verdict(backup));

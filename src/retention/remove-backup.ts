@@ -5,7 +5,7 @@ import { readManifest, readManifestIn } from '../copy/manifest.js';
 import { removeTree } from '../copy/remove-tree.js';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
-import { readMounts, isWithin } from '../system/mountinfo.js';
+import { isWithin, mountsShowing, readMounts } from '../system/mountinfo.js';
 
 /** A backup that is being removed: no listing knows it, and nothing is made from it. */
 const PREFIX = '.removing-';
@@ -85,6 +85,19 @@ async function setAside(ref: BackupRef): Promise<void> {
   }
 }
 
+/** Rejects when something is mounted in a directory, or shows it or something in it elsewhere. */
+async function refuseMounted(directory: string): Promise<void> {
+  const mounts = await readMounts();
+  const within = mounts.find(({ mountpoint }) => isWithin(mountpoint, directory));
+  const [shown = within] = mountsShowing(mounts, directory);
+  if (shown === undefined) return;
+  throw stillThere(
+    directory,
+    `${shown.mountpoint} is mounted ${shown === within ? 'in' : 'from'} it`,
+    `Unmount it (umount ${shown.mountpoint}); the backup is whole.`,
+  );
+}
+
 /**
  * Removes a complete backup of which nothing else needs anything. Whoever calls it holds the locks of job and target.
  * Killed at any moment, it leaves a backup that is listed and whole, or one that no listing knows and that `recover`
@@ -98,15 +111,7 @@ export async function removeBackup(ref: BackupRef, journal: Journal): Promise<vo
       hint: 'See `fsbackup backups list`.',
     });
   }
-  const real = await realpath(directory);
-  const mount = (await readMounts()).find(({ mountpoint }) => isWithin(mountpoint, real));
-  if (mount !== undefined) {
-    throw stillThere(
-      directory,
-      `${mount.mountpoint} is mounted in it`,
-      `Unmount it (umount ${mount.mountpoint}); the backup is whole.`,
-    );
-  }
+  await refuseMounted(await realpath(directory));
   const entry = await journal.record('removal', {
     target: ref.target,
     job: ref.job,
@@ -117,6 +122,14 @@ export async function removeBackup(ref: BackupRef, journal: Journal): Promise<vo
   } catch (error) {
     // Nothing of it is gone: there is nothing to recover.
     if (!(await exists(removingDirectory(ref)))) await entry.remove();
+    throw error;
+  }
+  try {
+    // Again: who mounts it looks afterwards whether it is still there, so one of the two sees the other.
+    await refuseMounted(path.join(await realpath(jobDirectory(ref)), path.basename(removingDirectory(ref))));
+  } catch (error) {
+    await rename(removingDirectory(ref), directory);
+    await entry.remove();
     throw error;
   }
   await finishRemoval(ref);

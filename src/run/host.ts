@@ -4,6 +4,7 @@ import path from 'node:path';
 import process from 'node:process';
 import type { SnapshotCommands } from '../config/types.js';
 import { createBackupWriter } from '../copy/backup-writer.js';
+import { removeDrill } from '../copy/drill-directory.js';
 import { engineByName } from '../copy/engines.js';
 import { armFreezer } from '../freeze/arm-freezer.js';
 import { findGuardedDevices } from '../freeze/guarded-devices.js';
@@ -67,6 +68,7 @@ function releasers(): Releasers {
         backupId,
       });
     },
+    drill: ({ payload }) => removeDrill(payload.directory),
     removal: async ({ payload }) => {
       await finishRemoval(payload);
     },

@@ -77,6 +77,20 @@ export function isWithin(path: string, directory: string): boolean {
 }
 
 /**
+ * The mounts that show `directory`, or something in it, at another place: bind mounts, whoever made them. `directory` is
+ * absolute and free of symlinks.
+ */
+export function mountsShowing(mounts: readonly Mount[], directory: string): Mount[] {
+  const own = mountOfPath(mounts, directory);
+  if (own === undefined) return [];
+  const below = directory.slice(own.mountpoint === '/' ? 0 : own.mountpoint.length);
+  const inside = `${own.root === '/' ? '' : own.root}${below}`;
+  return mounts.filter(
+    (mount) => mount !== own && mount.majorMinor === own.majorMinor && isWithin(mount.root, inside),
+  );
+}
+
+/**
  * The mount that an absolute, symlink-free path belongs to by name: the longest mountpoint above it, the last
  * mounted of equals. For an open file descriptor, the mnt_id of its fdinfo is the certain answer.
  */

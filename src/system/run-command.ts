@@ -48,7 +48,7 @@ export interface CommandOptions {
   /** Added to the built environment. */
   env?: Readonly<Record<string, string>>;
   cwd?: string;
-  input?: string;
+  input?: string | Uint8Array;
   /** Read as standard input; destroyed when the child does not take it all. */
   stdinFrom?: Readable;
   /** Gets standard output, as fast as it takes it, and is ended with it. `stdout` of the result is then empty. */
@@ -59,6 +59,11 @@ export interface CommandOptions {
   signal?: AbortSignal;
   /** Gets each line as it comes. */
   onStdoutLine?: (line: string) => void;
+  /**
+   * Asked after each piece of standard output: no more of it is read until what it returns resolves, which it must. For
+   * whoever passes lines on to something slower than the child. Undefined: at once.
+   */
+  untilTaken?: () => Promise<void> | undefined;
   /** A carriage return ends a line too, as in progress displays. */
   carriageReturns?: boolean;
   /** As `onStdoutLine`, for stderr. */
@@ -81,23 +86,43 @@ function killGroup(pid: number, signal: NodeJS.Signals): void {
 
 /** Drains a stream: the tail is kept, lines go to `onLine` as they come. */
 class OutputCollector {
-  text = '';
+  /** In the pieces that came: to join them at each one would copy the whole tail every time. */
+  readonly #tail: string[] = [];
+  #tailLength = 0;
   #partial = '';
   readonly #onLine: ((line: string) => void) | undefined;
   readonly #lineEnd: RegExp;
 
-  constructor(stream: Readable, onLine: ((line: string) => void) | undefined, carriageReturns = false) {
+  constructor(
+    stream: Readable,
+    onLine: ((line: string) => void) | undefined,
+    { carriageReturns = false, untilTaken }: Pick<CommandOptions, 'carriageReturns' | 'untilTaken'> = {},
+  ) {
     this.#onLine = onLine;
     this.#lineEnd = carriageReturns ? /[\r\n]/ : /\n/;
     stream.setEncoding('utf8');
-    stream.on('data', (chunk: string) => this.#take(chunk));
+    stream.on('data', (chunk: string) => {
+      this.#take(chunk);
+      const taken = untilTaken?.();
+      if (taken === undefined) return;
+      stream.pause();
+      void taken.then(() => stream.resume());
+    });
     stream.on('end', () => {
       if (this.#partial !== '') this.#onLine?.(this.#partial);
     });
   }
 
+  get text(): string {
+    return this.#tail.join('').slice(-MAX_OUTPUT_CHARACTERS);
+  }
+
   #take(chunk: string): void {
-    this.text = (this.text + chunk).slice(-MAX_OUTPUT_CHARACTERS);
+    this.#tail.push(chunk);
+    this.#tailLength += chunk.length;
+    while (this.#tailLength - (this.#tail[0]?.length ?? 0) >= MAX_OUTPUT_CHARACTERS) {
+      this.#tailLength -= this.#tail.shift()?.length ?? 0;
+    }
     if (this.#onLine === undefined) return;
     const lines = (this.#partial + chunk).split(this.#lineEnd);
     this.#partial = lines.pop() ?? '';
@@ -152,7 +177,7 @@ export async function runCommand(
   const streams = connect(child, options);
   const stdout =
     options.stdoutTo === undefined
-      ? new OutputCollector(child.stdout, options.onStdoutLine, options.carriageReturns)
+      ? new OutputCollector(child.stdout, options.onStdoutLine, options)
       : undefined;
   const stderr = new OutputCollector(child.stderr, options.onStderrLine);
   let killer: NodeJS.Timeout | undefined;

@@ -85,6 +85,7 @@ export class FakeWorld {
     },
     progress: () => this.#mustNotBeFrozen('progress'),
     warn: () => this.#mustNotBeFrozen('warning'),
+    workFinished: () => this.#mustNotBeFrozen('workFinished'),
     jobFinished: () => this.#mustNotBeFrozen('jobFinished'),
   };
 

@@ -20,7 +20,7 @@ export interface Answer<T> {
   stderr: string;
 }
 
-type JournalledKind = 'snapshot' | 'exposure' | 'backup' | 'removal';
+type JournalledKind = 'snapshot' | 'exposure' | 'backup' | 'removal' | 'drill';
 
 /** The built command line, its state in a directory of the test's own. */
 export class FsbackupCli {
@@ -48,6 +48,18 @@ export class FsbackupCli {
   async runUnder(wrapper: readonly string[], ...args: string[]): Promise<CommandResult> {
     const [file = process.execPath, ...rest] = [...wrapper, process.execPath, RUN_JS, ...args];
     return await runCommand([file, ...rest], { env: this.environment, timeoutMs: LIMIT_MS });
+  }
+
+  /** Runs a command on a terminal of its own, and types. All output is in `stdout`. */
+  async onTerminal(input: string, ...args: string[]): Promise<CommandResult> {
+    const command = [process.execPath, RUN_JS, ...args]
+      .map((arg) => `'${arg.replaceAll("'", String.raw`'\''`)}'`)
+      .join(' ');
+    return await runCommand(['script', '--quiet', '--return', '--command', command, '/dev/null'], {
+      env: { ...this.environment, TERM: 'dumb' },
+      input,
+      timeoutMs: LIMIT_MS,
+    });
   }
 
   async #json(...args: string[]): Promise<Answer<unknown>> {

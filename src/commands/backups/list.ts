@@ -16,6 +16,7 @@ export default class BackupsList extends BaseCommand {
     const { targetsToSearch } = await import('../../copy/configured-targets.js');
     const { listBackups } = await import('../../copy/backup-list.js');
     const { readVerifications } = await import('../../copy/verify-history.js');
+    const { readMountPlaces } = await import('../../copy/mount-records.js');
     const { listedBackup, renderBackupList } = await import('../../copy/render-backups.js');
     const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job: args.job });
     const byTarget = new Map(
@@ -27,9 +28,12 @@ export default class BackupsList extends BaseCommand {
       ),
     );
     const all = [...byTarget.values()].flat();
-    const verifications = await readVerifications(all.map(({ job }) => job));
+    const known = {
+      verifications: await readVerifications(all.map(({ job }) => job)),
+      mountPlaces: await readMountPlaces(targets),
+    };
     if (flags.json) {
-      this.printJson({ version: 1, backups: all.map((backup) => listedBackup(backup, verifications)) });
-    } else this.print(renderBackupList(byTarget, verifications));
+      this.printJson({ version: 1, backups: all.map((backup) => listedBackup(backup, known)) });
+    } else this.print(renderBackupList(byTarget, known));
   }
 }

@@ -1,24 +1,38 @@
+import path from 'node:path';
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
+import type { DrillConfig } from '../../config/types.js';
 import type { CompleteBackup } from '../../copy/backup-list.js';
 import { worstExitCode } from '../../exit-codes.js';
-import { backupDescription, configFlag, fromFlag, jsonFlag } from '../../flags.js';
+import { backupDescription, configFlag, fromFlag, jsonFlag, logJsonFlag } from '../../flags.js';
 
 export default class BackupsVerify extends BaseCommand {
-  static override summary = 'Verify backups: that all is there (quick), or every byte of it (full).';
-  static override description = `${backupDescription} --quick, the default, checks the manifest and that every entry is there with its size (rsync), or zstd's checksum of the archive (tar). --full reads every byte and compares it with the digests that were taken from the snapshot while it was copied. The result goes into the history. Exits 50 when a backup is not what it was, 3 when nothing is wrong and not all could be compared.`;
+  static override summary =
+    'Verify backups: that all is there (quick), every byte of it (full), or by a restore (drill).';
+  static override description = `${backupDescription} --quick, the default, checks the manifest and that every entry is there with its size (rsync), or zstd's checksum of the archive (tar). --full reads every byte and compares it with the digests that were taken from the snapshot while it was copied. --drill restores it to a directory of its own (0700), compares what came of that, runs the command that the job has for it, and removes it again. The result goes into the history. Exits 50 when a backup is not what it was, 3 when nothing is wrong and not all could be compared.`;
   static override examples = [
     '<%= config.bin %> <%= command.id %> srv',
     '<%= config.bin %> <%= command.id %> srv@2026-11-20 web --full --from /backup',
+    '<%= config.bin %> <%= command.id %> srv --drill',
   ];
   static override strict = false;
   static override args = { backup: Args.string({ description: 'JOB[@WHICH], one or more', required: true }) };
   static override flags = {
     quick: Flags.boolean({ summary: 'Read no more than is needed to see that all is there.' }),
     full: Flags.boolean({ summary: 'Read every byte back and compare it.', exclusive: ['quick'] }),
+    drill: Flags.boolean({
+      summary: 'Restore it, compare, run the command of the job, remove it.',
+      exclusive: ['quick', 'full'],
+    }),
+    'drill-directory': Flags.string({
+      summary: 'Where to restore to; else where the configuration says, else where there is room.',
+      helpValue: 'DIR',
+      dependsOn: ['drill'],
+    }),
     from: fromFlag,
     config: configFlag,
     json: jsonFlag,
+    'log-json': logJsonFlag,
   };
 
   async run(): Promise<void> {
@@ -36,14 +50,43 @@ export default class BackupsVerify extends BaseCommand {
       backups.push(await findBackup(targets, selector));
     }
     const { isTTY } = process.stderr;
-    const reporter = await chooseReporter({ json: flags.json, quiet: false, isTTY, env: process.env });
-    const mode = flags.full ? 'full' : 'quick';
-    const reports = await withSignals(process, (signal) =>
-      verifyBackups(backups, { mode, signal, reporter }),
-    );
+    const reporter = await chooseReporter({
+      json: flags.json,
+      logJson: flags['log-json'],
+      quiet: false,
+      isTTY,
+      env: process.env,
+    });
+    const settings = flags.drill ? await this.#drillSettings(flags) : undefined;
+    const reports = await withSignals(process, async (signal) => {
+      if (settings === undefined) {
+        return await verifyBackups(backups, { mode: flags.full ? 'full' : 'quick', signal, reporter });
+      }
+      const { createRunHost } = await import('../../run/host.js');
+      const { drillBackups } = await import('../../run/drill-backups.js');
+      return await drillBackups(backups, await createRunHost(), { settings, signal, reporter });
+    });
     if (flags.json) this.printJson({ version: 1, verified: reports });
     else this.print(reports.map(renderVerify).join('\n'));
     const code = worstExitCode(reports.map((report) => report.exitCode));
     if (code !== 0) this.exit(code);
+  }
+
+  /** With --from no configuration is read: no command is run. */
+  async #drillSettings(flags: {
+    from?: string | undefined;
+    config?: string | undefined;
+    'drill-directory'?: string | undefined;
+  }): Promise<(job: string) => DrillConfig> {
+    const { DEFAULT_DRILL_TIMEOUT_MS } = await import('../../config/normalise.js');
+    const { loadConfig } = await import('../../config/load.js');
+    const jobs = flags.from === undefined ? (await loadConfig({ configFile: flags.config })).jobs : [];
+    const directory = flags['drill-directory'];
+    const place = directory === undefined ? {} : { directory: path.resolve(directory) };
+    return (job) => ({
+      timeoutMs: DEFAULT_DRILL_TIMEOUT_MS,
+      ...jobs.find(({ name }) => name === job)?.drill,
+      ...place,
+    });
   }
 }

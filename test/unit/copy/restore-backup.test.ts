@@ -54,12 +54,15 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
+function into(name: string, force = false): Pick<RestoreOptions, 'to'> {
+  return { to: { directory: path.join(directory, name), force } };
+}
+
 async function options(changes: Partial<RestoreOptions> = {}): Promise<RestoreOptions> {
   return {
     backup: await findBackup([target], 'srv'),
-    destination: path.join(directory, 'out'),
+    to: { directory: path.join(directory, 'out'), force: false },
     paths: [],
-    force: false,
     engine,
     signal: new AbortController().signal,
     onProgress: () => undefined,
@@ -99,7 +102,7 @@ describe('a restore', () => {
     engine.asked = undefined;
     await expect(restoreBackup(await options())).rejects.toMatchObject({ code: 'usage' });
     expect(engine.asked).toBeUndefined();
-    expect((await restoreBackup(await options({ force: true }))).outcome).toBe('success');
+    expect((await restoreBackup(await options(into('out', true)))).outcome).toBe('success');
     expect(await readdir(out)).toContain('precious');
   });
 
@@ -107,9 +110,7 @@ describe('a restore', () => {
     await writeFile(path.join(directory, 'file'), 'x');
     await symlink(path.join(target, 'srv', ID), path.join(directory, 'alias'));
     for (const destination of ['file', 'file/below', 'alias/data/srv', 'alias']) {
-      const refused = options({ destination: path.join(directory, destination), force: true }).then(
-        restoreBackup,
-      );
+      const refused = options(into(destination, true)).then(restoreBackup);
       await expect(refused).rejects.toMatchObject({ code: 'usage' });
     }
     expect(engine.asked).toBeUndefined();
@@ -119,7 +120,7 @@ describe('a restore', () => {
   it('takes paths as they were, and refuses those that the backup cannot hold', async () => {
     await restoreBackup(await options({ paths: ['/srv/www/x/', '/etc//passwd', '/srv'] }));
     expect(engine.asked?.paths).toEqual(['/srv/www/x', '/etc/passwd', '/srv']);
-    await restoreBackup(await options({ paths: ['/'], destination: path.join(directory, 'all') }));
+    await restoreBackup(await options({ paths: ['/'], ...into('all') }));
     expect(engine.asked?.paths).toEqual([]);
     for (const wanted of ['/home/x', 'srv/www', '/srv/www/../../home', '']) {
       await expect(restoreBackup(await options({ paths: [wanted] }))).rejects.toThrow('not in the backup');
@@ -153,7 +154,7 @@ describe('a restore from a backup that was partial', () => {
       exitCode: 3,
       notInBackup: ['/srv/lost', '/srv/b/lost'],
     });
-    const part = { paths: ['/srv/b'], destination: path.join(directory, 'part') };
+    const part = { paths: ['/srv/b'], ...into('part') };
     expect((await restoreBackup(await options(part))).notInBackup).toEqual(['/srv/b/lost']);
   });
 });

@@ -46,6 +46,7 @@ function dependencies(overrides: Partial<RecoverDependencies> = {}): RecoverDepe
       exposure: ({ payload }) => release(`exposure ${payload.path}`),
       snapshot: ({ payload }) => release(`snapshot ${payload.name}`),
       backup: ({ payload }) => release(`backup ${payload.backupId}`),
+      drill: ({ payload }) => release(`drill ${payload.directory}`),
       removal: ({ payload }) => release(`removal ${payload.backupId}`),
     },
     endOrphans: async () => undefined,

@@ -55,3 +55,22 @@ it('tells minutes as minutes', () => {
   at(1000);
   expect(meter.line({ bytes: 1e6, files: 1, totalBytes: 91e6 })).toContain('1m 30s left');
 });
+
+it('tells the time left by files where nothing tells the bytes', () => {
+  const { meter, at } = meterAt();
+  meter.line({ bytes: 0, files: 0 });
+  at(2000);
+  expect(meter.line({ bytes: 1e6, files: 20, totalFiles: 100 })).toContain('8 s left');
+});
+
+it('keeps few samples however often it is asked', () => {
+  const { meter, at } = meterAt();
+  for (let ms = 0; ms <= 5000; ms += 1) {
+    at(ms);
+    meter.take({ bytes: ms * 1000, files: 0 });
+  }
+  expect(meter.estimate({ bytes: 5e6, files: 0, totalBytes: 10e6 })).toEqual({
+    bytesPerSecond: 1e6,
+    secondsLeft: 5,
+  });
+});

@@ -6,7 +6,15 @@ import type { KeepRules } from '../../../src/config/types.js';
 const NOW = new Date('2026-11-24T12:00:00Z');
 
 function backup(time: string, changes: Partial<JudgedBackup> = {}): JudgedBackup {
-  return { backupId: time, time: new Date(time), state: 'complete', quality: 'good', needs: [], ...changes };
+  return {
+    backupId: time,
+    time: new Date(time),
+    state: 'complete',
+    quality: 'good',
+    needs: [],
+    mountedAt: [],
+    ...changes,
+  };
 }
 
 /** `count` backups, one every `hours`, the newest an hour before now; the oldest first. */
@@ -25,6 +33,17 @@ function kept(backups: readonly JudgedBackup[], rules: KeepRules | undefined, no
 function reasons(backups: readonly JudgedBackup[], rules: KeepRules, id: string): string[] {
   return judge(backups, rules, NOW).find(({ backupId }) => backupId === id)?.reasons ?? [];
 }
+
+describe('a backup that is mounted', () => {
+  it('stays, with what it needs, and stands for nothing else', () => {
+    const [parent, child, newest] = series(3, 24);
+    if (parent === undefined || child === undefined || newest === undefined) throw new Error('three');
+    const mounted = { ...child, needs: [parent.backupId], mountedAt: ['/mnt'] };
+    const backups = [parent, mounted, newest];
+    expect(kept(backups, { last: 1 })).toEqual(backups.map(({ backupId }) => backupId));
+    expect(reasons(backups, { last: 1 }, child.backupId)).toEqual(['it is mounted at /mnt']);
+  });
+});
 
 describe('the rules', () => {
   it('keep everything where there are none', () => {
@@ -144,6 +163,7 @@ function randomCase(seed: number): { backups: JudgedBackup[]; rules: KeepRules }
       state: state ?? 'complete',
       quality: quality ?? 'good',
       needs: index > 0 && next(3) === 0 ? [`id-${next(index)}`] : [],
+      mountedAt: [],
     } satisfies JudgedBackup;
   });
   const rules: KeepRules = {};

@@ -1,0 +1,68 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import type { RunReport } from '../src/report/run-report.js';
+import { CLI, inWorld, mustRun, timed } from './bench-world.js';
+import { median, type Figure } from './measure.js';
+
+const SMALL_FILES = 5000;
+const LARGE_FILES = 8;
+const LARGE_MIB = 64;
+
+async function makeTree(tree: string): Promise<void> {
+  for (let index = 0; index < SMALL_FILES; index += 1) {
+    const directory = `${tree}/small/${index % 50}`;
+    if (index < 50) await mkdir(directory, { recursive: true });
+    await writeFile(`${directory}/${index}`, `file ${index}\n`.repeat(200));
+  }
+  for (let index = 0; index < LARGE_FILES; index += 1) {
+    const into = `of=${tree}/large-${index}`;
+    await mustRun(['dd', 'if=/dev/urandom', into, 'bs=1M', `count=${LARGE_MIB}`, 'status=none']);
+  }
+}
+
+/**
+ * What a first backup costs beside the rsync that does its copying, with the same options from the same filesystem, to
+ * the same disk, and synced as ours is: the copy by a ratio, with the digests and the manifest in it, all the rest of the
+ * run by its time.
+ */
+export async function benchCopyOverhead(samples: number): Promise<Figure[]> {
+  return await inWorld(async ({ inner, disks, environment }) => {
+    const source = `${inner.mountpoint}/tree`;
+    const [target, mirror] = [`${disks.directory}/backups`, `${disks.directory}/mirror`];
+    await makeTree(source);
+    const bare = async (): Promise<void> => {
+      const args = ['-aHAXS', '--numeric-ids', '--modify-window=-1', '--one-file-system'];
+      await mustRun(['rsync', ...args, `${source}/`, `${mirror}/`]);
+      await mustRun(['sync', '--file-system', mirror]);
+    };
+    const [copies, rests, bares]: [number[], number[], number[]] = [[], [], []];
+    for (let sample = 0; sample < samples; sample += 1) {
+      await mkdir(mirror);
+      await mkdir(target);
+      await mustRun(['sync']);
+      bares.push(await timed(bare));
+      await rm(mirror, { recursive: true });
+      await mustRun(['sync']);
+      let stdout = '';
+      const total = await timed(async () => {
+        const job = ['--job', 'bench', '--source', source, '--to', target, '--json'];
+        ({ stdout } = await mustRun([process.execPath, CLI, 'run', ...job], environment));
+      });
+      const copyMs = (JSON.parse(stdout) as RunReport).copies[0]?.durationMs ?? Number.NaN;
+      copies.push(copyMs);
+      rests.push(total - copyMs);
+      await rm(target, { recursive: true });
+    }
+    const tree = `${SMALL_FILES} small files and ${(LARGE_FILES * LARGE_MIB) / 1024} GiB`;
+    return [
+      {
+        what: `the copy of a first run, ${tree}`,
+        ours: median(copies),
+        unit: 'ms',
+        baseline: { what: 'bare rsync and sync', value: median(bares) },
+        limit: 1.05,
+        samples,
+      },
+      { what: 'all the rest of that run', ours: median(rests), unit: 'ms', limit: 1000, samples },
+    ];
+  });
+}

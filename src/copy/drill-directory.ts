@@ -1,0 +1,70 @@
+import { lstat, mkdir, realpath } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf, FsbackupError } from '../errors.js';
+import { formatBytes } from '../report/format.js';
+import { readSpace } from '../system/filesystem-space.js';
+import type { CompleteBackup } from './backup-list.js';
+import { removeTree } from './remove-tree.js';
+
+/** Begins the name of what a drill makes. No listing of a target knows it. */
+const PREFIX = '.fsbackup-drill-';
+/** Where there is no room beside the backups. */
+const FALLBACK = '/var/tmp';
+/** What a file takes beyond its size, at most: the rest of its last block, and an inode. */
+const PER_FILE_BYTES = 4096;
+
+/** What a restore of all of it takes, holes counted as data: too much rather than too little. Pure. */
+export function roomForDrill({ bytes, files }: CompleteBackup['manifest']): number {
+  return bytes + files * PER_FILE_BYTES;
+}
+
+async function freeIn(directory: string): Promise<number> {
+  return (await readSpace(directory))?.freeBytes ?? 0;
+}
+
+/**
+ * Chooses where a drill restores to: below `wanted`, or else in the target when there is room, or else in /var/tmp. The
+ * directory is not made yet. Rejects with `usage` for want of room, or of the directory.
+ */
+export async function chooseDrillDirectory(
+  backup: CompleteBackup,
+  wanted: string | undefined,
+  runId: string,
+): Promise<string> {
+  const needed = roomForDrill(backup.manifest);
+  const candidates = wanted === undefined ? [backup.target, FALLBACK] : [wanted];
+  const free: string[] = [];
+  for (const candidate of candidates) {
+    const bytes = await freeIn(candidate);
+    if (bytes >= needed) return path.join(await realpath(candidate), `${PREFIX}${runId}`);
+    free.push(`${formatBytes(bytes)} in ${candidate}`);
+  }
+  throw new FsbackupError(
+    'usage',
+    `there is no room to restore ${backup.job}@${backup.backupId}: it takes ${formatBytes(needed)}, and there are ${free.join(', ')}`,
+    {
+      hint: 'Name a directory with room: --drill-directory, or `directory` of `drill` in the configuration.',
+    },
+  );
+}
+
+/** Makes it (0700). It must not be there. */
+export async function makeDrillDirectory(directory: string): Promise<void> {
+  await mkdir(directory, { mode: 0o700 });
+}
+
+/** Removes what a drill made. Idempotent. Rejects with `cleanupIncomplete`, also for what is no drill's. */
+export async function removeDrill(directory: string): Promise<void> {
+  try {
+    const isOurs = path.basename(directory).startsWith(PREFIX) && (await lstat(directory)).isDirectory();
+    if (!isOurs || (await realpath(directory)) !== directory) {
+      throw new FsbackupError('cleanupIncomplete', `${directory} is not removed: no drill made it`, {
+        hint: 'See what it is, and remove it by hand.',
+      });
+    }
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  await removeTree(directory);
+}

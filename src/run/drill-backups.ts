@@ -1,0 +1,61 @@
+import type { DrillConfig } from '../config/types.js';
+import type { CompleteBackup } from '../copy/backup-list.js';
+import { drillBackup } from '../copy/drill-backup.js';
+import { engineByName } from '../copy/engines.js';
+import type { VerifyReport } from '../copy/verify-backup.js';
+import { verifyEach } from '../copy/verify-backups.js';
+import { acquireLock, jobLockName, tryAcquireLock, type Lock } from '../journal/lock.js';
+import type { Reporter } from '../report/reporter.js';
+import { endOrphans } from '../system/orphans.js';
+import { readProcessIdentity } from '../system/process-identity.js';
+import { recoveryWarnings, type RunHost } from './run-job.js';
+
+export interface DrillBackupsOptions {
+  /** How the backups of a job are tried. */
+  settings: (job: string) => DrillConfig;
+  signal: AbortSignal;
+  reporter: Reporter;
+}
+
+/** Owns the drills of a job in journal and locks: no job has such a name, and a run need not wait for a drill. */
+function drillOwner(job: string): string {
+  return `${job}@drill`;
+}
+
+/**
+ * Restores backups one after the other to try them. One drill of a job at a time: rejects with `locked` else. First
+ * releases what dead runs and drills left.
+ */
+export async function drillBackups(
+  backups: readonly CompleteBackup[],
+  host: Pick<RunHost, 'locks' | 'recover' | 'openJournal' | 'makeRunId'>,
+  { settings, signal, reporter }: DrillBackupsOptions,
+): Promise<VerifyReport[]> {
+  const identity = await readProcessIdentity();
+  return await verifyEach(backups, 'restore drill', reporter, async (backup, onProgress) => {
+    const runId = host.makeRunId();
+    const owner = drillOwner(backup.job);
+    const locks = host.locks(runId);
+    const what = `the drill of ${backup.job}`;
+    const lock = await acquireLock(jobLockName(owner), what, locks, { waitMs: 0, signal });
+    const lockJob = async (name: string): Promise<Lock | undefined> =>
+      name === owner
+        ? { name, release: async () => undefined }
+        : await tryAcquireLock(jobLockName(name), locks);
+    try {
+      for (const message of recoveryWarnings(await host.recover(lockJob))) reporter.warn(message);
+      return await drillBackup({
+        backup,
+        engine: engineByName(backup.manifest.engine),
+        settings: settings(backup.job),
+        runId,
+        journal: host.openJournal(owner, runId),
+        endLeftovers: (directory) => endOrphans(identity, [directory]),
+        signal,
+        onProgress,
+      });
+    } finally {
+      await lock.release();
+    }
+  });
+}
