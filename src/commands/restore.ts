@@ -38,7 +38,8 @@ export default class Restore extends BaseCommand {
     }
     const { targetsToSearch } = await import('../copy/configured-targets.js');
     const { findBackup, parseSelector } = await import('../copy/backup-select.js');
-    const { engineByName } = await import('../copy/engines.js');
+    const { engineFor } = await import('../copy/engines.js');
+    const { targetOf } = await import('../copy/target.js');
     const { restoreBackup } = await import('../copy/restore-backup.js');
     const { renderRestore } = await import('../copy/render-backups.js');
     const { chooseReporter } = await import('../report/choose-reporter.js');
@@ -60,7 +61,7 @@ export default class Restore extends BaseCommand {
         destination: path.resolve(flags.to),
         paths: argv.slice(1).map(String),
         force: flags.force,
-        engine: engineByName(backup.manifest.engine),
+        engine: engineFor({ ...targetOf(backup), engine: backup.manifest.engine }),
         signal,
         onProgress: (progress) => reporter.progress(progress),
         asStep: (work) => {

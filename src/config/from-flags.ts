@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
+import { stateDirectory } from '../system/directories.js';
 import { checkJob } from './check-job.js';
 import { checkShape } from './check-shape.js';
 import { type FlagContext, freezeFromFlags } from './freeze-from-flags.js';
@@ -95,6 +96,7 @@ export function jobFromFlags(flags: JobFlags, context: FlagContext): JobConfig {
   const job = normaliseJob(flags.job, checked.value, {
     freeze: freezeFromFlags(flags, context),
     attempts: flags.attempts ?? readEnvironment(context.env).attempts ?? DEFAULT_ATTEMPTS,
+    stateDirectory: stateDirectory(context.env),
   });
   refuse(checkJob(job, []));
   return job;

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { loadConfig } from '../config/load.js';
 import { configFile as resolveConfigFile } from '../config/read-files.js';
+import { openCatalogue } from './catalogue.js';
 import { FsbackupError } from '../errors.js';
 
 /** Where a command looks for backups. */
@@ -13,7 +14,10 @@ export interface WhereBackupsAre {
   job?: string | undefined;
 }
 
-/** The target directories to look in, each once. Rejects with `usage` when there is no usable configuration. */
+/**
+ * The directories of the targets to look in, each once; of a repository its catalogue, which is opened: it tells how to
+ * reach the repository. Rejects with `usage` when there is no usable configuration.
+ */
 export async function targetsToSearch({ from, configFile, job }: WhereBackupsAre): Promise<string[]> {
   if (from === '') {
     throw new FsbackupError('usage', '--from names no directory', {
@@ -33,8 +37,9 @@ export async function targetsToSearch({ from, configFile, job }: WhereBackupsAre
   }
   const { jobs } = await loadConfig({ configFile });
   const own = jobs.filter(({ name }) => name === job);
-  const targets = (own.length > 0 ? own : jobs).flatMap((one) => one.targets.map((target) => target.path));
-  if (targets.length > 0) return [...new Set(targets)];
+  const targets = (own.length > 0 ? own : jobs).flatMap((one) => one.targets);
+  for (const target of targets) await openCatalogue(target);
+  if (targets.length > 0) return [...new Set(targets.map((target) => target.path))];
   throw new FsbackupError('usage', 'the configuration has no target to look for backups in', {
     hint: 'Name the directory that the backups are in with --from.',
   });

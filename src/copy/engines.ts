@@ -1,13 +1,17 @@
 import type { CopyEngine, EngineName } from './engine.js';
 import { createRsyncEngine } from './rsync-engine.js';
 import { createTarEngine } from './tar-engine.js';
+import type { EngineTarget } from './target.js';
 
-const CREATE: Readonly<Record<EngineName, () => CopyEngine>> = {
-  rsync: createRsyncEngine,
-  tar: createTarEngine,
+const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>> = {
+  rsync: () => createRsyncEngine(),
+  tar: () => createTarEngine(),
 };
 
-/** The engine of that name. */
-export function engineByName(name: EngineName): CopyEngine {
-  return CREATE[name]();
+/** Makes the engine of a target. */
+export type EngineFor = (target: EngineTarget) => CopyEngine;
+
+/** The engine that a target's backups are made by, with the target's settings. Does nothing yet. */
+export function engineFor(target: EngineTarget): CopyEngine {
+  return CREATE[target.engine](target);
 }

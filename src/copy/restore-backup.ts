@@ -6,6 +6,7 @@ import { isWithin } from '../system/mountinfo.js';
 import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
 import type { CopyEngine, CopyProgress, CopyResult, EngineName } from './engine.js';
+import { targetName, targetOf } from './target.js';
 import { prepareDestination } from './restore-destination.js';
 
 /** What a restore is asked for with. */
@@ -99,7 +100,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     version: 1,
     job: backup.job,
     backupId: backup.backupId,
-    target: backup.target,
+    target: targetName(targetOf(backup)),
     engine: manifest.engine,
     completedAt: manifest.completedAt,
     consistency: manifest.report.consistency,

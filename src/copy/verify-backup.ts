@@ -10,6 +10,7 @@ import { sha256Of } from './digest-list.js';
 import type { CopyEngine, CopyProgress, DigestList, EngineName, VerifyFindings } from './engine.js';
 import { readManifest } from './manifest.js';
 import { removeTree } from './remove-tree.js';
+import { targetName, targetOf } from './target.js';
 import type { VerifyRecord } from './verify-history.js';
 
 /** What a verification is asked for with. */
@@ -138,7 +139,7 @@ export async function verifyBackup(options: VerifyOptions): Promise<VerifyReport
   }
   const { files, bytes, withoutDigest, changed, missing, extra, problems } = findings;
   return {
-    target: backup.target,
+    target: targetName(targetOf(backup)),
     job: backup.job,
     backupId: backup.backupId,
     engine: backup.manifest.engine,

@@ -1,8 +1,8 @@
 import { messageOf } from '../errors.js';
 import type { Reporter } from '../report/reporter.js';
 import type { CompleteBackup } from './backup-list.js';
-import type { CopyEngine, EngineName } from './engine.js';
-import { engineByName } from './engines.js';
+import { engineFor, type EngineFor } from './engines.js';
+import { targetOf } from './target.js';
 import { withReportedStep } from './reported-step.js';
 import { verifyBackup, verifyRecord, type VerifyReport } from './verify-backup.js';
 import { recordVerification } from './verify-history.js';
@@ -11,7 +11,7 @@ import { recordVerification } from './verify-history.js';
 export async function verifyBackups(
   backups: readonly CompleteBackup[],
   options: { mode: 'quick' | 'full'; signal: AbortSignal; reporter: Reporter },
-  engine: (name: EngineName) => CopyEngine = engineByName,
+  engines: EngineFor = engineFor,
 ): Promise<VerifyReport[]> {
   const { mode, signal, reporter } = options;
   const reports: VerifyReport[] = [];
@@ -21,7 +21,7 @@ export async function verifyBackups(
       verifyBackup({
         backup,
         mode,
-        engine: engine(backup.manifest.engine),
+        engine: engines({ ...targetOf(backup), engine: backup.manifest.engine }),
         signal,
         onProgress: (progress) => reporter.progress(progress),
       }),

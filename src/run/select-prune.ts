@@ -3,6 +3,8 @@ import { loadConfig } from '../config/load.js';
 import type { JobConfig, KeepRules } from '../config/types.js';
 import { isJobName } from '../copy/backup-layout.js';
 import { listBackups } from '../copy/backup-list.js';
+import { targetAt } from '../copy/catalogue.js';
+import { targetName } from '../copy/target.js';
 import { FsbackupError } from '../errors.js';
 import { pickJobs } from './select-jobs.js';
 import type { PruneTask } from './prune.js';
@@ -35,12 +37,12 @@ async function inTarget(from: string, { names, rules }: PruneSelection): Promise
       'Say what to keep, for example --keep-last 3 --keep-daily 7; add --dry-run to see what that means.',
     );
   }
-  const target = path.resolve(from);
-  const found = [...new Set((await listBackups(target)).map(({ job }) => job))];
+  const target = await targetAt(path.resolve(from));
+  const found = [...new Set((await listBackups(target.path)).map(({ job }) => job))];
   const unknown = names.find((name) => !isJobName(name) || !found.includes(name));
   if (unknown !== undefined) {
     throw usage(
-      `there is no backup of ${unknown} in ${target}`,
+      `there is no backup of ${unknown} in ${targetName(target)}`,
       '`fsbackup backups list` shows what there is.',
     );
   }
@@ -48,8 +50,8 @@ async function inTarget(from: string, { names, rules }: PruneSelection): Promise
 }
 
 function tasksOf(job: JobConfig, rules: KeepRules | undefined): PruneTask[] {
-  return job.targets.flatMap(({ path: target, keep }) => {
-    const wanted = rules ?? keep;
+  return job.targets.flatMap((target) => {
+    const wanted = rules ?? target.keep;
     return wanted === undefined ? [] : [{ target, job: job.name, rules: wanted }];
   });
 }

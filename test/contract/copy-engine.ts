@@ -35,6 +35,7 @@ function copyRequest(
   more: Partial<CopyRequest> = {},
 ): CopyRequest {
   return {
+    backup: { job: 'srv', backupId: '20261123T184500Z-1a2b3c' },
     sources,
     dataDirectory,
     parentDataDirectory: undefined,

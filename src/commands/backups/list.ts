@@ -15,6 +15,8 @@ export default class BackupsList extends BaseCommand {
     const { args, flags } = await this.parse(BackupsList);
     const { targetsToSearch } = await import('../../copy/configured-targets.js');
     const { listBackups } = await import('../../copy/backup-list.js');
+    const { targetAt } = await import('../../copy/catalogue.js');
+    const { targetName } = await import('../../copy/target.js');
     const { readVerifications } = await import('../../copy/verify-history.js');
     const { listedBackup, renderBackupList } = await import('../../copy/render-backups.js');
     const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job: args.job });
@@ -22,7 +24,10 @@ export default class BackupsList extends BaseCommand {
       await Promise.all(
         targets.map(async (target) => {
           const backups = await listBackups(target);
-          return [target, backups.filter(({ job }) => args.job === undefined || job === args.job)] as const;
+          return [
+            targetName(await targetAt(target)),
+            backups.filter(({ job }) => args.job === undefined || job === args.job),
+          ] as const;
         }),
       ),
     );

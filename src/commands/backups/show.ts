@@ -17,14 +17,21 @@ export default class BackupsShow extends BaseCommand {
     const { targetsToSearch } = await import('../../copy/configured-targets.js');
     const { findBackup, parseSelector } = await import('../../copy/backup-select.js');
     const { backupDirectory } = await import('../../copy/backup-layout.js');
+    const { targetName, targetOf } = await import('../../copy/target.js');
     const { readVerifications } = await import('../../copy/verify-history.js');
     const { renderBackup, verifiedOf } = await import('../../copy/render-backups.js');
     const { job } = parseSelector(args.backup);
     const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job });
     const backup = await findBackup(targets, args.backup);
     const verified = (await readVerifications([job]))(backup);
+    const target = targetOf(backup);
+    const where = target.repository === undefined ? backupDirectory(backup) : targetName(target);
     if (flags.json) {
-      this.printJson({ ...backup.manifest, target: backup.target, verified: verifiedOf(verified) });
-    } else this.print(renderBackup(backup, backupDirectory(backup), verified));
+      this.printJson({
+        ...backup.manifest,
+        target: targetName(targetOf(backup)),
+        verified: verifiedOf(verified),
+      });
+    } else this.print(renderBackup(backup, where, verified));
   }
 }
