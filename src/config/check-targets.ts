@@ -3,7 +3,7 @@ import type { Complaint, ValuePath } from './problems.js';
 import type { RawJob } from './schema.js';
 
 /** What only a repository has. */
-const OF_REPOSITORIES = ['initialise', 'password', 'environment'] as const;
+const OF_REPOSITORIES = ['initialise', 'password', 'environment', 'options'] as const;
 
 /** What is wrong with where the targets of a job lie, as written. Pure; `path` is the job's. */
 export function checkTargets({ targets }: RawJob, path: ValuePath): Complaint[] {

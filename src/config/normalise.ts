@@ -40,7 +40,7 @@ function normaliseSecret({ file, command, credential }: RawSecret): RepositorySe
 }
 
 function normaliseRepository(repository: string, raw: RawTarget): RepositorySettings {
-  const { initialise = false, password, environment = {} } = raw;
+  const { initialise = false, password, environment = {}, options } = raw;
   return {
     repository,
     initialise,
@@ -51,6 +51,7 @@ function normaliseRepository(repository: string, raw: RawTarget): RepositorySett
         typeof value === 'string' ? value : normaliseSecret(value),
       ]),
     ),
+    ...(options === undefined ? {} : { options }),
   };
 }
 

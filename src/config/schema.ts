@@ -199,6 +199,10 @@ const targetSchema = mapping({
   initialise: z.boolean().exactOptional().describe('Make the repository where there is none'),
   password: secretSchema.exactOptional().describe('Of the repository'),
   environment: environmentSchema.exactOptional().describe("Variables for the engine's program"),
+  options: z
+    .record(z.string().regex(/^[A-Za-z0-9._-]+$/, { error: 'not the name of an option' }), z.string())
+    .exactOptional()
+    .describe("Extended options of the engine's program; no secrets"),
   engine: z.enum(ENGINE_NAMES).exactOptional(),
   mustBeMountpoint: z.boolean().exactOptional(),
   keep: keepSchema.exactOptional(),

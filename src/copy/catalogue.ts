@@ -19,6 +19,7 @@ const catalogueSchema = z.object({
     initialise: z.boolean(),
     password: secretSource.exactOptional(),
     environment: z.record(z.string(), z.union([z.string(), secretSource])),
+    options: z.record(z.string(), z.string()).exactOptional(),
   }),
 });
 

@@ -8,6 +8,7 @@ export type EngineStorage = 'path' | 'repository';
 const ENGINES = {
   rsync: ['path'],
   tar: ['path'],
+  restic: ['repository'],
 } as const satisfies Readonly<Record<string, readonly EngineStorage[]>>;
 
 /** The names that a configuration may use. */

@@ -1,4 +1,5 @@
 import type { CopyEngine, EngineName } from './engine.js';
+import { createResticEngine } from './restic-engine.js';
 import { createRsyncEngine } from './rsync-engine.js';
 import { createTarEngine } from './tar-engine.js';
 import type { EngineTarget } from './target.js';
@@ -6,6 +7,7 @@ import type { EngineTarget } from './target.js';
 const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>> = {
   rsync: () => createRsyncEngine(),
   tar: () => createTarEngine(),
+  restic: (target) => createResticEngine(target),
 };
 
 /** Makes the engine of a target. */

@@ -20,6 +20,8 @@ export interface RepositorySettings {
   password?: SecretSource;
   /** Variables for the engine's program. */
   environment: Readonly<Record<string, string | SecretSource>>;
+  /** Extended options of the engine's program: `sftp.command` of restic, for one. No secrets: others see them. */
+  options?: Readonly<Record<string, string>>;
 }
 
 /**
