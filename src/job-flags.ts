@@ -28,7 +28,7 @@ export const jobFlags = {
     multipleNonGreedy: true,
     helpGroup: HELP_GROUP,
   }),
-  engine: Flags.string({ summary: 'rsync, tar or restic.', helpValue: 'NAME', helpGroup: HELP_GROUP }),
+  engine: Flags.string({ summary: 'rsync, tar, restic or borg.', helpValue: 'NAME', helpGroup: HELP_GROUP }),
   'password-file': Flags.string({
     summary: 'A file with the password of the repository, for root alone.',
     helpValue: 'FILE',

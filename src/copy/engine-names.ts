@@ -9,6 +9,7 @@ const ENGINES = {
   rsync: ['path'],
   tar: ['path'],
   restic: ['repository'],
+  borg: ['repository'],
 } as const satisfies Readonly<Record<string, readonly EngineStorage[]>>;
 
 /** The names that a configuration may use. */

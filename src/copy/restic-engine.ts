@@ -259,9 +259,8 @@ class ResticEngine implements CopyEngine {
     if (found.length === 0) return;
     await this.#repository.removeStaleLocks();
     const ids = found.map(({ id }) => id);
-    const result = await this.#repository.run(this.#repository.argv('forget', '--prune', '--', ...ids), {
-      ...(signal === undefined ? {} : { signal }),
-    });
+    const argv = this.#repository.argv('forget', '--prune', '--', ...ids);
+    const result = await this.#repository.run(argv, signal === undefined ? {} : { signal });
     if (result.exitCode !== 0) throw this.#repository.failure(result);
   }
 }

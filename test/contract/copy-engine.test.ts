@@ -1,8 +1,9 @@
 import path from 'node:path';
+import { createBorgEngine } from '../../src/copy/borg-engine.js';
 import { createResticEngine } from '../../src/copy/restic-engine.js';
 import { createRsyncEngine } from '../../src/copy/rsync-engine.js';
 import { createTarEngine } from '../../src/copy/tar-engine.js';
-import { resticRepository, toolVersion } from '../support/repositories.js';
+import { borgRepository, resticRepository, toolVersion } from '../support/repositories.js';
 import { copyEngineContract } from './copy-engine.js';
 
 for (const fstype of ['ext4', 'xfs'] as const) {
@@ -43,6 +44,21 @@ for (const fstype of ['ext4', 'xfs'] as const) {
       keepsLinkedSymlinks: false,
       takesDigests: false,
       needs: ['program:restic'],
+    },
+    fstype,
+  );
+  copyEngineContract(
+    (storage) => {
+      const { target, run } = borgRepository(path.join(storage, 'borg'));
+      return createBorgEngine(target, { run, treeDirectory: path.join(storage, 'tree') });
+    },
+    {
+      name: 'borg',
+      keepsSockets: false,
+      keepsHoles: true,
+      keepsLinkedSymlinks: true,
+      takesDigests: false,
+      needs: ['program:borg'],
     },
     fstype,
   );
