@@ -3,7 +3,7 @@ import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import type { RestoreTo } from '../copy/restore-backup.js';
 import { FsbackupError } from '../errors.js';
-import { backupDescription, configFlag, fromFlag, jsonFlag, logJsonFlag } from '../flags.js';
+import { backupDescription, configFlag, fromFlags, fromTarget, jsonFlag, logJsonFlag } from '../flags.js';
 
 export default class Restore extends BaseCommand {
   static override summary = 'Restore a backup, or some paths of it, to a directory or to where things were.';
@@ -31,7 +31,7 @@ export default class Restore extends BaseCommand {
       summary: 'Restore to where things were: overwrite, never delete. Asks first, on a terminal.',
       exclusive: ['to'],
     }),
-    from: fromFlag,
+    ...fromFlags,
     config: configFlag,
     force: Flags.boolean({
       summary: 'Take a directory that is not empty (overwrite, never delete); do not ask (--in-place).',
@@ -45,7 +45,8 @@ export default class Restore extends BaseCommand {
     const to = await this.#where(flags);
     const { targetsToSearch } = await import('../copy/configured-targets.js');
     const { findBackup, parseSelector } = await import('../copy/backup-select.js');
-    const { engineByName } = await import('../copy/engines.js');
+    const { engineFor } = await import('../copy/engines.js');
+    const { targetOf } = await import('../copy/target.js');
     const { restoreBackup } = await import('../copy/restore-backup.js');
     const { renderRestore } = await import('../copy/render-backups.js');
     const { chooseReporter } = await import('../report/choose-reporter.js');
@@ -53,7 +54,7 @@ export default class Restore extends BaseCommand {
     const { withSignals } = await import('../system/signals.js');
 
     const { job } = parseSelector(args.backup);
-    const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job });
+    const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
     const backup = await findBackup(targets, args.backup);
     const reporter = await chooseReporter({
       json: flags.json,
@@ -67,7 +68,7 @@ export default class Restore extends BaseCommand {
         backup,
         to,
         paths: argv.slice(1).map(String),
-        engine: engineByName(backup.manifest.engine),
+        engine: engineFor({ ...targetOf(backup), engine: backup.manifest.engine }),
         signal,
         onProgress: (progress) => reporter.progress(progress),
         asStep: (work) => {

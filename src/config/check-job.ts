@@ -1,3 +1,4 @@
+import { targetName } from '../copy/target.js';
 import type { Complaint, ValuePath } from './problems.js';
 import type { JobConfig, SourceConfig } from './types.js';
 
@@ -54,7 +55,7 @@ export function checkJob(job: JobConfig, path: ValuePath): Complaint[] {
   }
   const repeats: [string, string, string[]][] = [
     ['sources', 'source', job.sources.map((source) => source.path)],
-    ['targets', 'target', job.targets.map((target) => target.path)],
+    ['targets', 'target', job.targets.map(targetName)],
     ['quiesce', 'step', job.quiesce.map((step) => step.name)],
   ];
   for (const [key, what, names] of repeats) complainOfRepeats(names, [...path, key], what, complain);

@@ -1,5 +1,7 @@
+import { stateDirectory } from '../system/directories.js';
 import { readHungTaskTimeoutMs } from '../system/hung-task.js';
 import { checkJob } from './check-job.js';
+import { checkTargets } from './check-targets.js';
 import { DEFAULT_ATTEMPTS, normaliseJob } from './normalise.js';
 import { overrideLayers, type Overrides, readEnvironment } from './overrides.js';
 import { fileLayer, resolvePlacedFreeze } from './place-freeze.js';
@@ -72,8 +74,13 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Config> {
     });
     const attempts =
       flags.attempts ?? environment.attempts ?? raw.attempts ?? written.main?.attempts ?? DEFAULT_ATTEMPTS;
-    const job = normaliseJob(name, raw, { freeze: freeze.settings, attempts });
-    problems.push(...freeze.problems, ...checkJob(job, path).map((complaint) => file.locate(complaint)));
+    const job = normaliseJob(name, raw, {
+      freeze: freeze.settings,
+      attempts,
+      stateDirectory: stateDirectory(env),
+    });
+    const complaints = [...checkTargets(raw, path), ...checkJob(job, path)];
+    problems.push(...freeze.problems, ...complaints.map((complaint) => file.locate(complaint)));
     rememberPlaces(job, writtenJob);
     jobs.push(job);
   }

@@ -1,3 +1,4 @@
+import { catalogueDirectory, type RepositorySettings } from '../copy/target.js';
 import type { RawJob } from './schema.js';
 import { normaliseLvm } from './lvm-settings.js';
 import type {
@@ -32,10 +33,43 @@ function normaliseKeep({ within, ...counts }: NonNullable<RawJob['keep']>): Keep
   return { ...counts, ...(within === undefined ? {} : { withinMs: within }) };
 }
 
-function normaliseTarget(raw: RawJob['targets'][number], ofJob: RawJob['keep']): TargetConfig {
-  const { keep = ofJob, ...target } = typeof raw === 'string' ? { path: raw } : raw;
+type RawTarget = Exclude<RawJob['targets'][number], string>;
+type RawSecret = NonNullable<RawTarget['password']>;
+
+function normaliseSecret({ file, command, credential }: RawSecret): RepositorySettings['password'] & object {
+  if (file !== undefined) return { file };
+  // The schema lets just one of them through; what names none names no credential that there is.
+  return command === undefined ? { credential: credential ?? '' } : { command };
+}
+
+function normaliseRepository(repository: string, raw: RawTarget): RepositorySettings {
+  const { initialise = false, password, environment = {}, options } = raw;
+  return {
+    repository,
+    initialise,
+    ...(password === undefined ? {} : { password: normaliseSecret(password) }),
+    environment: Object.fromEntries(
+      Object.entries(environment).map(([name, value]) => [
+        name,
+        typeof value === 'string' ? value : normaliseSecret(value),
+      ]),
+    ),
+    ...(options === undefined ? {} : { options }),
+  };
+}
+
+function normaliseTarget(
+  raw: RawJob['targets'][number],
+  ofJob: RawJob['keep'],
+  stateDirectory: string,
+): TargetConfig {
+  const target: RawTarget = typeof raw === 'string' ? { path: raw } : raw;
+  const { engine = 'rsync', mustBeMountpoint = false, keep = ofJob, path = '', repository } = target;
   const rules = keep === undefined ? {} : { keep: normaliseKeep(keep) };
-  return { engine: 'rsync', mustBeMountpoint: false, ...target, ...rules };
+  const common = { engine, mustBeMountpoint, ...rules };
+  if (repository === undefined) return { path, ...common };
+  const directory = catalogueDirectory(engine, repository, stateDirectory);
+  return { path: directory, repository: normaliseRepository(repository, target), ...common };
 }
 
 function normaliseQuiesce(raw: NonNullable<RawJob['quiesce']>[number]): QuiesceConfig {
@@ -54,12 +88,12 @@ function normaliseDrill({
 export function normaliseJob(
   name: string,
   raw: RawJob,
-  effective: { freeze: FreezeSettings; attempts: number },
+  { stateDirectory, ...effective }: { freeze: FreezeSettings; attempts: number; stateDirectory: string },
 ): JobConfig {
   return {
     name,
     sources: raw.sources.map((source) => normaliseSource(source)),
-    targets: raw.targets.map((target) => normaliseTarget(target, raw.keep)),
+    targets: raw.targets.map((target) => normaliseTarget(target, raw.keep, stateDirectory)),
     quiesce: (raw.quiesce ?? []).map((step) => normaliseQuiesce(step)),
     ...(raw.drill === undefined ? {} : { drill: normaliseDrill(raw.drill) }),
     ...effective,

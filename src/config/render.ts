@@ -19,7 +19,13 @@ function renderSource({ lvm, ...source }: SourceConfig): object {
   };
 }
 
-function renderTarget({ keep, ...target }: TargetConfig): object {
+function renderPlace({ repository, path, mustBeMountpoint, engine }: TargetConfig): object {
+  if (repository === undefined) return { path, engine, mustBeMountpoint };
+  return { ...repository, engine };
+}
+
+function renderTarget({ keep, ...rest }: TargetConfig): object {
+  const target = renderPlace(rest);
   if (keep === undefined) return target;
   const { withinMs, ...counts } = keep;
   return {

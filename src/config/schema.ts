@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { FreezeMode } from '../snapshots/provider.js';
-import type { EngineName } from '../copy/engine.js';
+import { ENGINE_NAMES } from '../copy/engine-names.js';
+import { hasPassword } from '../copy/target.js';
 import { closest } from '../suggest.js';
 import { DURATION_PATTERN, parseDuration } from './duration.js';
 import { parsePercent, parseSnapshotSize } from './size.js';
@@ -29,7 +30,6 @@ const FREEZE_MODES = {
   native: 'native',
   atomic: 'atomic',
 } satisfies NamesOf<'auto' | Exclude<FreezeMode, 'none'>>;
-const ENGINES = { rsync: 'rsync', tar: 'tar' } satisfies NamesOf<EngineName>;
 
 function unknownKey(key: string, known: readonly string[]): string {
   const near = closest(key, known);
@@ -153,9 +153,57 @@ const keepSchema = mapping({
   error: 'no rule in it: give it one (last, daily, within, …), or leave it out to keep all backups',
 });
 
+const secretSchema = mapping({
+  file: absolutePath.exactOptional().describe("A file that is root's alone"),
+  command: argv.exactOptional().describe('What it prints is the secret'),
+  credential: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]+$/, { error: 'not the name of a credential of systemd' })
+    .exactOptional()
+    .describe('A credential that systemd hands to the unit'),
+})
+  .refine((source) => Object.keys(source).length === 1, {
+    error: 'write where the secret is read from: one of file, command and credential',
+  })
+  .describe('Where a secret is read from');
+
+/** What a variable of such a name holds is to be read from where others do not see it. */
+const SECRET_NAME = /PASS|SECRET|TOKEN|KEY|CREDENTIAL/i;
+
+const environmentSchema = z
+  .record(
+    z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'not the name of a variable' }),
+    z.union([z.string(), secretSchema]),
+  )
+  .superRefine((variables, context) => {
+    for (const [name, value] of Object.entries(variables)) {
+      if (typeof value !== 'string' || !SECRET_NAME.test(name)) continue;
+      context.addIssue({
+        code: 'custom',
+        path: [name],
+        message: 'a secret does not stand in a configuration: write file, command or credential',
+      });
+    }
+  });
+
 const targetSchema = mapping({
-  path: absolutePath,
-  engine: z.enum(ENGINES).exactOptional(),
+  path: absolutePath.exactOptional().describe('The directory that receives the backups'),
+  repository: z
+    .string()
+    .min(1, { error: 'an empty repository' })
+    .refine((repository) => !hasPassword(repository), {
+      error: 'a password in it would be seen by others: write it as a secret, see docs/configuration.md',
+    })
+    .exactOptional()
+    .describe('In place of path: the repository of the engine, as the engine writes it'),
+  initialise: z.boolean().exactOptional().describe('Make the repository where there is none'),
+  password: secretSchema.exactOptional().describe('Of the repository'),
+  environment: environmentSchema.exactOptional().describe("Variables for the engine's program"),
+  options: z
+    .record(z.string().regex(/^[A-Za-z0-9._-]+$/, { error: 'not the name of an option' }), z.string())
+    .exactOptional()
+    .describe("Extended options of the engine's program; no secrets"),
+  engine: z.enum(ENGINE_NAMES).exactOptional(),
   mustBeMountpoint: z.boolean().exactOptional(),
   keep: keepSchema.exactOptional(),
 });

@@ -1,4 +1,4 @@
-import type { EngineName } from '../copy/engine.js';
+import type { EngineTarget } from '../copy/target.js';
 import type { FreezeMode, LvmSettings, ProviderName } from '../snapshots/provider.js';
 
 /** The dead-man's times. */
@@ -54,10 +54,7 @@ export interface KeepRules {
 }
 
 /** Where a job's backups go. */
-export interface TargetConfig {
-  /** Absolute path of a directory. */
-  path: string;
-  engine: EngineName;
+export interface TargetConfig extends EngineTarget {
   mustBeMountpoint: boolean;
   /** The target's own rules, or the job's; absent: keep all. */
   keep?: KeepRules;

@@ -6,7 +6,7 @@ import { FsbackupError } from '../errors.js';
  * wrote, `digests.gz`, and `manifest.json`, written last.
  */
 export interface BackupRef {
-  /** Absolute path of the target directory. */
+  /** Absolute path of the target directory: of a repository, its catalogue. */
   target: string;
   job: string;
   /** Sorts by time: `20261123T184500Z-1a2b3c`, UTC. */

@@ -2,13 +2,20 @@ import { readdir } from 'node:fs/promises';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { isBackupId, isJobName, jobDirectory, type BackupRef } from './backup-layout.js';
 import type { EngineName } from './engine.js';
+import { targetAt } from './catalogue.js';
 import { readManifest, type Manifest, type ManifestState } from './manifest.js';
+import { targetName, type RepositorySettings } from './target.js';
+
+/** Of a backup in a repository: how to reach that. */
+interface InRepository {
+  repository?: RepositorySettings;
+}
 
 /** A backup that can be restored from, and be a parent. */
-export type CompleteBackup = BackupRef & { state: 'complete'; manifest: Manifest };
+export type CompleteBackup = BackupRef & InRepository & { state: 'complete'; manifest: Manifest };
 
 /** A backup as a listing shows it. */
-export type Backup = BackupRef & ManifestState;
+export type Backup = BackupRef & InRepository & ManifestState;
 
 async function directoriesIn(directory: string): Promise<string[]> {
   try {
@@ -34,11 +41,16 @@ function compareAge(a: Backup, b: Backup): number {
 
 /** The backups of one job, the oldest first. None where the job has no directory. */
 export async function listJobBackups(target: string, job: string): Promise<Backup[]> {
+  const { repository } = await targetAt(target);
   const backups: Backup[] = [];
   for (const name of await directoriesIn(jobDirectory({ target, job }))) {
     if (!isBackupId(name)) continue;
     const ref = { target, job, backupId: name };
-    backups.push({ ...ref, ...(await readManifest(ref)) });
+    backups.push({
+      ...ref,
+      ...(repository === undefined ? {} : { repository }),
+      ...(await readManifest(ref)),
+    });
   }
   return backups.toSorted(compareAge);
 }
@@ -55,7 +67,8 @@ export async function listBackups(target: string): Promise<Backup[]> {
       .map((entry) => entry.name);
   } catch (error) {
     const why = errnoOf(error) === 'ENOENT' ? 'there is no such directory' : messageOf(error);
-    throw new FsbackupError('usage', `the backups in ${target} cannot be listed: ${why}`, {
+    const name = targetName(await targetAt(target));
+    throw new FsbackupError('usage', `the backups in ${name} cannot be listed: ${why}`, {
       hint: 'Name the directory that the backups were written to, and mount it if it is a disk of its own.',
       cause: error,
     });

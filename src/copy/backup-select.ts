@@ -1,5 +1,7 @@
 import { FsbackupError } from '../errors.js';
+import { targetAt } from './catalogue.js';
 import { isComplete, listBackups, listJobBackups, type Backup, type CompleteBackup } from './backup-list.js';
+import { targetName, targetOf } from './target.js';
 
 const LIST_HINT = '`fsbackup backups list` shows what there is.';
 
@@ -12,7 +14,7 @@ export function parseSelector(selector: string): { job: string; which: string } 
 }
 
 function describe(backup: Backup): string {
-  return `${backup.job}@${backup.backupId} in ${backup.target}`;
+  return `${backup.job}@${backup.backupId} in ${targetName(targetOf(backup))}`;
 }
 
 function requireComplete(backup: Backup): CompleteBackup {
@@ -63,7 +65,7 @@ export async function findBackup(targets: readonly string[], selector: string): 
   const { job, which } = parseSelector(selector);
   const lists = await Promise.all(targets.map((target) => listJobBackups(target, job)));
   const all = lists.flat();
-  const where = targets.join(', ');
+  const where = (await Promise.all(targets.map(targetAt))).map(targetName).join(', ');
   if (all.length === 0) {
     // Rejects where there is no such directory, or none that may be read.
     await Promise.all(targets.map((target) => listBackups(target)));

@@ -1,6 +1,9 @@
 import { lstat, mkdir, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
+import type { EngineName } from './engine-names.js';
+import { engineFor, type EngineFor } from './engines.js';
+import { removeStored } from './remove-stored.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
 import { backupDirectory, dataDirectory, jobDirectory, type BackupRef } from './backup-layout.js';
 import { withCopyErrors } from './copy-error.js';
@@ -57,9 +60,14 @@ async function exists(file: string): Promise<boolean> {
 
 /**
  * Removes a backup that has no manifest, and tells what it found. One that has a manifest, be it damaged, is kept;
- * so is everything when a filesystem is mounted in it (rejects with `cleanupIncomplete`). Idempotent.
+ * so is everything when a filesystem is mounted in it (rejects with `cleanupIncomplete`). What the engine that wrote it
+ * keeps elsewhere goes first. Idempotent.
  */
-export async function discardIncomplete(ref: BackupRef): Promise<'removed' | 'absent' | 'kept'> {
+export async function discardIncomplete(
+  ref: BackupRef,
+  engine?: EngineName,
+  engines: EngineFor = engineFor,
+): Promise<'removed' | 'absent' | 'kept'> {
   const named = backupDirectory(ref);
   if (!(await exists(named))) return 'absent';
   if (await exists(manifestFile(ref))) return 'kept';
@@ -70,6 +78,7 @@ export async function discardIncomplete(ref: BackupRef): Promise<'removed' | 'ab
       hint: 'See what it is, and remove it by hand.',
     });
   }
+  if (engine !== undefined) await removeStored(ref, { directory, engine, engines });
   await removeTree(directory);
   return 'removed';
 }

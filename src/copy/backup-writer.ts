@@ -3,6 +3,8 @@ import { fsbackupVersion } from '../system/version.js';
 import { backupDirectory, dataDirectory, digestFile, type BackupRef } from './backup-layout.js';
 import { latestComplete } from './backup-list.js';
 import { beginBackup, completeBackup, discardIncomplete } from './backup-store.js';
+import { engineFor, type EngineFor } from './engines.js';
+import { preflightRepository } from './preflight-repository.js';
 import { preflightTarget } from './preflight-target.js';
 import { rememberFilesystem, type FilesystemIdentity } from './target-identity.js';
 
@@ -15,13 +17,23 @@ function keyOf(target: string, job: string): string {
 }
 
 /** The backups in the targets, for a run. One writer serves any number of runs, one after the other. */
-export function createBackupWriter(options: { stateDirectory?: string } = {}): BackupWriter {
+export function createBackupWriter(
+  options: { stateDirectory?: string; engines?: EngineFor } = {},
+): BackupWriter {
+  const { engines = engineFor } = options;
   const identities = new Map<string, FilesystemIdentity>();
   return {
     async preflight(target, job, sources) {
       identities.set(
         keyOf(target.path, job),
-        await preflightTarget(target, job, sources, options.stateDirectory),
+        target.repository === undefined
+          ? await preflightTarget(target, job, sources, options.stateDirectory)
+          : await preflightRepository({
+              target,
+              job,
+              engine: engines(target),
+              stateDirectory: options.stateDirectory,
+            }),
       );
     },
 
@@ -32,6 +44,7 @@ export function createBackupWriter(options: { stateDirectory?: string } = {}): B
       return {
         dataDirectory: dataDirectory(ref),
         parentDataDirectory: parent === undefined ? undefined : dataDirectory(parent),
+        parentBackupId: parent?.backupId,
         digests: {
           file: digestFile(ref),
           parent:
@@ -61,12 +74,13 @@ export function createBackupWriter(options: { stateDirectory?: string } = {}): B
         unreadable: [...facts.unreadable],
         tools: { ...facts.tools },
         ...(facts.digests === undefined ? {} : { digests: facts.digests }),
+        ...(facts.needs === undefined ? {} : { needs: [...facts.needs] }),
         report: facts.report,
       });
     },
 
     async discardIncomplete(name) {
-      await discardIncomplete(refOf(name));
+      await discardIncomplete(refOf(name), name.target.engine, engines);
     },
   };
 }

@@ -25,14 +25,14 @@ export function copyStopped(): FsbackupError {
 }
 
 /**
- * strerror(3) in the C locale for ENOSPC, EDQUOT, EROFS: nothing more can be written. tar has other words for a write
+ * strerror(3) in the C locale for ENOSPC, EDQUOT, EROFS, which Go writes in lower case: nothing more can be written. tar has other words for a write
  * that was cut short by it.
  */
 export const TARGET_REFUSES =
-  /No space left on device|Disk quota exceeded|Read-only file system|Wrote only \d+ of \d+ bytes/;
+  /No space left on device|Disk quota exceeded|Read-only file system|Wrote only \d+ of \d+ bytes/i;
 /** The same for ETIMEDOUT, ESTALE, ENOTCONN, ECONNRESET, EHOSTDOWN: what a network filesystem answers. */
 const CONNECTION_LOST =
-  /Connection timed out|Stale file handle|Transport endpoint is not connected|Connection reset by peer|Host is down/;
+  /Connection timed out|Stale file handle|Transport endpoint is not connected|Connection reset by peer|Host is down/i;
 
 /** What tar and rsync say last only sums up what they said before. */
 const SUMMARY = /^(?:tar: (?:Exiting with failure|Child returned|Error is not recoverable)|rsync error: )/;

@@ -1,7 +1,9 @@
+import type { SnapshotRef } from '../snapshots/provider.js';
+import type { BackupRef } from './backup-layout.js';
 import type { Differences } from './digest-compare.js';
+import type { EngineName } from './engine-names.js';
 
-/** The names a configuration may use. */
-export type EngineName = 'rsync' | 'tar';
+export type { EngineName } from './engine-names.js';
 
 /** One tree to copy. */
 export interface CopySource {
@@ -11,6 +13,8 @@ export interface CopySource {
   readFrom: string;
   /** Patterns, rsync's syntax, relative to `path`; a leading `/` anchors there. */
   exclude: readonly string[];
+  /** The snapshot that `readFrom` lies in, for engines that send it; absent for a live tree. */
+  snapshot?: SnapshotRef;
 }
 
 /** The list of the digests of what a backup holds (`digest-record.ts`), packed. */
@@ -48,12 +52,16 @@ export interface CopyProgress {
 
 /** What a copy is asked for with. */
 export interface CopyRequest {
+  /** The name of the backup, for what the engine writes elsewhere than in its directory. */
+  backup: Pick<BackupRef, 'job' | 'backupId'>;
   /** Merged into one tree. Of nested sources each owns what lies below its path, with its own patterns. */
   sources: readonly CopySource[];
   /** Directory of this backup's data: exists, 0700, empty, or holds what an earlier attempt of this run copied. */
   dataDirectory: string;
   /** Data directory of the last complete backup of the same job and engine, to share unchanged files with. */
   parentDataDirectory: string | undefined;
+  /** The id of that backup, for an engine that makes increments of it: see `CopyResult.needs`. */
+  parentBackupId?: string | undefined;
   /** Digests are taken from what is read of the sources while it is copied, and not from the copy. */
   digests?: DigestRequest | undefined;
   signal: AbortSignal;
@@ -74,8 +82,10 @@ export interface CopyResult {
    * (exit 41). Bounded: the first 100.
    */
   unreadable: readonly string[];
-  /** Of a copy that was asked for them. */
+  /** Of a copy that was asked for them, by an engine that can take them. */
   digests?: CopyDigests;
+  /** The ids of the backups without which this one cannot be restored: retention keeps them with it. */
+  needs?: readonly string[];
 }
 
 /** What a verification is asked for with. */
@@ -160,6 +170,14 @@ export interface RestoreRequest {
   onProgress: (progress: CopyProgress) => void;
 }
 
+/** What a removal is asked for with. */
+export interface RemoveRequest {
+  /** Of the backup that goes; may lack what a copy that was cut short did not come to write. */
+  dataDirectory: string;
+  backup: Pick<BackupRef, 'job' | 'backupId'>;
+  signal?: AbortSignal | undefined;
+}
+
 /**
  * One way to copy. Every implementation passes `test/contract/copy-engine.ts`.
  *
@@ -170,6 +188,12 @@ export interface CopyEngine {
 
   /** Before any freeze: the tools are there. Returns their versions for the manifest, e.g. `{rsync: '3.2.7'}`. */
   preflight(): Promise<Record<string, string>>;
+
+  /**
+   * Of an engine with repositories, before any freeze: the repository is there and answers, or is made if it is not
+   * and `initialise` is true. Returns what tells it from every other one. Rejects with `usage`.
+   */
+  openRepository?(request: { initialise: boolean; signal?: AbortSignal | undefined }): Promise<string>;
 
   /**
    * Copies; may be called again for the same directory after a failure and then completes it. Rejects with an error
@@ -198,4 +222,10 @@ export interface CopyEngine {
 
   /** Compares the data with its digests. What is wrong with it is in the findings; rejects when it could not look. */
   verify(request: VerifyRequest): Promise<VerifyFindings>;
+
+  /**
+   * Of an engine that keeps a backup elsewhere than in its directory: takes it away there, before the directory goes.
+   * Also for one that was cut short. Idempotent: resolves for what is not there any more.
+   */
+  remove?(request: RemoveRequest): Promise<void>;
 }

@@ -1,13 +1,21 @@
+import { createBorgEngine } from './borg-engine.js';
 import type { CopyEngine, EngineName } from './engine.js';
+import { createResticEngine } from './restic-engine.js';
 import { createRsyncEngine } from './rsync-engine.js';
 import { createTarEngine } from './tar-engine.js';
+import type { EngineTarget } from './target.js';
 
-const CREATE: Readonly<Record<EngineName, () => CopyEngine>> = {
-  rsync: createRsyncEngine,
-  tar: createTarEngine,
+const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>> = {
+  rsync: () => createRsyncEngine(),
+  tar: () => createTarEngine(),
+  restic: (target) => createResticEngine(target),
+  borg: (target) => createBorgEngine(target),
 };
 
-/** The engine of that name. */
-export function engineByName(name: EngineName): CopyEngine {
-  return CREATE[name]();
+/** Makes the engine of a target. */
+export type EngineFor = (target: EngineTarget) => CopyEngine;
+
+/** The engine that a target's backups are made by, with the target's settings. Does nothing yet. */
+export function engineFor(target: EngineTarget): CopyEngine {
+  return CREATE[target.engine](target);
 }

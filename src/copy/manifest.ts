@@ -5,13 +5,14 @@ import { errnoOf, messageOf } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import { runReportSchema } from '../report/run-report-schema.js';
 import { backupDirectory, type BackupRef } from './backup-layout.js';
+import { ENGINE_NAMES } from './engine-names.js';
 
 const manifestSchema = z.object({
   version: z.literal(1),
   fsbackupVersion: z.string(),
   job: z.string(),
   backupId: z.string(),
-  engine: z.enum(['rsync', 'tar']),
+  engine: z.enum(ENGINE_NAMES),
   /** When the copy was complete and on disk: RFC 3339. */
   completedAt: z.iso.datetime(),
   /** The paths on the live system that the backup holds. */
@@ -25,6 +26,8 @@ const manifestSchema = z.object({
   digests: z
     .object({ algorithm: z.string(), sha256: z.string(), entries: z.number(), unknown: z.number() })
     .exactOptional(),
+  /** Ids of backups in the same place without which this one cannot be restored; absent: it needs none. */
+  needs: z.array(z.string()).exactOptional(),
   /** The run up to this backup. */
   report: runReportSchema,
 });

@@ -4,6 +4,7 @@ import type { Manifest } from './manifest.js';
 import type { MountPlaces } from './mount-records.js';
 import { renderVerified } from './render-verify.js';
 import type { RestoreReport } from './restore-backup.js';
+import { targetName, targetOf } from './target.js';
 import type { Verifications, VerifyRecord } from './verify-history.js';
 
 /** One backup in `backups list --json`: stable. */
@@ -45,7 +46,7 @@ export function verifiedOf(record: VerifyRecord | undefined): ListedBackup['veri
 export function listedBackup(backup: Backup, { verifications, mountPlaces }: KnownOfBackups): ListedBackup {
   const manifest = backup.state === 'complete' ? backup.manifest : undefined;
   return {
-    target: backup.target,
+    target: targetName(targetOf(backup)),
     job: backup.job,
     backupId: backup.backupId,
     state: backup.state,

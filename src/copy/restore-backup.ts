@@ -16,6 +16,7 @@ import type {
 } from './engine.js';
 import { planInPlace } from './in-place.js';
 import { previewOverwrite, renderPreview } from './overwrite-preview.js';
+import { targetName, targetOf } from './target.js';
 import { prepareDestination } from './restore-destination.js';
 import { selectPaths } from './select-paths.js';
 
@@ -157,7 +158,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     version: 1,
     job: backup.job,
     backupId: backup.backupId,
-    target: backup.target,
+    target: targetName(targetOf(backup)),
     engine: manifest.engine,
     completedAt: manifest.completedAt,
     consistency: manifest.report.consistency,

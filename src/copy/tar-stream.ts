@@ -101,7 +101,15 @@ export class TarStream extends Transform {
     }
     const taken = this.#untilTaken?.();
     if (taken === undefined) done(undefined, chunk);
-    else void taken.then(() => done(undefined, chunk));
+    else this.#after(taken, chunk, done);
+  }
+
+  /** Passes a chunk on once what its members gave is taken; that never rejects. */
+  #after(taken: Promise<void>, chunk: Buffer, done: TransformCallback): void {
+    void (async () => {
+      await taken;
+      done(undefined, chunk);
+    })();
   }
 
   /** Takes what it can of `bytes` and tells how many that were. */

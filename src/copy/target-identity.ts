@@ -11,9 +11,9 @@ import { runCommand } from '../system/run-command.js';
 const identitySchema = z.object({
   /**
    * `uuid`: of the superblock on the device. `fsid`: of statfs(2), where there is no device (ZFS, tmpfs). `source`: what
-   * is mounted, where neither says anything (NFS, FUSE).
+   * is mounted, where neither says anything (NFS, FUSE). `repository`: the id that an engine gave its repository.
    */
-  kind: z.enum(['uuid', 'fsid', 'source']),
+  kind: z.enum(['uuid', 'fsid', 'source', 'repository']),
   value: z.string().min(1),
   fstype: z.string(),
 });
@@ -57,7 +57,10 @@ export async function identifyFilesystem(
 /** A job's target, as configured. */
 export interface TargetOfJob {
   job: string;
+  /** The path of its directory. */
   target: string;
+  /** As people know it; the directory when left out. */
+  name?: string;
 }
 
 /** Where a target's identity is kept. */
@@ -102,11 +105,16 @@ export async function requireSameFilesystem(
   if (then === undefined || (then.kind === now.kind && then.value === now.value)) return;
   throw new FsbackupError(
     'usage',
-    `${of.target} is not the filesystem it was: ${now.fstype} ${now.value} now, ${then.fstype} ${then.value} before`,
+    `${of.name ?? of.target} is not the ${now.kind === 'repository' ? 'repository' : 'filesystem'} it was: ${now.fstype} ${now.value} now, ${then.fstype} ${then.value} before`,
     {
-      hint: `Mount the disk with the backups of ${of.job} there. If another disk is meant to take its place, remove ${file}.`,
+      hint: `Mount the disk with the backups of ${of.job} there. If another ${now.kind === 'repository' ? 'repository' : 'disk'} is meant to take its place, remove ${file}.`,
     },
   );
+}
+
+/** Whether a job has had a success in a target. Rejects with `usage`. */
+export async function isRemembered(of: TargetOfJob, directory?: string): Promise<boolean> {
+  return (await readIdentity(identityFile(of, directory))) !== undefined;
 }
 
 /** Records, at a job's first success, which filesystem its target is on. Later calls change nothing. */

@@ -10,6 +10,7 @@ import { noDifferences, type PathSample } from './digest-compare.js';
 import type { CopyEngine, CopyProgress, EngineName, VerifyFindings } from './engine.js';
 import { readManifest } from './manifest.js';
 import { removeTree } from './remove-tree.js';
+import { targetName, targetOf } from './target.js';
 import type { VerifyRecord } from './verify-history.js';
 
 /** What a verification is asked for with. */
@@ -114,15 +115,16 @@ const EXITS = { ok: 'ok', unproven: 'warnings', failed: 'verifyFailed' } as cons
 
 /** The report of what was found. */
 export function reportOf(
-  { target, job, backupId, manifest }: CompleteBackup,
+  backup: CompleteBackup,
   mode: VerifyReport['mode'],
   startedAt: string,
   findings: VerifyFindings,
 ): VerifyReport {
   const { files, bytes, withoutDigest, changed, missing, extra, problems } = findings;
+  const { job, backupId, manifest } = backup;
   const outcome = outcomeOf(findings, mode);
   return {
-    target,
+    target: targetName(targetOf(backup)),
     job,
     backupId,
     engine: manifest.engine,

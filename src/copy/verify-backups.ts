@@ -2,7 +2,8 @@ import { messageOf } from '../errors.js';
 import type { Reporter } from '../report/reporter.js';
 import type { CompleteBackup } from './backup-list.js';
 import type { CopyProgress } from './engine.js';
-import { engineByName } from './engines.js';
+import { engineFor, type EngineFor } from './engines.js';
+import { targetOf } from './target.js';
 import { withReportedStep } from './reported-step.js';
 import { verifyBackup, verifyRecord, type VerifyReport } from './verify-backup.js';
 import { recordVerification } from './verify-history.js';
@@ -41,9 +42,11 @@ export async function verifyEach(
 export async function verifyBackups(
   backups: readonly CompleteBackup[],
   options: { mode: 'quick' | 'full'; signal: AbortSignal; reporter: Reporter },
+  engines: EngineFor = engineFor,
 ): Promise<VerifyReport[]> {
   const { mode, signal, reporter } = options;
-  return await verifyEach(backups, `verify (${mode})`, reporter, (backup, onProgress) =>
-    verifyBackup({ backup, mode, engine: engineByName(backup.manifest.engine), signal, onProgress }),
-  );
+  return await verifyEach(backups, `verify (${mode})`, reporter, (backup, onProgress) => {
+    const engine = engines({ ...targetOf(backup), engine: backup.manifest.engine });
+    return verifyBackup({ backup, mode, engine, signal, onProgress });
+  });
 }

@@ -4,9 +4,11 @@ import { z } from 'zod';
 import { errnoOf } from '../errors.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
 import type { BackupRef } from './backup-layout.js';
+import { targetName, targetOf, type RepositorySettings } from './target.js';
 
 const recordSchema = z.object({
   version: z.literal(1),
+  /** As people know it: the directory, or the repository. */
   target: z.string(),
   job: z.string(),
   backupId: z.string(),
@@ -20,7 +22,9 @@ const recordSchema = z.object({
 export type VerifyRecord = z.infer<typeof recordSchema>;
 
 /** The last verification of each backup of some job. */
-export type Verifications = (ref: BackupRef) => VerifyRecord | undefined;
+export type Verifications = (
+  backup: BackupRef & { repository?: RepositorySettings },
+) => VerifyRecord | undefined;
 
 /** A job's history is put aside at this size; the one before it is dropped. */
 const ROTATE_BYTES = 4 * 1024 * 1024;
@@ -84,5 +88,5 @@ export async function readVerifications(
       if (record !== undefined) last.set(keyOf(record), record);
     }
   }
-  return (ref) => last.get(keyOf(ref));
+  return (backup) => last.get(keyOf({ ...backup, target: targetName(targetOf(backup)) }));
 }

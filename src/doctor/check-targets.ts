@@ -1,4 +1,7 @@
 import type { JobConfig } from '../config/types.js';
+import { engineFor } from '../copy/engines.js';
+import { examineRepository } from '../copy/preflight-repository.js';
+import { targetName } from '../copy/target.js';
 import { preflightTarget } from '../copy/preflight-target.js';
 import { FsbackupError } from '../errors.js';
 import { ok, problem, type Finding } from './finding.js';
@@ -10,8 +13,9 @@ export async function checkTargets(job: JobConfig): Promise<Finding[]> {
     job.targets.map(async (target) => {
       const check = `target-${job.name}`;
       try {
-        await preflightTarget(target, job.name, sources);
-        return ok(check, `${target.path} can take a backup`);
+        if (target.repository === undefined) await preflightTarget(target, job.name, sources);
+        else await examineRepository({ target, job: job.name, engine: engineFor(target) });
+        return ok(check, `${targetName(target)} can take a backup`);
       } catch (error) {
         if (!(error instanceof FsbackupError)) throw error;
         return problem(check, error.message, { detail: error.hint });

@@ -1,10 +1,10 @@
+import type { EngineName } from '../copy/engine-names.js';
 import type { NestedFreezeVerdict } from '../system/nested-freeze.js';
 
 /** What a program is needed for. */
 export type Need =
   | 'every run'
-  | 'engine rsync'
-  | 'engine tar'
+  | `engine ${EngineName}`
   | 'provider reflink'
   | 'provider btrfs'
   | 'provider zfs'

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ENGINE_NAMES } from '../copy/engine-names.js';
 
 /**
  * What the journal can prove, one schema per kind of held thing. An entry is read by a later process, perhaps a later
@@ -23,14 +24,22 @@ const payloads = {
   /** A backup that was begun and has no manifest yet. */
   backup: z.object({
     target: z.string().min(1),
-    engine: z.enum(['rsync', 'tar']),
+    engine: z.enum(ENGINE_NAMES),
     job: z.string().min(1),
     backupId: z.string().min(1),
+    /** The repository, where the target is the catalogue of one. */
+    repository: z.string().exactOptional(),
   }),
   /** A backup that is restored to try it: the directory, with all that is in it. */
   drill: z.object({ directory: z.string().startsWith('/') }),
   /** A complete backup that retention takes away. */
-  removal: z.object({ target: z.string().min(1), job: z.string().min(1), backupId: z.string().min(1) }),
+  removal: z.object({
+    target: z.string().min(1),
+    job: z.string().min(1),
+    backupId: z.string().min(1),
+    /** As that of `backup`. */
+    repository: z.string().exactOptional(),
+  }),
 } as const;
 
 export type HeldKind = keyof typeof payloads;

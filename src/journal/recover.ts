@@ -64,11 +64,13 @@ function describe({ entry }: FoundEntry): RecoveredThing {
     exposure: () => `mount ${entry.kind === 'exposure' ? entry.payload.path : ''}`,
     snapshot: () => `snapshot ${entry.kind === 'snapshot' ? entry.payload.name : ''}`,
     backup: () =>
-      entry.kind === 'backup' ? `incomplete backup ${entry.payload.backupId} in ${entry.payload.target}` : '',
+      entry.kind === 'backup'
+        ? `incomplete backup ${entry.payload.backupId} in ${entry.payload.repository ?? entry.payload.target}`
+        : '',
     drill: () => `restore drill ${entry.kind === 'drill' ? entry.payload.directory : ''}`,
     removal: () =>
       entry.kind === 'removal'
-        ? `half-removed backup ${entry.payload.backupId} in ${entry.payload.target}`
+        ? `half-removed backup ${entry.payload.backupId} in ${entry.payload.repository ?? entry.payload.target}`
         : '',
   }[entry.kind]();
   return { kind: entry.kind, what, job: entry.job, runId: entry.runId };

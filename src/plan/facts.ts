@@ -25,7 +25,7 @@ export interface SourceFacts {
   unmounted?: readonly string[];
 }
 
-/** A configured target as it lies on this host. */
+/** A configured target as it lies on this host; of a repository, the directory that it lies in. */
 export interface TargetFacts {
   path: string;
   realPath: string;
@@ -38,7 +38,7 @@ export interface TargetFacts {
 export interface HostFacts {
   /** In the order of the job's sources. */
   sources: readonly SourceFacts[];
-  /** In the order of the job's targets. */
+  /** In the order of the job's targets, without repositories that do not lie on this host. */
   targets: readonly TargetFacts[];
   /** What fsbackup itself, or the machine, needs during a run. */
   inUse: readonly Pick<FilesystemInUse, 'what' | 'majorMinor'>[];

@@ -1,5 +1,5 @@
 import type { KeepRules, QuiesceConfig, SnapshotCommands } from '../config/types.js';
-import type { EngineName } from '../copy/engine.js';
+import type { EngineTarget } from '../copy/target.js';
 import type {
   Consistency,
   FilesystemFacts,
@@ -49,9 +49,7 @@ export interface PlannedWindow {
   snapshots: readonly number[];
 }
 
-export interface PlannedTarget {
-  path: string;
-  engine: EngineName;
+export interface PlannedTarget extends EngineTarget {
   mustBeMountpoint: boolean;
   /** Absent: all backups are kept. */
   keep?: KeepRules;

@@ -3,13 +3,14 @@ import type { JobConfig } from '../config/types.js';
 import { atPlace } from '../config/written-at.js';
 import { FsbackupError } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
+import { localRepository } from '../copy/target.js';
 import { isExcluded } from './excludes.js';
 import type { HostFacts } from './facts.js';
 import { reachedByWrites } from './layers.js';
 
 /** Throws `usage` when a target lies in a tree that is backed up, so that each backup would hold the ones before. */
 export function refuseTargetInSource(job: JobConfig, facts: HostFacts): void {
-  for (const [targetIndex, target] of facts.targets.entries()) {
+  for (const target of facts.targets) {
     for (const [index, source] of facts.sources.entries()) {
       if (!isWithin(target.realPath, source.realPath)) continue;
       const exclude = job.sources[index]?.exclude ?? [];
@@ -22,7 +23,7 @@ export function refuseTargetInSource(job: JobConfig, facts: HostFacts): void {
         `the target ${target.path} lies inside the source ${source.path}`,
         { hint: 'Choose a target elsewhere, best on another disk, or exclude it from the source.' },
       );
-      const configured = job.targets[targetIndex];
+      const configured = job.targets.find((one) => (localRepository(one) ?? one.path) === target.path);
       throw configured === undefined ? error : atPlace(configured, error);
     }
   }

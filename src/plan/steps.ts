@@ -1,4 +1,5 @@
 import { describeKeep } from '../config/describe-keep.js';
+import { targetName } from '../copy/target.js';
 import type { Plan, PlannedFreeze, PlannedSource, PlannedStep, PlannedWindow } from './plan.js';
 
 function seconds(ms: number): string {
@@ -56,19 +57,24 @@ export function describeSteps(plan: Omit<Plan, 'steps'>): PlannedStep[] {
   const all = snapshotted.map((source) => source.mountpoint).join(', ');
   const hooks = plan.quiesce.map((hook) => hook.name);
   return [
-    step('lock', [`job ${plan.job}`, ...plan.targets.map((target) => target.path)].join(', ')),
+    step('lock', [`job ${plan.job}`, ...plan.targets.map(targetName)].join(', ')),
     step('recover', 'what dead runs left'),
-    step('preflight', plan.targets.map((target) => `${target.engine} to ${target.path}`).join(', ')),
+    step('preflight', plan.targets.map((target) => `${target.engine} to ${targetName(target)}`).join(', ')),
     ...(hooks.length === 0 ? [] : [step('quiesce', hooks.join(', '))]),
     ...plan.windows.flatMap((window) => windowSteps(plan, window)),
     ...(hooks.length === 0 ? [] : [step('unquiesce', hooks.toReversed().join(', '))]),
     ...(snapshotted.length === 0 ? [] : [step('expose', `${all}, read-only`)]),
     ...plan.targets.map((target) =>
-      step('copy', `${plan.trees.map((tree) => tree.path).join(', ')} to ${target.path} by ${target.engine}`),
+      step(
+        'copy',
+        `${plan.trees.map((tree) => tree.path).join(', ')} to ${targetName(target)} by ${target.engine}`,
+      ),
     ),
     ...(snapshotted.length === 0 ? [] : [step('remove', `the snapshots of ${all}`)]),
-    ...plan.targets.flatMap(({ path, keep }) =>
-      keep === undefined ? [] : [step('retention', `in ${path}: keep ${describeKeep(keep)}`)],
+    ...plan.targets.flatMap((target) =>
+      target.keep === undefined
+        ? []
+        : [step('retention', `in ${targetName(target)}: keep ${describeKeep(target.keep)}`)],
     ),
     step('record', 'in the history'),
   ];

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ENGINE_NAMES } from '../copy/engine-names.js';
 import { EXIT_CODES, type ExitName } from '../exit-codes.js';
 import type { RunReport } from './run-report.js';
 
@@ -22,7 +23,7 @@ const source = z.object({
 
 const copy = z.object({
   target: z.string(),
-  engine: z.enum(['rsync', 'tar']),
+  engine: z.enum(ENGINE_NAMES),
   backupId: z.string(),
   bytes: z.number(),
   files: z.number(),

@@ -2,7 +2,9 @@ import type { KeepRules } from '../config/types.js';
 import { isBackupId } from '../copy/backup-layout.js';
 import { listJobBackups, type Backup } from '../copy/backup-list.js';
 import { readMountPlaces, type MountPlaces } from '../copy/mount-records.js';
+import type { EngineFor } from '../copy/engines.js';
 import type { Verifications } from '../copy/verify-history.js';
+import { targetName, type BackupTarget } from '../copy/target.js';
 import { messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
 import { judge, type JudgedBackup, type Verdict } from './policy.js';
@@ -10,7 +12,7 @@ import { finishRemoval, listUnfinishedRemovals, removeBackup } from './remove-ba
 
 /** The backups of one job in one target, and what is wanted of them. */
 export interface RetentionRequest {
-  target: string;
+  target: BackupTarget;
   job: string;
   rules: KeepRules;
   now: Date;
@@ -24,6 +26,7 @@ export interface JudgedListing extends Verdict {
 
 /** What became of the backups of one job in one target. */
 export interface RetentionResult {
+  /** As people know it. */
   target: string;
   job: string;
   /** The oldest first. */
@@ -54,7 +57,7 @@ function judged(backup: Backup, verifications: Verifications, mountPlaces: Mount
     time: Number.isNaN(time.getTime()) ? new Date(8.64e15) : time,
     state: backup.state,
     quality: qualityOf(backup, verifications),
-    needs: [],
+    needs: backup.state === 'complete' ? (backup.manifest.needs ?? []) : [],
     mountedAt: mountPlaces(backup),
   };
 }
@@ -62,15 +65,15 @@ function judged(backup: Backup, verifications: Verifications, mountPlaces: Mount
 /** Says what would be removed and why, without doing it. */
 export async function judgeRetention(request: RetentionRequest): Promise<RetentionResult> {
   const { target, job, rules, now, verifications } = request;
-  const backups = await listJobBackups(target, job);
-  const mountPlaces = await readMountPlaces([target]);
+  const backups = await listJobBackups(target.path, job);
+  const mountPlaces = await readMountPlaces([target.path]);
   const verdicts = judge(
     backups.map((backup) => judged(backup, verifications, mountPlaces)),
     rules,
     now,
   );
   return {
-    target,
+    target: targetName(target),
     job,
     verdicts: verdicts.map((verdict, index) => ({
       ...verdict,
@@ -87,9 +90,10 @@ export async function judgeRetention(request: RetentionRequest): Promise<Retenti
  */
 export async function applyRetention(
   request: RetentionRequest,
-  { journal, signal }: { journal: Journal; signal: AbortSignal },
+  { journal, signal, engine }: { journal: Journal; signal: AbortSignal; engine?: EngineFor },
 ): Promise<RetentionResult> {
-  const { target, job } = request;
+  const { path: target } = request.target;
+  const { job } = request;
   const result = await judgeRetention(request);
   const attempt = async (backupId: string, removing: () => Promise<unknown>): Promise<void> => {
     signal.throwIfAborted();
@@ -101,10 +105,11 @@ export async function applyRetention(
     }
   };
   for (const ref of await listUnfinishedRemovals(target, job)) {
-    await attempt(ref.backupId, () => finishRemoval(ref));
+    await attempt(ref.backupId, () => finishRemoval(ref, engine));
   }
   for (const { backupId, action } of result.verdicts) {
-    if (action === 'remove') await attempt(backupId, () => removeBackup({ target, job, backupId }, journal));
+    if (action === 'remove')
+      await attempt(backupId, () => removeBackup({ target, job, backupId }, journal, engine));
   }
   return result;
 }

@@ -1,7 +1,12 @@
 import { lstat, open, readdir, realpath, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { backupDirectory, isBackupId, jobDirectory, type BackupRef } from '../copy/backup-layout.js';
+import type { EngineName } from '../copy/engine-names.js';
 import { readManifest, readManifestIn } from '../copy/manifest.js';
+import { engineFor, type EngineFor } from '../copy/engines.js';
+import { removeStored } from '../copy/remove-stored.js';
+import { targetAt } from '../copy/catalogue.js';
+import { targetName } from '../copy/target.js';
 import { removeTree } from '../copy/remove-tree.js';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
@@ -30,26 +35,37 @@ function stillThere(what: string, why: string, hint: string, cause?: unknown): F
 
 const SEE = 'See what it is, and remove it by hand.';
 
-/** The directory of a removal, free of symlinks. Rejects with `cleanupIncomplete` unless its manifest is the backup's. */
-async function provenDirectory(ref: BackupRef): Promise<string> {
+/**
+ * The directory of a removal, free of symlinks, and the engine that its manifest tells. Rejects with
+ * `cleanupIncomplete` unless the manifest is the backup's.
+ */
+async function provenDirectory(
+  ref: BackupRef,
+): Promise<{ directory: string; engine: EngineName | undefined }> {
   const named = removingDirectory(ref);
   const directory = path.join(await realpath(path.dirname(named)), path.basename(named));
   if (!(await lstat(directory)).isDirectory()) throw stillThere(directory, 'it is not a directory', SEE);
   const found = await readManifestIn(directory, ref);
-  if (found.state === 'complete') return directory;
+  if (found.state === 'complete') return { directory, engine: found.manifest.engine };
   // The manifest goes with the last of it: what has no directory any more holds no data.
   const entries = await readdir(directory, { withFileTypes: true });
-  if (found.state === 'incomplete' && !entries.some((entry) => entry.isDirectory())) return directory;
+  if (found.state === 'incomplete' && !entries.some((entry) => entry.isDirectory())) {
+    return { directory, engine: undefined };
+  }
   throw stillThere(directory, 'no manifest in it says that fsbackup made it', SEE);
 }
 
 /**
- * Ends a removal that was begun; nothing to do when it was not. The manifest, which proves whose directory it is, goes
+ * Ends a removal that was begun; nothing to do when it was not. What the engine keeps elsewhere goes first, the manifest, which proves whose directory it is, goes
  * last. Idempotent. Rejects with `cleanupIncomplete`.
  */
-export async function finishRemoval(ref: BackupRef): Promise<'removed' | 'absent'> {
+export async function finishRemoval(
+  ref: BackupRef,
+  engines: EngineFor = engineFor,
+): Promise<'removed' | 'absent'> {
   if (!(await exists(removingDirectory(ref)))) return 'absent';
-  const directory = await provenDirectory(ref);
+  const { directory, engine } = await provenDirectory(ref);
+  if (engine !== undefined) await removeStored(ref, { directory, engine, engines });
   for (const entry of await readdir(directory, { withFileTypes: true })) {
     if (entry.isDirectory()) await removeTree(path.join(directory, entry.name));
   }
@@ -103,7 +119,7 @@ async function refuseMounted(directory: string): Promise<void> {
  * Killed at any moment, it leaves a backup that is listed and whole, or one that no listing knows and that `recover`
  * and the next removal end. Rejects with `cleanupIncomplete`; with `failed` for one that is not complete.
  */
-export async function removeBackup(ref: BackupRef, journal: Journal): Promise<void> {
+export async function removeBackup(ref: BackupRef, journal: Journal, engines?: EngineFor): Promise<void> {
   const directory = backupDirectory(ref);
   const { state } = await readManifest(ref);
   if (state !== 'complete' || !(await lstat(directory)).isDirectory()) {
@@ -112,10 +128,12 @@ export async function removeBackup(ref: BackupRef, journal: Journal): Promise<vo
     });
   }
   await refuseMounted(await realpath(directory));
+  const target = await targetAt(ref.target);
   const entry = await journal.record('removal', {
     target: ref.target,
     job: ref.job,
     backupId: ref.backupId,
+    ...(target.repository === undefined ? {} : { repository: targetName(target) }),
   });
   try {
     await setAside(ref);
@@ -132,7 +150,7 @@ export async function removeBackup(ref: BackupRef, journal: Journal): Promise<vo
     await entry.remove();
     throw error;
   }
-  await finishRemoval(ref);
+  await finishRemoval(ref, engines);
   await entry.remove();
 }
 

@@ -1,10 +1,12 @@
 import path from 'node:path';
 import { isRetryable } from '../copy/copy-error.js';
 import type { CopySource } from '../copy/engine.js';
+import { targetName } from '../copy/target.js';
 import { FsbackupError } from '../errors.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { CopyReport, RunReport } from '../report/run-report.js';
 import { SNAPSHOT_DIRECTORY_NAME } from '../snapshots/private-directory.js';
+import type { SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import { retry } from './retry.js';
 
@@ -20,8 +22,12 @@ export interface CopyTask {
   checkIntact: () => Promise<void>;
 }
 
-/** Where each tree is read: in its exposed snapshot, or live. */
-export function copySources(plan: Plan, exposed: ReadonlyMap<number, string>): CopySource[] {
+/** Where each tree is read, by index of the plan's sources: in its exposed snapshot, or live. */
+export function copySources(
+  plan: Plan,
+  exposed: ReadonlyMap<number, string>,
+  snapshots: ReadonlyMap<number, SnapshotRef>,
+): CopySource[] {
   return plan.trees.map((tree) => {
     const root = exposed.get(tree.source);
     // A tree whose snapshot is missing must never be read live in its place.
@@ -30,7 +36,13 @@ export function copySources(plan: Plan, exposed: ReadonlyMap<number, string>): C
     }
     // Our own snapshots, of this and other jobs, are no part of what is backed up.
     const exclude = [...tree.exclude, `${SNAPSHOT_DIRECTORY_NAME}/`];
-    return { path: tree.path, readFrom: path.join(root ?? '/', tree.inside), exclude };
+    const snapshot = snapshots.get(tree.source);
+    return {
+      path: tree.path,
+      readFrom: path.join(root ?? '/', tree.inside),
+      exclude,
+      ...(snapshot === undefined ? {} : { snapshot }),
+    };
   });
 }
 
@@ -46,6 +58,7 @@ export async function copyToTarget(
   const { backups, journal, timeline } = dependencies;
   const { target, sources, tools } = task;
   const name = { target, job: plan.job, backupId: runId };
+  const shown = targetName(target);
   const startedAt = timeline.now();
 
   const entry = await journal.record('backup', {
@@ -53,18 +66,20 @@ export async function copyToTarget(
     engine: target.engine,
     job: plan.job,
     backupId: runId,
+    ...(target.repository === undefined ? {} : { repository: shown }),
   });
-  const held = stack.push(`the incomplete backup ${runId} in ${target.path}`, async () => {
+  const held = stack.push(`the incomplete backup ${runId} in ${shown}`, async () => {
     await backups.discardIncomplete(name);
     await entry.remove();
   });
   try {
     const space = await backups.begin(name);
-    const engine = dependencies.engine(target.engine);
+    const engine = dependencies.engine(target);
     const result = await retry(
       () =>
         engine.copy({
           ...space,
+          backup: { job: plan.job, backupId: runId },
           sources,
           signal,
           onProgress: (progress) => timeline.reporter.progress(progress),
@@ -74,7 +89,7 @@ export async function copyToTarget(
     // A snapshot that was lost meanwhile may have been read without an error.
     await task.checkIntact();
     const copy: CopyReport = {
-      target: target.path,
+      target: shown,
       engine: target.engine,
       backupId: runId,
       bytes: result.bytes,
@@ -89,6 +104,7 @@ export async function copyToTarget(
       sources: sources.map((source) => source.path),
       unreadable: result.unreadable,
       digests: result.digests,
+      needs: result.needs,
     });
     held.keep();
     await entry.remove();
@@ -106,7 +122,7 @@ export function partialCopyError(target: PlannedTarget, unreadable: readonly str
   const more = unreadable.length > 3 ? `, and ${unreadable.length - 3} more` : '';
   return new FsbackupError(
     'copyPartial',
-    `the backup in ${target.path} lacks what could not be read: ${shown}${more}`,
+    `the backup in ${targetName(target)} lacks what could not be read: ${shown}${more}`,
     { hint: 'See why these files cannot be read (a damaged disk, permissions), or exclude them.' },
   );
 }

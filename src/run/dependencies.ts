@@ -1,5 +1,6 @@
 import type { RetentionResult } from '../retention/apply.js';
-import type { CopyDigests, CopyEngine, DigestRequest, EngineName } from '../copy/engine.js';
+import type { CopyDigests, DigestRequest } from '../copy/engine.js';
+import type { EngineFor } from '../copy/engines.js';
 import type { SnapshotCommands } from '../config/types.js';
 import type { ArmFreezer, GuardedDevice } from '../freeze/freezer.js';
 import type { Journal } from '../journal/journal.js';
@@ -14,6 +15,8 @@ export interface BackupSpace {
   dataDirectory: string;
   /** Of the last complete backup of the same job and engine. */
   parentDataDirectory: string | undefined;
+  /** The id of that one. */
+  parentBackupId?: string | undefined;
   digests?: DigestRequest;
 }
 
@@ -33,11 +36,13 @@ export interface BackupFacts {
   sources: readonly string[];
   unreadable: readonly string[];
   digests?: CopyDigests | undefined;
+  /** The ids of the backups that it cannot be restored without. */
+  needs?: readonly string[] | undefined;
 }
 
 /** The backups in the targets, as a run needs them. */
 export interface BackupWriter {
-  /** Before any freeze: the target is there, is what it was, and has room. Rejects with `usage`. */
+  /** Before any freeze: the target is there, is what it was, and can take a backup. Rejects with `usage`. */
   preflight(
     target: PlannedTarget,
     job: string,
@@ -63,7 +68,7 @@ export interface ExecuteDependencies {
   /** The device-mapper devices below these filesystems, see `findGuardedDevices`. */
   guardedDevices: (filesystems: readonly FilesystemFacts[]) => Promise<GuardedDevice[]>;
   provider: (name: ProviderName, commands: SnapshotCommands | undefined) => SnapshotProvider;
-  engine: (name: EngineName) => CopyEngine;
+  engine: EngineFor;
   backups: BackupWriter;
   /** Removes those of a job's backups in a target that its rules do not keep. */
   retain: (target: PlannedTarget, job: string, using: RetainUsing) => Promise<RetentionResult>;

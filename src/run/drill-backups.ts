@@ -1,7 +1,8 @@
 import type { DrillConfig } from '../config/types.js';
 import type { CompleteBackup } from '../copy/backup-list.js';
 import { drillBackup } from '../copy/drill-backup.js';
-import { engineByName } from '../copy/engines.js';
+import { engineFor } from '../copy/engines.js';
+import { targetOf } from '../copy/target.js';
 import type { VerifyReport } from '../copy/verify-backup.js';
 import { verifyEach } from '../copy/verify-backups.js';
 import { acquireLock, jobLockName, tryAcquireLock, type Lock } from '../journal/lock.js';
@@ -46,7 +47,7 @@ export async function drillBackups(
       for (const message of recoveryWarnings(await host.recover(lockJob))) reporter.warn(message);
       return await drillBackup({
         backup,
-        engine: engineByName(backup.manifest.engine),
+        engine: engineFor({ ...targetOf(backup), engine: backup.manifest.engine }),
         settings: settings(backup.job),
         runId,
         journal: host.openJournal(owner, runId),

@@ -1,7 +1,8 @@
 import { atPlace } from '../config/written-at.js';
+import type { CopySource } from '../copy/engine.js';
 import { FsbackupError } from '../errors.js';
 import type { CopyReport, RetentionReport, RunReport } from '../report/run-report.js';
-import type { EngineName } from '../copy/engine.js';
+import { targetName } from '../copy/target.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { RunContext } from './context.js';
 import { copySources, copyToTarget, partialCopyError } from './copy-to-target.js';
@@ -25,7 +26,7 @@ export interface ExecuteOptions {
   signal: AbortSignal;
 }
 
-type Tools = ReadonlyMap<EngineName, Readonly<Record<string, string>>>;
+type Tools = ReadonlyMap<PlannedTarget, Readonly<Record<string, string>>>;
 
 class Execution {
   readonly #plan: Plan;
@@ -80,10 +81,10 @@ class Execution {
 
   async #preflight(): Promise<{ tools: Tools; prepared: PreparedSnapshot[][] }> {
     const { dependencies, signal } = this.#context;
-    const tools = new Map<EngineName, Readonly<Record<string, string>>>();
+    const tools = new Map<PlannedTarget, Readonly<Record<string, string>>>();
     for (const target of this.#plan.targets) {
       signal.throwIfAborted();
-      tools.set(target.engine, await dependencies.engine(target.engine).preflight());
+      tools.set(target, await dependencies.engine(target).preflight());
       try {
         await dependencies.backups.preflight(target, this.#plan.job, this.#plan.trees);
       } catch (error) {
@@ -100,22 +101,21 @@ class Execution {
     return { tools, prepared };
   }
 
-  async #copyAll(exposed: ReadonlyMap<number, string>, tools: Tools, watch: SnapshotWatch): Promise<void> {
+  async #copyAll(sources: readonly CopySource[], tools: Tools, watch: SnapshotWatch): Promise<void> {
     const { dependencies } = this.#context;
     const { signal } = watch;
-    const sources = copySources(this.#plan, exposed);
     for (const target of this.#plan.targets) {
       signal.throwIfAborted();
       const reportWith = (copy: CopyReport): RunReport => this.#report([...this.#copies, copy], []);
       const task = {
         target,
         sources,
-        tools: tools.get(target.engine) ?? {},
+        tools: tools.get(target) ?? {},
         reportWith,
         checkIntact: () => watch.check(),
       };
       try {
-        const done = await dependencies.timeline.step(`copy to ${target.path}`, () =>
+        const done = await dependencies.timeline.step(`copy to ${targetName(target)}`, () =>
           copyToTarget(task, { ...this.#context, signal }),
         );
         this.#copies.push(done.copy);
@@ -151,7 +151,8 @@ class Execution {
       signal: this.#context.signal,
     });
     try {
-      await this.#copyAll(exposed, tools, watch);
+      const snapshots = new Map([...taken].map(([index, { ref }]) => [index, ref]));
+      await this.#copyAll(copySources(this.#plan, exposed, snapshots), tools, watch);
     } finally {
       watch.stop();
     }

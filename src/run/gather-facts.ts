@@ -1,4 +1,6 @@
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
+import { localRepository } from '../copy/target.js';
 import type { JobConfig, SourceConfig, TargetConfig } from '../config/types.js';
 import { atPlace } from '../config/written-at.js';
 import { messageOf } from '../errors.js';
@@ -94,10 +96,24 @@ async function readSource(
   return { path: source.path, realPath, filesystem, nested, unmounted };
 }
 
-async function readTarget(target: string, reader: FactsReader): Promise<TargetFacts> {
-  const { path: realPath, filesystem } = await reader.read(target);
+/** The first directory on the way up that is there: what is yet to be made will lie in it. */
+async function existingAbove(directory: string): Promise<string> {
+  for (let at = directory; ; at = path.dirname(at)) {
+    const isThere = await stat(at).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
+    if (isThere || at === '/') return at;
+  }
+}
+
+async function readTarget(target: TargetConfig, reader: FactsReader): Promise<TargetFacts[]> {
+  const local = target.repository === undefined ? target.path : localRepository(target);
+  if (local === undefined) return [];
+  const above = target.repository === undefined ? local : await existingAbove(local);
+  const { path: found, filesystem } = await reader.read(above);
   const { majorMinor, mountpoint } = filesystem.mount;
-  return { path: target, realPath, majorMinor, mountpoint };
+  return [{ path: local, realPath: path.join(found, path.relative(above, local)), majorMinor, mountpoint }];
 }
 
 /** Rejects as `reading` does, and says where `configured` was written. */
@@ -126,12 +142,12 @@ export async function gatherFacts(job: JobConfig): Promise<HostFacts> {
   // Each look starts programs, whose time is mostly waiting.
   const [sources, targets, inUse] = await Promise.all([
     Promise.all(job.sources.map((source) => sayingWhere(source, readSource(source, mounts, reader)))),
-    Promise.all(job.targets.map((target) => sayingWhere(target, readTarget(target.path, reader)))),
+    Promise.all(job.targets.map((target) => sayingWhere(target, readTarget(target, reader)))),
     readFilesystemsInUse(),
   ]);
   return {
     sources,
-    targets,
+    targets: targets.flat(),
     inUse: inUse.map(({ what, majorMinor }) => ({ what, majorMinor })),
     layers: {
       ...Object.fromEntries(inUse.map(({ majorMinor, below }) => [majorMinor, below])),

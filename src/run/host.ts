@@ -5,7 +5,7 @@ import process from 'node:process';
 import type { SnapshotCommands } from '../config/types.js';
 import { createBackupWriter } from '../copy/backup-writer.js';
 import { removeDrill } from '../copy/drill-directory.js';
-import { engineByName } from '../copy/engines.js';
+import { engineFor } from '../copy/engines.js';
 import { armFreezer } from '../freeze/arm-freezer.js';
 import { findGuardedDevices } from '../freeze/guarded-devices.js';
 import { recoverFreezes } from '../freeze/recover-freezes.js';
@@ -117,7 +117,7 @@ export async function createRunHost(): Promise<RunHost> {
       arm: armFreezer,
       guardedDevices: (filesystems) => findGuardedDevices(filesystems),
       provider: (name, commands: SnapshotCommands | undefined) => providerByName(name, commands),
-      engine: engineByName,
+      engine: engineFor,
       backups: createBackupWriter(),
       retain: retainBackups,
       runProgram: runCommand,

@@ -1,6 +1,7 @@
 import type { JobConfig } from '../config/types.js';
 import { makePlan } from '../plan/make-plan.js';
-import type { Plan, PlannedSource } from '../plan/plan.js';
+import { targetName } from '../copy/target.js';
+import type { Plan, PlannedSource, PlannedTarget } from '../plan/plan.js';
 import type { Detectors } from '../plan/resolve-mode.js';
 import type { HostFacts } from '../plan/facts.js';
 
@@ -21,7 +22,20 @@ export async function planJobs(
   return plans;
 }
 
-type PrintedPlan = Omit<Plan, 'sources'> & { sources: readonly Omit<PlannedSource, 'filesystem'>[] };
+type PrintedTarget = Pick<PlannedTarget, 'engine' | 'keep'> &
+  (Pick<PlannedTarget, 'path' | 'mustBeMountpoint'> | { repository: string });
+
+type PrintedPlan = Omit<Plan, 'sources' | 'targets'> & {
+  sources: readonly Omit<PlannedSource, 'filesystem'>[];
+  targets: readonly PrintedTarget[];
+};
+
+/** A repository by its name alone: not the catalogue, nor where its secrets are. */
+function printedTarget(target: PlannedTarget): PrintedTarget {
+  const { engine, keep, repository } = target;
+  if (repository === undefined) return target;
+  return { repository: targetName(target), engine, ...(keep === undefined ? {} : { keep }) };
+}
 
 /** Stable, so without the facts that only the providers read. */
 function withoutFacts(plan: Plan): PrintedPlan {
@@ -30,7 +44,7 @@ function withoutFacts(plan: Plan): PrintedPlan {
     delete printed.filesystem;
     return printed;
   });
-  return { ...plan, sources };
+  return { ...plan, sources, targets: plan.targets.map(printedTarget) };
 }
 
 /** What `--json` prints: the plan of one job, an array for several. */

@@ -1,4 +1,5 @@
 import type { KeepRules } from '../config/types.js';
+import type { BackupTarget } from '../copy/target.js';
 import { readVerifications } from '../copy/verify-history.js';
 import { jobLockName, tryAcquireLock, type Lock } from '../journal/lock.js';
 import { applyRetention, judgeRetention, type RetentionResult } from '../retention/apply.js';
@@ -8,7 +9,7 @@ import { takeLocks } from './take-locks.js';
 
 /** The backups of one job in one target, and which of them to keep. */
 export interface PruneTask {
-  target: string;
+  target: BackupTarget;
   job: string;
   rules: KeepRules;
 }

@@ -1,4 +1,5 @@
 import { messageOf } from '../errors.js';
+import { targetName } from '../copy/target.js';
 import type { PlannedTarget } from '../plan/plan.js';
 import type { RetentionReport } from '../report/run-report.js';
 import type { RetentionResult } from '../retention/apply.js';
@@ -26,13 +27,13 @@ export async function retainAfterRun(
   for (const target of targets) {
     if (target.keep === undefined || signal.aborted) continue;
     try {
-      const result = await dependencies.timeline.step(`retention in ${target.path}`, () =>
+      const result = await dependencies.timeline.step(`retention in ${targetName(target)}`, () =>
         dependencies.retain(target, plan.job, { journal: dependencies.journal, signal }),
       );
       reports.push(reported(result));
       for (const { message } of result.failed) warn(message);
     } catch (error) {
-      if (!signal.aborted) warn(`retention in ${target.path} failed: ${messageOf(error)}`);
+      if (!signal.aborted) warn(`retention in ${targetName(target)} failed: ${messageOf(error)}`);
     }
   }
   return reports;

@@ -11,5 +11,5 @@ export async function retainBackups(
 ): Promise<RetentionResult> {
   const verifications = await readVerifications([job]);
   const rules = target.keep ?? {};
-  return await applyRetention({ target: target.path, job, rules, now: new Date(), verifications }, using);
+  return await applyRetention({ target, job, rules, now: new Date(), verifications }, using);
 }

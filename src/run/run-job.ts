@@ -64,9 +64,11 @@ export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptio
   let report: RunReport;
   let isRecorded = false;
   try {
-    const targets = job.targets.map((target) => target.path);
     await timeline.step('lock', () =>
-      takeLocks({ job: job.name, targets }, locks, stack, { waitMs: options.lockWaitMs, signal }),
+      takeLocks({ job: job.name, targets: job.targets }, locks, stack, {
+        waitMs: options.lockWaitMs,
+        signal,
+      }),
     );
     // A run that another one locked out is no part of the history.
     isRecorded = true;

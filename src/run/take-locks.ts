@@ -6,6 +6,7 @@ import {
   type LockDependencies,
   type LockWait,
 } from '../journal/lock.js';
+import { targetName, type BackupTarget } from '../copy/target.js';
 import type { ReleaseStack } from './release-stack.js';
 
 /** One spelling for one directory, where it exists. */
@@ -15,7 +16,7 @@ async function canonical(directory: string): Promise<string> {
 
 /** Takes the lock of a job, then those of its targets; `stack` releases them. Rejects with `locked`. */
 export async function takeLocks(
-  { job, targets }: { job: string; targets: readonly string[] },
+  { job, targets }: { job: string; targets: readonly BackupTarget[] },
   locks: LockDependencies,
   stack: ReleaseStack,
   wait: LockWait,
@@ -26,7 +27,11 @@ export async function takeLocks(
   };
   await take(jobLockName(job), `the job ${job}`);
   // Sorted, so that two jobs with the same targets cannot wait for each other.
-  const directories = new Set(await Promise.all(targets.map(canonical)));
-  for (const target of [...directories].toSorted())
-    await take(targetLockName(target), `the target ${target}`);
+  const names = new Map<string, string>();
+  for (const target of targets) {
+    const directory = await canonical(target.path);
+    names.set(directory, target.repository === undefined ? directory : targetName(target));
+  }
+  for (const [directory, name] of [...names].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+    await take(targetLockName(directory), `the target ${name}`);
 }

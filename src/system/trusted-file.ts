@@ -9,6 +9,7 @@ export function trustedUids(): number[] {
 }
 
 const GROUP_OR_OTHERS_WRITE = 0o022;
+const GROUP_OR_OTHERS = 0o077;
 /** No configuration is larger; a file that is was not meant. */
 const MAX_BYTES = 1024 * 1024;
 
@@ -60,12 +61,14 @@ async function checkDirectory(directory: string, uids: readonly number[]): Promi
 
 /**
  * Reads a text file that only root (or the user who runs this) can have written: itself, the directory that names
- * it, and the one it really lies in when reached by a symlink. Undefined when there is no such file; rejects with
+ * it, and the one it really lies in when reached by a symlink. With `isPrivate`, nobody else may read it either.
+ * Undefined when there is no such file; rejects with
  * `usage` when it cannot be trusted or read.
  */
 export async function readTrustedFile(
   file: string,
   uids: readonly number[] = trustedUids(),
+  options: { isPrivate?: boolean } = {},
 ): Promise<string | undefined> {
   const handle = await openExisting(file, 0);
   if (handle === undefined) return undefined;
@@ -79,6 +82,11 @@ export async function readTrustedFile(
     if (!stat.isFile() || stat.size > MAX_BYTES) {
       throw new FsbackupError('usage', `${file} is not a text file of at most 1 MiB`, {
         hint: 'Name a configuration file.',
+      });
+    }
+    if (options.isPrivate === true && (stat.mode & GROUP_OR_OTHERS) !== 0) {
+      throw new FsbackupError('usage', `${file} may be read by its group or by others`, {
+        hint: `A secret stands in it. Change the secret if somebody may have seen it, then: chmod 600 ${file}`,
       });
     }
     return await handle.readFile('utf8');

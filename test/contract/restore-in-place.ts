@@ -34,7 +34,13 @@ export function restoreInPlaceContract(create: () => CopyEngine, needs: readonly
       await must('bash', '-c', String.raw`printf raw > "$1"/$'below/\xff *'`, 'bash', at('original'));
       await chmod(at('original'), 0o750);
       const sources = [{ path: '/srv', readFrom: at('original'), exclude: [] }];
-      await engine.copy({ sources, dataDirectory: data, parentDataDirectory: undefined, ...common });
+      await engine.copy({
+        backup: { job: 'srv', backupId: '20261123T184500Z-1a2b3c' },
+        sources,
+        dataDirectory: data,
+        parentDataDirectory: undefined,
+        ...common,
+      });
     });
 
     /** Restores to `place` on the disk, as seen by programs that are started by `under` alone. */

@@ -217,6 +217,7 @@ describeNeeding([...NEEDS, 'program:setfattr', 'program:setcap'], 'what was rest
     const digests = { file: at('digests.gz'), parent: undefined };
     const sources = [{ path: '/srv', readFrom: at('original'), exclude: [] }];
     const copied = await engine.copy({
+      backup: { job: 'srv', backupId: '20261123T184500Z-1a2b3c' },
       sources,
       dataDirectory: at('data'),
       parentDataDirectory: undefined,

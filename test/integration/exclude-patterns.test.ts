@@ -197,6 +197,7 @@ describeNeeding(['root', 'program:rsync', 'program:tar', 'program:zstd'], 'exclu
       await engine.copy({
         sources: [{ path: '/srv', readFrom: tree, exclude }],
         dataDirectory,
+        backup: { job: 'srv', backupId: '20261123T184500Z-1a2b3c' },
         parentDataDirectory: undefined,
         signal,
         onProgress: () => undefined,

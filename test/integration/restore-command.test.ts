@@ -3,7 +3,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { dataDirectory, type BackupRef } from '../../src/copy/backup-layout.js';
 import { beginBackup, completeBackup } from '../../src/copy/backup-store.js';
-import { engineByName } from '../../src/copy/engines.js';
+import { engineFor } from '../../src/copy/engines.js';
 import Restore from '../../src/commands/restore.js';
 import { manifestFor } from '../support/backups.js';
 import { compareTrees } from '../support/compare-trees.js';
@@ -43,9 +43,10 @@ describeNeeding(NEEDS, 'fsbackup restore', () => {
   async function backUp(name: 'rsync' | 'tar'): Promise<void> {
     const ref: BackupRef = { target, job: 'srv', backupId: BACKUP_IDS[name] };
     await beginBackup(ref);
-    const { files, bytes } = await engineByName(name).copy({
+    const { files, bytes } = await engineFor({ engine: name, path: '/unused' }).copy({
       sources: [{ path: '/srv', readFrom: original, exclude: [] }],
       dataDirectory: dataDirectory(ref),
+      backup: { job: 'srv', backupId: '20261123T184500Z-1a2b3c' },
       parentDataDirectory: undefined,
       signal: new AbortController().signal,
       onProgress: () => undefined,

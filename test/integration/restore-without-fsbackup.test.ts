@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { CopyEngine } from '../../src/copy/engine.js';
-import { engineByName } from '../../src/copy/engines.js';
+import { engineFor } from '../../src/copy/engines.js';
 import { compareTrees } from '../support/compare-trees.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { makeNastyTree } from '../support/nasty-tree.js';
@@ -60,6 +60,7 @@ describeNeeding(NEEDS, 'the steps of docs/restore-without-fsbackup.md', () => {
     const result = await engine.copy({
       sources: [{ path: '/srv/www', readFrom: original, exclude: [] }],
       dataDirectory: await directory(`backup-${engine.name}/data`),
+      backup: { job: 'srv', backupId: '20261123T184500Z-1a2b3c' },
       parentDataDirectory: undefined,
       signal: new AbortController().signal,
       onProgress: () => undefined,
@@ -70,7 +71,7 @@ describeNeeding(NEEDS, 'the steps of docs/restore-without-fsbackup.md', () => {
 
   for (const name of ['rsync', 'tar'] as const) {
     it(`restore a backup by ${name}`, async () => {
-      const BACKUP = await backUp(engineByName(name));
+      const BACKUP = await backUp(engineFor({ engine: name, path: '/unused' }));
       const DEST = await directory(`all-${name}`);
       await follow(`${name} all`, { BACKUP, DEST });
       const ignoreSockets = name === 'tar';

@@ -38,6 +38,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'the rsync engine bes
 
   function request(dataDirectory: string, parent?: string, more: Partial<CopyRequest> = {}): CopyRequest {
     return {
+      backup: { job: 'srv', backupId: '20261123T184500Z-1a2b3c' },
       sources: [{ path: '/srv', readFrom: original, exclude: [] }],
       dataDirectory,
       parentDataDirectory: parent,

@@ -9,6 +9,10 @@ export interface CompareOptions {
   ignore?: (path: string) => boolean;
   /** Sockets: tar cannot keep them. */
   ignoreSockets?: boolean;
+  /** Which symlinks are names of one and the same. */
+  ignoreLinkedSymlinks?: boolean;
+  /** Files with holes: not all engines bring them back as such. */
+  ignoreHoles?: boolean;
   /** The attributes of the two roots themselves. */
   ignoreRoot?: boolean;
 }
@@ -54,7 +58,8 @@ async function readTree(root: string, options: CompareOptions): Promise<Map<stri
     const type = typeOf(stats);
     if (type === 'socket' && options.ignoreSockets === true) return false;
     const isDevice = type.endsWith('device');
-    const firstName = (type === 'directory' ? undefined : firstNames.get(stats.ino)) ?? path;
+    const isAlone = type === 'directory' || (type === 'symlink' && options.ignoreLinkedSymlinks === true);
+    const firstName = (isAlone ? undefined : firstNames.get(stats.ino)) ?? path;
     firstNames.set(stats.ino, firstName);
     tree.set(path, {
       type,
@@ -65,7 +70,7 @@ async function readTree(root: string, options: CompareOptions): Promise<Map<stri
       device: isDevice ? stats.rdev : undefined,
       target: type === 'symlink' ? (await readlink(file, 'buffer')).toString('latin1') : undefined,
       contentHash: type === 'file' ? await hashOf(file) : undefined,
-      blocks: type === 'file' ? stats.blocks : 0n,
+      blocks: type === 'file' && options.ignoreHoles !== true ? stats.blocks : 0n,
       firstName,
     });
     return type === 'directory';

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
-import { backupDescription, configFlag, fromFlag, jsonFlag } from '../../flags.js';
+import { backupDescription, configFlag, fromFlags, fromTarget, jsonFlag } from '../../flags.js';
 
 export default class BackupsMount extends BaseCommand {
   static override summary = 'Show a backup at a directory, read-only.';
@@ -11,23 +11,24 @@ export default class BackupsMount extends BaseCommand {
     backup: Args.string({ description: 'JOB[@WHICH]', required: true }),
     directory: Args.string({ description: 'An empty directory; made when it is not there.', required: true }),
   };
-  static override flags = { from: fromFlag, config: configFlag, json: jsonFlag };
+  static override flags = { ...fromFlags, config: configFlag, json: jsonFlag };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(BackupsMount);
     const { targetsToSearch } = await import('../../copy/configured-targets.js');
     const { findBackup, parseSelector } = await import('../../copy/backup-select.js');
-    const { engineByName } = await import('../../copy/engines.js');
+    const { engineFor } = await import('../../copy/engines.js');
+    const { targetOf } = await import('../../copy/target.js');
     const { mountBackup } = await import('../../copy/mount-backup.js');
     const { mountedBackup, renderMounted } = await import('../../copy/render-mounts.js');
     const { withSignals } = await import('../../system/signals.js');
     const { job } = parseSelector(args.backup);
-    const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job });
+    const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
     const backup = await findBackup(targets, args.backup);
     await withSignals(process, (signal) =>
       mountBackup({
         backup,
-        engine: engineByName(backup.manifest.engine),
+        engine: engineFor({ ...targetOf(backup), engine: backup.manifest.engine }),
         directory: path.resolve(args.directory),
         signal,
         onMounted: (record) => {

@@ -4,7 +4,7 @@ import { BaseCommand } from '../../base-command.js';
 import type { DrillConfig } from '../../config/types.js';
 import type { CompleteBackup } from '../../copy/backup-list.js';
 import { worstExitCode } from '../../exit-codes.js';
-import { backupDescription, configFlag, fromFlag, jsonFlag, logJsonFlag } from '../../flags.js';
+import { backupDescription, configFlag, fromFlags, fromTarget, jsonFlag, logJsonFlag } from '../../flags.js';
 
 export default class BackupsVerify extends BaseCommand {
   static override summary =
@@ -29,7 +29,7 @@ export default class BackupsVerify extends BaseCommand {
       helpValue: 'DIR',
       dependsOn: ['drill'],
     }),
-    from: fromFlag,
+    ...fromFlags,
     config: configFlag,
     json: jsonFlag,
     'log-json': logJsonFlag,
@@ -46,7 +46,7 @@ export default class BackupsVerify extends BaseCommand {
     const backups: CompleteBackup[] = [];
     for (const selector of argv.map(String)) {
       const { job } = parseSelector(selector);
-      const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job });
+      const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
       backups.push(await findBackup(targets, selector));
     }
     const { isTTY } = process.stderr;

@@ -43,6 +43,7 @@ async function failureOf(
   const copy = create(ending(result)).copy({
     sources: [{ path: '/srv', readFrom: path.join(directory, 'source'), exclude: [] }],
     dataDirectory: path.join(directory, 'data'),
+    backup: { job: 'srv', backupId: '20261123T184500Z-1a2b3c' },
     parentDataDirectory: undefined,
     signal: new AbortController().signal,
     onProgress: () => undefined,

@@ -110,7 +110,13 @@ describe('the rules applied', () => {
     await makeBackup(ref(old));
     await rename(backupDirectory(ref(old)), removing(old));
     await makeUnfinished(ref('20261118T010000Z-eeeeee'));
-    const request = { target, job: 'srv', rules: { last: 1 }, now, verifications: () => undefined };
+    const request = {
+      target: { path: target },
+      job: 'srv',
+      rules: { last: 1 },
+      now,
+      verifications: () => undefined,
+    };
     const result = await applyRetention(request, { journal, signal });
     expect(result.removed).toEqual([old, FIRST, SECOND]);
     expect(result.failed).toEqual([]);
@@ -123,7 +129,7 @@ describe('the rules applied', () => {
     await makeBackup(ref(FIRST));
     await makeBackup(ref(SECOND));
     await makeBackup(ref(THIRD), { unreadable: ['/srv/x'] });
-    const request = { target, job: 'srv', rules: { last: 1 }, now };
+    const request = { target: { path: target }, job: 'srv', rules: { last: 1 }, now };
     const result = await applyRetention(
       {
         ...request,
@@ -139,7 +145,13 @@ describe('the rules applied', () => {
     for (const id of [FIRST, SECOND, THIRD]) await makeBackup(ref(id));
     // In the way of the first one's removal.
     await mkdir(path.join(removing(FIRST), 'data'), { recursive: true });
-    const request = { target, job: 'srv', rules: { last: 1 }, now, verifications: () => undefined };
+    const request = {
+      target: { path: target },
+      job: 'srv',
+      rules: { last: 1 },
+      now,
+      verifications: () => undefined,
+    };
     const result = await applyRetention(request, { journal, signal });
     expect(result.removed).toEqual([SECOND]);
     expect(result.failed.map(({ backupId }) => backupId)).toEqual([FIRST, FIRST]);

@@ -1,0 +1,46 @@
+import { canKeepIn, ENGINE_NAMES } from '../copy/engine-names.js';
+import type { Complaint, ValuePath } from './problems.js';
+import type { RawJob } from './schema.js';
+
+/** What only a repository has. */
+const OF_REPOSITORIES = ['initialise', 'password', 'environment', 'options'] as const;
+
+/** What is wrong with where the targets of a job lie, as written. Pure; `path` is the job's. */
+export function checkTargets({ targets }: RawJob, path: ValuePath): Complaint[] {
+  return targets.flatMap((written, index) => {
+    const target = typeof written === 'string' ? { path: written } : written;
+    const complaint = (key: string | undefined, message: string): Complaint => ({
+      path: [...path, 'targets', index, ...(key === undefined ? [] : [key])],
+      message,
+      at: 'value',
+    });
+    const { engine = 'rsync', repository } = target;
+    if (repository === undefined) {
+      const stray = OF_REPOSITORIES.filter((key) => target[key] !== undefined);
+      return [
+        ...(target.path === undefined ? [complaint(undefined, 'missing: path, or repository')] : []),
+        ...stray.map((key) => complaint(key, 'used with a repository alone')),
+        ...(canKeepIn(engine, 'path')
+          ? []
+          : [complaint('path', `${engine} writes to a repository: name it`)]),
+      ];
+    }
+    const able = ENGINE_NAMES.filter((name) => canKeepIn(name, 'repository'));
+    return [
+      ...(target.path === undefined ? [] : [complaint('path', 'either path or repository, not both')]),
+      ...(target.mustBeMountpoint === undefined
+        ? []
+        : [
+            complaint('mustBeMountpoint', 'of a directory alone: a repository is told from any other anyhow'),
+          ]),
+      ...(canKeepIn(engine, 'repository')
+        ? []
+        : [
+            complaint(
+              'repository',
+              `${engine} writes to a directory: name its path${able.length === 0 ? '' : `, or an engine with repositories (${able.join(', ')})`}`,
+            ),
+          ]),
+    ];
+  });
+}

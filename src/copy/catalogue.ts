@@ -1,0 +1,62 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { errnoOf, FsbackupError } from '../errors.js';
+import { writeDurably } from '../journal/durable-file.js';
+import { ensurePrivateDirectory } from '../system/directories.js';
+import type { BackupTarget, RepositorySettings } from './target.js';
+
+const secretSource = z.union([
+  z.strictObject({ file: z.string() }),
+  z.strictObject({ command: z.array(z.string()) }),
+  z.strictObject({ credential: z.string() }),
+]);
+
+const catalogueSchema = z.object({
+  version: z.literal(1),
+  repository: z.object({
+    repository: z.string().min(1),
+    initialise: z.boolean(),
+    password: secretSource.exactOptional(),
+    environment: z.record(z.string(), z.union([z.string(), secretSource])),
+    options: z.record(z.string(), z.string()).exactOptional(),
+  }),
+});
+
+function catalogueFile(directory: string): string {
+  return path.join(directory, 'catalogue.json');
+}
+
+/**
+ * Makes the catalogue of a repository, or brings it up to date: it tells which repository it is of and how to reach it,
+ * so that `recover` and a restore find that without a configuration. Idempotent. Nothing for a target without one.
+ */
+export async function openCatalogue({ path: directory, repository }: BackupTarget): Promise<void> {
+  if (repository === undefined) return;
+  await ensurePrivateDirectory(directory);
+  const text = `${JSON.stringify({ version: 1, repository }, undefined, 2)}\n`;
+  const file = catalogueFile(directory);
+  const before = await readFile(file, 'utf8').catch(() => undefined);
+  if (before !== text) await writeDurably(file, text);
+}
+
+/** The repository that a directory is the catalogue of; undefined where it is none. Rejects with `usage`. */
+async function readCatalogue(directory: string): Promise<RepositorySettings | undefined> {
+  const file = catalogueFile(directory);
+  try {
+    return catalogueSchema.parse(JSON.parse(await readFile(file, 'utf8'))).repository;
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === 'ENOENT' || errno === 'ENOTDIR') return undefined;
+    throw new FsbackupError('usage', `${file} does not tell which repository it is the catalogue of`, {
+      hint: 'Remove the file: the next run, or a command that reads the configuration, writes it anew.',
+      cause: error,
+    });
+  }
+}
+
+/** The target at a directory: with its repository, where the directory is a catalogue. Rejects with `usage`. */
+export async function targetAt(directory: string): Promise<BackupTarget> {
+  const repository = await readCatalogue(directory);
+  return { path: directory, ...(repository === undefined ? {} : { repository }) };
+}

@@ -1,0 +1,110 @@
+import { lstat, mkdtemp, readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf } from '../errors.js';
+import type { runCommand } from '../system/run-command.js';
+import { UnreadablePaths } from './copy-error.js';
+import type { CopyResult, RestoreRequest } from './engine.js';
+import { mergeTree } from './merge-tree.js';
+import { printable } from './printable.js';
+import { removeTree } from './remove-tree.js';
+import { writeRootAttributes, type RootAttributes } from './root-attributes.js';
+import { pathInBackup, topmost } from './source-layout.js';
+
+/** What an engine's program is to bring back. */
+export interface Extraction {
+  /** An empty directory: `/srv/x` is to become `<staged>/srv/x`. */
+  staged: string;
+  /** Empty: everything. None lies in another. */
+  paths: readonly string[];
+  unreadable: UnreadablePaths;
+}
+
+export interface StagedRestoreDependencies {
+  run: typeof runCommand;
+  extract: (extraction: Extraction) => Promise<void>;
+}
+
+async function deviceOf(directory: string): Promise<number | undefined> {
+  try {
+    const stat = await lstat(directory);
+    return stat.isDirectory() ? stat.dev : undefined;
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === 'ENOENT' || errno === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+/** The deepest directory on the way from `destination` to what is to come there: it lies on the right filesystem. */
+async function deepest(destination: string, live: string): Promise<{ directory: string; dev: number }> {
+  for (let at = path.join(destination, pathInBackup(live)); ; at = path.dirname(at)) {
+    const dev = await deviceOf(at);
+    if (dev !== undefined || at === destination) return { directory: at, dev: dev ?? 0 };
+  }
+}
+
+/** One extraction for each filesystem that something goes to. */
+async function groupByFilesystem(
+  destination: string,
+  wanted: readonly string[],
+): Promise<{ directory: string; paths: string[] }[]> {
+  const groups = new Map<number, { directory: string; paths: string[] }>();
+  for (const live of wanted) {
+    const { directory, dev } = await deepest(destination, live);
+    const group = groups.get(dev);
+    if (group === undefined) groups.set(dev, { directory, paths: [live] });
+    else group.paths.push(live);
+  }
+  return [...groups.values()];
+}
+
+/** Counts regular files by their names, as the engines do that keep repositories. */
+async function count(directory: Buffer, tally: { files: number; bytes: number }): Promise<void> {
+  for (const entry of await readdir(directory, { encoding: 'buffer', withFileTypes: true })) {
+    const file = Buffer.concat([directory, Buffer.from('/'), entry.name]);
+    if (entry.isDirectory()) await count(file, tally);
+    else if (entry.isFile()) {
+      tally.files += 1;
+      tally.bytes += (await lstat(file)).size;
+    }
+  }
+}
+
+/**
+ * Restores by a program that would write through symlinks, or over what it is not asked for: it restores to a private
+ * directory beside, and what it restored is then moved into place. Nothing is deleted. See `CopyEngine.restore`.
+ */
+export async function restoreStaged(
+  request: RestoreRequest & { root?: RootAttributes },
+  { run, extract }: StagedRestoreDependencies,
+): Promise<CopyResult> {
+  const { destination, sources, signal, root } = request;
+  const asked = topmost(request.paths);
+  const isAll = asked.length === 0 || asked.includes('/');
+  const unreadable = new UnreadablePaths();
+  const tally = { files: 0, bytes: 0 };
+  const groups = await groupByFilesystem(destination, isAll ? topmost(sources) : asked);
+  for (const group of groups) {
+    const staged = await mkdtemp(path.join(group.directory, '.fsbackup-restore-'));
+    try {
+      const paths = isAll && groups.length === 1 ? [] : group.paths;
+      await extract({ staged, paths, unreadable });
+      signal.throwIfAborted();
+      for (const live of isAll ? [] : group.paths) {
+        try {
+          await lstat(path.join(staged, pathInBackup(live)));
+        } catch (error) {
+          if (errnoOf(error) === undefined) throw error;
+          unreadable.add(printable(Buffer.from(live, 'utf8').toString('latin1')));
+        }
+      }
+      await count(Buffer.from(staged), tally);
+      request.onProgress({ ...tally });
+      await mergeTree(staged, destination, { run, unreadable, signal });
+    } finally {
+      await removeTree(staged);
+    }
+  }
+  if (isAll && root !== undefined) await writeRootAttributes(destination, root);
+  return { ...tally, unreadable: unreadable.paths };
+}

@@ -1,0 +1,82 @@
+import { createHash } from 'node:crypto';
+import path from 'node:path';
+import type { BackupRef } from './backup-layout.js';
+import type { EngineName } from './engine-names.js';
+
+/** Where a secret is read from, at the time that it is needed. */
+export type SecretSource =
+  | { file: string }
+  /** A program and its arguments; the secret is what it prints. */
+  | { command: readonly string[] }
+  /** The name of a credential that systemd hands to the unit. */
+  | { credential: string };
+
+/** What an engine is told of its repository. Holds no secret, only where secrets are read from. */
+export interface RepositorySettings {
+  /** As the engine writes it: `/srv/restic`, `sftp:host:/srv/restic`, `rest:https://host:8000/`. */
+  repository: string;
+  /** Whether a repository may be made where there is none. */
+  initialise: boolean;
+  password?: SecretSource;
+  /** Variables for the engine's program. */
+  environment: Readonly<Record<string, string | SecretSource>>;
+  /** Extended options of the engine's program: `sftp.command` of restic, for one. No secrets: others see them. */
+  options?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Where the backups of a job go. The directory holds `<job>/<backupId>` for each of them: the backups themselves or,
+ * with a repository, the catalogue of what is in it.
+ */
+export interface BackupTarget {
+  /** Absolute path of the directory. */
+  path: string;
+  /** Absent: the backups lie in the directory. */
+  repository?: RepositorySettings;
+}
+
+/** A target and what copies into it: all that an engine is made of. */
+export interface EngineTarget extends BackupTarget {
+  engine: EngineName;
+}
+
+/** A password in a URL, `scheme://user:password@host`, which nobody is to see. */
+const URL_PASSWORD = /(:\/\/[^/@\s:]*):[^/@\s]*@/g;
+
+/** A text that may quote a URL, without the passwords of URLs. */
+export function withoutPasswords(text: string): string {
+  return text.replaceAll(URL_PASSWORD, '$1:***@');
+}
+
+export function hasPassword(repository: string): boolean {
+  return withoutPasswords(repository) !== repository;
+}
+
+/** What people are told of a target: its directory or, with a repository, that one and never the catalogue. */
+export function targetName({ path: directory, repository }: BackupTarget): string {
+  return repository === undefined ? directory : withoutPasswords(repository.repository);
+}
+
+/** The target that a backup lies in. */
+export function targetOf({
+  target,
+  repository,
+}: Pick<BackupRef, 'target'> & Pick<BackupTarget, 'repository'>): BackupTarget {
+  return { path: target, ...(repository === undefined ? {} : { repository }) };
+}
+
+/** The directory of a repository that lies on this host; undefined for one elsewhere, or in no directory. */
+export function localRepository({ repository }: Pick<BackupTarget, 'repository'>): string | undefined {
+  const name = repository?.repository.replace(/^(?:local:|file:\/\/)(?=\/)/, '');
+  return name?.startsWith('/') === true ? name : undefined;
+}
+
+/** The directory of the catalogue of a repository: readable, and another one for every engine and repository. */
+export function catalogueDirectory(engine: EngineName, repository: string, stateDirectory: string): string {
+  const slug = withoutPasswords(repository)
+    .replaceAll(/[^A-Za-z0-9._-]+/g, '-')
+    .replaceAll(/^[-.]+|[-.]+$/g, '')
+    .slice(-60);
+  const hash = createHash('sha256').update(`${engine}\0${repository}`).digest('hex').slice(0, 8);
+  return path.join(stateDirectory, 'catalogue', `${engine}-${slug}-${hash}`);
+}
