@@ -9,6 +9,7 @@ import { eventually, isGuard } from './freeze-harness.js';
 import { FsbackupCli, type StartedCli } from './fsbackup-cli.js';
 import { startLogWriter, type LogWriter } from './log-writer.js';
 import { LabVolumeGroup, type LabVolume, type LabVolumeOptions } from './lvm-lab.js';
+import { COMMANDS_AT, MAX_COMMANDS } from './page-layout.js';
 import { must } from './throwaway-filesystem.js';
 
 /** How much later than it should a resume may be seen by the writer, in an emulated guest with other things to do. */
@@ -30,6 +31,12 @@ export function guards(): { watchdog: number; second: number } {
       }),
     );
   return { watchdog: pidOf('qsentry'), second: pidOf('vigil') };
+}
+
+/** The process groups that the command line has published to the watchdog. */
+function publishedGroups(): number[] {
+  const page = readFileSync(`/proc/${guards().watchdog}/fd/4`);
+  return Array.from({ length: MAX_COMMANDS }, (_, index) => page.readInt32LE(COMMANDS_AT + 4 * index));
 }
 
 /** Ends a group's processes. One that is gone is no error. */
@@ -123,7 +130,7 @@ export class DeadmanLab {
    */
   hang(how = `dmsetup suspend ${this.group.vg}-srv`): string {
     const look = `read -r s < ${this.suspended} && [ "$s" = 1 ]`;
-    return `${how}; while ${look}; do :; done; echo yes > ${this.file('outlived')}; sleep 600 & wait`;
+    return `${how}; while ${look}; do sleep 0.05; done; echo yes > ${this.file('outlived')}; sleep 600 & wait`;
   }
 
   /** Starts a job and waits until its snapshot command has suspended the volume. */
@@ -131,7 +138,8 @@ export class DeadmanLab {
     const started = this.cli.start(...args);
     await eventually('the volume to be suspended', () => {
       if (started.hasEnded) throw new Error(`fsbackup ended before: ${started.output}`);
-      return isSuspended(this.suspended);
+      // Until its group is published nobody can kill it by name: settle.test.ts shows what becomes of it then.
+      return isSuspended(this.suspended) && publishedGroups().includes(this.commandGroup);
     });
     return started;
   }

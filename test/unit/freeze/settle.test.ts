@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { deviceLossReason, lossNumber, WatchState } from '../../../src/freeze/protocol.js';
+import { deviceLossReason, lossNumber, MAX_DEVICES, WatchState } from '../../../src/freeze/protocol.js';
 import { runCommand } from '../../../src/system/run-command.js';
 import { eventually } from '../../support/freeze-harness.js';
 
@@ -80,6 +80,13 @@ describe('devices that a snapshot command leaves suspended', () => {
     expect(end.resumes).toEqual(['resume 3 gone', 'resume 2 gone', 'resume 0 gone']);
     // Not at once: it might be another's, who is about to resume it.
     expect(end.tookMs).toBeGreaterThanOrEqual(OTHERS_MS);
+  });
+
+  it('may be as many as an origin with sixty snapshots has', async () => {
+    const end = await settle('S'.repeat(MAX_DEVICES), [-1]);
+    expect(end.resumed).toEqual(Array.from({ length: MAX_DEVICES }, () => 1));
+    expect(end.resumes[0]).toBe(`resume ${MAX_DEVICES - 1} gone`);
+    expect(MAX_DEVICES).toBeGreaterThan(2 * 60);
   });
 
   it('are left alone when no command of ours was ever begun', async () => {
