@@ -2,7 +2,6 @@ import { neighboursOf, readDevice, type BlockDevice } from './block-stack.js';
 
 /** How LVM marks the device that holds the data of an origin: the origin itself lies on it, and so do its snapshots. */
 const ORIGIN_DATA = /^LVM-.*-real$/;
-const EXCEPTION_STORE = /^LVM-.*-cow$/;
 
 /**
  * The devices of the classic snapshots of the origin whose data `device` holds, each snapshot before its exception
@@ -20,8 +19,8 @@ export async function readOriginSnapshots(
     if (above?.dmUuid?.startsWith('LVM-') !== true) continue;
     found.push(above);
     for (const below of await neighboursOf(sysfs, number, 'slaves')) {
-      const store = await readDevice(sysfs, below);
-      if (store?.dmUuid !== undefined && EXCEPTION_STORE.test(store.dmUuid)) found.push(store);
+      const store = below === majorMinor ? undefined : await readDevice(sysfs, below);
+      if (store !== undefined) found.push(store);
     }
   }
   return found;

@@ -120,7 +120,7 @@ export class DeadmanLab {
       srv: { sources: [source], targets: [this.#target], attempts: 1, freeze: { timeout, maxHold } },
     };
     await writeFile(file, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
-    this.#since = this.writer.acknowledgements.length;
+    this.mark();
     return ['run', 'srv', '--config', file, '--json'];
   }
 
@@ -144,7 +144,12 @@ export class DeadmanLab {
     return started;
   }
 
-  /** The longest time between two records that were on the disk, since the job was made. The writer goes on. */
+  /** From now on stalls count. */
+  mark(): void {
+    this.#since = this.writer.acknowledgements.length;
+  }
+
+  /** The longest time between two records that were on the disk, since the mark or the last job. The writer goes on. */
   async stallMs(): Promise<number> {
     const { acknowledgements } = this.writer;
     await this.writer.acknowledged(acknowledgements.length + 3);

@@ -105,6 +105,12 @@ describe('the devices that the dead-man guards', () => {
     ]);
   });
 
+  it('are not the other volumes of a thin pool, which nobody suspends for a snapshot', async () => {
+    thinPool();
+    const guarded = await findGuardedDevices([await filesystem('/srv', '252:4')], sysfs);
+    expect(guarded.map(({ name }) => name)).not.toContain('vg-home');
+  });
+
   it('are those of the snapshots of an origin too, above what they lie on; and not of what else lies there', async () => {
     originWithSnapshots();
     const guarded = await findGuardedDevices([await filesystem('/srv', '252:0')], sysfs);
