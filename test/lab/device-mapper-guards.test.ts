@@ -27,7 +27,7 @@ describeInLab({}, 'a snapshot command that hangs with the origin suspended', ({ 
     process.kill(guards().watchdog, 'SIGKILL');
     started.kill('SIGKILL');
     expect(await lab.stallMs()).toBeLessThan(GRACE_MS + MARGIN_MS);
-    await lab.expectCleared();
+    expect(await lab.leftovers()).toEqual([]);
     await lab.cli.recover();
     expect(lab.wasRemoved).toBe(true);
   });
@@ -37,7 +37,7 @@ describeInLab({}, 'a snapshot command that hangs with the origin suspended', ({ 
     process.kill(guards().watchdog, 'SIGKILL');
     await expectLost(lab, started, { reason: 'guard-died' });
     expect(await lab.stallMs()).toBeLessThan(GRACE_MS + MARGIN_MS);
-    await lab.expectCleared();
+    expect(await lab.leftovers()).toEqual([]);
   });
 
   it('is left alone until its time is up when only the second is killed', async () => {
@@ -45,7 +45,7 @@ describeInLab({}, 'a snapshot command that hangs with the origin suspended', ({ 
     process.kill(guards().second, 'SIGKILL');
     await expectLost(lab, started, { reason: 'max-hold' });
     expect(await lab.stallMs()).toBeLessThan(6000 + MARGIN_MS);
-    await lab.expectCleared();
+    expect(await lab.leftovers()).toEqual([]);
   });
 
   it.each(['SIGSTOP', 'SIGKILL'] as const)(
@@ -58,7 +58,7 @@ describeInLab({}, 'a snapshot command that hangs with the origin suspended', ({ 
       if (signal === 'SIGKILL') for (const pid of [second, watchdog]) process.kill(pid, signal);
       await expectLost(lab, started, { reason: signal === 'SIGKILL' ? 'guard-died' : 'timeout' });
       expect(await lab.stallMs()).toBeLessThan(6000 + MARGIN_MS);
-      await lab.expectCleared();
+      expect(await lab.leftovers()).toEqual([]);
     },
   );
 });
