@@ -9,15 +9,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 2u
+#define PROTOCOL_VERSION 3u
 #define PAGE_MAGIC 0x47504246u  /* "FBPG" */
 #define FRAME_MAGIC 0x52464246u /* "FBFR" */
 
 /* Filesystems in one set. */
 #define MAX_SLOTS 32u
 #define ALL_SLOTS UINT32_MAX
-/* Device-mapper devices below them, and programs that may suspend these at one time. */
-#define MAX_DEVICES 32u
+/*
+ * Device-mapper devices below them and, where an origin has snapshots, two for each of these; and programs that may
+ * suspend them at one time.
+ */
+#define MAX_DEVICES 128u
 #define MAX_COMMANDS 32u
 
 /*
@@ -115,7 +118,7 @@ struct page {
 
 _Static_assert(sizeof(struct slot) == 64, "the mirror in protocol.ts counts on it");
 _Static_assert(sizeof(struct device) == 40, "no padding");
-_Static_assert(sizeof(struct page) <= 4096, "one page");
+_Static_assert(sizeof(struct page) <= 8192, "two pages of memory, both locked by each guard");
 
 enum frame_type {
     FRAME_ARM = 1,    /* first on the socket: watch the slots of the page */

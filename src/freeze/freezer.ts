@@ -14,8 +14,10 @@ export interface GuardedDevice {
   majorMinor: string;
   /** As dmsetup names it: `vg-srv`. */
   name: string;
-  /** Of the filesystems that lie on it. */
+  /** Of the filesystems that lie on it, or on the origin whose snapshot it belongs to. */
   mountpoints: readonly string[];
+  /** Of a classic snapshot that an origin below the filesystems has already: the name of that origin's device. */
+  snapshotOf?: string;
 }
 
 /** What the dead-man watches over. One of the two lists may be empty. */

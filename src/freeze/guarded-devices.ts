@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
+import type { BlockDevice } from '../system/block-stack.js';
+import { readOriginSnapshots } from '../system/origin-snapshots.js';
 import type { GuardedDevice } from './freezer.js';
 
 async function readAttribute(
@@ -22,35 +24,75 @@ export function resumeCommand(name: string): string {
   return `"dmsetup clear ${name}; dmsetup resume ${name}"`;
 }
 
+/** Where a guarded device is, as a clause. */
+export function placeOf({ mountpoints, snapshotOf }: GuardedDevice): string {
+  return snapshotOf === undefined ? `below ${mountpoints.join(', ')}` : `a snapshot of ${snapshotOf}`;
+}
+
 /** A device that is suspended before anything was done to it: whoever reads or writes there waits. */
-export function suspendedError({ name, mountpoints }: GuardedDevice): FsbackupError {
-  return new FsbackupError('notFrozen', `${name}, below ${mountpoints.join(', ')}, is suspended already`, {
+export function suspendedError(device: GuardedDevice): FsbackupError {
+  const { name } = device;
+  return new FsbackupError('notFrozen', `${name}, ${placeOf(device)}, is suspended already`, {
     hint: `If no LVM command is at it any more, one died there: run ${resumeCommand(name)}, and look at "lvs -a".`,
   });
 }
 
+/** A device of a stack, or of a snapshot that an origin in it has already. */
+interface Found {
+  device: BlockDevice;
+  mountpoints: readonly string[];
+  /** What holds the data of that origin. */
+  originData?: BlockDevice;
+}
+
+/** The device-mapper devices of the stacks, by number, the upper before the lower. */
+function stackedDevices(filesystems: readonly FilesystemFacts[]): Map<string, Found> {
+  // A device below two filesystems belongs below both: after the last that lies on it.
+  const found = new Map<string, Found>();
+  for (const { mount, stack = [] } of filesystems) {
+    for (const device of stack) {
+      if (device.dmUuid === undefined) continue;
+      const above = found.get(device.majorMinor)?.mountpoints ?? [];
+      found.delete(device.majorMinor);
+      found.set(device.majorMinor, {
+        device,
+        mountpoints: [...new Set([...above, mount.mountpoint])],
+      });
+    }
+  }
+  return found;
+}
+
 /**
- * The device-mapper devices below these filesystems, each once, the upper before the lower. Empty where there are none.
- * Rejects with `notFrozen` when one is suspended already: the dead-man may resume only what was running before.
+ * The device-mapper devices below these filesystems and those of the snapshots that LVM suspends with them, each once,
+ * the upper before the lower. Empty where there are none. Rejects with `notFrozen` when one is suspended already: the
+ * dead-man may resume only what was running before.
  */
 export async function findGuardedDevices(
   filesystems: readonly FilesystemFacts[],
   sysfs = '/sys',
 ): Promise<GuardedDevice[]> {
-  // A device below two filesystems belongs below both: after the last that lies on it.
-  const mountpoints = new Map<string, string[]>();
-  for (const { mount, stack = [] } of filesystems) {
-    for (const { majorMinor, dmUuid } of stack) {
-      if (dmUuid === undefined) continue;
-      const above = mountpoints.get(majorMinor) ?? [];
-      mountpoints.delete(majorMinor);
-      mountpoints.set(majorMinor, [...new Set([...above, mount.mountpoint])]);
+  const stacked = stackedDevices(filesystems);
+  const found: Found[] = [];
+  for (const below of stacked.values()) {
+    // They lie on it too, so they come before it.
+    for (const device of await readOriginSnapshots(below.device, sysfs)) {
+      if (!stacked.has(device.majorMinor)) found.push({ ...below, device, originData: below.device });
     }
+    found.push(below);
   }
+  const nameOf = async ({ majorMinor }: BlockDevice): Promise<string> =>
+    (await readAttribute(sysfs, majorMinor, 'name')) ?? majorMinor;
   const devices: GuardedDevice[] = [];
-  for (const [majorMinor, above] of mountpoints) {
-    const name = (await readAttribute(sysfs, majorMinor, 'name')) ?? majorMinor;
-    const device = { majorMinor, name, mountpoints: above };
+  for (const { device: block, mountpoints, originData } of found) {
+    const { majorMinor } = block;
+    const origin = originData === undefined ? undefined : await nameOf(originData);
+    const device = {
+      majorMinor,
+      name: await nameOf(block),
+      mountpoints,
+      ...(origin === undefined ? {} : { snapshotOf: origin.replace(/-real$/, '') }),
+    };
     if ((await readAttribute(sysfs, majorMinor, 'suspended')) === '1') throw suspendedError(device);
     devices.push(device);
   }

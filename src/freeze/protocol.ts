@@ -8,9 +8,9 @@ import type { DeviceLossReason, LossReason } from './freezer.js';
  */
 
 export const MAX_SLOTS = 32;
-export const MAX_DEVICES = 32;
+export const MAX_DEVICES = 128;
 export const ALL_SLOTS = 0xffff_ffff;
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 export const FRAME_MAGIC = 0x5246_4246;
 export const CONTROL_PATH_SIZE = 108;
 export const RECORD_STATUS_SIZE = 64;

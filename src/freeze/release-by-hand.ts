@@ -11,7 +11,7 @@ import {
   type FreezeRecordBody,
 } from './freeze-record.js';
 import type { LossReason } from './freezer.js';
-import { killStoppedGuards } from './kill-guards.js';
+import { killGuards } from './kill-guards.js';
 import { openFilesystem, openMount } from './mountpoint.js';
 import { FrameType, lossReason, type Reply } from './protocol.js';
 
@@ -135,7 +135,7 @@ async function thawWithoutGuards(body: FreezeRecordBody): Promise<void> {
   } finally {
     closeSync(fd);
   }
-  await killStoppedGuards(body);
+  killGuards(body.watchdogPids);
   await adoptRecord(body.majorMinor, async ({ status }, setStatus) => {
     if (status.kind !== 'armed') return;
     setStatus(

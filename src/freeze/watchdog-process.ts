@@ -2,11 +2,13 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, readFileSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FsbackupError } from '../errors.js';
 import { inInitialPidNamespace, PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import { createMemfd } from '../system/native.js';
 import { packageRoot } from '../system/package-root.js';
 import { FrameConnection } from './frame-connection.js';
+import { isGuard, killGuards } from './kill-guards.js';
 import { FrameType, warningTexts } from './protocol.js';
 
 function builtWatchdog(): string {
@@ -17,13 +19,14 @@ function builtWatchdog(): string {
 const NEUTRAL_NAME = 'qsentry';
 const ARM_TIMEOUT_MS = 10_000;
 const END_TIMEOUT_MS = 2000;
+const END_LOOK_MS = 10;
 
 /** A running pair of guards. */
 export interface Watchdog {
   connection: FrameConnection;
   pids: readonly number[];
   warnings: readonly string[];
-  /** Resolves when the first of the pair has ended; kills it when it does not by itself. Only after a thaw. */
+  /** Resolves when both have ended; kills them when they do not by themselves. Only after a thaw. */
   end(): Promise<void>;
   /** Lets it live on without us. */
   release(): void;
@@ -96,6 +99,15 @@ function exited(child: ChildProcess): Promise<void> {
   });
 }
 
+/** The second ends soon after the watchdog, unless it is stopped: it would keep the mountpoints busy. */
+async function endSecond(pid: number): Promise<void> {
+  for (const giveUpAt = performance.now() + END_TIMEOUT_MS; isGuard(pid); await sleep(END_LOOK_MS)) {
+    if (performance.now() < giveUpAt) continue;
+    killGuards([pid]);
+    return;
+  }
+}
+
 /**
  * Starts the pair of guards over the slots of a page and waits until both watch. Rejects with `failed` when they do
  * not: then nothing was frozen, and nothing is left running.
@@ -122,6 +134,7 @@ export async function startWatchdog(request: WatchdogRequest): Promise<Watchdog>
         const timer = setTimeout(() => child.kill('SIGKILL'), END_TIMEOUT_MS);
         await exited(child);
         clearTimeout(timer);
+        await endSecond(reply.secondPid);
         connection.destroy();
       },
       release() {

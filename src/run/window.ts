@@ -8,6 +8,7 @@ import type {
   GuardedDevice,
   ThawOutcome,
 } from '../freeze/freezer.js';
+import { placeOf } from '../freeze/guarded-devices.js';
 import type { CreateOptions, SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 import type { ReleaseStack } from './release-stack.js';
 import type { Timeline } from './timeline.js';
@@ -84,9 +85,9 @@ function resumedWarnings({ devices }: ThawOutcome): string[] {
   return devices
     .filter(({ resumed }) => resumed)
     .map(
-      ({ device: { name, mountpoints } }) =>
-        `the snapshot command left ${name} (below ${mountpoints.join(', ')}) suspended; it was resumed, ` +
-        `and LVM's state wants a look: see "lvs -a" and "dmsetup table ${name}"`,
+      ({ device }) =>
+        `the snapshot command left ${device.name} (${placeOf(device)}) suspended; it was resumed, ` +
+        `and LVM's state wants a look: see "lvs -a" and "dmsetup table ${device.name}"`,
     );
 }
 

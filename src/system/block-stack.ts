@@ -25,7 +25,8 @@ async function readSysfs(file: string): Promise<string | undefined> {
   }
 }
 
-async function readDevice(sysfs: string, majorMinor: string): Promise<BlockDevice | undefined> {
+/** One device; undefined when there is none of that number. */
+export async function readDevice(sysfs: string, majorMinor: string): Promise<BlockDevice | undefined> {
   const directory = path.join(sysfs, 'dev/block', majorMinor);
   let target: string;
   try {
@@ -42,8 +43,13 @@ async function readDevice(sysfs: string, majorMinor: string): Promise<BlockDevic
   };
 }
 
-async function slavesOf(sysfs: string, majorMinor: string): Promise<string[]> {
-  const directory = path.join(sysfs, 'dev/block', majorMinor, 'slaves');
+/** The numbers of the devices just below one (`slaves`), or of those just above it (`holders`). */
+export async function neighboursOf(
+  sysfs: string,
+  majorMinor: string,
+  which: 'slaves' | 'holders',
+): Promise<string[]> {
+  const directory = path.join(sysfs, 'dev/block', majorMinor, which);
   let names: string[];
   try {
     names = await readdir(directory);
@@ -66,7 +72,7 @@ export async function readBlockStack(majorMinor: string, sysfs = '/sys'): Promis
   // What lies below a device is found before the device itself is put on top of it.
   const below: BlockDevice[] = [];
   const descend = async (above: BlockDevice): Promise<void> => {
-    const slaves = await slavesOf(sysfs, above.majorMinor);
+    const slaves = await neighboursOf(sysfs, above.majorMinor, 'slaves');
     for (const slave of slaves.toReversed()) {
       if (seen.has(slave)) continue;
       seen.add(slave);

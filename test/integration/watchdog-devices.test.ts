@@ -18,11 +18,10 @@ import {
 import { runCommand } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { ended, eventually, isGuard } from '../support/freeze-harness.js';
+import { WATCH_STATE_AT } from '../support/page-layout.js';
 import { throwawayDisks } from '../support/throwaway-filesystem.js';
 
 const REPLY_MS = 60_000;
-/** Of struct page in native/protocol.h. */
-const WATCH_STATE_AT = 3484;
 const EINVAL = 22;
 const ENOTTY = 25;
 /** A number that no device-mapper device has. */

@@ -4,6 +4,7 @@
  * process groups of the programs, 0 for one that is being started, -1 for one that has ended.
  *
  * HARNESS_SELF_MS: the devices go on by themselves after so long. HARNESS_IMMORTAL: SIGKILL does nothing.
+ * Time is counted in sleeps, so that a machine that is slow or busy changes no result.
  * Prints `resume N living|gone` for each resume, then `STATE LOSS MILLISECONDS RESUMED…`.
  */
 /* Compiled with -Dkill=harness_kill, which is for commands.c. */
@@ -16,10 +17,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static struct page page;
 static char states[MAX_DEVICES + 1];
 static uint64_t begun_ns;
+
+static uint64_t now_ns = 1;
+
+uint64_t boottime_ns(void) { return now_ns; }
+
+/* Programs need some time of the machine's to end. */
+void sleep_ms(long milliseconds) {
+    now_ns += (uint64_t)milliseconds * 1000000;
+    nanosleep(&(struct timespec){.tv_nsec = milliseconds * 1000000}, NULL);
+}
 
 static uint64_t elapsed_ms(void) { return (boottime_ns() - begun_ns) / 1000000; }
 

@@ -19,21 +19,24 @@ afterEach(() => {
 
 interface Dm {
   name: string;
+  /** After the name. */
+  uuidEnd?: string;
   suspended?: boolean;
 }
 
 /** A block device as sysfs shows it. Those below it come first. */
 function device(name: string, majorMinor: string, slaves: readonly string[], dm?: Dm): void {
   const directory = path.join(sysfs, 'block', name);
-  mkdirSync(path.join(directory, 'slaves'), { recursive: true });
+  for (const links of ['slaves', 'holders']) mkdirSync(path.join(directory, links), { recursive: true });
   writeFileSync(path.join(directory, 'dev'), `${majorMinor}\n`);
   symlinkSync(`../../block/${name}`, path.join(sysfs, 'dev/block', majorMinor));
   for (const slave of slaves) {
     symlinkSync(path.join(sysfs, 'block', slave), path.join(directory, 'slaves', slave));
+    symlinkSync(directory, path.join(sysfs, 'block', slave, 'holders', name));
   }
   if (dm === undefined) return;
   mkdirSync(path.join(directory, 'dm'));
-  writeFileSync(path.join(directory, 'dm/uuid'), `LVM-${dm.name}\n`);
+  writeFileSync(path.join(directory, 'dm/uuid'), `LVM-${dm.name}${dm.uuidEnd ?? ''}\n`);
   writeFileSync(path.join(directory, 'dm/name'), `${dm.name}\n`);
   writeFileSync(path.join(directory, 'dm/suspended'), `${dm.suspended === true ? 1 : 0}\n`);
 }
@@ -50,6 +53,19 @@ function thinPool({ suspended = false } = {}): void {
   device('dm-2', '252:2', ['dm-0', 'dm-1'], { name: 'vg-pool-tpool' });
   device('dm-4', '252:4', ['dm-2'], { name: 'vg-srv' });
   device('dm-5', '252:5', ['dm-2'], { name: 'vg-home' });
+}
+
+/** An origin with two classic snapshots; beside them something that is not LVM's, and a volume of another's. */
+function originWithSnapshots({ suspended = false } = {}): void {
+  device('vda', '254:0', []);
+  device('dm-1', '252:1', ['vda'], { name: 'vg-srv-real', uuidEnd: '-real' });
+  device('dm-0', '252:0', ['dm-1'], { name: 'vg-srv' });
+  device('dm-2', '252:2', ['vda'], { name: 'vg-s1-cow', uuidEnd: '-cow' });
+  device('dm-3', '252:3', ['dm-1', 'dm-2'], { name: 'vg-s1' });
+  device('dm-4', '252:4', ['vda'], { name: 'vg-s2-cow', uuidEnd: '-cow' });
+  device('dm-5', '252:5', ['dm-1', 'dm-4'], { name: 'vg-s2', suspended });
+  device('md1', '9:1', ['dm-1']);
+  device('dm-6', '252:6', ['vda'], { name: 'vg-home' });
 }
 
 async function filesystem(mountpoint: string, majorMinor: string): Promise<FilesystemFacts> {
@@ -87,6 +103,33 @@ describe('the devices that the dead-man guards', () => {
       { majorMinor: '252:0', name: 'vg-pool_tmeta', mountpoints: ['/srv', '/home'] },
       { majorMinor: '252:1', name: 'vg-pool_tdata', mountpoints: ['/srv', '/home'] },
     ]);
+  });
+
+  it('are not the other volumes of a thin pool, which nobody suspends for a snapshot', async () => {
+    thinPool();
+    const guarded = await findGuardedDevices([await filesystem('/srv', '252:4')], sysfs);
+    expect(guarded.map(({ name }) => name)).not.toContain('vg-home');
+  });
+
+  it('are those of the snapshots of an origin too, above what they lie on; and not of what else lies there', async () => {
+    originWithSnapshots();
+    const guarded = await findGuardedDevices([await filesystem('/srv', '252:0')], sysfs);
+    expect(guarded).toEqual([
+      { majorMinor: '252:0', name: 'vg-srv', mountpoints: ['/srv'] },
+      { majorMinor: '252:3', name: 'vg-s1', mountpoints: ['/srv'], snapshotOf: 'vg-srv' },
+      { majorMinor: '252:2', name: 'vg-s1-cow', mountpoints: ['/srv'], snapshotOf: 'vg-srv' },
+      { majorMinor: '252:5', name: 'vg-s2', mountpoints: ['/srv'], snapshotOf: 'vg-srv' },
+      { majorMinor: '252:4', name: 'vg-s2-cow', mountpoints: ['/srv'], snapshotOf: 'vg-srv' },
+      { majorMinor: '252:1', name: 'vg-srv-real', mountpoints: ['/srv'] },
+    ]);
+  });
+
+  it('are refused when a snapshot of the origin is suspended already: LVM would resume it, or hang', async () => {
+    originWithSnapshots({ suspended: true });
+    await expect(findGuardedDevices([await filesystem('/srv', '252:0')], sysfs)).rejects.toMatchObject({
+      code: 'notFrozen',
+      message: 'vg-s2, a snapshot of vg-srv, is suspended already',
+    });
   });
 
   it('are none where there is no device-mapper', async () => {
