@@ -97,8 +97,8 @@ describeInLab({}, 'a partition on a logical volume', () => {
   });
 
   afterEach(async () => {
-    await must('umount', mountpoint);
-    await must('dmsetup', 'remove', '--retry', 'lab-srv1');
+    await runCommand(['umount', mountpoint], { timeoutMs: 60_000 });
+    await runCommand(['dmsetup', 'remove', '--retry', 'lab-srv1'], { timeoutMs: 60_000 });
     await volumes.dispose();
   });
 
@@ -116,7 +116,7 @@ describeInLab({}, 'a partition on a logical volume', () => {
       '--table',
       `0 ${sectors} linear ${device} 2048`,
     );
-    await must('mkfs.xfs', '-q', '-f', '/dev/mapper/lab-srv1');
+    await must('mkfs.ext4', '-q', '-F', '/dev/mapper/lab-srv1');
     await must('mount', '/dev/mapper/lab-srv1', mountpoint);
     await writeFile(path.join(mountpoint, 'file'), 'on a partition');
     const target = path.join(volumes.directory, 'backups');

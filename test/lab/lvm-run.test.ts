@@ -114,7 +114,7 @@ describeInLab({}, 'a run on LVM', ({ disks, kernel }) => {
     const snapshot = (await group.volumes()).find(({ lv }) => lv.startsWith('fsbackup-killed'));
     expect(snapshot?.tags).toEqual(
       expect.arrayContaining([
-        expect.stringMatching(/^fsbackup\.run=fsbackup-killed-\d{8}T\d{6}Z-[0-9a-f]+$/),
+        expect.stringMatching(/^fsbackup\.run=\d{8}T\d{6}Z-[0-9a-f]+$/),
         `fsbackup.host=${os.hostname()}`,
         `fsbackup.boot=${bootId}`,
       ]),
@@ -128,12 +128,13 @@ describeInLab({}, 'a run on LVM', ({ disks, kernel }) => {
   )('%s: leaves nothing once it was killed at its %s and recovered', async (kind, step) => {
     const { mountpoint } = kind === 'classic' ? classic : thin;
     const started = cli.start('run', '--job', 'killed', '--source', mountpoint, '--to', target);
-    if (step === 'release') {
-      await cli.journalled('backup', started);
-      await cli.noLongerJournalled('backup', started);
-    } else await cli.journalled(step, started);
-    if (step === 'backup') await expectShown(kind);
-    started.kill('SIGKILL');
+    try {
+      await cli.journalled(step === 'release' ? 'backup' : step, started);
+      if (step === 'backup') await expectShown(kind);
+      if (step === 'release') await cli.noLongerJournalled('backup', started);
+    } finally {
+      started.kill('SIGKILL');
+    }
     expect(await started.ended()).toBe('SIGKILL');
     await writeFile(path.join(mountpoint, 'written'), 'it is not frozen');
     // An lvcreate that outlived its run is to have ended.

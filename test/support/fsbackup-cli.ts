@@ -118,7 +118,7 @@ export class FsbackupCli {
     }
   }
 
-  /** Both halves of the journal. */
+  /** Both halves of the journal; without writes that were cut short, on whose account nothing was done. */
   async journalEntries(): Promise<string[]> {
     const { FSBACKUP_RUN_DIR, FSBACKUP_STATE_DIR } = this.environment;
     const listed = await Promise.all(
@@ -126,7 +126,7 @@ export class FsbackupCli {
         readdir(path.join(directory, 'journal')).catch(() => []),
       ),
     );
-    return listed.flat();
+    return listed.flat().filter((name) => name.endsWith('.json'));
   }
 }
 
