@@ -84,8 +84,8 @@ describeInLab({}, 'a run on LVM', ({ disks, kernel }) => {
     const [{ frozenMs, snapshotMs } = {}] = run.value.sources;
     expect(frozenMs).toBeGreaterThan(0);
     expect(frozenMs).toBeLessThan(Number(snapshotMs));
-    // Where a snapshot may have left it unmountable, the run has looked.
-    expect(run.value.steps.some(({ step }) => step === 'prove')).toBe(kernel === 'leaks');
+    // For one volume alone nobody finds out what the kernel does: what may have been left unmountable is looked at.
+    expect(run.value.steps.some(({ step }) => step === 'prove')).toBe(true);
     const restored = path.join(group.directory, `restored-${kind}`);
     const restore = await cli.run('restore', kind, '--from', target, '--to', restored);
     expect(restore.exitCode, restore.stderr).toBe(0);
