@@ -5,8 +5,8 @@ const ORIGIN_DATA = /^LVM-.*-real$/;
 
 /**
  * The devices of the classic snapshots of the origin whose data `device` holds, each snapshot before its exception
- * store; none for any other device. Another snapshot of that origin suspends these too (lvcreate, seen on Linux 6.1 to
- * 7.3 with LVM 2.03.16 and 2.03.31). From sysfs; the origin is among them, as what lies on `device`.
+ * store; none for any other device. Another snapshot of that origin suspends these too (lvcreate, seen on Linux 6.1 and
+ * 7.3). From sysfs; the origin is among them, as what lies on `device`.
  */
 export async function readOriginSnapshots(
   { majorMinor, dmUuid }: BlockDevice,
