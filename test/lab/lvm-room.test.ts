@@ -114,7 +114,8 @@ describeInLab({}, 'the room of a snapshot on LVM', ({ disks }) => {
     const job = ['--job', 'full', '--source', volume.mountpoint, '--to', target];
 
     const started = cli.start('run', ...job, '--json');
-    await cli.journalled('exposure', started);
+    await cli.journalled('backup', started);
+    await started.stopChild('rsync');
     // The origin's writes fail once the pool is full: that is what happens to others, and no business of this test.
     for (let round = 0; round < 30 && !started.hasEnded; round += 1) {
       const of = `of=${volume.mountpoint}/over${round}`;

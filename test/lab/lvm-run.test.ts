@@ -149,7 +149,8 @@ describeInLab({}, 'a run on LVM', ({ disks, kernel }) => {
     await must('sync', '--file-system', classic.mountpoint);
     const file = await config('full', { path: classic.mountpoint, lvm: { size: '8MiB' } });
     const started = cli.start('run', 'full', '--config', file, '--json');
-    await cli.journalled('exposure', started);
+    await cli.journalled('backup', started);
+    await started.stopChild('rsync');
     // Written over until the room of the snapshot is long used up.
     for (let round = 0; round < 20 && !started.hasEnded; round += 1) {
       const dd = ['if=/dev/urandom', `of=${classic.mountpoint}/over`, 'bs=1M', 'count=40', 'conv=fsync'];

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -153,6 +153,23 @@ export class StartedCli {
   /** To the process itself, as `kill PID` does. */
   kill(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
+  }
+
+  /** Waits for a child that runs this program, and stops it: what it does then lasts until it is killed. */
+  async stopChild(program: string): Promise<void> {
+    const parent = String(this.#child.pid);
+    const deadline = Date.now() + LIMIT_MS;
+    while (!this.hasEnded && Date.now() < deadline) {
+      for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+        const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+        const [, name, rest = ''] = /^\d+ \((.*)\) \S+ (.*)$/s.exec(stat) ?? [];
+        if (name !== program || rest.split(' ')[0] !== parent) continue;
+        process.kill(Number(pid), 'SIGSTOP');
+        return;
+      }
+      await sleep(5);
+    }
+    throw new Error(`fsbackup runs no ${program}: ${this.output}`);
   }
 
   /** Waits for its end: the exit code, or the signal that ended it. */
