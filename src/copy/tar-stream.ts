@@ -101,7 +101,12 @@ export class TarStream extends Transform {
     }
     const taken = this.#untilTaken?.();
     if (taken === undefined) done(undefined, chunk);
-    else void taken.then(() => done(undefined, chunk));
+    else void this.#passOnAfter(taken, chunk, done);
+  }
+
+  async #passOnAfter(taken: Promise<void>, chunk: Buffer, done: TransformCallback): Promise<void> {
+    await taken;
+    done(undefined, chunk);
   }
 
   /** Takes what it can of `bytes` and tells how many that were. */
