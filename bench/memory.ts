@@ -10,9 +10,9 @@ const MIB = 1024 ** 2;
 const POLL_MS = 20;
 /**
  * V8's young generation grows to 48 MiB in any run that is long enough, and garbage in the old one is collected when there
- * is need: so much more is no growth. With a million files it would be 64 bytes for each.
+ * is need: so much more is no growth. With a million files it would be 100 bytes for each.
  */
-const PLATEAU_MIB = 64;
+const PLATEAU_MIB = 96;
 
 const FEW = 1000;
 
