@@ -7,7 +7,8 @@ import { createGunzip } from 'node:zlib';
 import { describeFailure, runCommand } from '../system/run-command.js';
 import { formatRecord, parseRecord, type DigestRecord } from './digest-record.js';
 
-const WRITE_AT_CHARACTERS = 128 * 1024;
+/** Little, so that it is garbage while it is young. */
+const WRITE_AT_CHARACTERS = 32 * 1024;
 
 /** Writes lines to a file (0600) in large pieces. What it cannot write, `close` rejects with. */
 export class LineWriter {

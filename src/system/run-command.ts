@@ -18,6 +18,11 @@ const BASE_ENVIRONMENT = {
 
 /** How much of a child's output is kept, from its end; the rest is drained and dropped. */
 const MAX_OUTPUT_CHARACTERS = 1024 * 1024;
+/**
+ * The same of standard output whose lines somebody takes: what is held for long moves to V8's old generation, which is seldom collected,
+ * and of a program that tells of a million files that is all it says.
+ */
+const MAX_OUTPUT_BEHIND_LINES = 16 * 1024;
 
 /** How a child ended. */
 export interface CommandResult {
@@ -89,6 +94,7 @@ class OutputCollector {
   /** In the pieces that came: to join them at each one would copy the whole tail every time. */
   readonly #tail: string[] = [];
   #tailLength = 0;
+  readonly #keep: number;
   #partial = '';
   readonly #onLine: ((line: string) => void) | undefined;
   readonly #lineEnd: RegExp;
@@ -96,9 +102,14 @@ class OutputCollector {
   constructor(
     stream: Readable,
     onLine: ((line: string) => void) | undefined,
-    { carriageReturns = false, untilTaken }: Pick<CommandOptions, 'carriageReturns' | 'untilTaken'> = {},
+    {
+      carriageReturns = false,
+      untilTaken,
+      keep = MAX_OUTPUT_CHARACTERS,
+    }: Pick<CommandOptions, 'carriageReturns' | 'untilTaken'> & { keep?: number } = {},
   ) {
     this.#onLine = onLine;
+    this.#keep = keep;
     this.#lineEnd = carriageReturns ? /[\r\n]/ : /\n/;
     stream.setEncoding('utf8');
     stream.on('data', (chunk: string) => {
@@ -114,13 +125,13 @@ class OutputCollector {
   }
 
   get text(): string {
-    return this.#tail.join('').slice(-MAX_OUTPUT_CHARACTERS);
+    return this.#tail.join('').slice(-this.#keep);
   }
 
   #take(chunk: string): void {
     this.#tail.push(chunk);
     this.#tailLength += chunk.length;
-    while (this.#tailLength - (this.#tail[0]?.length ?? 0) >= MAX_OUTPUT_CHARACTERS) {
+    while (this.#tailLength - (this.#tail[0]?.length ?? 0) >= this.#keep) {
       this.#tailLength -= this.#tail.shift()?.length ?? 0;
     }
     if (this.#onLine === undefined) return;
@@ -177,7 +188,10 @@ export async function runCommand(
   const streams = connect(child, options);
   const stdout =
     options.stdoutTo === undefined
-      ? new OutputCollector(child.stdout, options.onStdoutLine, options)
+      ? new OutputCollector(child.stdout, options.onStdoutLine, {
+          ...options,
+          keep: options.onStdoutLine === undefined ? MAX_OUTPUT_CHARACTERS : MAX_OUTPUT_BEHIND_LINES,
+        })
       : undefined;
   const stderr = new OutputCollector(child.stderr, options.onStderrLine);
   let killer: NodeJS.Timeout | undefined;
