@@ -7,7 +7,6 @@ const PROJECT = path.resolve(import.meta.dirname, '../../..');
 /** Of docs/architecture.md: a module runs code of those before it and of none after it. */
 const LAYERS = [
   'system',
-  'targets',
   'report',
   'config',
   'journal',

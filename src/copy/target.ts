@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
-import type { BackupRef } from '../copy/backup-layout.js';
+import type { BackupRef } from './backup-layout.js';
 import type { EngineName } from './engine-names.js';
 
 /** Where a secret is read from, at the time that it is needed. */
