@@ -9,7 +9,7 @@ import { createBorgEngine } from '../../src/copy/borg-engine.js';
 import { isRetryable } from '../../src/copy/copy-error.js';
 import type { CopyEngine, CopyRequest } from '../../src/copy/engine.js';
 import { createResticEngine } from '../../src/copy/restic-engine.js';
-import type { BackupTarget, RepositorySettings } from '../../src/copy/target.js';
+import type { BackupTarget, RepositorySettings } from '../../src/backup-target.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { compareTrees } from '../support/compare-trees.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { BackupTarget } from '../../src/copy/target.js';
+import type { BackupTarget } from '../../src/backup-target.js';
 import { CHILD_PATH, runCommand } from '../../src/system/run-command.js';
 
 /** A directory with other versions of the tools: FSBACKUP_TEST_TOOLS. Before those of the host. */
