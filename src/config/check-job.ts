@@ -1,4 +1,4 @@
-import { targetName } from '../copy/target.js';
+import { targetName } from '../backup-target.js';
 import type { Complaint, ValuePath } from './problems.js';
 import type { JobConfig, SourceConfig } from './types.js';
 

@@ -3,7 +3,7 @@ import type { CopyEngine, EngineName } from './engine.js';
 import { createResticEngine } from './restic-engine.js';
 import { createRsyncEngine } from './rsync-engine.js';
 import { createTarEngine } from './tar-engine.js';
-import type { EngineTarget } from './target.js';
+import type { EngineTarget } from '../backup-target.js';
 
 const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>> = {
   rsync: () => createRsyncEngine(),

@@ -26,7 +26,7 @@ import { parseIgnored, parseMessage } from './restic-output.js';
 import { ResticRepository, resticTags } from './restic-repository.js';
 import { requireSources } from './source-layout.js';
 import { restoreStaged } from './staged-restore.js';
-import { targetName, type BackupTarget, type RepositorySettings } from './target.js';
+import { targetName, type BackupTarget, type RepositorySettings } from '../backup-target.js';
 
 /** restic's exit code for a snapshot that lacks what could not be read. */
 const PARTIAL = 3;
@@ -170,9 +170,9 @@ class ResticEngine implements CopyEngine {
     watch.end();
     const isPartial = result.exitCode === PARTIAL && unreadable.paths.length > 0;
     if ((result.exitCode !== 0 && !isPartial) || done === undefined) {
-      // restic that ends by itself with an error has saved no snapshot.
-      if (result.exitCode !== undefined && !result.aborted && done === undefined)
-        await reference.withdraw(dataDirectory);
+      // restic that ends by itself with an error has saved no snapshot, nor has one that reached nobody for so long.
+      const endedItself = result.exitCode !== undefined && !signal.aborted && done === undefined;
+      if (endedItself || watch.gaveUp) await reference.withdraw(dataDirectory);
       if (signal.aborted) throw copyStopped();
       throw this.#repository.failure({ ...result, aborted: false }, watch.gaveUp);
     }

@@ -16,7 +16,7 @@ import type {
 } from './engine.js';
 import { planInPlace } from './in-place.js';
 import { previewOverwrite, renderPreview } from './overwrite-preview.js';
-import { targetName, targetOf } from './target.js';
+import { targetName, targetOf } from '../backup-target.js';
 import { prepareDestination } from './restore-destination.js';
 import { selectPaths } from './select-paths.js';
 

@@ -3,7 +3,7 @@ import type { JobConfig } from '../config/types.js';
 import { atPlace } from '../config/written-at.js';
 import { FsbackupError } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
-import { localRepository } from '../copy/target.js';
+import { localRepository } from '../backup-target.js';
 import { isExcluded } from './excludes.js';
 import type { HostFacts } from './facts.js';
 import { reachedByWrites } from './layers.js';

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { isRetryable } from '../copy/copy-error.js';
 import type { CopySource } from '../copy/engine.js';
-import { targetName } from '../copy/target.js';
+import { targetName } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { CopyReport, RunReport } from '../report/run-report.js';

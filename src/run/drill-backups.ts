@@ -2,7 +2,7 @@ import type { DrillConfig } from '../config/types.js';
 import type { CompleteBackup } from '../copy/backup-list.js';
 import { drillBackup } from '../copy/drill-backup.js';
 import { engineFor } from '../copy/engines.js';
-import { targetOf } from '../copy/target.js';
+import { targetOf } from '../backup-target.js';
 import type { VerifyReport } from '../copy/verify-backup.js';
 import { verifyEach } from '../copy/verify-backups.js';
 import { acquireLock, jobLockName, tryAcquireLock, type Lock } from '../journal/lock.js';

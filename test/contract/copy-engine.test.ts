@@ -3,7 +3,7 @@ import { createBorgEngine } from '../../src/copy/borg-engine.js';
 import { createResticEngine } from '../../src/copy/restic-engine.js';
 import { createRsyncEngine } from '../../src/copy/rsync-engine.js';
 import { createTarEngine } from '../../src/copy/tar-engine.js';
-import { borgRepository, resticRepository, toolVersion } from '../support/repositories.js';
+import { borgRepository, resticRepository } from '../support/repositories.js';
 import { copyEngineContract } from './copy-engine.js';
 
 for (const fstype of ['ext4', 'xfs'] as const) {
@@ -14,6 +14,7 @@ for (const fstype of ['ext4', 'xfs'] as const) {
       keepsSockets: true,
       keepsHoles: true,
       keepsLinkedSymlinks: true,
+      keepsAllTimes: true,
       takesDigests: true,
       needs: ['program:rsync'],
     },
@@ -26,6 +27,7 @@ for (const fstype of ['ext4', 'xfs'] as const) {
       keepsSockets: false,
       keepsHoles: true,
       keepsLinkedSymlinks: true,
+      keepsAllTimes: true,
       takesDigests: true,
       needs: ['program:tar', 'program:zstd'],
     },
@@ -39,9 +41,10 @@ for (const fstype of ['ext4', 'xfs'] as const) {
     {
       name: 'restic',
       keepsSockets: false,
-      // Since 0.15.
-      keepsHoles: !toolVersion('restic').startsWith('0.14'),
+      // None before 0.15, and since then not those within a chunk.
+      keepsHoles: false,
       keepsLinkedSymlinks: false,
+      keepsAllTimes: true,
       takesDigests: false,
       needs: ['program:restic'],
     },
@@ -55,8 +58,9 @@ for (const fstype of ['ext4', 'xfs'] as const) {
     {
       name: 'borg',
       keepsSockets: false,
-      keepsHoles: true,
-      keepsLinkedSymlinks: true,
+      keepsHoles: false,
+      keepsLinkedSymlinks: false,
+      keepsAllTimes: false,
       takesDigests: false,
       needs: ['program:borg'],
     },

@@ -12,7 +12,7 @@ import type {
   VerifyFindings,
   VerifyRequest,
 } from '../../src/copy/engine.js';
-import { canKeepIn } from '../../src/copy/engine-names.js';
+import { canKeepIn } from '../../src/engine-names.js';
 import { FsbackupError } from '../../src/errors.js';
 import { compareTrees, countEntries } from '../support/compare-trees.js';
 import { describeNeeding } from '../support/capabilities.js';
@@ -23,8 +23,10 @@ import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throw
 export interface EngineTraits {
   name: EngineName;
   keepsSockets: boolean;
-  /** False: what was a hole comes back as zeros. */
+  /** False: not all that was a hole comes back as one. */
   keepsHoles: boolean;
+  /** False: times before 1970 and after 2038 are moved into that range. */
+  keepsAllTimes: boolean;
   /** False: symlinks that are names of one and the same become several. */
   keepsLinkedSymlinks: boolean;
   /** False: it verifies by checksums of its own, and cannot say which files are damaged. */
@@ -174,6 +176,7 @@ export function copyEngineContract(
             ignoreSockets: !traits.keepsSockets,
             ignoreHoles: !traits.keepsHoles,
             ignoreLinkedSymlinks: !traits.keepsLinkedSymlinks,
+            ignore: (name) => !traits.keepsAllTimes && /^times\/(?:before|after)-/.test(name),
           }),
         ).toEqual([]);
       },

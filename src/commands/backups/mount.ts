@@ -18,7 +18,7 @@ export default class BackupsMount extends BaseCommand {
     const { targetsToSearch } = await import('../../copy/configured-targets.js');
     const { findBackup, parseSelector } = await import('../../copy/backup-select.js');
     const { engineFor } = await import('../../copy/engines.js');
-    const { targetOf } = await import('../../copy/target.js');
+    const { targetOf } = await import('../../backup-target.js');
     const { mountBackup } = await import('../../copy/mount-backup.js');
     const { mountedBackup, renderMounted } = await import('../../copy/render-mounts.js');
     const { withSignals } = await import('../../system/signals.js');

@@ -9,7 +9,7 @@ import { backupDescription, configFlag, fromFlags, fromTarget, jsonFlag, logJson
 export default class BackupsVerify extends BaseCommand {
   static override summary =
     'Verify backups: that all is there (quick), every byte of it (full), or by a restore (drill).';
-  static override description = `${backupDescription} --quick, the default, checks the manifest and that every entry is there with its size (rsync), or zstd's checksum of the archive (tar). --full reads every byte and compares it with the digests that were taken from the snapshot while it was copied. --drill restores it to a directory of its own (0700), compares what came of that, runs the command that the job has for it, and removes it again. The result goes into the history. Exits 50 when a backup is not what it was, 3 when nothing is wrong and not all could be compared.`;
+  static override description = `${backupDescription} --quick, the default, checks the manifest and that every entry is there with its size (rsync), zstd's checksum of the archive (tar), or has the engine check its repository (restic, borg). --full reads every byte and compares it with the digests that were taken from the snapshot while it was copied, by restic and borg those that name its data. --drill restores it to a directory of its own (0700), compares what came of that, runs the command that the job has for it, and removes it again. The result goes into the history. Exits 50 when a backup is not what it was, 3 when nothing is wrong and not all could be compared.`;
   static override examples = [
     '<%= config.bin %> <%= command.id %> srv',
     '<%= config.bin %> <%= command.id %> srv@2026-11-20 web --full --from /backup',

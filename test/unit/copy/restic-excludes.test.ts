@@ -22,7 +22,7 @@ describe('an exclude pattern of rsync, for restic', () => {
     expect(translateExclude(pattern, '/t/srv')).toBe(translated);
   });
 
-  it.each(['a**b', '[[:alpha:]]', '/', '**', 'a//b'])('%s is refused', (pattern) => {
+  it.each(['a**b', '[[:alpha:]]', '/', '**', 'a//b', '[!]ab]', '[ab'])('%s is refused', (pattern) => {
     expect(() => translateExclude(pattern, '/t/srv')).toThrow('restic cannot leave out');
   });
 
