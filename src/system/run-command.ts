@@ -66,7 +66,8 @@ export interface CommandOptions {
   onStdoutLine?: (line: string) => void;
   /**
    * Asked after each piece of standard output: no more of it is read until what it returns resolves, which it must. For
-   * whoever passes lines on to something slower than the child. Undefined: at once.
+   * whoever passes lines on to something slower than the child. Undefined: at once. What is left in the pipe (64 KiB)
+   * when the child ends comes at once too.
    */
   untilTaken?: () => Promise<void> | undefined;
   /** A carriage return ends a line too, as in progress displays. */

@@ -40,7 +40,7 @@ describeInLab({}, 'LVM in the lab', (guest) => {
 
   it('makes the device nodes of its volumes', async () => {
     await must('vgcreate', '-q', 'labself', disk);
-    await must('lvcreate', '-q', '-L', '300M', '-n', 'origin', 'labself');
+    await must('lvcreate', '-q', '--yes', '--wipesignatures', 'y', '-L', '300M', '-n', 'origin', 'labself');
     expect(existsSync('/dev/labself/origin')).toBe(true);
   });
 });

@@ -6,7 +6,8 @@ it('reads no more of a child until its lines were taken', async () => {
   let isTaking = false;
   let waits = 0;
   const early: number[] = [];
-  const result = await runCommand(['seq', '1', '100000'], {
+  // It outlives its output: what is in the pipe at its end comes at once.
+  const result = await runCommand(['sh', '-c', 'seq 1 100000; sleep 1'], {
     onStdoutLine: () => {
       lines += 1;
       if (isTaking) early.push(lines);
