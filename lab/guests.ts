@@ -42,6 +42,7 @@ export const COMMON_PACKAGES = [
   'psmisc',
   'rsync',
   'tar',
+  'strace',
   'thin-provisioning-tools',
   'udev',
   'util-linux',

@@ -146,8 +146,9 @@ export function extendCommand({ vg, snapshot }: LvmData, byBytes: number): Argv 
   return ['lvextend', ...CREATE, '--size', `+${byBytes}b`, '--', `${vg}/${snapshot}`];
 }
 
-export function removeCommand(vg: string, lv: string): Argv {
-  return ['lvremove', '--force', ...CREATE, '--', `${vg}/${lv}`];
+/** `pastPool`: also when the pool does not do what it was told before. */
+export function removeCommand(vg: string, lv: string, { pastPool = false } = {}): Argv {
+  return ['lvremove', '--force', ...(pastPool ? ['--force'] : []), ...CREATE, '--', `${vg}/${lv}`];
 }
 
 /** Loads the tables of a volume anew, as its metadata have them. */

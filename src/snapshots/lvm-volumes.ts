@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import pRetry from 'p-retry';
 import { FsbackupError } from '../errors.js';
 import { readLogicalVolumes, type LogicalVolume } from '../system/lvm.js';
-import { describeFailure, runCommand } from '../system/run-command.js';
+import { describeFailure, runCommand, type CommandResult } from '../system/run-command.js';
 import { devicePath, lvmDataOf, nameTag, refreshCommand, removeCommand } from './lvm-commands.js';
 import type { SnapshotRef } from './provider.js';
 
@@ -29,10 +29,24 @@ export function isSnapshotOf(ref: SnapshotRef, volume: LogicalVolume): boolean {
   return volume.lv === snapshot && volume.origin === lv;
 }
 
-async function removeVolume(ref: SnapshotRef, { vg, lv }: LogicalVolume): Promise<void> {
+/**
+ * Removes one volume. Of a thin one whose lvcreate was killed between the pool's making the snapshot and LVM's noting
+ * it, LVM would have the pool make it once more before it is removed, which the pool refuses since it is there; with
+ * a second `--force` LVM goes on, and has the pool delete it.
+ */
+async function lvremove(ref: SnapshotRef, { vg, lv }: LogicalVolume): Promise<CommandResult> {
   const removed = await runCommand(removeCommand(vg, lv), { timeoutMs: COMMAND_TIMEOUT_MS });
+  const { kind } = lvmDataOf(ref);
+  if (kind === 'classic' || !/Failed to (?:update|suspend) .*pool|queued messages/.test(removed.stderr))
+    return removed;
+  return await runCommand(removeCommand(vg, lv, { pastPool: true }), { timeoutMs: COMMAND_TIMEOUT_MS });
+}
+
+async function removeVolume(ref: SnapshotRef, volume: LogicalVolume): Promise<void> {
+  const { vg, lv } = volume;
+  const removed = await lvremove(ref, volume);
   if (removed.exitCode === 0) return;
-  if (!(await ownVolumes(ref)).some((volume) => volume.lv === lv)) return;
+  if (!(await ownVolumes(ref)).some((one) => one.lv === lv)) return;
   throw new FsbackupError(
     'cleanupIncomplete',
     `The snapshot ${vg}/${lv} could not be removed: ${describeFailure('lvremove', removed)}`,

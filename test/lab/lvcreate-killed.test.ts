@@ -1,3 +1,4 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import process from 'node:process';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
@@ -13,20 +14,27 @@ import { describeInLab } from '../support/lab.js';
 import { must } from '../support/throwaway-filesystem.js';
 
 const OPTIONS = { timeoutMs: 20_000, maxHoldMs: 60_000 };
-/** What lvcreate takes in an emulated guest, about. */
-const LVCREATE_MS = 1200;
-/** From the suspension of the origin to its resumption, about: some 40 to 90 ms were seen. */
-const SUSPENDED_MS = 40;
+/** Before those of LVM in the PATH of what fsbackup starts. */
+const WRAPPER = '/usr/local/sbin/lvcreate';
+/** What device-mapper is told to do; all else are questions. */
+const CHANGES =
+  /^\d+ +ioctl\(\d+, DM_(?:DEV_CREATE|DEV_REMOVE|DEV_RENAME|DEV_SUSPEND|TABLE_LOAD|TARGET_MSG)\b/;
 
-/** When lvcreate is killed: so long after its start, or after the device of a `suspendedFile` is suspended. */
+/** When lvcreate is killed: so long after the device of a `suspendedFile` is suspended. */
 interface Moment {
   afterMs: number;
-  suspended?: string;
+  suspended: string;
+}
+
+/** Has lvcreate be killed as it makes this ioctl, counted from 1; undefined: none. All of them go to a file. */
+async function wrapLvcreate(trace: string, killedAt: number | undefined): Promise<void> {
+  const inject = killedAt === undefined ? '' : `-e inject=ioctl:signal=KILL:when=${killedAt} `;
+  const command = `exec strace -f -qq -e trace=ioctl ${inject}-o '${trace}' lvm lvcreate "$@"`;
+  await writeFile(WRAPPER, `#!/bin/sh\n${command}\n`, { mode: 0o755 });
 }
 
 async function killAt(group: number, { afterMs, suspended }: Moment, ended: AbortSignal): Promise<void> {
-  const isDue = (): boolean => suspended === undefined || ended.aborted || isSuspended(suspended);
-  while (!isDue()) await setImmediate();
+  while (!ended.aborted && !isSuspended(suspended)) await setImmediate();
   await sleep(afterMs);
   if (!ended.aborted) process.kill(-group, 'SIGKILL');
 }
@@ -38,7 +46,7 @@ async function killAt(group: number, { afterMs, suspended }: Moment, ended: Abor
 async function takeAndKill(
   mountpoint: string,
   name: string,
-  moment: Moment,
+  moment?: Moment,
 ): Promise<readonly DeviceOutcome[]> {
   const readVolumes = () => readLogicalVolumes();
   const { filesystem } = await readFilesystemFacts(mountpoint, { readVolumes });
@@ -57,7 +65,7 @@ async function takeAndKill(
       return {
         started: (group: number) => {
           watch.started(group);
-          killing = killAt(group, moment, ended.signal);
+          if (moment !== undefined) killing = killAt(group, moment, ended.signal);
         },
         ended: () => {
           ended.abort();
@@ -94,6 +102,7 @@ describeInLab({}, 'an lvcreate that is killed', ({ disks }) => {
     runDirectory = process.env['FSBACKUP_RUN_DIR'];
   });
   afterEach(async () => {
+    await rm(WRAPPER, { force: true });
     await made?.dispose();
     made = undefined;
     if (runDirectory === undefined) delete process.env['FSBACKUP_RUN_DIR'];
@@ -117,27 +126,36 @@ describeInLab({}, 'an lvcreate that is killed', ({ disks }) => {
     await lab.stallMs();
   }
 
+  /** The numbers of the ioctls by which lvcreate changes something, and of those after them. */
+  async function momentsOf(kind: 'classic' | 'thin'): Promise<number[]> {
+    const trace = lab.file('trace');
+    await wrapLvcreate(trace, undefined);
+    expect(resumedOf(await takeAndKill(lab.volume.mountpoint, `whole-${kind}`))).toEqual([]);
+    const calls = (await readFile(trace, 'utf8')).split('\n').filter((line) => line.includes('ioctl('));
+    const changes = calls.flatMap((line, index) => (CHANGES.test(line) ? [index + 1] : []));
+    return [...new Set(changes.flatMap((number) => [number, number + 1]))];
+  }
+
   it.each(['classic', 'thin'] as const)(
-    '%s: leaves a volume that is written to, and no snapshot',
+    '%s: at each step leaves a volume that is written to, and no snapshot',
     async (kind) => {
       await make(kind);
+      const moments = await momentsOf(kind);
       const caught: string[] = [];
-      for (let round = 0; round < 10; round += 1) {
+      for (const moment of moments) {
         lab.mark();
-        // Half of them anywhere, half where it hurts: at random they would seldom meet.
-        const moment =
-          round % 2 === 0
-            ? { afterMs: Math.random() * LVCREATE_MS }
-            : { afterMs: Math.random() * SUSPENDED_MS, suspended: lab.suspended };
-        const outcomes = await takeAndKill(lab.volume.mountpoint, `killed-${kind}-${round}`, moment);
+        await wrapLvcreate(lab.file('trace'), moment);
+        const outcomes = await takeAndKill(lab.volume.mountpoint, `killed-${kind}-${moment}`);
         const resumed = resumedOf(outcomes);
-        const when = `${'suspended' in moment ? 'suspension' : 'start'} + ${moment.afterMs.toFixed(0)} ms`;
-        if (resumed.length > 0) caught.push(`${when}: ${resumed.join(' ')}`);
+        if (resumed.length > 0) caught.push(`${moment}: ${resumed.join(' ')}`);
         await expectNothingLeft();
         expect(await lab.stallMs()).toBeLessThan(MARGIN_MS);
       }
-      console.log(`${kind}: caught suspended ${caught.length} times of 10: ${caught.join('; ')}`);
+      console.log(`${kind}: killed ${moments.length} times, caught suspended: ${caught.join('; ')}`);
       expect(caught.length).toBeGreaterThan(0);
+      // The pool, too, takes the next one.
+      await rm(WRAPPER);
+      expect(resumedOf(await takeAndKill(lab.volume.mountpoint, `after-${kind}`))).toEqual([]);
       expect(await lab.isSound()).toBe(true);
     },
   );
