@@ -46,10 +46,17 @@ function openControl(devices: readonly GuardedDevice[]): number {
   }
 }
 
-async function requireRunning(controlFd: number, device: GuardedDevice): Promise<void> {
-  for (let check = 1; isSuspended(controlFd, device.majorMinor); check += 1) {
-    if (check === CHECKS) throw suspendedError(device);
-    await sleep(CHECK_INTERVAL_MS);
+/** False for a device that was removed meanwhile. Rejects with `notFrozen` for one that stays suspended. */
+async function isRunning(controlFd: number, device: GuardedDevice): Promise<boolean> {
+  try {
+    for (let check = 1; isSuspended(controlFd, device.majorMinor); check += 1) {
+      if (check === CHECKS) throw suspendedError(device);
+      await sleep(CHECK_INTERVAL_MS);
+    }
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENXIO') return false;
+    throw error;
   }
 }
 
@@ -73,12 +80,14 @@ export class DeviceWatch {
    */
   static async create(devices: readonly GuardedDevice[], page: PageHandle): Promise<DeviceWatch> {
     const controlFd = openControl(devices);
+    const running: GuardedDevice[] = [];
     try {
       for (const device of devices) {
-        await requireRunning(controlFd, device);
+        if (!(await isRunning(controlFd, device))) continue;
         addDevice(page, device.majorMinor);
+        running.push(device);
       }
-      return new DeviceWatch(devices, page, controlFd);
+      return new DeviceWatch(running, page, controlFd);
     } catch (error) {
       closeSync(controlFd);
       if (error instanceof FsbackupError) throw error;

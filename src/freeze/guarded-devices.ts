@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
-import type { BlockDevice } from '../system/block-stack.js';
+import { readBlockStack, type BlockDevice } from '../system/block-stack.js';
 import { readOriginSnapshots } from '../system/origin-snapshots.js';
 import type { GuardedDevice } from './freezer.js';
 
@@ -45,12 +45,17 @@ interface Found {
   originData?: BlockDevice;
 }
 
-/** The device-mapper devices of the stacks, by number, the upper before the lower. */
-function stackedDevices(filesystems: readonly FilesystemFacts[]): Map<string, Found> {
+/** The device-mapper devices of the stacks as they are now, by number, the upper before the lower. */
+async function stackedDevices(
+  filesystems: readonly FilesystemFacts[],
+  sysfs: string,
+): Promise<Map<string, Found>> {
   // A device below two filesystems belongs below both: after the last that lies on it.
   const found = new Map<string, Found>();
-  for (const { mount, stack = [] } of filesystems) {
-    for (const device of stack) {
+  for (const { mount, stack } of filesystems) {
+    // A snapshot that others made or removed since the plan has put a layer in between, or taken it away.
+    const current = stack === undefined ? undefined : await readBlockStack(stack[0].majorMinor, sysfs);
+    for (const device of current ?? []) {
       if (device.dmUuid === undefined) continue;
       const above = found.get(device.majorMinor)?.mountpoints ?? [];
       found.delete(device.majorMinor);
@@ -72,7 +77,7 @@ export async function findGuardedDevices(
   filesystems: readonly FilesystemFacts[],
   sysfs = '/sys',
 ): Promise<GuardedDevice[]> {
-  const stacked = stackedDevices(filesystems);
+  const stacked = await stackedDevices(filesystems, sysfs);
   const found: Found[] = [];
   for (const below of stacked.values()) {
     // They lie on it too, so they come before it.
@@ -93,8 +98,10 @@ export async function findGuardedDevices(
       mountpoints,
       ...(origin === undefined ? {} : { snapshotOf: origin.replace(/-real$/, '') }),
     };
-    if ((await readAttribute(sysfs, majorMinor, 'suspended')) === '1') throw suspendedError(device);
-    devices.push(device);
+    const suspended = await readAttribute(sysfs, majorMinor, 'suspended');
+    if (suspended === '1') throw suspendedError(device);
+    // One that is gone cannot be suspended any more.
+    if (suspended !== undefined) devices.push(device);
   }
   return devices;
 }

@@ -132,6 +132,19 @@ describe('the devices that the dead-man guards', () => {
     });
   });
 
+  it('are those that there are now, whatever there was at the time of the plan', async () => {
+    device('vda', '254:0', []);
+    device('dm-1', '252:1', ['vda'], { name: 'vg-srv', uuidEnd: '-real' });
+    device('dm-0', '252:0', ['dm-1'], { name: 'vg-srv' });
+    const planned = await filesystem('/srv', '252:0');
+    rmSync(path.join(sysfs, 'block/dm-0/slaves/dm-1'));
+    rmSync(path.join(sysfs, 'dev/block/252:1'));
+    device('dm-2', '252:2', ['vda'], { name: 'vg-srv', uuidEnd: '-real' });
+    symlinkSync(path.join(sysfs, 'block/dm-2'), path.join(sysfs, 'block/dm-0/slaves/dm-2'));
+    const guarded = await findGuardedDevices([planned], sysfs);
+    expect(guarded.map(({ majorMinor }) => majorMinor)).toEqual(['252:0', '252:2']);
+  });
+
   it('are none where there is no device-mapper', async () => {
     device('vda', '254:0', []);
     expect(await findGuardedDevices([await filesystem('/srv', '254:0'), aFilesystem()], sysfs)).toEqual([]);
