@@ -19,7 +19,12 @@ int dm_is_suspended(int control, const struct device *device, bool *suspended) {
     struct dm_ioctl request = about(device);
     *suspended = false;
     if (ioctl(control, DM_DEV_STATUS, &request) != 0) return errno;
-    *suspended = (request.flags & DM_SUSPEND_FLAG) != 0;
+    /*
+     * One that has no live table is none that anybody's I/O waits for, and could not be resumed (EINVAL): a `-real` that a
+     * killed lvcreate had created, or the next one had suspended. sysfs shows it below the origin already when only a table
+     * that was loaded, and is not in use, leads there.
+     */
+    *suspended = (request.flags & DM_SUSPEND_FLAG) != 0 && (request.flags & DM_ACTIVE_PRESENT_FLAG) != 0;
     return 0;
 }
 

@@ -103,10 +103,11 @@ describeInLab({}, 'an lvcreate that is killed', ({ disks }) => {
   });
   afterEach(async () => {
     await rm(WRAPPER, { force: true });
-    await made?.dispose();
-    made = undefined;
     if (runDirectory === undefined) delete process.env['FSBACKUP_RUN_DIR'];
     else process.env['FSBACKUP_RUN_DIR'] = runDirectory;
+    const done = made;
+    made = undefined;
+    await done?.dispose();
   });
   afterAll(() => {
     expect(process.env['FSBACKUP_RUN_DIR']).toBe(runDirectory);
