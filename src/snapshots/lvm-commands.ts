@@ -155,3 +155,11 @@ export function removeCommand(vg: string, lv: string, { pastPool = false } = {})
 export function refreshCommand(vg: string, lv: string): Argv {
   return ['lvchange', '--config', QUIET, '--refresh', '--', `${vg}/${lv}`];
 }
+
+/**
+ * Runs a program while no LVM command of this host is at the group: under LVM's own lock (flock(2) on a file of its
+ * `locking_dir`), which dmsetup does not take by itself.
+ */
+export function underGroupLock(vg: string, argv: Argv): Argv {
+  return ['flock', '--exclusive', '--wait', '30', `/run/lock/lvm/V_${vg}`, ...argv];
+}

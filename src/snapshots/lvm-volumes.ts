@@ -1,9 +1,17 @@
-import { existsSync } from 'node:fs';
+import path from 'node:path';
 import pRetry from 'p-retry';
 import { FsbackupError } from '../errors.js';
 import { readLogicalVolumes, type LogicalVolume } from '../system/lvm.js';
 import { describeFailure, runCommand, type CommandResult } from '../system/run-command.js';
-import { devicePath, lvmDataOf, nameTag, refreshCommand, removeCommand } from './lvm-commands.js';
+import type { Argv } from './command-line.js';
+import {
+  devicePath,
+  lvmDataOf,
+  nameTag,
+  refreshCommand,
+  removeCommand,
+  underGroupLock,
+} from './lvm-commands.js';
 import type { SnapshotRef } from './provider.js';
 
 const COMMAND_TIMEOUT_MS = 120_000;
@@ -54,17 +62,46 @@ async function removeVolume(ref: SnapshotRef, volume: LogicalVolume): Promise<vo
   );
 }
 
+/** How often a device is in use, undefined without one; by device-mapper, since one without a table has no node. */
+async function usesOf(device: string): Promise<number | undefined> {
+  const argv = ['dmsetup', 'info', '--columns', '--noheadings', '--options', 'open', '--', device] as const;
+  const info = await runCommand(argv, { timeoutMs: COMMAND_TIMEOUT_MS });
+  return info.exitCode === 0 ? Number(info.stdout) : undefined;
+}
+
+/** Removes a device that nobody uses, LVM knowing nothing of it. Best effort: it costs nothing but a number. */
+async function dropDevice(vg: string, device: string): Promise<void> {
+  if ((await usesOf(device)) !== 0) return;
+  const remove: Argv = ['dmsetup', 'remove', '--retry', '--', device];
+  await runCommand(underGroupLock(vg, remove), { timeoutMs: COMMAND_TIMEOUT_MS });
+}
+
+/** The devices of the snapshot itself, which a killed lvcreate made before LVM noted it. */
+async function dropOwnDevices(ref: SnapshotRef): Promise<void> {
+  const { vg, snapshot } = lvmDataOf(ref);
+  const device = path.basename(devicePath(vg, snapshot));
+  for (const one of [device, `${device}-cow`]) await dropDevice(vg, one);
+}
+
 /**
- * A failed lvcreate may leave its origin with a hidden layer loaded that nothing uses (`VG-LV-real`), which stays when
- * the snapshot is removed, until the origin's own table is loaded anew.
+ * A killed lvcreate may leave a hidden layer (`VG-LV-real`) that has no table or is not in use, and a table for the
+ * origin that leads there, loaded and not live. Whatever resumes the origin next would make that live, `lvchange
+ * --refresh` too, which loads nothing when the live one is as it should be: I/O errors for the filesystem. So that table
+ * is dropped first, then the layer, each while no LVM command is at the group.
  */
 async function dropLayer(ref: SnapshotRef): Promise<void> {
   const { kind, vg, lv } = lvmDataOf(ref);
-  if (kind === 'thin' || !existsSync(`${devicePath(vg, lv)}-real`)) return;
+  const device = path.basename(devicePath(vg, lv));
+  const layer = `${device}-real`;
+  const run = (argv: Argv) => runCommand(argv, { timeoutMs: COMMAND_TIMEOUT_MS });
+  if (kind === 'thin' || (await usesOf(layer)) === undefined) return;
   const origin = (await volumesOf(vg)).find((volume) => volume.lv === lv);
+  // Under an origin that has other snapshots it is at its place.
   if (origin === undefined || origin.role.includes('thickorigin')) return;
-  // Best effort: it costs nothing but a number, and the next snapshot takes it away as well.
-  await runCommand(refreshCommand(vg, lv), { timeoutMs: COMMAND_TIMEOUT_MS });
+  await run(underGroupLock(vg, ['dmsetup', 'clear', '--', device]));
+  // It is live where the kill came late: the origin's own table takes its place.
+  if ((await usesOf(layer)) !== 0) await run(refreshCommand(vg, lv));
+  await dropDevice(vg, layer);
 }
 
 /** Removes all that carries the snapshot's tag, and nothing else. Idempotent. Rejects with `cleanupIncomplete`. */
@@ -73,5 +110,6 @@ export async function removeOwnVolumes(ref: SnapshotRef): Promise<void> {
     // A scan of the device by udev keeps it busy for an instant.
     await pRetry(() => removeVolume(ref, volume), { retries: 4, minTimeout: 200, factor: 2 });
   }
+  await dropOwnDevices(ref);
   await dropLayer(ref);
 }

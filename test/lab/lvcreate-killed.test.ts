@@ -94,8 +94,11 @@ describeInLab({}, 'an lvcreate that is killed', ({ disks }) => {
   let runDirectory: string | undefined;
   let before: string[];
 
+  /** The volumes as LVM knows them, and all devices of device-mapper: it may have some that LVM does not know. */
   async function volumes(): Promise<string[]> {
-    return (await lab.group.volumes()).map(({ lv, role }) => `${lv} ${role.join(',')}`).toSorted();
+    const known = (await lab.group.volumes()).map(({ lv, role }) => `${lv} ${role.join(',')}`);
+    const devices = (await must('dmsetup', 'ls')).split('\n').map((line) => line.split('\t')[0] ?? '');
+    return [...known, ...devices].toSorted();
   }
 
   beforeAll(async () => {
