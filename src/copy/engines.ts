@@ -1,3 +1,4 @@
+import { createBtrfsSendEngine } from './btrfs-send-engine.js';
 import type { CopyEngine, EngineName } from './engine.js';
 import { createResticEngine } from './restic-engine.js';
 import { createRsyncEngine } from './rsync-engine.js';
@@ -8,6 +9,7 @@ const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>>
   rsync: () => createRsyncEngine(),
   tar: () => createTarEngine(),
   restic: (target) => createResticEngine(target),
+  'btrfs-send': () => createBtrfsSendEngine(),
 };
 
 /** Makes the engine of a target. */

@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, realpath } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf, messageOf } from '../errors.js';
+import { mountOfPath, readMounts } from '../system/mountinfo.js';
+import { describeFailure, type runCommand } from '../system/run-command.js';
+import { exists } from '../system/exists.js';
+import { isAsReceived } from './btrfs-base.js';
+import { CONTENTS, readContents, siblingData, streamFile, type BtrfsContents } from './btrfs-contents.js';
+import { copyFailure, copyStopped } from './copy-error.js';
+import { noDifferences } from './digest-compare.js';
+import type { VerifyFindings, VerifyRequest } from './engine.js';
+import { verifyRsync } from './rsync-verify.js';
+import { storedRecord } from './sent-digests.js';
+import { HashingStream } from './stream-pipe.js';
+import { FoundEntries } from './verify-list.js';
+
+type Run = typeof runCommand;
+
+/** Each stream's digest, as it is now. */
+async function readStreams(
+  request: VerifyRequest,
+  { subvolumes }: BtrfsContents,
+  found: FoundEntries,
+  run: Run,
+): Promise<{ bytes: number; problems: string[] }> {
+  const { dataDirectory, mode, signal } = request;
+  const problems: string[] = [];
+  let bytes = 0;
+  for (const { name, parent } of subvolumes) {
+    if (parent !== undefined) {
+      const needed = siblingData(dataDirectory, parent.backupId);
+      if (!(await exists(path.join(needed, streamFile(parent.name)))))
+        problems.push(`it cannot be restored without the backup ${parent.backupId}, which is not there`);
+    }
+    const file = path.join(dataDirectory, streamFile(name));
+    const through = new HashingStream((more) => request.onProgress({ bytes: bytes + more, files: 0 }));
+    through.resume();
+    const how = mode === 'quick' ? ['--test'] : ['--decompress', '--stdout'];
+    const result = await run(['zstd', '-q', ...how, '--', file], {
+      signal,
+      ...(mode === 'full' ? { stdoutTo: through } : {}),
+    });
+    if (signal.aborted) throw copyStopped();
+    if (result.notFound) throw copyFailure('zstd', result);
+    if (result.exitCode !== 0) problems.push(`${streamFile(name)}: ${describeFailure('zstd', result)}`);
+    bytes += through.bytes;
+    if (mode === 'full' && result.exitCode === 0)
+      found.add(storedRecord({ name: `${name}.btrfs`, sha256: through.digest(), bytes: through.bytes }));
+  }
+  return { bytes, problems };
+}
+
+/** btrfs checks what it reads, unless it was told to keep no checksums. */
+async function readReceived(
+  request: VerifyRequest,
+  { subvolumes }: BtrfsContents,
+  run: Run,
+): Promise<{ bytes: number; unproven: number; problems: string[] }> {
+  const problems: string[] = [];
+  let [bytes, unproven] = [0, 0];
+  const mount = mountOfPath(await readMounts(), await realpath(request.dataDirectory));
+  const isChecked = !/\bnodata(?:sum|cow)\b/.test(mount?.superOptions.join(',') ?? '');
+  for (const [index, subvolume] of subvolumes.entries()) {
+    const directory = path.join(request.dataDirectory, subvolume.name);
+    if (!(await isAsReceived(directory, subvolume))) {
+      problems.push(`${subvolume.name} is not there as it was received: it is gone, or was made writable`);
+      continue;
+    }
+    if (request.mode === 'quick') continue;
+    const scratch = path.join(request.scratch, String(index));
+    await mkdir(scratch);
+    const read = { ...request, dataDirectory: directory, digests: undefined, scratch };
+    const findings = await verifyRsync(read, run);
+    bytes += findings.bytes;
+    problems.push(...findings.problems.map((problem) => `${subvolume.name}: ${problem}`));
+    if (!isChecked) unproven += findings.withoutDigest;
+  }
+  return { bytes, unproven, problems };
+}
+
+/**
+ * `CopyEngine.verify` for what the btrfs-send engine wrote. A stream is unpacked and compared with its digest; what was
+ * received must be as it was received, which btrfs itself knows, and can be read, which proves its checksums.
+ */
+export async function verifyBtrfs(request: VerifyRequest, run: Run): Promise<VerifyFindings> {
+  const { dataDirectory, digests, mode } = request;
+  const found = new FoundEntries(request);
+  let contents: BtrfsContents;
+  try {
+    const text = await readFile(path.join(dataDirectory, CONTENTS));
+    const sha256 = createHash('sha256').update(text).digest('hex');
+    found.add(storedRecord({ name: CONTENTS, sha256, bytes: text.length }));
+    contents = await readContents(dataDirectory);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    await found.compare();
+    const problem = errnoOf(error) === undefined ? messageOf(error) : `${CONTENTS} cannot be read`;
+    return { ...noDifferences(), files: undefined, bytes: 0, problems: [problem] };
+  }
+  const read =
+    contents.kind === 'stream'
+      ? { unproven: 0, ...(await readStreams(request, contents, found, run)) }
+      : await readReceived(request, contents, run);
+  const compared = await found.compare();
+  const differences = mode === 'full' ? compared : { ...noDifferences(), changed: compared.changed };
+  const withoutDigest =
+    read.unproven + (digests === undefined && contents.kind === 'stream' ? compared.withoutDigest : 0);
+  return {
+    ...differences,
+    withoutDigest,
+    files: contents.subvolumes.length,
+    bytes: read.bytes,
+    problems: read.problems,
+  };
+}
