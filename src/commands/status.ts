@@ -2,7 +2,8 @@ import { BaseCommand } from '../base-command.js';
 import { jsonFlag } from '../flags.js';
 
 export default class Status extends BaseCommand {
-  static override summary = 'Show what fsbackup holds frozen, what it lost, and its last runs.';
+  static override summary =
+    'Show what fsbackup holds frozen, what it lost, its last runs, and the snapshots it keeps.';
   static override description =
     'Reads records and asks the watchdogs; never probes a filesystem, which would freeze it.';
   static override examples = [
@@ -16,7 +17,10 @@ export default class Status extends BaseCommand {
     const { readFreezeStatus } = await import('../freeze/freeze-status.js');
     const { renderStatus } = await import('../freeze/render-status.js');
     const { readLastRuns } = await import('../run/history.js');
-    const status = { version: 1 as const, ...(await readFreezeStatus()), runs: await readLastRuns() };
+    const { baseStatus } = await import('../run/release-bases.js');
+    const { createBaseStore } = await import('../copy/base-store.js');
+    const bases = await Promise.all((await createBaseStore().list()).map(baseStatus));
+    const status = { version: 1 as const, ...(await readFreezeStatus()), runs: await readLastRuns(), bases };
     if (flags.json) this.printJson(status);
     else this.print(renderStatus(status, Date.now()));
   }

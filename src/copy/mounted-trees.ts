@@ -1,7 +1,9 @@
 import { mkdir, mkdtemp, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
+import { errnoOf } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
 import type { runCommand } from '../system/run-command.js';
+import { UnreadablePaths } from './copy-error.js';
 import type { CopyResult, RestoreRequest } from './engine.js';
 import { makeParents, setParentTimes } from './parent-directories.js';
 import { removeTree } from './remove-tree.js';
@@ -63,7 +65,7 @@ export interface ReadableTree {
   readFrom: string;
 }
 
-/** Where the trees are, and where to put them together. */
+/** Where the trees are. */
 export interface TreesToRestore {
   trees: readonly ReadableTree[];
   mounts: readonly MountStep[];
@@ -71,31 +73,70 @@ export interface TreesToRestore {
   scratch: string;
 }
 
+/** The tree that owns a path: the innermost of those that it lies in. */
+function ownerOf(live: string, trees: readonly ReadableTree[]): ReadableTree | undefined {
+  return trees
+    .filter((tree) => isWithin(live, tree.path))
+    .reduce<ReadableTree | undefined>(
+      (inner, tree) => (tree.path.length > (inner?.path.length ?? -1) ? tree : inner),
+      undefined,
+    );
+}
+
+/** What of a tree is wanted. */
+function wantedOf(tree: ReadableTree, request: RestoreRequest, trees: readonly ReadableTree[]): string[] {
+  if (request.paths.length === 0 || request.paths.some((wanted) => isWithin(tree.path, wanted)))
+    return [tree.path];
+  return request.paths.filter((wanted) => ownerOf(wanted, trees) === tree);
+}
+
+async function timesOf(directory: string): Promise<{ atime: Date; mtime: Date } | undefined> {
+  try {
+    return await stat(directory);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return undefined;
+  }
+}
+
 /**
- * `CopyEngine.restore` for a backup whose trees can be read somewhere: shows them, in a mount namespace, at the paths
- * that they had, and has rsync restore from there. Nested trees need the directory that they were mounted at.
+ * `CopyEngine.restore` for a backup whose trees can be read somewhere: shows each, in a mount namespace, at the path
+ * that it had, and has rsync restore from there; outer ones before those that lie in them, which need no directory there.
  */
 export async function restoreTrees(
   request: RestoreRequest,
   { trees, mounts, scratch }: TreesToRestore,
   run: typeof runCommand,
 ): Promise<CopyResult> {
-  const stand = path.join(scratch, 'tree');
-  await mkdir(stand, { mode: 0o700 });
+  const unreadable = new UnreadablePaths();
+  const tally = { bytes: 0, files: 0 };
   const outermostFirst = trees.toSorted((a, b) => a.path.length - b.path.length);
-  const topmost = outermostFirst
-    .filter((tree) => !trees.some((other) => other !== tree && isWithin(tree.path, other.path)))
-    .map((tree) => ({ ...tree, exclude: [] }));
-  await makeParents(stand, topmost);
-  for (const tree of topmost)
+  for (const [index, tree] of outermostFirst.entries()) {
+    const paths = wantedOf(tree, request, trees);
+    if (paths.length === 0) continue;
+    const stand = path.join(scratch, `tree-${index}`);
+    await mkdir(stand, { mode: 0o700 });
+    const sources = [{ ...tree, exclude: [] }];
+    await makeParents(stand, sources);
     await mkdir(path.join(stand, pathInBackup(tree.path)), { recursive: true, mode: 0o700 });
-  await setParentTimes(stand, topmost);
-  const binds = outermostFirst.map((tree) => ({
-    fstype: 'none',
-    options: 'bind',
-    source: tree.readFrom,
-    at: path.join(stand, pathInBackup(tree.path)),
-  }));
-  const inside: typeof runCommand = (argv, options) => run(withMounts([...mounts, ...binds], argv), options);
-  return await createRsyncEngine(inside).restore({ ...request, dataDirectory: stand });
+    await setParentTimes(stand, sources);
+    const at = path.join(stand, pathInBackup(tree.path));
+    const bind = { fstype: 'none', options: 'bind', source: tree.readFrom, at };
+    const inside: typeof runCommand = (argv, options) => run(withMounts([...mounts, bind], argv), options);
+    const above = path.dirname(path.join(request.destination, pathInBackup(tree.path)));
+    const times = tree.path === '/' || index === 0 ? undefined : await timesOf(above);
+    const done = await createRsyncEngine(inside).restore({
+      ...request,
+      sources: [tree.path],
+      dataDirectory: stand,
+      paths: paths.includes(tree.path) && tree.path === '/' ? [] : paths,
+      onProgress: ({ bytes, files }) =>
+        request.onProgress({ bytes: tally.bytes + bytes, files: tally.files + files }),
+    });
+    if (times !== undefined) await utimes(above, times.atime, times.mtime);
+    tally.bytes += done.bytes;
+    tally.files += done.files;
+    for (const lost of done.unreadable) unreadable.add(lost);
+  }
+  return { ...tally, unreadable: unreadable.paths };
 }

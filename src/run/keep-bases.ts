@@ -1,9 +1,10 @@
-import type { BaseStore } from '../copy/base-store.js';
+import type { BaseRecord, BaseStore } from '../copy/base-store.js';
 import type { CopyBase, KeptSnapshot } from '../copy/engine.js';
 import { targetName } from '../copy/target.js';
 import type { PlannedTarget } from '../plan/plan.js';
 import type { SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
+import type { ExecuteDependencies } from './dependencies.js';
 import { releaseSnapshot } from './release-snapshot.js';
 
 /** The recorded base of a target, with the backup that it belongs to. What keeps it from being used is a warning. */
@@ -21,15 +22,39 @@ export async function findBase(
 }
 
 /** The snapshots of a record that no other one keeps. */
-async function onlyIn(
-  record: { job: string; target: string; snapshots: readonly KeptSnapshot[] },
-  bases: BaseStore,
-): Promise<SnapshotRef[]> {
+async function onlyIn(record: BaseRecord, bases: BaseStore): Promise<SnapshotRef[]> {
   const others = (await bases.list()).filter(
     ({ job, target }) => job !== record.job || target !== record.target,
   );
   const names = new Set(others.flatMap(({ snapshots }) => snapshots.map(({ snapshot }) => snapshot.name)));
   return record.snapshots.map(({ snapshot }) => snapshot).filter(({ name }) => !names.has(name));
+}
+
+/** A snapshot that a record is about to let go of. */
+export interface Retired {
+  ref: SnapshotRef;
+  /** Once the record is changed. Idempotent. */
+  release: () => Promise<void>;
+}
+
+/**
+ * Journals the snapshots of a record as something to release, before it changes: who dies in between leaves the record
+ * as it was, and `recover` then finds that they are still kept, or without them, and removes them.
+ */
+export async function retireBase(
+  record: BaseRecord,
+  { bases, journal, provider }: Pick<ExecuteDependencies, 'bases' | 'journal' | 'provider'>,
+): Promise<Retired[]> {
+  const retired: Retired[] = [];
+  for (const ref of await onlyIn(record, bases)) {
+    const entry = await journal.record('snapshot', { ...ref, data: { ...ref.data } });
+    const release = async (): Promise<void> => {
+      await releaseSnapshot(ref, provider(ref.provider, undefined), bases);
+      await entry.remove();
+    };
+    retired.push({ ref, release });
+  }
+  return retired;
 }
 
 /**
@@ -43,16 +68,11 @@ export async function keepBases(
   keep: readonly KeptSnapshot[] | undefined,
   { plan, runId, dependencies, stack }: RunContext,
 ): Promise<void> {
-  const { bases, journal, provider } = dependencies;
+  const { bases } = dependencies;
   const before = await bases.read(plan.job, target.path);
   if (before === undefined && keep === undefined) return;
-  for (const ref of before === undefined ? [] : await onlyIn(before, bases)) {
-    const entry = await journal.record('snapshot', { ...ref, data: { ...ref.data } });
-    stack.push(`the snapshot ${ref.name}`, async () => {
-      await releaseSnapshot(ref, provider(ref.provider, undefined), bases);
-      await entry.remove();
-    });
-  }
+  const retired = before === undefined ? [] : await retireBase(before, dependencies);
+  for (const { ref, release } of retired) stack.push(`the snapshot ${ref.name}`, release);
   if (keep === undefined) await bases.remove(plan.job, target.path);
   else {
     const snapshots = keep.map(({ snapshot, identity }) => ({

@@ -62,6 +62,11 @@ export interface SendTraits {
 const LONG_MS = 900_000;
 const JOB = 'contract';
 
+/** Where a snapshot lies that was taken before: an empty directory in the next one, which is not sent. */
+function isOurs(name: string): boolean {
+  return name.startsWith('.fsbackup-snapshots');
+}
+
 function describeWorld(make: () => Promise<SendWorld>, traits: SendTraits): void {
   let world: SendWorld;
   let engine: CopyEngine;
@@ -168,7 +173,7 @@ function describeWorld(make: () => Promise<SendWorld>, traits: SendTraits): void
     expect((await restore(made, destination)).unreadable).toEqual([]);
     const restored = path.join(destination, made.sources[0]?.path ?? '');
     expect(await countEntries(restored)).toBeGreaterThan(0);
-    expect(await compareTrees(readFrom, restored)).toEqual([]);
+    expect(await compareTrees(readFrom, restored, { ignore: isOurs })).toEqual([]);
     expect((await readdir(destination)).filter((name) => name.startsWith('.'))).toEqual([]);
   }
 
