@@ -20,6 +20,7 @@ const ENGINES = {
   rsync: { storage: ['path'] },
   tar: { storage: ['path'] },
   restic: { storage: ['repository'] },
+  image: { storage: ['path'], sends: ['reflink', 'lvm', 'mirror', 'zfs', 'command'] },
   'btrfs-send': { storage: ['path'], sends: ['btrfs'] },
 } as const satisfies Readonly<Record<string, EngineTraits>>;
 

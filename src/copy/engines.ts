@@ -1,5 +1,6 @@
 import { createBtrfsSendEngine } from './btrfs-send-engine.js';
 import type { CopyEngine, EngineName } from './engine.js';
+import { createImageEngine } from './image-engine.js';
 import { createResticEngine } from './restic-engine.js';
 import { createRsyncEngine } from './rsync-engine.js';
 import { createTarEngine } from './tar-engine.js';
@@ -9,6 +10,7 @@ const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>>
   rsync: () => createRsyncEngine(),
   tar: () => createTarEngine(),
   restic: (target) => createResticEngine(target),
+  image: () => createImageEngine(),
   'btrfs-send': () => createBtrfsSendEngine(),
 };
 

@@ -12,8 +12,12 @@ export interface SnapshotToSend {
     path: string;
     /** From what the exposed snapshot shows. */
     inside: string;
+    /** From the root of the filesystem that it is mounted from. */
+    insideFilesystem: string;
     readFrom: string;
   }[];
+  /** Of the filesystem that the exposed snapshot is. */
+  majorMinor: string;
 }
 
 /**
@@ -27,14 +31,15 @@ export async function snapshotsToSend(
   const mounts = await readMounts();
   const found = new Map<string, SnapshotToSend>();
   for (const { path: live, readFrom, snapshot: ref } of sources) {
-    const exposed = mountOfPath(mounts, readFrom)?.mountpoint;
+    const exposed = mountOfPath(mounts, readFrom);
     if (ref === undefined || exposed === undefined) {
       throw new FsbackupError('usage', `${engine} sends snapshots, and ${live} has none`, {
         hint: 'Choose another engine for it: rsync, tar.',
       });
     }
-    const known = found.get(ref.name) ?? { ref, trees: [] };
-    known.trees.push({ path: live, inside: path.relative(exposed, readFrom), readFrom });
+    const known = found.get(ref.name) ?? { ref, trees: [], majorMinor: exposed.majorMinor };
+    const inside = path.relative(exposed.mountpoint, readFrom);
+    known.trees.push({ path: live, inside, insideFilesystem: path.join(exposed.root, inside), readFrom });
     found.set(ref.name, known);
   }
   return [...found.values()];

@@ -40,6 +40,7 @@ function describe({ job, runId, ...entry }: JournalEntry): string {
   const of = `of job ${job}, run ${runId}`;
   if (entry.kind === 'quiesce') return `application ${entry.payload.name} ${of}`;
   if (entry.kind === 'exposure') return `mount ${entry.payload.path} ${of}`;
+  if (entry.kind === 'pool-metadata') return `kept metadata of the pool ${entry.payload.device} ${of}`;
   if (entry.kind === 'snapshot') return `snapshot ${entry.payload.name} ${of}`;
   return `incomplete backup ${entry.payload.backupId} in ${entry.payload.target}`;
 }

@@ -19,6 +19,8 @@ const payloads = {
   quiesce: z.object({ name: z.string(), after: z.array(z.string()).min(1), timeoutMs: z.number() }),
   /** A snapshot shown at a directory. */
   exposure: z.object({ snapshot: snapshotRefSchema, path: z.string().min(1) }),
+  /** A thin pool of LVM that keeps its metadata as they are, to be read: the device that takes its messages. */
+  'pool-metadata': z.object({ device: z.string().min(1) }),
   /** A snapshot that exists, or may. */
   snapshot: snapshotRefSchema,
   /** A backup that was begun and has no manifest yet. */
@@ -58,6 +60,7 @@ const common = {
 export const journalEntrySchema = z.discriminatedUnion('kind', [
   z.object({ ...common, kind: z.literal('quiesce'), payload: payloads.quiesce }),
   z.object({ ...common, kind: z.literal('exposure'), payload: payloads.exposure }),
+  z.object({ ...common, kind: z.literal('pool-metadata'), payload: payloads['pool-metadata'] }),
   z.object({ ...common, kind: z.literal('snapshot'), payload: payloads.snapshot }),
   z.object({ ...common, kind: z.literal('backup'), payload: payloads.backup }),
   z.object({ ...common, kind: z.literal('removal'), payload: payloads.removal }),

@@ -12,6 +12,7 @@ import type { Lock } from './lock.js';
 export interface Releasers {
   quiesce(entry: Extract<JournalEntry, { kind: 'quiesce' }>): Promise<void>;
   exposure(entry: Extract<JournalEntry, { kind: 'exposure' }>): Promise<void>;
+  poolMetadata(entry: Extract<JournalEntry, { kind: 'pool-metadata' }>): Promise<void>;
   snapshot(entry: Extract<JournalEntry, { kind: 'snapshot' }>): Promise<void>;
   backup(entry: Extract<JournalEntry, { kind: 'backup' }>): Promise<void>;
   /** Ends it when anything is gone already; else the backup is whole and stays. */
@@ -61,6 +62,8 @@ function describe({ entry }: FoundEntry): RecoveredThing {
   const what = {
     quiesce: () => `application ${entry.kind === 'quiesce' ? entry.payload.name : ''}`,
     exposure: () => `mount ${entry.kind === 'exposure' ? entry.payload.path : ''}`,
+    'pool-metadata': () =>
+      `kept metadata of the thin pool ${entry.kind === 'pool-metadata' ? entry.payload.device : ''}`,
     snapshot: () => `snapshot ${entry.kind === 'snapshot' ? entry.payload.name : ''}`,
     backup: () =>
       entry.kind === 'backup'
@@ -83,6 +86,9 @@ async function releaseEntry(entry: JournalEntry, { releasers, bootId }: RecoverD
     case 'exposure':
       // A mount of another boot is gone, and its name may be another's by now.
       if (entry.bootId === bootId) await releasers.exposure(entry);
+      break;
+    case 'pool-metadata':
+      await releasers.poolMetadata(entry);
       break;
     case 'snapshot':
       await releasers.snapshot(entry);
@@ -113,7 +119,14 @@ async function recoverFrozen(report: RecoverReport, { recoverFreezes }: RecoverD
 }
 
 /** The reverse of the order in which a run acquires. */
-const ORDER: readonly JournalEntry['kind'][] = ['quiesce', 'removal', 'backup', 'exposure', 'snapshot'];
+const ORDER: readonly JournalEntry['kind'][] = [
+  'quiesce',
+  'pool-metadata',
+  'removal',
+  'backup',
+  'exposure',
+  'snapshot',
+];
 
 /** What a copy program of the dead run would have open. */
 function directoryOf(entry: JournalEntry): string[] {

@@ -35,9 +35,21 @@ export function refuseTargetInSource(job: JobConfig, facts: HostFacts): void {
 export function refuseUnsendable(job: JobConfig, sources: readonly PlannedSource[]): void {
   for (const target of job.targets) {
     const able = sendableBy(target.engine);
-    const source = sources.find(({ provider }) => provider === 'none' || able?.includes(provider) === false);
-    if (able === undefined || source === undefined) continue;
-    const how = source.provider === 'none' ? 'has no snapshot' : `is snapshotted by ${source.provider}`;
+    if (able === undefined) continue;
+    const source = sources.find(
+      ({ provider, filesystem }) =>
+        provider === 'none' ||
+        !able.includes(provider) ||
+        // A dataset of ZFS, for one, is on no device that has an image.
+        (target.engine === 'image' && filesystem.stack === undefined),
+    );
+    if (source === undefined) continue;
+    const how =
+      source.provider === 'none'
+        ? 'has no snapshot'
+        : able.includes(source.provider)
+          ? 'lies on no block device'
+          : `is snapshotted by ${source.provider}`;
     const error = new FsbackupError(
       'usage',
       `${target.engine} sends snapshots of ${able.join(' or ')}, and ${source.mountpoint} ${how}`,

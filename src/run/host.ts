@@ -19,6 +19,7 @@ import { runDirectory } from '../system/directories.js';
 import { syncfs, tryLock } from '../system/native.js';
 import { endOrphans } from '../system/orphans.js';
 import { readProcessIdentity, type ProcessIdentity } from '../system/process-identity.js';
+import { releaseMetadata } from '../system/thin-pool.js';
 import { runCommand } from '../system/run-command.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
 import { gatherFacts } from './gather-facts.js';
@@ -61,6 +62,7 @@ function releasers(): Releasers {
       await providerByName(payload.snapshot.provider).unexpose(payload);
       await removeEmptyDirectory(payload.path);
     },
+    poolMetadata: ({ payload }) => releaseMetadata(payload.device),
     snapshot: ({ payload }) => releaseSnapshot(payload, providerByName(payload.provider), createBaseStore()),
     backup: async ({ payload: { target, engine, job, backupId } }) => {
       await backups.discardIncomplete({

@@ -1,5 +1,5 @@
 import { describeNeeding } from '../support/capabilities.js';
-import { btrfsSendWorld } from '../support/send-worlds.js';
+import { btrfsSendWorld, reflinkImageWorld } from '../support/send-worlds.js';
 import { sendEngineContract } from './send-engine.js';
 
 const NEEDS = ['root', 'loop', 'btrfs', 'ext4'] as const;
@@ -12,4 +12,10 @@ describeNeeding([...NEEDS, 'program:btrfs', 'program:zstd', 'program:rsync'], 's
     isWhole: true,
   });
   sendEngineContract(() => btrfsSendWorld('ext4'), { ...traits, title: 'as files', isWhole: false });
+});
+
+describeNeeding([...NEEDS, 'xfs', 'program:zstd', 'program:rsync'], 'images of filesystems in files', () => {
+  const traits = { name: 'image', makesIncrements: false, smallFiles: 300, isWhole: true } as const;
+  for (const fstype of ['ext4', 'xfs'] as const)
+    sendEngineContract(() => reflinkImageWorld(fstype), { ...traits, title: `${fstype} in a file` });
 });

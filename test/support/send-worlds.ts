@@ -1,6 +1,7 @@
 import { mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
 import { createBtrfsSendEngine } from '../../src/copy/btrfs-send-engine.js';
+import { createImageEngine } from '../../src/copy/image-engine.js';
 import type { FreezeMode, ProviderName } from '../../src/snapshots/provider.js';
 import { providerByName } from '../../src/snapshots/registry.js';
 import { flipByteOfLargest, type ExposedSnapshot, type SendWorld } from '../contract/send-engine.js';
@@ -93,6 +94,28 @@ export async function btrfsSendWorld(to: 'btrfs' | 'ext4'): Promise<SendWorld> {
       await handle.close();
       await flipOnDevice(target, buffer);
     },
+    dispose: () => disks.dispose(),
+  };
+}
+
+/** Images of a filesystem that lies in an image file itself, to files. */
+export async function reflinkImageWorld(fstype: 'ext4' | 'xfs'): Promise<SendWorld> {
+  const disks = new ThrowawayDisks();
+  const on = await disks.filesystem({ fstype: 'xfs', sizeMiB: 2048, name: 'outer' });
+  const origin = await disks.filesystem({ fstype, sizeMiB: 512, on, name: 'origin' });
+  const target = await disks.filesystem({ fstype: 'ext4', sizeMiB: 1024, name: 'target' });
+  const scratch = await disks.filesystem({ fstype: 'ext4', sizeMiB: 3072, name: 'scratch' });
+  const directory = path.join(disks.directory, 'exposed');
+  await mkdir(directory);
+  const { mountpoint } = origin;
+  return {
+    engine: createImageEngine(),
+    mountpoint,
+    snapshot: snapshotter({ mountpoint, directory }, { name: 'reflink', mode: 'explicit' }),
+    target: target.mountpoint,
+    smallTarget: async () => (await disks.filesystem({ fstype: 'ext4', sizeMiB: 24 })).mountpoint,
+    scratch: scratch.mountpoint,
+    flipByte: flipByteOfLargest,
     dispose: () => disks.dispose(),
   };
 }
