@@ -12,20 +12,26 @@ export default class Restore extends BaseCommand {
     '<%= config.bin %> <%= command.id %> srv@2026-11-20 --to /tmp/restored /srv/www/index.html',
     '<%= config.bin %> <%= command.id %> srv --to / --force /srv/www',
   ];
-  static override usage = 'restore BACKUP --to DIR [--from DIR] [--config FILE] [--force] [--json] [PATH...]';
+  static override usage =
+    'restore BACKUP --to DIR [--from DIR] [--config FILE] [--force] [--image] [--json] [PATH...]';
   static override args = {
     backup: Args.string({ description: 'JOB[@WHICH]', required: true }),
     path: Args.string({ description: 'Only these paths, as they were on the live system.', multiple: true }),
   };
   static override flags = {
     to: Flags.string({
-      summary: 'The directory to restore to; made when it is not there.',
+      summary:
+        'The directory to restore to; made when it is not there. With --image: a block device, or a file.',
       helpValue: 'DIR',
       required: true,
     }),
     from: fromFlag,
     config: configFlag,
     force: Flags.boolean({ summary: 'Take a directory that is not empty: overwrite, never delete.' }),
+    image: Flags.boolean({
+      summary:
+        'Of a backup by the engine image: write back the whole filesystem as it lay on its device. PATH names the source if there are several.',
+    }),
     json: jsonFlag,
   };
 
@@ -55,8 +61,9 @@ export default class Restore extends BaseCommand {
       isTTY: process.stderr.isTTY,
       env: process.env,
     });
+    const { restoreImage } = await import('../copy/restore-image.js');
     const report = await withSignals(process, (signal) =>
-      restoreBackup({
+      (flags.image ? restoreImage : restoreBackup)({
         backup,
         destination: path.resolve(flags.to),
         paths: argv.slice(1).map(String),

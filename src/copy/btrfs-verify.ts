@@ -4,51 +4,17 @@ import path from 'node:path';
 import { errnoOf, messageOf } from '../errors.js';
 import { mountOfPath, readMounts } from '../system/mountinfo.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
-import { exists } from '../system/exists.js';
 import { isAsReceived } from './btrfs-base.js';
-import { CONTENTS, readContents, siblingData, streamFile, type BtrfsContents } from './btrfs-contents.js';
-import { copyFailure, copyStopped, MAX_UNREADABLE } from './copy-error.js';
+import { CONTENTS, readContents, type BtrfsContents } from './btrfs-contents.js';
+import { copyStopped, MAX_UNREADABLE } from './copy-error.js';
 import { noDifferences } from './digest-compare.js';
 import type { VerifyFindings, VerifyRequest } from './engine.js';
 import { storedRecord } from './sent-digests.js';
 import { HashingStream } from './stream-pipe.js';
+import { verifyStreams } from './stream-verify.js';
 import { FoundEntries } from './verify-list.js';
 
 type Run = typeof runCommand;
-
-/** Each stream's digest, as it is now. */
-async function readStreams(
-  request: VerifyRequest,
-  { subvolumes }: BtrfsContents,
-  found: FoundEntries,
-  run: Run,
-): Promise<{ bytes: number; problems: string[] }> {
-  const { dataDirectory, mode, signal } = request;
-  const problems: string[] = [];
-  let bytes = 0;
-  for (const { name, parent } of subvolumes) {
-    if (parent !== undefined) {
-      const needed = siblingData(dataDirectory, parent.backupId);
-      if (!(await exists(path.join(needed, streamFile(parent.name)))))
-        problems.push(`it cannot be restored without the backup ${parent.backupId}, which is not there`);
-    }
-    const file = path.join(dataDirectory, streamFile(name));
-    const through = new HashingStream((more) => request.onProgress({ bytes: bytes + more, files: 0 }));
-    through.resume();
-    const how = mode === 'quick' ? ['--test'] : ['--decompress', '--stdout'];
-    const result = await run(['zstd', '-q', ...how, '--', file], {
-      signal,
-      ...(mode === 'full' ? { stdoutTo: through } : {}),
-    });
-    if (signal.aborted) throw copyStopped();
-    if (result.notFound) throw copyFailure('zstd', result);
-    if (result.exitCode !== 0) problems.push(`${streamFile(name)}: ${describeFailure('zstd', result)}`);
-    bytes += through.bytes;
-    if (mode === 'full' && result.exitCode === 0)
-      found.add(storedRecord({ name: `${name}.btrfs`, sha256: through.digest(), bytes: through.bytes }));
-  }
-  return { bytes, problems };
-}
 
 /** Reads every file of a tree. Not by rsync, which makes a digest of zeros of what it cannot read. */
 async function readFiles(
@@ -118,7 +84,10 @@ export async function verifyBtrfs(request: VerifyRequest, run: Run): Promise<Ver
   }
   const read =
     contents.kind === 'stream'
-      ? { unproven: 0, ...(await readStreams(request, contents, found, run)) }
+      ? {
+          unproven: 0,
+          ...(await verifyStreams(request, { streams: contents.subvolumes, extension: 'btrfs' }, found, run)),
+        }
       : await readReceived(request, contents, run);
   const compared = await found.compare();
   const differences = mode === 'full' ? compared : { ...noDifferences(), changed: compared.changed };

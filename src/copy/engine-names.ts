@@ -22,6 +22,7 @@ const ENGINES = {
   restic: { storage: ['repository'] },
   image: { storage: ['path'], sends: ['reflink', 'lvm', 'mirror', 'zfs', 'command'] },
   'btrfs-send': { storage: ['path'], sends: ['btrfs'] },
+  'zfs-send': { storage: ['path', 'repository'], sends: ['zfs'] },
 } as const satisfies Readonly<Record<string, EngineTraits>>;
 
 /** The names that a configuration may use. */

@@ -5,6 +5,7 @@ import { createResticEngine } from './restic-engine.js';
 import { createRsyncEngine } from './rsync-engine.js';
 import { createTarEngine } from './tar-engine.js';
 import type { EngineTarget } from './target.js';
+import { createZfsSendEngine } from './zfs-send-engine.js';
 
 const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>> = {
   rsync: () => createRsyncEngine(),
@@ -12,6 +13,7 @@ const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>>
   restic: (target) => createResticEngine(target),
   image: () => createImageEngine(),
   'btrfs-send': () => createBtrfsSendEngine(),
+  'zfs-send': (target) => createZfsSendEngine(target),
 };
 
 /** Makes the engine of a target. */

@@ -65,6 +65,35 @@ function normalisePaths(paths: readonly string[], sources: readonly string[]): s
   return wanted.some((one) => sources.every((source) => isWithin(source, one))) ? [] : wanted;
 }
 
+/** What a restore came to. */
+export function reportRestore(
+  { backup }: Pick<RestoreOptions, 'backup'>,
+  { destination, paths }: { destination: string; paths: string[] },
+  result: CopyResult,
+): RestoreReport {
+  const { manifest } = backup;
+  const asked = paths.length === 0 ? ['/'] : paths;
+  const notInBackup = manifest.unreadable.filter((lost) => asked.some((one) => isWithin(lost, one)));
+  const outcome = result.unreadable.length > 0 ? 'partial' : notInBackup.length > 0 ? 'warnings' : 'success';
+  return {
+    version: 1,
+    job: backup.job,
+    backupId: backup.backupId,
+    target: targetName(targetOf(backup)),
+    engine: manifest.engine,
+    completedAt: manifest.completedAt,
+    consistency: manifest.report.consistency,
+    destination,
+    paths,
+    outcome,
+    exitCode: exitCode(outcome === 'partial' ? 'copyPartial' : outcome === 'warnings' ? 'warnings' : 'ok'),
+    files: result.files,
+    bytes: result.bytes,
+    notRestored: [...result.unreadable],
+    notInBackup,
+  };
+}
+
 /**
  * Restores a backup, or some paths of it. Rejects with `usage` before anything is written when it cannot be done as
  * asked, with `copyFailed` when it broke off, with the signal's reason when it was aborted; resolves, `partial` (exit 41), when single files could not be restored.
@@ -93,24 +122,5 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     signal.throwIfAborted();
     throw error;
   }
-  const asked = paths.length === 0 ? ['/'] : paths;
-  const notInBackup = manifest.unreadable.filter((lost) => asked.some((one) => isWithin(lost, one)));
-  const outcome = result.unreadable.length > 0 ? 'partial' : notInBackup.length > 0 ? 'warnings' : 'success';
-  return {
-    version: 1,
-    job: backup.job,
-    backupId: backup.backupId,
-    target: targetName(targetOf(backup)),
-    engine: manifest.engine,
-    completedAt: manifest.completedAt,
-    consistency: manifest.report.consistency,
-    destination,
-    paths,
-    outcome,
-    exitCode: exitCode(outcome === 'partial' ? 'copyPartial' : outcome === 'warnings' ? 'warnings' : 'ok'),
-    files: result.files,
-    bytes: result.bytes,
-    notRestored: [...result.unreadable],
-    notInBackup,
-  };
+  return reportRestore(options, { destination, paths }, result);
 }
