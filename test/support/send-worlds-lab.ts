@@ -1,9 +1,13 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
 import { createImageEngine } from '../../src/copy/image-engine.js';
+import { createZfsSendEngine } from '../../src/copy/zfs-send-engine.js';
 import { flipByteOfLargest, type SendWorld } from '../contract/send-engine.js';
 import { LabVolumeGroup } from './lvm-lab.js';
-import { snapshotter } from './send-worlds.js';
+import { flipMarker, snapshotter } from './send-worlds.js';
+import { LabPool } from './lab-pool.js';
+import { must } from './throwaway-filesystem.js';
+import { wipeDisks } from './wipe-disks.js';
 
 /** Images of a thin volume of LVM, to files. */
 export async function thinImageWorld(disks: readonly string[], fstype: 'ext4' | 'xfs'): Promise<SendWorld> {
@@ -28,5 +32,79 @@ export async function thinImageWorld(disks: readonly string[], fstype: 'ext4' | 
     scratch: scratch.mountpoint,
     flipByte: flipByteOfLargest,
     dispose: () => group.dispose(),
+  };
+}
+
+/** Snapshots of a dataset of ZFS, to another pool (or, over a shell as ssh has it at its end, to that), or to files. */
+export async function zfsSendWorld(
+  [disk = '', scratchDisk = '']: readonly string[],
+  to: 'dataset' | 'ssh' | 'files',
+): Promise<SendWorld> {
+  await wipeDisks([disk, scratchDisk]);
+  const pool = await LabPool.make('lab-send', [disk]);
+  const scratch = path.join(pool.directory, 'scratch');
+  await mkdir(scratch);
+  await must('mkfs.ext4', '-q', '-F', scratchDisk);
+  await must('mount', scratchDisk, scratch);
+  const vdev = path.join(scratch, 'vdev');
+  await must('truncate', '--size=600M', vdev);
+  const there = await LabPool.make('lab-received', [vdev]);
+  const mountpoint = await pool.dataset('srv', 'acltype=posixacl', 'xattr=sa');
+  const [exposed, target] = [path.join(pool.directory, 'exposed'), path.join(scratch, 'target')];
+  for (const directory of [exposed, target]) await mkdir(directory);
+  const dataset = 'lab-received/backups';
+  await must('zfs', 'create', '-o', 'canmount=off', dataset);
+  const repository = to === 'ssh' ? `ssh://root@lab/${dataset}` : dataset;
+  const settings = { repository, initialise: false, environment: {} };
+  const engine = createZfsSendEngine({
+    path: target,
+    ...(to === 'files' ? {} : { repository: settings }),
+  });
+  const snapshot = snapshotter({ mountpoint, directory: exposed }, { name: 'zfs', mode: 'atomic' });
+  let small = 0;
+  return {
+    engine,
+    mountpoint,
+    snapshot: async () => {
+      await must('zfs', 'set', 'quota=none', dataset);
+      return await snapshot();
+    },
+    target,
+    smallTarget: async () => {
+      if (to === 'files') {
+        small += 1;
+        const [image, at] = [
+          path.join(scratch, `small-${small}.img`),
+          path.join(pool.directory, `small-${small}`),
+        ];
+        await mkdir(at);
+        await must('truncate', '--size=24M', image);
+        await must('mkfs.ext4', '-q', '-F', image);
+        await must('mount', '-o', 'loop', image, at);
+        return at;
+      }
+      await must('zfs', 'set', 'quota=40M', dataset);
+      const at = path.join(scratch, 'small');
+      await mkdir(at);
+      return at;
+    },
+    scratch,
+    flipByte: async (dataDirectory) => {
+      if (to === 'files') {
+        await flipByteOfLargest(dataDirectory);
+        return;
+      }
+      // The content of the live file is that of the backup: both pools store it as it is.
+      const handle = await open(path.join(mountpoint, 'large'), 'r');
+      const { buffer } = await handle.read({ buffer: Buffer.alloc(64), position: 5 * 1024 * 1024 });
+      await handle.close();
+      await must('zpool', 'export', 'lab-received');
+      await flipMarker(vdev, buffer);
+      await must('zpool', 'import', '-d', scratch, 'lab-received');
+    },
+    dispose: async () => {
+      await there.dispose();
+      await pool.dispose();
+    },
   };
 }

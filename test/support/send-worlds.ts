@@ -37,21 +37,31 @@ export function snapshotter(
   };
 }
 
-/** On the device itself, where btrfs' checksums tell. */
-async function flipOnDevice(target: ThrowawayFilesystem, marker: Buffer): Promise<void> {
-  await must('umount', target.mountpoint);
-  const handle = await open(target.image, 'r+');
+/** Flips one bit wherever a file or device holds `marker`, below what keeps it whole. Throws when it does not. */
+export async function flipMarker(file: string, marker: Buffer): Promise<void> {
+  const handle = await open(file, 'r+');
+  let flipped = 0;
   try {
     const size = 1024 * 1024;
     const { size: end } = await handle.stat();
     for (let at = 0; at < end; at += size) {
       const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(size + 64), position: at });
       const found = buffer.subarray(0, bytesRead).indexOf(marker);
-      if (found !== -1) await handle.write(Buffer.from([(marker[0] ?? 0) ^ 1]), 0, 1, at + found);
+      if (found === -1 || found >= size) continue;
+      await handle.write(Buffer.from([(marker[0] ?? 0) ^ 1]), 0, 1, at + found);
+      flipped += 1;
     }
+    await handle.sync();
   } finally {
     await handle.close();
   }
+  if (flipped === 0) throw new Error(`${file} does not hold what was looked for`);
+}
+
+/** On the device itself, where btrfs' checksums tell. */
+async function flipOnDevice(target: ThrowawayFilesystem, marker: Buffer): Promise<void> {
+  await must('umount', target.mountpoint);
+  await flipMarker(target.image, marker);
   await must('mount', target.device, target.mountpoint);
 }
 
