@@ -1,4 +1,5 @@
 import { Flags } from '@oclif/core';
+import type { FromTarget } from './copy/from-target.js';
 
 /** `--json`, our own: oclif's `enableJsonFlag` loses exit codes. `BaseCommand` reads it also when parsing fails. */
 export const jsonFlag = Flags.boolean({ summary: 'Print one JSON object on stdout and nothing else there.' });
@@ -13,8 +14,30 @@ export const configFlag = Flags.string({
 export const backupDescription =
   'BACKUP is JOB or JOB@latest (the last complete one), JOB@ID, or JOB@ and the beginning of an id, a date (UTC), or what an id ends in (1a2b3c).';
 
-/** `--from DIR`: the target that the backups are in, instead of the configuration's. */
-export const fromFlag = Flags.string({
-  summary: 'The target directory that the backups are in; else those of the configuration.',
-  helpValue: 'DIR',
-});
+/** The target that the backups are in, instead of the configuration's: a directory, or the repository of an engine. */
+export const fromFlags = {
+  from: Flags.string({
+    summary:
+      'The target that the backups are in, a directory or a repository; else those of the configuration.',
+    helpValue: 'TARGET',
+  }),
+  engine: Flags.string({
+    summary: 'The engine whose repository --from names.',
+    helpValue: 'NAME',
+    dependsOn: ['from'],
+  }),
+  'password-file': Flags.string({
+    summary: 'A file with the password of that repository, for root alone.',
+    helpValue: 'FILE',
+    dependsOn: ['engine'],
+  }),
+};
+
+/** What those flags say. */
+export function fromTarget(flags: {
+  from?: string | undefined;
+  engine?: string | undefined;
+  'password-file'?: string | undefined;
+}): FromTarget {
+  return { from: flags.from, engine: flags.engine, passwordFile: flags['password-file'] };
+}

@@ -22,13 +22,22 @@ export const jobFlags = {
     helpGroup: HELP_GROUP,
   }),
   to: Flags.string({
-    summary: 'Directory that receives the backups.',
+    summary: 'Directory, or repository of the engine, that receives the backups.',
     helpValue: 'DIR',
     multiple: true,
     multipleNonGreedy: true,
     helpGroup: HELP_GROUP,
   }),
-  engine: Flags.string({ summary: 'rsync or tar.', helpValue: 'NAME', helpGroup: HELP_GROUP }),
+  engine: Flags.string({ summary: 'rsync, tar, restic or borg.', helpValue: 'NAME', helpGroup: HELP_GROUP }),
+  'password-file': Flags.string({
+    summary: 'A file with the password of the repository, for root alone.',
+    helpValue: 'FILE',
+    helpGroup: HELP_GROUP,
+  }),
+  initialise: Flags.boolean({
+    summary: 'Make the repository where there is none.',
+    helpGroup: HELP_GROUP,
+  }),
   exclude: Flags.string({
     summary: "Leave out what matches, rsync's syntax.",
     helpValue: 'PATTERN',
@@ -60,6 +69,8 @@ interface ParsedJobFlags {
   source?: string[] | undefined;
   to?: string[] | undefined;
   engine?: string | undefined;
+  'password-file'?: string | undefined;
+  initialise?: boolean | undefined;
   exclude?: string[] | undefined;
   snapshot?: string | undefined;
   recursive: boolean;
@@ -81,6 +92,8 @@ export function jobSelection(
     ...(source === undefined ? {} : { source }),
     ...(to === undefined ? {} : { to }),
     ...(engine === undefined ? {} : { engine }),
+    ...(flags['password-file'] === undefined ? {} : { passwordFile: flags['password-file'] }),
+    ...(flags.initialise === true ? { initialise: true } : {}),
     ...(exclude === undefined ? {} : { exclude }),
     ...(snapshot === undefined ? {} : { snapshot }),
     ...(flags.recursive ? { recursive: true } : {}),

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import { FsbackupError } from '../errors.js';
-import { backupDescription, configFlag, fromFlag, jsonFlag } from '../flags.js';
+import { backupDescription, configFlag, fromFlags, fromTarget, jsonFlag } from '../flags.js';
 
 export default class Restore extends BaseCommand {
   static override summary = 'Restore a backup, or some paths of it, to a directory.';
@@ -25,7 +25,7 @@ export default class Restore extends BaseCommand {
       helpValue: 'DIR',
       required: true,
     }),
-    from: fromFlag,
+    ...fromFlags,
     config: configFlag,
     force: Flags.boolean({ summary: 'Take a directory that is not empty: overwrite, never delete.' }),
     image: Flags.boolean({
@@ -53,7 +53,7 @@ export default class Restore extends BaseCommand {
     const { withSignals } = await import('../system/signals.js');
 
     const { job } = parseSelector(args.backup);
-    const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job });
+    const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
     const backup = await findBackup(targets, args.backup);
     const reporter = await chooseReporter({
       json: flags.json,

@@ -1,7 +1,10 @@
 import path from 'node:path';
+import { canKeepIn, ENGINE_NAMES } from '../copy/engine-names.js';
+import { repositoryFromFlag } from '../copy/from-target.js';
 import { FsbackupError } from '../errors.js';
 import { stateDirectory } from '../system/directories.js';
 import { checkJob } from './check-job.js';
+import { checkTargets } from './check-targets.js';
 import { checkShape } from './check-shape.js';
 import { type FlagContext, freezeFromFlags } from './freeze-from-flags.js';
 import { DEFAULT_ATTEMPTS, normaliseJob } from './normalise.js';
@@ -18,6 +21,9 @@ export interface JobFlags extends Overrides {
   /** As `source`. */
   to: readonly string[];
   engine?: string | undefined;
+  /** Of the repository: a file with its password, and whether it may be made. */
+  passwordFile?: string | undefined;
+  initialise?: boolean | undefined;
   /** For every source. */
   exclude?: readonly string[] | undefined;
   snapshot?: string | undefined;
@@ -32,6 +38,8 @@ const FLAG_OF_KEY: Readonly<Record<string, string>> = {
   sources: '--source',
   targets: '--to',
   engine: '--engine',
+  password: '--password-file',
+  initialise: '--initialise',
   exclude: '--exclude',
   snapshot: '--snapshot',
 };
@@ -52,6 +60,12 @@ function refuse(complaints: readonly Complaint[]): void {
 /** What is defined of an object: an absent flag must not stand in for a key. */
 function given(values: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}
+
+/** Whether an engine has no other place for its backups than a repository. */
+function hasRepository(engine: string | undefined): boolean {
+  const known = ENGINE_NAMES.find((name) => name === engine);
+  return known !== undefined && !canKeepIn(known, 'path');
 }
 
 /** The job that flags describe, checked and completed as one from a file is. Throws `usage`. */
@@ -83,9 +97,14 @@ export function jobFromFlags(flags: JobFlags, context: FlagContext): JobConfig {
     ),
     targets: flags.to.map((target) =>
       given({
-        path: path.resolve(cwd, target),
+        ...(hasRepository(flags.engine)
+          ? { repository: repositoryFromFlag(target) }
+          : { path: path.resolve(cwd, target) }),
         engine: flags.engine,
         mustBeMountpoint: flags.mustBeMountpoint,
+        initialise: flags.initialise,
+        password:
+          flags.passwordFile === undefined ? undefined : { file: path.resolve(cwd, flags.passwordFile) },
       }),
     ),
   });
@@ -98,6 +117,6 @@ export function jobFromFlags(flags: JobFlags, context: FlagContext): JobConfig {
     attempts: flags.attempts ?? readEnvironment(context.env).attempts ?? DEFAULT_ATTEMPTS,
     stateDirectory: stateDirectory(context.env),
   });
-  refuse(checkJob(job, []));
+  refuse([...checkTargets(checked.value, []), ...checkJob(job, [])]);
   return job;
 }

@@ -3,15 +3,9 @@ import path from 'node:path';
 import { FsbackupError, messageOf } from '../errors.js';
 import { deleteSubvolume, readSubvolume, type Subvolume } from '../system/btrfs-subvolume.js';
 import { mountOfPath, readMounts } from '../system/mountinfo.js';
-import { describeFailure, runCommand } from '../system/run-command.js';
+import { runCommand } from '../system/run-command.js';
 import { findBtrfsParent, identityOf, type BtrfsParent } from './btrfs-base.js';
-import {
-  readContents,
-  streamFile,
-  writeContents,
-  type BtrfsContents,
-  type SentSubvolume,
-} from './btrfs-contents.js';
+import { streamFile, writeContents, type BtrfsContents, type SentSubvolume } from './btrfs-contents.js';
 import { restoreBtrfs } from './btrfs-restore.js';
 import { verifyBtrfs } from './btrfs-verify.js';
 import { withCopyErrors } from './copy-error.js';
@@ -26,7 +20,7 @@ import type {
   VerifyRequest,
 } from './engine.js';
 import { checkRsync } from './rsync-version.js';
-import { SENT_DIGEST, writeSentDigests, type StoredFile } from './sent-digests.js';
+import { writeSentDigests, type StoredFile } from './sent-digests.js';
 import { snapshotsToSend, type SnapshotToSend } from './sent-snapshots.js';
 import { HashingStream, mustPipe } from './stream-pipe.js';
 import { versionOf } from './tar-version.js';

@@ -1,14 +1,12 @@
 import { existsSync } from 'node:fs';
-import path from 'node:path';
 import { loadConfig } from '../config/load.js';
 import { configFile as resolveConfigFile } from '../config/read-files.js';
 import { openCatalogue } from './catalogue.js';
+import { targetFrom, type FromTarget } from './from-target.js';
 import { FsbackupError } from '../errors.js';
 
-/** Where a command looks for backups. */
-export interface WhereBackupsAre {
-  /** `--from`: that target alone, and no configuration is read. */
-  from?: string | undefined;
+/** Where a command looks for backups. With `from`, that target alone, and no configuration is read. */
+export interface WhereBackupsAre extends FromTarget {
   configFile?: string | undefined;
   /** Only the targets of this job, when the configuration has it. */
   job?: string | undefined;
@@ -18,13 +16,9 @@ export interface WhereBackupsAre {
  * The directories of the targets to look in, each once; of a repository its catalogue, which is opened: it tells how to
  * reach the repository. Rejects with `usage` when there is no usable configuration.
  */
-export async function targetsToSearch({ from, configFile, job }: WhereBackupsAre): Promise<string[]> {
-  if (from === '') {
-    throw new FsbackupError('usage', '--from names no directory', {
-      hint: 'Name the target directory, or leave --from out; an unset shell variable may be why it is empty.',
-    });
-  }
-  if (from !== undefined) return [path.resolve(from)];
+export async function targetsToSearch(where: WhereBackupsAre): Promise<string[]> {
+  const { from, configFile, job } = where;
+  if (from !== undefined) return [(await targetFrom({ ...where, from })).path];
   const file = resolveConfigFile(configFile, process.env);
   if (!existsSync(file)) {
     throw new FsbackupError(

@@ -20,6 +20,7 @@ const ENGINES = {
   rsync: { storage: ['path'] },
   tar: { storage: ['path'] },
   restic: { storage: ['repository'] },
+  borg: { storage: ['repository'] },
   image: { storage: ['path'], sends: ['reflink', 'lvm', 'mirror', 'zfs', 'command'] },
   'btrfs-send': { storage: ['path'], sends: ['btrfs'] },
   'zfs-send': { storage: ['path', 'repository'], sends: ['zfs'] },

@@ -1,3 +1,4 @@
+import { createBorgEngine } from './borg-engine.js';
 import { createBtrfsSendEngine } from './btrfs-send-engine.js';
 import type { CopyEngine, EngineName } from './engine.js';
 import { createImageEngine } from './image-engine.js';
@@ -14,6 +15,7 @@ const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>>
   image: () => createImageEngine(),
   'btrfs-send': () => createBtrfsSendEngine(),
   'zfs-send': (target) => createZfsSendEngine(target),
+  borg: (target) => createBorgEngine(target),
 };
 
 /** Makes the engine of a target. */

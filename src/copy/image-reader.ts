@@ -11,6 +11,17 @@ export type OnPiece = (line: MapLine, bytes: Buffer | undefined) => Promise<void
 /** What is wrong with a stored image: a clause. */
 export class DamagedImage extends Error {}
 
+/** A promise for those who want a callback. */
+async function tellWhenDone(work: Promise<void>, done: (error?: Error) => void): Promise<void> {
+  let failure: Error | undefined;
+  try {
+    await work;
+  } catch (error) {
+    failure = error instanceof Error ? error : new Error(String(error));
+  }
+  done(failure);
+}
+
 /** Cuts a stream of pieces as the map says, and checks each against its digest. */
 class PieceStream extends Writable {
   readonly #map: AsyncGenerator<MapLine>;
@@ -55,10 +66,7 @@ class PieceStream extends Writable {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error) => void): void {
-    this.#take(chunk).then(
-      () => done(),
-      (error: unknown) => done(error instanceof Error ? error : new Error(String(error))),
-    );
+    void tellWhenDone(this.#take(chunk), done);
   }
 
   async #end(): Promise<void> {
@@ -67,10 +75,7 @@ class PieceStream extends Writable {
   }
 
   override _final(done: (error?: Error) => void): void {
-    this.#end().then(
-      () => done(),
-      (error: unknown) => done(error instanceof Error ? error : new Error(String(error))),
-    );
+    void tellWhenDone(this.#end(), done);
   }
 }
 

@@ -170,9 +170,9 @@ class ResticEngine implements CopyEngine {
     watch.end();
     const isPartial = result.exitCode === PARTIAL && unreadable.paths.length > 0;
     if ((result.exitCode !== 0 && !isPartial) || done === undefined) {
-      // restic that ends by itself with an error has saved no snapshot.
-      if (result.exitCode !== undefined && !result.aborted && done === undefined)
-        await reference.withdraw(dataDirectory);
+      // restic that ends by itself with an error has saved no snapshot, nor has one that reached nobody for so long.
+      const endedItself = result.exitCode !== undefined && !signal.aborted && done === undefined;
+      if (endedItself || watch.gaveUp) await reference.withdraw(dataDirectory);
       if (signal.aborted) throw copyStopped();
       throw this.#repository.failure({ ...result, aborted: false }, watch.gaveUp);
     }
@@ -259,9 +259,8 @@ class ResticEngine implements CopyEngine {
     if (found.length === 0) return;
     await this.#repository.removeStaleLocks();
     const ids = found.map(({ id }) => id);
-    const result = await this.#repository.run(this.#repository.argv('forget', '--prune', '--', ...ids), {
-      ...(signal === undefined ? {} : { signal }),
-    });
+    const argv = this.#repository.argv('forget', '--prune', '--', ...ids);
+    const result = await this.#repository.run(argv, signal === undefined ? {} : { signal });
     if (result.exitCode !== 0) throw this.#repository.failure(result);
   }
 }

@@ -22,6 +22,8 @@ function translateName(name: string, pattern: string, isWild: boolean): string {
   if (name === '**') return '*/**';
   if (name.includes('**')) throw refuse(pattern, '** can stand there only for whole names');
   if (name.includes('[:')) throw refuse(pattern, 'it knows no classes such as [:alpha:]');
+  if (/\[[!^]?\]/.test(name)) throw refuse(pattern, 'a bracket cannot be the first of a class');
+  if (/\[[^\]]*$/.test(name.replaceAll(/\\./g, ''))) throw refuse(pattern, 'a class has no end');
   // Both negate; Go knows the one of them.
   return name.replaceAll('[!', '[^');
 }

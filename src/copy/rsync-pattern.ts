@@ -87,13 +87,21 @@ function translateWild(pattern: string): string | undefined {
   return source;
 }
 
+/**
+ * The regular expression for a pattern without the slashes at its ends, as text: not anchored, `[^]*` for `**`.
+ * Undefined for one that matches nothing.
+ */
+export function patternSource(bare: string): string | undefined {
+  // A backslash escapes only in a pattern that has wildcards.
+  return WILDCARDS.test(bare) ? translateWild(bare) : bare.replaceAll(/[^]/g, escaped);
+}
+
 function compile(pattern: string): ExcludeMatcher {
   const directoriesOnly = pattern.length > 1 && pattern.endsWith('/');
   const body = directoriesOnly ? pattern.slice(0, -1) : pattern;
   const anchored = body.startsWith('/');
   const bare = anchored ? body.slice(1) : body;
-  // A backslash escapes only in a pattern that has wildcards.
-  const source = WILDCARDS.test(body) ? translateWild(bare) : bare.replaceAll(/[^]/g, escaped);
+  const source = patternSource(bare);
   if (source === undefined) return () => false;
 
   const crossesSlashes = body.includes('**');

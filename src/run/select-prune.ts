@@ -1,20 +1,17 @@
-import path from 'node:path';
 import { loadConfig } from '../config/load.js';
 import type { JobConfig, KeepRules } from '../config/types.js';
 import { isJobName } from '../copy/backup-layout.js';
 import { listBackups } from '../copy/backup-list.js';
-import { targetAt } from '../copy/catalogue.js';
+import { targetFrom, type FromTarget } from '../copy/from-target.js';
 import { targetName } from '../copy/target.js';
 import { FsbackupError } from '../errors.js';
 import { pickJobs } from './select-jobs.js';
 import type { PruneTask } from './prune.js';
 
 /** How a command line says what to prune. */
-export interface PruneSelection {
+export interface PruneSelection extends FromTarget {
   /** Empty: all. */
   names: readonly string[];
-  /** A target directory, instead of the configuration's. */
-  from: string | undefined;
   configFile: string | undefined;
   /** Rules of the command line: over the configuration's. */
   rules: KeepRules | undefined;
@@ -24,20 +21,15 @@ function usage(message: string, hint: string): FsbackupError {
   return new FsbackupError('usage', message, { hint });
 }
 
-async function inTarget(from: string, { names, rules }: PruneSelection): Promise<PruneTask[]> {
-  if (from === '') {
-    throw usage(
-      '--from names no directory',
-      'Name the target; an unset shell variable may be why it is empty.',
-    );
-  }
+async function inTarget(from: string, selection: PruneSelection): Promise<PruneTask[]> {
+  const { names, rules } = selection;
   if (rules === undefined) {
     throw usage(
       'with --from no configuration is read, and no rule is given',
       'Say what to keep, for example --keep-last 3 --keep-daily 7; add --dry-run to see what that means.',
     );
   }
-  const target = await targetAt(path.resolve(from));
+  const target = await targetFrom({ ...selection, from });
   const found = [...new Set((await listBackups(target.path)).map(({ job }) => job))];
   const unknown = names.find((name) => !isJobName(name) || !found.includes(name));
   if (unknown !== undefined) {

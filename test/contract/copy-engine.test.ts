@@ -1,8 +1,9 @@
 import path from 'node:path';
+import { createBorgEngine } from '../../src/copy/borg-engine.js';
 import { createResticEngine } from '../../src/copy/restic-engine.js';
 import { createRsyncEngine } from '../../src/copy/rsync-engine.js';
 import { createTarEngine } from '../../src/copy/tar-engine.js';
-import { resticRepository, toolVersion } from '../support/repositories.js';
+import { borgRepository, resticRepository, toolVersion } from '../support/repositories.js';
 import { copyEngineContract } from './copy-engine.js';
 
 for (const fstype of ['ext4', 'xfs'] as const) {
@@ -13,6 +14,7 @@ for (const fstype of ['ext4', 'xfs'] as const) {
       keepsSockets: true,
       keepsHoles: true,
       keepsLinkedSymlinks: true,
+      keepsAllTimes: true,
       takesDigests: true,
       needs: ['program:rsync'],
     },
@@ -25,6 +27,7 @@ for (const fstype of ['ext4', 'xfs'] as const) {
       keepsSockets: false,
       keepsHoles: true,
       keepsLinkedSymlinks: true,
+      keepsAllTimes: true,
       takesDigests: true,
       needs: ['program:tar', 'program:zstd'],
     },
@@ -41,8 +44,25 @@ for (const fstype of ['ext4', 'xfs'] as const) {
       // Since 0.15.
       keepsHoles: !toolVersion('restic').startsWith('0.14'),
       keepsLinkedSymlinks: false,
+      keepsAllTimes: true,
       takesDigests: false,
       needs: ['program:restic'],
+    },
+    fstype,
+  );
+  copyEngineContract(
+    (storage) => {
+      const { target, run } = borgRepository(path.join(storage, 'borg'));
+      return createBorgEngine(target, { run, treeDirectory: path.join(storage, 'tree') });
+    },
+    {
+      name: 'borg',
+      keepsSockets: false,
+      keepsHoles: false,
+      keepsLinkedSymlinks: false,
+      keepsAllTimes: false,
+      takesDigests: false,
+      needs: ['program:borg'],
     },
     fstype,
   );

@@ -3,10 +3,13 @@ import { linkSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { createBorgEngine } from '../../src/copy/borg-engine.js';
+import { createResticEngine } from '../../src/copy/restic-engine.js';
 import { createRsyncEngine } from '../../src/copy/rsync-engine.js';
 import { createTarEngine } from '../../src/copy/tar-engine.js';
 import { writeMemberList } from '../../src/copy/tar-members.js';
 import { describeNeeding } from '../support/capabilities.js';
+import { borgRepository, resticRepository } from '../support/repositories.js';
 import { must } from '../support/throwaway-filesystem.js';
 
 const FILES = [
@@ -219,4 +222,50 @@ describeNeeding(['root', 'program:rsync', 'program:tar', 'program:zstd'], 'exclu
     expect(first).not.toContain('.log');
     expect(second).toBe(first);
   });
+
+  it('leave out the same files by engines with repositories, of a nested source its own', async () => {
+    const exclude = ['*.log', '/dir/sub/', '[a]', 'foo?ar', 'new*', '/cache/**/keep'];
+    const { target: restic, run } = resticRepository(path.join(root, 'restic-repository'));
+    const { target: borg } = borgRepository(path.join(root, 'borg-repository'));
+    const treeDirectory = path.join(root, 'merged');
+    const engines = [
+      createRsyncEngine(),
+      createResticEngine(restic, { run, treeDirectory }),
+      createBorgEngine(borg, { run, treeDirectory }),
+    ];
+    const inner = path.join(root, 'inner');
+    await mkdir(inner);
+    for (const name of ['kept.log', 'left.out']) await writeFile(path.join(inner, name), 'x');
+    const sources = [
+      { path: '/srv', readFrom: tree, exclude },
+      { path: '/srv/dir/sub', readFrom: inner, exclude: ['*.out'] },
+    ];
+    const restored: string[] = [];
+    for (const engine of engines) {
+      await engine.openRepository?.({ initialise: true });
+      const [dataDirectory, destination] = ['', '-out'].map((end) =>
+        path.join(root, `own-${engine.name}${end}`),
+      );
+      await mkdir(dataDirectory ?? '');
+      await mkdir(destination ?? '');
+      const request = { dataDirectory: dataDirectory ?? '', signal, onProgress: () => undefined };
+      const backup = { job: 'excludes', backupId: '20261123T184500Z-1a2b3c' };
+      await engine.copy({ ...request, sources, backup, parentDataDirectory: undefined });
+      await engine.restore({ ...request, sources: ['/srv'], destination: destination ?? '', paths: [] });
+      restored.push(
+        await must(
+          'bash',
+          '-c',
+          'cd "$1" && find . ! -type d -print0 | sort -z | tr "\\0" "\\n"',
+          'bash',
+          destination ?? '',
+        ),
+      );
+    }
+    const [byRsyncItself, ...others] = restored;
+    expect(byRsyncItself).toContain('./srv/dir/sub/kept.log');
+    expect(byRsyncItself).not.toContain('.out');
+    expect(byRsyncItself).not.toContain('foobar');
+    expect(others).toEqual([byRsyncItself, byRsyncItself]);
+  }, 240_000);
 });

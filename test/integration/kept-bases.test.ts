@@ -110,7 +110,15 @@ describeNeeding(['root', 'loop', 'btrfs', 'program:btrfs', 'program:zstd'], 'kep
         'status=none',
       );
       const started = cli.start(
-        ...['run', '--job', 'srv', '--source', origin.mountpoint, '--to', target, '--engine', 'btrfs-send'],
+        'run',
+        '--job',
+        'srv',
+        '--source',
+        origin.mountpoint,
+        '--to',
+        target,
+        '--engine',
+        'btrfs-send',
       );
       await cli.journalled(step, started);
       started.kill('SIGKILL');

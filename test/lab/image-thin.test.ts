@@ -55,7 +55,7 @@ describeInLab({}, 'a run that images a thin volume', ({ disks }) => {
     const [, second] = await listBackups(target);
     expect(second).toMatchObject({ manifest: { needs: [full.value.runId] } });
     expect(await snapshots()).toEqual([increment.value.sources[0]?.snapshot]);
-    const [kept] = (await group.volumes()).filter(({ lv }) => lv === increment.value.sources[0]?.snapshot);
+    const kept = (await group.volumes()).find(({ lv }) => lv === increment.value.sources[0]?.snapshot);
     expect(kept?.majorMinor).toBeUndefined();
     expect(await cli.journalEntries()).toEqual([]);
     expect(await must('dmsetup', 'status', poolDevice(group.vg, 'pool'))).toMatch(/thin-pool \d+ \S+ \S+ - /);

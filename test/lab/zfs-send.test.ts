@@ -67,63 +67,61 @@ describeInLab({ zfs: true }, 'a run that sends a dataset', ({ disks: [disk = '',
     return file;
   }
 
-  it.each(['plain', 'secret'] as const)(
-    '%s: holds one snapshot between runs, and sends what changed',
-    async (kind) => {
-      const source = kind === 'plain' ? plain : secret;
-      await must('dd', 'if=/dev/urandom', `of=${source}/large`, 'bs=1M', 'count=16', 'status=none');
-      const file = await config(kind, source);
-      const first = await cli.runJob(kind, '--config', file);
-      expect(first.exitCode, first.stderr).toBe(0);
-      await writeFile(path.join(source, 'file'), 'second');
-      const second = await cli.runJob(kind, '--config', file);
-      expect(second.exitCode, second.stderr).toBe(0);
-      expect(second.value.warnings).toEqual([]);
-      expect(second.value.copies[0]?.bytes).toBeLessThan((first.value.copies[0]?.bytes ?? 0) / 4);
-      const dataset = kind === 'plain' ? 'lab-plain/srv' : 'lab-plain/secret';
-      const kept = `${dataset}@${second.value.sources[0]?.snapshot}`;
-      expect(await must('zfs', 'list', '-H', '-t', 'snapshot', '-o', 'name', '-d', '1', dataset)).toBe(kept);
-      expect(await must('zfs', 'holds', '-H', kept)).toMatch(/\tfsbackup\t/);
-      expect(await cli.journalEntries()).toEqual([]);
-      // Retention took the first one: with its snapshot, and nothing else.
-      const there = await must(
-        'zfs',
-        'list',
-        '-H',
-        '-t',
-        'snapshot',
-        '-o',
-        'name',
-        '-r',
-        `lab-got/backups/${kind}`,
-      );
-      expect(there.split('\n')).toHaveLength(1);
-      const catalogue = path.join(cli.environment.FSBACKUP_STATE_DIR, 'catalogue');
-      const [name = ''] = (await must('ls', catalogue)).split('\n');
-      expect((await listBackups(path.join(catalogue, name))).filter(({ job }) => job === kind)).toHaveLength(
-        1,
-      );
+  /** Two runs of a job that keeps one backup, the second an increment. Returns what is in the target then. */
+  async function runTwice(
+    job: string,
+    source: string,
+    dataset: string,
+  ): Promise<{ file: string; there: string }> {
+    await must('dd', 'if=/dev/urandom', `of=${source}/large`, 'bs=1M', 'count=16', 'status=none');
+    const file = await config(job, source);
+    const first = await cli.runJob(job, '--config', file);
+    expect(first.exitCode, first.stderr).toBe(0);
+    await writeFile(path.join(source, 'file'), 'second');
+    const second = await cli.runJob(job, '--config', file);
+    expect(second.exitCode, second.stderr).toBe(0);
+    expect(second.value.warnings).toEqual([]);
+    expect(second.value.copies[0]?.bytes).toBeLessThan((first.value.copies[0]?.bytes ?? 0) / 4);
+    const kept = `${dataset}@${second.value.sources[0]?.snapshot}`;
+    expect(await snapshotsOf(dataset)).toEqual([kept]);
+    expect(await must('zfs', 'holds', '-H', kept)).toMatch(/\tfsbackup\t/);
+    expect(await cli.journalEntries()).toEqual([]);
+    // Retention took the first one, with its snapshot and nothing else.
+    const there = await snapshotsOf(`lab-got/backups/${job}`);
+    expect(there).toHaveLength(1);
+    const catalogue = path.join(cli.environment.FSBACKUP_STATE_DIR, 'catalogue');
+    const name = await must('ls', catalogue);
+    expect((await listBackups(path.join(catalogue, name))).filter((one) => one.job === job)).toHaveLength(1);
+    const verified = await cli.run('backups', 'verify', job, '--full', '--config', file);
+    expect(verified.exitCode, verified.stdout + verified.stderr).toBe(0);
+    return { file, there: there[0] ?? '' };
+  }
 
-      const verified = await cli.run('backups', 'verify', kind, '--full', '--config', file);
-      expect(verified.exitCode, verified.stdout + verified.stderr).toBe(0);
-      const out = path.join(pool.directory, `out-${kind}`);
-      const restored = await cli.run('restore', kind, '--config', file, '--to', out);
-      if (kind === 'plain') {
-        expect(restored.exitCode, restored.stderr).toBe(0);
-        expect(await readFile(path.join(out, source, 'file'), 'utf8')).toBe('second');
-      } else {
-        // Its key is not loaded there.
-        expect(restored.exitCode).not.toBe(0);
-        const [dataset_ = ''] = there.split('@');
-        expect(await must('zfs', 'get', '-H', '-o', 'value', 'keystatus', dataset_)).toBe('unavailable');
-        await must('zfs', 'load-key', '-L', `file://${path.join(pool.directory, 'key')}`, dataset_);
-        const again = await cli.run('restore', kind, '--config', file, '--to', out);
-        expect(again.exitCode, again.stderr).toBe(0);
-        expect(await must('cmp', `${source}/large`, path.join(out, source, 'large'))).toBe('');
-      }
-      const released = await cli.run('backups', 'release', kind);
-      expect(released.exitCode, released.stderr).toBe(0);
-      expect(await must('zfs', 'list', '-H', '-t', 'snapshot', '-o', 'name', '-d', '1', dataset)).toBe('');
-    },
-  );
+  async function snapshotsOf(dataset: string): Promise<string[]> {
+    const listed = await must('zfs', 'list', '-H', '-t', 'snapshot', '-o', 'name', '-r', dataset);
+    return listed.split('\n').filter((name) => name !== '');
+  }
+
+  it('holds one snapshot between runs, sends what changed, and restores it', async () => {
+    const { file } = await runTwice('plain', plain, 'lab-plain/srv');
+    const out = path.join(pool.directory, 'out-plain');
+    const restored = await cli.run('restore', 'plain', '--config', file, '--to', out);
+    expect(restored.exitCode, restored.stderr).toBe(0);
+    expect(await readFile(path.join(out, plain, 'file'), 'utf8')).toBe('second');
+    const released = await cli.run('backups', 'release', 'plain');
+    expect(released.exitCode, released.stderr).toBe(0);
+    expect(await snapshotsOf('lab-plain/srv')).toEqual([]);
+  });
+
+  it('sends an encrypted dataset without its key, which restoring then needs', async () => {
+    const { file, there } = await runTwice('secret', secret, 'lab-plain/secret');
+    const [dataset = ''] = there.split('@');
+    expect(await must('zfs', 'get', '-H', '-o', 'value', 'keystatus', dataset)).toBe('unavailable');
+    const out = path.join(pool.directory, 'out-secret');
+    expect((await cli.run('restore', 'secret', '--config', file, '--to', out)).exitCode).not.toBe(0);
+    await must('zfs', 'load-key', '-L', `file://${path.join(pool.directory, 'key')}`, dataset);
+    const restored = await cli.run('restore', 'secret', '--config', file, '--to', out);
+    expect(restored.exitCode, restored.stderr).toBe(0);
+    expect(await must('cmp', `${secret}/large`, path.join(out, secret, 'large'))).toBe('');
+  });
 });

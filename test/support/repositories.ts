@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import type { BackupTarget } from '../../src/copy/target.js';
 import { CHILD_PATH, runCommand } from '../../src/system/run-command.js';
@@ -8,8 +9,8 @@ import { CHILD_PATH, runCommand } from '../../src/system/run-command.js';
 const PATH = [process.env['FSBACKUP_TEST_TOOLS'] ?? [], CHILD_PATH].flat().join(':');
 
 /** Runs what FSBACKUP_TEST_TOOLS has in place of the host's own. */
-export const runTool: typeof runCommand = (argv, options = {}) =>
-  runCommand(argv, { ...options, env: { ...options.env, PATH } });
+export const runTool: typeof runCommand = (argv, options) =>
+  runCommand(argv, { ...options, env: { ...options?.env, PATH } });
 
 /** What the tool says of its version, after its name; empty where it is not there. */
 export function toolVersion(tool: string): string {
@@ -27,7 +28,7 @@ export function secretFile(file: string, secret: string): string {
   return file;
 }
 
-/** A target whose restic repository is at `repository`, which may be made; its cache and key lie beside it. */
+/** A target whose restic repository is at `repository`, which may be made; its key lies beside it. */
 export function resticRepository(repository: string): { target: BackupTarget; run: typeof runCommand } {
   return {
     target: {
@@ -36,7 +37,25 @@ export function resticRepository(repository: string): { target: BackupTarget; ru
         repository,
         initialise: true,
         password: { file: secretFile(`${repository}.key/key`, 'a password that nobody sees') },
-        environment: { RESTIC_CACHE_DIR: `${repository}.cache` },
+        // Elsewhere than the repository: restic 0.14 hangs when the disk of its cache is full.
+        environment: { RESTIC_CACHE_DIR: path.join(os.tmpdir(), 'fsbackup-test-restic-cache') },
+      },
+    },
+    run: runTool,
+  };
+}
+
+/** As `resticRepository`, of borg. */
+export function borgRepository(repository: string): { target: BackupTarget; run: typeof runCommand } {
+  const own = path.join(os.tmpdir(), 'fsbackup-test-borg');
+  return {
+    target: {
+      path: '/unused',
+      repository: {
+        repository,
+        initialise: true,
+        password: { file: secretFile(`${repository}.key/key`, 'a password that nobody sees') },
+        environment: { BORG_BASE_DIR: own },
       },
     },
     run: runTool,

@@ -1,6 +1,6 @@
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
-import { configFlag, fromFlag, jsonFlag } from '../../flags.js';
+import { configFlag, fromFlags, fromTarget, jsonFlag } from '../../flags.js';
 
 export default class BackupsList extends BaseCommand {
   static override summary = 'List the backups in a target, incomplete and damaged ones too.';
@@ -9,7 +9,7 @@ export default class BackupsList extends BaseCommand {
     '<%= config.bin %> <%= command.id %> srv --from /backup --json',
   ];
   static override args = { job: Args.string({ description: 'Only the backups of this job.' }) };
-  static override flags = { from: fromFlag, config: configFlag, json: jsonFlag };
+  static override flags = { ...fromFlags, config: configFlag, json: jsonFlag };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(BackupsList);
@@ -19,7 +19,7 @@ export default class BackupsList extends BaseCommand {
     const { targetName } = await import('../../copy/target.js');
     const { readVerifications } = await import('../../copy/verify-history.js');
     const { listedBackup, renderBackupList } = await import('../../copy/render-backups.js');
-    const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job: args.job });
+    const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job: args.job });
     const byTarget = new Map(
       await Promise.all(
         targets.map(async (target) => {

@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
 import { exitCode } from '../../exit-codes.js';
-import { configFlag, jsonFlag } from '../../flags.js';
+import { configFlag, fromFlags, fromTarget, jsonFlag } from '../../flags.js';
 import { durationFlag } from '../../freeze-flags.js';
 import { keepFlags, keepRules } from '../../keep-flags.js';
 
@@ -16,10 +16,7 @@ export default class BackupsPrune extends BaseCommand {
   static override strict = false;
   static override args = { job: Args.string({ description: 'Only these jobs; none: all of them.' }) };
   static override flags = {
-    from: Flags.string({
-      summary: 'The target directory, instead of those of the configuration; needs rules as flags.',
-      helpValue: 'DIR',
-    }),
+    ...fromFlags,
     config: configFlag,
     ...keepFlags,
     'dry-run': Flags.boolean({ summary: 'Say what stays and why, and remove nothing.', default: false }),
@@ -36,7 +33,7 @@ export default class BackupsPrune extends BaseCommand {
     const dryRun = flags['dry-run'];
     const tasks = await selectPrune({
       names: argv.map(String),
-      from: flags.from,
+      ...fromTarget(flags),
       configFile: flags.config,
       rules: keepRules(flags),
     });

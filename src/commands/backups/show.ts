@@ -1,6 +1,6 @@
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
-import { backupDescription, configFlag, fromFlag, jsonFlag } from '../../flags.js';
+import { backupDescription, configFlag, fromFlags, fromTarget, jsonFlag } from '../../flags.js';
 
 export default class BackupsShow extends BaseCommand {
   static override summary = 'Show one backup: what it holds, how it was made, how consistent it is.';
@@ -10,7 +10,7 @@ export default class BackupsShow extends BaseCommand {
     '<%= config.bin %> <%= command.id %> srv@2026-11-20 --json',
   ];
   static override args = { backup: Args.string({ description: 'JOB[@WHICH]', required: true }) };
-  static override flags = { from: fromFlag, config: configFlag, json: jsonFlag };
+  static override flags = { ...fromFlags, config: configFlag, json: jsonFlag };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(BackupsShow);
@@ -21,7 +21,7 @@ export default class BackupsShow extends BaseCommand {
     const { readVerifications } = await import('../../copy/verify-history.js');
     const { renderBackup, verifiedOf } = await import('../../copy/render-backups.js');
     const { job } = parseSelector(args.backup);
-    const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job });
+    const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
     const backup = await findBackup(targets, args.backup);
     const verified = (await readVerifications([job]))(backup);
     const target = targetOf(backup);

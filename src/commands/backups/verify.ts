@@ -2,7 +2,7 @@ import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
 import type { CompleteBackup } from '../../copy/backup-list.js';
 import { worstExitCode } from '../../exit-codes.js';
-import { backupDescription, configFlag, fromFlag, jsonFlag } from '../../flags.js';
+import { backupDescription, configFlag, fromFlags, fromTarget, jsonFlag } from '../../flags.js';
 
 export default class BackupsVerify extends BaseCommand {
   static override summary = 'Verify backups: that all is there (quick), or every byte of it (full).';
@@ -16,7 +16,7 @@ export default class BackupsVerify extends BaseCommand {
   static override flags = {
     quick: Flags.boolean({ summary: 'Read no more than is needed to see that all is there.' }),
     full: Flags.boolean({ summary: 'Read every byte back and compare it.', exclusive: ['quick'] }),
-    from: fromFlag,
+    ...fromFlags,
     config: configFlag,
     json: jsonFlag,
   };
@@ -32,7 +32,7 @@ export default class BackupsVerify extends BaseCommand {
     const backups: CompleteBackup[] = [];
     for (const selector of argv.map(String)) {
       const { job } = parseSelector(selector);
-      const targets = await targetsToSearch({ from: flags.from, configFile: flags.config, job });
+      const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
       backups.push(await findBackup(targets, selector));
     }
     const { isTTY } = process.stderr;

@@ -1,0 +1,82 @@
+import { z } from 'zod';
+
+const message = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('archive_progress'),
+    finished: z.boolean().default(false),
+    nfiles: z.number().optional(),
+    original_size: z.number().optional(),
+  }),
+  z.object({ type: z.literal('file_status'), status: z.string(), path: z.string() }),
+  z.object({
+    type: z.literal('log_message'),
+    levelname: z.string().default(''),
+    message: z.string(),
+    msgid: z.string().nullish(),
+  }),
+]);
+
+/** A line that borg prints with `--log-json`. */
+export type BorgMessage = z.infer<typeof message>;
+
+/** Reads a line of JSON; undefined for what is none, or none of these. */
+export function parseBorgMessage(line: string): BorgMessage | undefined {
+  if (!line.startsWith('{')) return undefined;
+  try {
+    return message.safeParse(JSON.parse(line)).data;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What borg says, without the JSON around it: as people are to read it. */
+export function plainText(stderr: string): string {
+  return stderr
+    .split('\n')
+    .flatMap((line) => {
+      const said = parseBorgMessage(line);
+      if (said === undefined) return line.startsWith('{') ? [] : [line];
+      return said.type === 'log_message' ? [said.message.trim()] : [];
+    })
+    .join('\n')
+    .trim();
+}
+
+/** The path that a warning is about: `srv/file: open: [Errno 5] Input/output error: 'file'`. */
+export function parseWarning(said: BorgMessage): string | undefined {
+  if (said.type !== 'log_message' || said.levelname !== 'WARNING') return undefined;
+  return /^(.+?): \w+: \[Errno \d+\]/s.exec(said.message)?.[1];
+}
+
+/** Python writes a byte that is no UTF-8 as a lone surrogate. One character per byte, as `printable` takes it. */
+export function binaryOfPython(text: string): string {
+  return Array.from(text, (character) => {
+    const code = character.codePointAt(0) ?? 0;
+    if (code >= 0xdc80 && code <= 0xdcff) return String.fromCodePoint(code - 0xdc00);
+    return Buffer.from(character, 'utf8').toString('latin1');
+  }).join('');
+}
+
+const archives = z.object({ archives: z.array(z.object({ name: z.string(), id: z.string() })) });
+
+/** An archive of a repository. */
+export type BorgArchive = z.infer<typeof archives>['archives'][number];
+
+/** What `borg list --json` printed. Throws for what is no such list. */
+export function parseArchives(text: string): BorgArchive[] {
+  return archives.parse(JSON.parse(text)).archives;
+}
+
+const created = z.object({
+  archive: z.object({ id: z.string(), stats: z.object({ original_size: z.number() }) }),
+});
+
+/** What `borg create --json` printed; undefined when it did not come to its end. */
+export function parseCreated(text: string): { id: string; bytes: number } | undefined {
+  try {
+    const { archive } = created.parse(JSON.parse(text));
+    return { id: archive.id, bytes: archive.stats.original_size };
+  } catch {
+    return undefined;
+  }
+}

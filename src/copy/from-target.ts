@@ -1,0 +1,70 @@
+import path from 'node:path';
+import { FsbackupError } from '../errors.js';
+import { closest } from '../suggest.js';
+import { stateDirectory } from '../system/directories.js';
+import { openCatalogue, targetAt } from './catalogue.js';
+import { canKeepIn, ENGINE_NAMES, type EngineName } from './engine-names.js';
+import { catalogueDirectory, hasPassword, type BackupTarget } from './target.js';
+
+/** A target as a command line names it, instead of those of the configuration. */
+export interface FromTarget {
+  /** Undefined: those of the configuration. */
+  from: string | undefined;
+  /** The engine whose repository it is. */
+  engine?: string | undefined;
+  /** A file with the password of the repository. */
+  passwordFile?: string | undefined;
+}
+
+function usage(message: string, hint: string): FsbackupError {
+  return new FsbackupError('usage', message, { hint });
+}
+
+function requireEngine(name: string): EngineName {
+  const engine = ENGINE_NAMES.find((one) => one === name);
+  const able = ENGINE_NAMES.filter((one) => canKeepIn(one, 'repository'));
+  if (engine !== undefined && canKeepIn(engine, 'repository')) return engine;
+  const near = closest(name, able);
+  throw usage(
+    `--engine ${name}: ${engine === undefined ? 'there is no such engine' : 'it has no repositories'}`,
+    near === undefined ? `Engines with repositories: ${able.join(', ')}.` : `Did you mean ${near}?`,
+  );
+}
+
+/** What an engine is to be told of as its repository: a path that is relative to the working directory is made absolute. */
+export function repositoryFromFlag(named: string): string {
+  if (hasPassword(named)) {
+    throw usage(
+      'a password in an address is seen by everybody who looks at the processes',
+      'Write a target with the secret in the configuration: see docs/configuration.md.',
+    );
+  }
+  return named.includes(':') ? named : path.resolve(named);
+}
+
+/** The one target that a command line names; its catalogue, if it is a repository, is opened. Rejects with `usage`. */
+export async function targetFrom(
+  { from, engine, passwordFile }: FromTarget & { from: string },
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<BackupTarget> {
+  if (from === '') {
+    throw usage(
+      '--from names no target',
+      'Name the directory or repository, or leave --from out; an unset shell variable may be why it is empty.',
+    );
+  }
+  if (engine === undefined) return await targetAt(path.resolve(from));
+  const name = requireEngine(engine);
+  const repository = repositoryFromFlag(from);
+  const target = {
+    path: catalogueDirectory(name, repository, stateDirectory(env)),
+    repository: {
+      repository,
+      initialise: false,
+      ...(passwordFile === undefined ? {} : { password: { file: path.resolve(passwordFile) } }),
+      environment: {},
+    },
+  };
+  await openCatalogue(target);
+  return target;
+}
