@@ -2,7 +2,7 @@
 export interface Figure {
   what: string;
   ours: number;
-  unit: 'ms';
+  unit: 'ms' | 'MB';
   baseline?: { what: string; value: number };
   /** At most: of the ratio where there is a baseline, else of our own value. */
   limit: number;
@@ -30,8 +30,11 @@ export function holds(figure: Figure): boolean {
 /** A line for people: what, our median, the baseline's, the ratio and whether it keeps to the limit. */
 export function renderFigure(figure: Figure): string {
   const { what, ours, baseline, limit, samples } = figure;
-  const against = baseline === undefined ? '' : ` | ${baseline.what}: ${baseline.value.toFixed(2)} ms`;
+  const against =
+    baseline === undefined ? '' : ` | ${baseline.what}: ${baseline.value.toFixed(2)} ${figure.unit}`;
   const verdict =
-    baseline === undefined ? `at most ${limit} ms` : `${judged(figure).toFixed(2)}x, at most ${limit}x`;
-  return `${holds(figure) ? 'ok  ' : 'OVER'} ${what}: ${ours.toFixed(2)} ms${against} | ${verdict} (median of ${samples})`;
+    baseline === undefined
+      ? `at most ${limit} ${figure.unit}`
+      : `${judged(figure).toFixed(2)}x, at most ${limit}x`;
+  return `${holds(figure) ? 'ok  ' : 'OVER'} ${what}: ${ours.toFixed(2)} ${figure.unit}${against} | ${verdict} (median of ${samples})`;
 }
