@@ -29,6 +29,8 @@ export class FakeWorld {
   readonly held: string[] = [];
   readonly journal = new Set<string>();
   readonly backups = new Map<string, BackupFacts>();
+  /** Names of the snapshots that stay between runs. */
+  readonly kept = new Set<string>();
   /** By job and target. */
   readonly bases = new Map<string, BaseRecord>();
   readonly violations: string[] = [];
@@ -191,8 +193,15 @@ export class FakeWorld {
       await this.#call('unexpose');
       this.#release(`exposure ${snapshot.name}`);
     },
+    keep: async ({ name }) => {
+      await this.#call('keep');
+      if (this.held.includes(`exposure ${name}`)) this.violations.push(`${name} is kept while mounted`);
+      this.#release(`snapshot ${name}`);
+      this.kept.add(name);
+    },
     remove: async ({ name }) => {
       await this.#call('remove');
+      this.kept.delete(name);
       if (this.held.includes(`exposure ${name}`)) this.violations.push(`${name} is removed while mounted`);
       this.#release(`snapshot ${name}`);
     },
