@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoOf, messageOf } from '../errors.js';
+import { createBaseStore } from '../copy/base-store.js';
+import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { readFreezeStatus } from '../freeze/freeze-status.js';
 import type { JournalEntry } from '../journal/entry.js';
 import { journalDirectories, readJournal } from '../journal/journal.js';
@@ -48,6 +49,7 @@ function describe({ job, runId, ...entry }: JournalEntry): string {
 async function readRecorded(): Promise<Omit<LeftoverState, 'suspended'>> {
   const { frozen } = await readFreezeStatus();
   const { entries, unreadable } = await readJournal(journalDirectories());
+  const records = await createBaseStore().list();
   const journalled: string[] = [];
   for (const { entry } of entries) if (!(await isAlive(entry))) journalled.push(describe(entry));
   return {
@@ -58,6 +60,9 @@ async function readRecorded(): Promise<Omit<LeftoverState, 'suspended'>> {
     })),
     journalled,
     unreadable: unreadable.map(({ file, reason }) => `${file}: ${reason}`),
+    kept: records.flatMap(({ job, target, snapshots }) =>
+      snapshots.map(({ snapshot }) => `${snapshot.name} of ${snapshot.mountpoint}, for ${job} in ${target}`),
+    ),
     problem: undefined,
   };
 }
@@ -68,7 +73,7 @@ export async function readLeftovers(): Promise<LeftoverState> {
   try {
     return { suspended, ...(await readRecorded()) };
   } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
-    return { suspended, frozen: [], journalled: [], unreadable: [], problem: messageOf(error) };
+    if (errnoOf(error) === undefined && !(error instanceof FsbackupError)) throw error;
+    return { suspended, frozen: [], journalled: [], unreadable: [], kept: [], problem: messageOf(error) };
   }
 }
