@@ -45,7 +45,7 @@ export default class Restore extends BaseCommand {
     const { targetsToSearch } = await import('../copy/configured-targets.js');
     const { findBackup, parseSelector } = await import('../copy/backup-select.js');
     const { engineFor } = await import('../copy/engines.js');
-    const { targetOf } = await import('../copy/target.js');
+    const { targetOf } = await import('../backup-target.js');
     const { restoreBackup } = await import('../copy/restore-backup.js');
     const { renderRestore } = await import('../copy/render-backups.js');
     const { chooseReporter } = await import('../report/choose-reporter.js');

@@ -1,5 +1,5 @@
-import { sendableBy } from '../copy/engine-names.js';
-import { targetName } from '../copy/target.js';
+import { sendableBy } from '../engine-names.js';
+import { targetName } from '../backup-target.js';
 import type { Complaint, ValuePath } from './problems.js';
 import type { JobConfig, SourceConfig } from './types.js';
 

@@ -1,4 +1,4 @@
-import { canKeepIn, ENGINE_NAMES } from '../copy/engine-names.js';
+import { canKeepIn, ENGINE_NAMES } from '../engine-names.js';
 import type { Complaint, ValuePath } from './problems.js';
 import type { RawJob } from './schema.js';
 

@@ -1,6 +1,6 @@
 import path from 'node:path';
-import { canKeepIn, ENGINE_NAMES } from '../copy/engine-names.js';
-import { repositoryFromFlag } from '../copy/from-target.js';
+import { canKeepIn, ENGINE_NAMES } from '../engine-names.js';
+import { repositoryFromFlag } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
 import { stateDirectory } from '../system/directories.js';
 import { checkJob } from './check-job.js';

@@ -1,4 +1,4 @@
-import { catalogueDirectory, type RepositorySettings } from '../copy/target.js';
+import { catalogueDirectory, type RepositorySettings } from '../backup-target.js';
 import type { RawJob } from './schema.js';
 import { normaliseLvm } from './lvm-settings.js';
 import type {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { FreezeMode } from '../snapshots/provider.js';
-import { ENGINE_NAMES } from '../copy/engine-names.js';
-import { hasPassword } from '../copy/target.js';
+import { ENGINE_NAMES } from '../engine-names.js';
+import { hasPassword } from '../backup-target.js';
 import { closest } from '../suggest.js';
 import { DURATION_PATTERN, parseDuration } from './duration.js';
 import { parsePercent, parseSnapshotSize } from './size.js';

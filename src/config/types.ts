@@ -1,4 +1,4 @@
-import type { EngineTarget } from '../copy/target.js';
+import type { EngineTarget } from '../backup-target.js';
 import type { FreezeMode, LvmSettings, ProviderName } from '../snapshots/provider.js';
 
 /** The dead-man's times. */

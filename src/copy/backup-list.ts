@@ -4,7 +4,7 @@ import { isBackupId, isJobName, jobDirectory, type BackupRef } from './backup-la
 import type { EngineName } from './engine.js';
 import { targetAt } from './catalogue.js';
 import { readManifest, type Manifest, type ManifestState } from './manifest.js';
-import { targetName, type RepositorySettings } from './target.js';
+import { targetName, type RepositorySettings } from '../backup-target.js';
 
 /** Of a backup in a repository: how to reach that. */
 interface InRepository {

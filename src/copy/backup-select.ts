@@ -1,7 +1,7 @@
 import { FsbackupError } from '../errors.js';
 import { targetAt } from './catalogue.js';
 import { isComplete, listBackups, listJobBackups, type Backup, type CompleteBackup } from './backup-list.js';
-import { targetName, targetOf } from './target.js';
+import { targetName, targetOf } from '../backup-target.js';
 
 const LIST_HINT = '`fsbackup backups list` shows what there is.';
 

@@ -1,7 +1,7 @@
 import { lstat, mkdir, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
-import type { EngineName } from './engine-names.js';
+import type { EngineName } from '../engine-names.js';
 import { engineFor, type EngineFor } from './engines.js';
 import { removeStored } from './remove-stored.js';
 import { describeFailure, runCommand } from '../system/run-command.js';

@@ -6,7 +6,7 @@ import { errnoOf, FsbackupError } from '../errors.js';
 import { removeDurably, writeDurably } from '../journal/durable-file.js';
 import { snapshotRefSchema } from '../journal/entry.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
-import { ENGINE_NAMES } from './engine-names.js';
+import { ENGINE_NAMES } from '../engine-names.js';
 
 const recordSchema = z.object({
   version: z.literal(1),

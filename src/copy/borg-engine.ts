@@ -23,7 +23,7 @@ import { withSecrets } from './repository-program.js';
 import { readRootAttributes, rootAttributes } from './root-attributes.js';
 import { parentsOf, pathInBackup, requireSources } from './source-layout.js';
 import { restoreStaged, type Extraction } from './staged-restore.js';
-import { targetName, type BackupTarget } from './target.js';
+import { targetName, type BackupTarget } from '../backup-target.js';
 
 /** borg's exit codes, of 1.4 too where it is asked for these: done, with warnings. */
 const WARNINGS = 1;

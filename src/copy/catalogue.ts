@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import { ensurePrivateDirectory } from '../system/directories.js';
-import type { BackupTarget, RepositorySettings } from './target.js';
+import type { BackupTarget, RepositorySettings } from '../backup-target.js';
 
 const secretSource = z.union([
   z.strictObject({ file: z.string() }),

@@ -2,9 +2,9 @@ import type { SnapshotRef } from '../snapshots/provider.js';
 import type { Journal } from '../journal/journal.js';
 import type { BackupRef } from './backup-layout.js';
 import type { Differences } from './digest-compare.js';
-import type { EngineName } from './engine-names.js';
+import type { EngineName } from '../engine-names.js';
 
-export type { EngineName } from './engine-names.js';
+export type { EngineName } from '../engine-names.js';
 
 /** One tree to copy. */
 export interface CopySource {

@@ -5,8 +5,8 @@ import { createImageEngine } from './image-engine.js';
 import { createResticEngine } from './restic-engine.js';
 import { createRsyncEngine } from './rsync-engine.js';
 import { createTarEngine } from './tar-engine.js';
-import type { EngineTarget } from './target.js';
 import { createZfsSendEngine } from './zfs-send-engine.js';
+import type { EngineTarget } from '../backup-target.js';
 
 const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>> = {
   rsync: () => createRsyncEngine(),

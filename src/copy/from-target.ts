@@ -3,8 +3,8 @@ import { FsbackupError } from '../errors.js';
 import { closest } from '../suggest.js';
 import { stateDirectory } from '../system/directories.js';
 import { openCatalogue, targetAt } from './catalogue.js';
-import { canKeepIn, ENGINE_NAMES, type EngineName } from './engine-names.js';
-import { catalogueDirectory, hasPassword, type BackupTarget } from './target.js';
+import { canKeepIn, ENGINE_NAMES, type EngineName } from '../engine-names.js';
+import { catalogueDirectory, repositoryFromFlag, type BackupTarget } from '../backup-target.js';
 
 /** A target as a command line names it, instead of those of the configuration. */
 export interface FromTarget {
@@ -29,17 +29,6 @@ function requireEngine(name: string): EngineName {
     `--engine ${name}: ${engine === undefined ? 'there is no such engine' : 'it has no repositories'}`,
     near === undefined ? `Engines with repositories: ${able.join(', ')}.` : `Did you mean ${near}?`,
   );
-}
-
-/** What an engine is to be told of as its repository: a path that is relative to the working directory is made absolute. */
-export function repositoryFromFlag(named: string): string {
-  if (hasPassword(named)) {
-    throw usage(
-      'a password in an address is seen by everybody who looks at the processes',
-      'Write a target with the secret in the configuration: see docs/configuration.md.',
-    );
-  }
-  return named.includes(':') ? named : path.resolve(named);
 }
 
 /** The one target that a command line names; its catalogue, if it is a repository, is opened. Rejects with `usage`. */

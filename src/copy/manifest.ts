@@ -5,7 +5,7 @@ import { errnoOf, messageOf } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import { runReportSchema } from '../report/run-report-schema.js';
 import { backupDirectory, type BackupRef } from './backup-layout.js';
-import { ENGINE_NAMES } from './engine-names.js';
+import { ENGINE_NAMES } from '../engine-names.js';
 
 const manifestSchema = z.object({
   version: z.literal(1),

@@ -1,6 +1,6 @@
 import { openCatalogue } from './catalogue.js';
 import type { CopyEngine } from './engine.js';
-import { targetName, type EngineTarget } from './target.js';
+import { targetName, type EngineTarget } from '../backup-target.js';
 import {
   isRemembered,
   requireSameFilesystem,

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { errnoOf } from '../errors.js';
 import type { BackupRef } from './backup-layout.js';
 import { targetAt } from './catalogue.js';
-import type { EngineName } from './engine-names.js';
+import type { EngineName } from '../engine-names.js';
 import type { EngineFor } from './engines.js';
 
 /** What is going, and who made it. */

@@ -3,7 +3,7 @@ import type { Backup } from './backup-list.js';
 import type { Manifest } from './manifest.js';
 import { renderVerified } from './render-verify.js';
 import type { RestoreReport } from './restore-backup.js';
-import { targetName, targetOf } from './target.js';
+import { targetName, targetOf } from '../backup-target.js';
 import type { Verifications, VerifyRecord } from './verify-history.js';
 
 /** One backup in `backups list --json`: stable. */

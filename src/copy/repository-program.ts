@@ -1,6 +1,6 @@
 import { runCommand, type CommandOptions, type CommandResult } from '../system/run-command.js';
 import { readVariables, type SecretVariables } from './secrets.js';
-import type { RepositorySettings, SecretSource } from './target.js';
+import type { RepositorySettings, SecretSource } from '../backup-target.js';
 
 /** Runs a program with the variables of a repository. What it says comes without their secrets. */
 export type RunWithSecrets = (

@@ -26,7 +26,7 @@ import { parseIgnored, parseMessage } from './restic-output.js';
 import { ResticRepository, resticTags } from './restic-repository.js';
 import { requireSources } from './source-layout.js';
 import { restoreStaged } from './staged-restore.js';
-import { targetName, type BackupTarget, type RepositorySettings } from './target.js';
+import { targetName, type BackupTarget, type RepositorySettings } from '../backup-target.js';
 
 /** restic's exit code for a snapshot that lacks what could not be read. */
 const PARTIAL = 3;

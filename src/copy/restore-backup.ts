@@ -6,7 +6,7 @@ import { isWithin } from '../system/mountinfo.js';
 import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
 import type { CopyEngine, CopyProgress, CopyResult, EngineName } from './engine.js';
-import { targetName, targetOf } from './target.js';
+import { targetName, targetOf } from '../backup-target.js';
 import { prepareDestination } from './restore-destination.js';
 
 /** What a restore is asked for with. */

@@ -10,7 +10,7 @@ import { sha256Of } from './digest-list.js';
 import type { CopyEngine, CopyProgress, DigestList, EngineName, VerifyFindings } from './engine.js';
 import { readManifest } from './manifest.js';
 import { removeTree } from './remove-tree.js';
-import { targetName, targetOf } from './target.js';
+import { targetName, targetOf } from '../backup-target.js';
 import type { VerifyRecord } from './verify-history.js';
 
 /** What a verification is asked for with. */

@@ -2,7 +2,7 @@ import { messageOf } from '../errors.js';
 import type { Reporter } from '../report/reporter.js';
 import type { CompleteBackup } from './backup-list.js';
 import { engineFor, type EngineFor } from './engines.js';
-import { targetOf } from './target.js';
+import { targetOf } from '../backup-target.js';
 import { withReportedStep } from './reported-step.js';
 import { verifyBackup, verifyRecord, type VerifyReport } from './verify-backup.js';
 import { recordVerification } from './verify-history.js';

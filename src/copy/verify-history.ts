@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { errnoOf } from '../errors.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
 import type { BackupRef } from './backup-layout.js';
-import { targetName, targetOf, type RepositorySettings } from './target.js';
+import { targetName, targetOf, type RepositorySettings } from '../backup-target.js';
 
 const recordSchema = z.object({
   version: z.literal(1),

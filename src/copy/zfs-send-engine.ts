@@ -19,7 +19,7 @@ import { writeSentDigests, type StoredFile } from './sent-digests.js';
 import { snapshotsToSend, type SnapshotToSend } from './sent-snapshots.js';
 import { HashingStream, pipePrograms } from './stream-pipe.js';
 import { versionOf } from './tar-version.js';
-import { targetName, type BackupTarget } from './target.js';
+import { targetName, type BackupTarget } from '../backup-target.js';
 import {
   findZfsContents,
   writeZfsContents,

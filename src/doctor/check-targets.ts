@@ -1,7 +1,7 @@
 import type { JobConfig } from '../config/types.js';
 import { engineFor } from '../copy/engines.js';
 import { examineRepository } from '../copy/preflight-repository.js';
-import { targetName } from '../copy/target.js';
+import { targetName } from '../backup-target.js';
 import { preflightTarget } from '../copy/preflight-target.js';
 import { FsbackupError } from '../errors.js';
 import { ok, problem, type Finding } from './finding.js';

@@ -1,4 +1,4 @@
-import type { EngineName } from '../copy/engine-names.js';
+import type { EngineName } from '../engine-names.js';
 import type { NestedFreezeVerdict } from '../system/nested-freeze.js';
 
 /** What a program is needed for. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ENGINE_NAMES } from '../copy/engine-names.js';
+import { ENGINE_NAMES } from '../engine-names.js';
 
 /**
  * What the journal can prove, one schema per kind of held thing. An entry is read by a later process, perhaps a later

@@ -1,5 +1,5 @@
 import type { KeepRules, QuiesceConfig, SnapshotCommands } from '../config/types.js';
-import type { EngineTarget } from '../copy/target.js';
+import type { EngineTarget } from '../backup-target.js';
 import type {
   Consistency,
   FilesystemFacts,

@@ -1,5 +1,5 @@
 import { describeKeep } from '../config/describe-keep.js';
-import { targetName } from '../copy/target.js';
+import { targetName } from '../backup-target.js';
 import type { Plan, PlannedFreeze, PlannedSource, PlannedStep, PlannedWindow } from './plan.js';
 
 function seconds(ms: number): string {

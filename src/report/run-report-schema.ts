@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ENGINE_NAMES } from '../copy/engine-names.js';
+import { ENGINE_NAMES } from '../engine-names.js';
 import { EXIT_CODES, type ExitName } from '../exit-codes.js';
 import type { RunReport } from './run-report.js';
 

@@ -3,7 +3,7 @@ import { isBackupId } from '../copy/backup-layout.js';
 import { listJobBackups, type Backup } from '../copy/backup-list.js';
 import type { EngineFor } from '../copy/engines.js';
 import type { Verifications } from '../copy/verify-history.js';
-import { targetName, type BackupTarget } from '../copy/target.js';
+import { targetName, type BackupTarget } from '../backup-target.js';
 import { messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
 import { judge, type JudgedBackup, type Verdict } from './policy.js';

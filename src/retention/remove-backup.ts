@@ -1,12 +1,12 @@
 import { lstat, open, readdir, realpath, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { backupDirectory, isBackupId, jobDirectory, type BackupRef } from '../copy/backup-layout.js';
-import type { EngineName } from '../copy/engine-names.js';
+import type { EngineName } from '../engine-names.js';
 import { readManifest, readManifestIn } from '../copy/manifest.js';
 import { engineFor, type EngineFor } from '../copy/engines.js';
 import { removeStored } from '../copy/remove-stored.js';
 import { targetAt } from '../copy/catalogue.js';
-import { targetName } from '../copy/target.js';
+import { targetName } from '../backup-target.js';
 import { removeTree } from '../copy/remove-tree.js';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';

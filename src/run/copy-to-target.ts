@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { isRetryable } from '../copy/copy-error.js';
 import type { CopySource } from '../copy/engine.js';
-import { sendableBy } from '../copy/engine-names.js';
-import { targetName } from '../copy/target.js';
+import { sendableBy } from '../engine-names.js';
 import { FsbackupError, messageOf } from '../errors.js';
+import { targetName } from '../backup-target.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { CopyReport, RunReport } from '../report/run-report.js';
 import { SNAPSHOT_DIRECTORY_NAME } from '../snapshots/private-directory.js';

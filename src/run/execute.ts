@@ -2,7 +2,7 @@ import { atPlace } from '../config/written-at.js';
 import type { CopySource } from '../copy/engine.js';
 import { FsbackupError } from '../errors.js';
 import type { CopyReport, RetentionReport, RunReport } from '../report/run-report.js';
-import { targetName } from '../copy/target.js';
+import { targetName } from '../backup-target.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { RunContext } from './context.js';
 import { copySources, copyToTarget, partialCopyError } from './copy-to-target.js';

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { localRepository } from '../copy/target.js';
+import { localRepository } from '../backup-target.js';
 import type { JobConfig, SourceConfig, TargetConfig } from '../config/types.js';
 import { atPlace } from '../config/written-at.js';
 import { messageOf } from '../errors.js';

@@ -1,6 +1,6 @@
 import type { BaseRecord, BaseStore } from '../copy/base-store.js';
 import type { CopyBase, KeptSnapshot } from '../copy/engine.js';
-import { targetName } from '../copy/target.js';
+import { targetName } from '../backup-target.js';
 import type { PlannedTarget } from '../plan/plan.js';
 import type { SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';

@@ -1,6 +1,6 @@
 import type { JobConfig } from '../config/types.js';
 import { makePlan } from '../plan/make-plan.js';
-import { targetName } from '../copy/target.js';
+import { targetName } from '../backup-target.js';
 import type { Plan, PlannedSource, PlannedTarget } from '../plan/plan.js';
 import type { Detectors } from '../plan/resolve-mode.js';
 import type { HostFacts } from '../plan/facts.js';

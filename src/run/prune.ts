@@ -1,5 +1,5 @@
 import type { KeepRules } from '../config/types.js';
-import type { BackupTarget } from '../copy/target.js';
+import type { BackupTarget } from '../backup-target.js';
 import { readVerifications } from '../copy/verify-history.js';
 import { jobLockName, tryAcquireLock, type Lock } from '../journal/lock.js';
 import { applyRetention, judgeRetention, type RetentionResult } from '../retention/apply.js';

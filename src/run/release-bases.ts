@@ -1,6 +1,6 @@
 import type { BaseRecord } from '../copy/base-store.js';
 import { targetAt } from '../copy/catalogue.js';
-import { targetName } from '../copy/target.js';
+import { targetName } from '../backup-target.js';
 import { jobLockName, tryAcquireLock, type Lock } from '../journal/lock.js';
 import { retireBase } from './keep-bases.js';
 import type { PruneOptions } from './prune.js';

@@ -1,5 +1,5 @@
 import { messageOf } from '../errors.js';
-import { targetName } from '../copy/target.js';
+import { targetName } from '../backup-target.js';
 import type { PlannedTarget } from '../plan/plan.js';
 import type { RetentionReport } from '../report/run-report.js';
 import type { RetentionResult } from '../retention/apply.js';

@@ -3,7 +3,7 @@ import type { JobConfig, KeepRules } from '../config/types.js';
 import { isJobName } from '../copy/backup-layout.js';
 import { listBackups } from '../copy/backup-list.js';
 import { targetFrom, type FromTarget } from '../copy/from-target.js';
-import { targetName } from '../copy/target.js';
+import { targetName } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
 import { pickJobs } from './select-jobs.js';
 import type { PruneTask } from './prune.js';

@@ -6,7 +6,7 @@ import {
   type LockDependencies,
   type LockWait,
 } from '../journal/lock.js';
-import { targetName, type BackupTarget } from '../copy/target.js';
+import { targetName, type BackupTarget } from '../backup-target.js';
 import type { ReleaseStack } from './release-stack.js';
 
 /** One spelling for one directory, where it exists. */

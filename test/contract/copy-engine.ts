@@ -12,7 +12,7 @@ import type {
   VerifyFindings,
   VerifyRequest,
 } from '../../src/copy/engine.js';
-import { canKeepIn } from '../../src/copy/engine-names.js';
+import { canKeepIn } from '../../src/engine-names.js';
 import { FsbackupError } from '../../src/errors.js';
 import { compareTrees, countEntries } from '../support/compare-trees.js';
 import { describeNeeding } from '../support/capabilities.js';

@@ -9,7 +9,7 @@ import { createBorgEngine } from '../../src/copy/borg-engine.js';
 import { isRetryable } from '../../src/copy/copy-error.js';
 import type { CopyEngine, CopyRequest } from '../../src/copy/engine.js';
 import { createResticEngine } from '../../src/copy/restic-engine.js';
-import type { BackupTarget, RepositorySettings } from '../../src/copy/target.js';
+import type { BackupTarget, RepositorySettings } from '../../src/backup-target.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { compareTrees } from '../support/compare-trees.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
@@ -166,7 +166,7 @@ describeNeeding(['root', ...PROGRAMS, 'program:sshd'], 'a repository that fails 
         options: { 'sftp.command': `${ssh.client} -p ${ssh.port} root@127.0.0.1 -s sftp` },
       });
       const engine = createResticEngine(there, { run, treeDirectory: `${directory}/tree` });
-      await engine.openRepository?.({ initialise: true });
+      expect(await engine.openRepository?.({ initialise: true })).toMatch(/^[0-9a-f]{64}$/);
       await expectWhole(engine);
     },
     LONG_MS,
@@ -192,7 +192,7 @@ describeNeeding(['root', ...PROGRAMS, 'program:sshd'], 'a repository that fails 
       while (victims.length === 0 && !started.hasEnded) {
         await sleep(20);
         // The program itself, and not the shell that becomes it.
-        victims = await find(`${name}\0`, command, directory).then(async (pids) => {
+        victims = await find(`${name}\0`, `\0${command}\0`, directory).then(async (pids) => {
           const lines = await Promise.all(
             pids.map((pid) => readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')),
           );

@@ -1,8 +1,7 @@
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { BackupTarget } from '../../src/copy/target.js';
+import type { BackupTarget } from '../../src/backup-target.js';
 import { CHILD_PATH, runCommand } from '../../src/system/run-command.js';
 
 /** A directory with other versions of the tools: FSBACKUP_TEST_TOOLS. Before those of the host. */
@@ -11,15 +10,6 @@ const PATH = [process.env['FSBACKUP_TEST_TOOLS'] ?? [], CHILD_PATH].flat().join(
 /** Runs what FSBACKUP_TEST_TOOLS has in place of the host's own. */
 export const runTool: typeof runCommand = (argv, options) =>
   runCommand(argv, { ...options, env: { ...options?.env, PATH } });
-
-/** What the tool says of its version, after its name; empty where it is not there. */
-export function toolVersion(tool: string): string {
-  const { stdout } = spawnSync(tool, [tool === 'borg' ? '--version' : 'version'], {
-    env: { PATH },
-    encoding: 'utf8',
-  });
-  return /^\w+ v?(\d\S*)/.exec(stdout ?? '')?.[1] ?? '';
-}
 
 /** A file that holds a secret, for its owner alone. */
 export function secretFile(file: string, secret: string): string {

@@ -16,7 +16,7 @@ export default class BackupsList extends BaseCommand {
     const { targetsToSearch } = await import('../../copy/configured-targets.js');
     const { listBackups } = await import('../../copy/backup-list.js');
     const { targetAt } = await import('../../copy/catalogue.js');
-    const { targetName } = await import('../../copy/target.js');
+    const { targetName } = await import('../../backup-target.js');
     const { readVerifications } = await import('../../copy/verify-history.js');
     const { listedBackup, renderBackupList } = await import('../../copy/render-backups.js');
     const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job: args.job });

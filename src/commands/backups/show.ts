@@ -17,7 +17,7 @@ export default class BackupsShow extends BaseCommand {
     const { targetsToSearch } = await import('../../copy/configured-targets.js');
     const { findBackup, parseSelector } = await import('../../copy/backup-select.js');
     const { backupDirectory } = await import('../../copy/backup-layout.js');
-    const { targetName, targetOf } = await import('../../copy/target.js');
+    const { targetName, targetOf } = await import('../../backup-target.js');
     const { readVerifications } = await import('../../copy/verify-history.js');
     const { renderBackup, verifiedOf } = await import('../../copy/render-backups.js');
     const { job } = parseSelector(args.backup);

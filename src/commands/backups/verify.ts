@@ -6,7 +6,7 @@ import { backupDescription, configFlag, fromFlags, fromTarget, jsonFlag } from '
 
 export default class BackupsVerify extends BaseCommand {
   static override summary = 'Verify backups: that all is there (quick), or every byte of it (full).';
-  static override description = `${backupDescription} --quick, the default, checks the manifest and that every entry is there with its size (rsync), or zstd's checksum of the archive (tar). --full reads every byte and compares it with the digests that were taken from the snapshot while it was copied. The result goes into the history. Exits 50 when a backup is not what it was, 3 when nothing is wrong and not all could be compared.`;
+  static override description = `${backupDescription} --quick, the default, checks the manifest and that every entry is there with its size (rsync), zstd's checksum of the archive (tar), or has the engine check its repository (restic, borg). --full reads every byte and compares it with the digests that were taken from the snapshot while it was copied, by restic and borg those that name its data. The result goes into the history. Exits 50 when a backup is not what it was, 3 when nothing is wrong and not all could be compared.`;
   static override examples = [
     '<%= config.bin %> <%= command.id %> srv',
     '<%= config.bin %> <%= command.id %> srv@2026-11-20 web --full --from /backup',

@@ -9,7 +9,7 @@ import { createBackupWriter } from '../../../src/copy/backup-writer.js';
 import { targetAt } from '../../../src/copy/catalogue.js';
 import type { CopyEngine } from '../../../src/copy/engine.js';
 import type { EngineFor } from '../../../src/copy/engines.js';
-import { catalogueDirectory, localRepository, targetName } from '../../../src/copy/target.js';
+import { catalogueDirectory, localRepository, targetName } from '../../../src/backup-target.js';
 import { FsbackupError } from '../../../src/errors.js';
 import type { Journal } from '../../../src/journal/journal.js';
 import type { PlannedTarget } from '../../../src/plan/plan.js';

@@ -1,4 +1,4 @@
-import type { ProviderName } from '../snapshots/provider.js';
+import type { ProviderName } from './snapshots/provider.js';
 
 /** Where the backups of an engine can lie: in a directory (`path`), or in what only the engine can read. */
 export type EngineStorage = 'path' | 'repository';

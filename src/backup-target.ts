@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
-import type { BackupRef } from './backup-layout.js';
+import type { BackupRef } from './copy/backup-layout.js';
 import type { EngineName } from './engine-names.js';
+import { FsbackupError } from './errors.js';
 
 /** Where a secret is read from, at the time that it is needed. */
 export type SecretSource =
@@ -79,4 +80,16 @@ export function catalogueDirectory(engine: EngineName, repository: string, state
     .slice(-60);
   const hash = createHash('sha256').update(`${engine}\0${repository}`).digest('hex').slice(0, 8);
   return path.join(stateDirectory, 'catalogue', `${engine}-${slug}-${hash}`);
+}
+
+/** What an engine is to be told of as its repository: a path that is relative to the working directory is made absolute. */
+export function repositoryFromFlag(named: string): string {
+  if (hasPassword(named)) {
+    throw new FsbackupError(
+      'usage',
+      'a password in an address is seen by everybody who looks at the processes',
+      { hint: 'Write a target with the secret in the configuration: see docs/configuration.md.' },
+    );
+  }
+  return named.includes(':') ? named : path.resolve(named);
 }
