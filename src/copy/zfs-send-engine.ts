@@ -4,7 +4,7 @@ import { FsbackupError } from '../errors.js';
 import { runCommand } from '../system/run-command.js';
 import { exists } from '../system/exists.js';
 import { CONTENTS } from './btrfs-contents.js';
-import { copyFailure, withCopyErrors } from './copy-error.js';
+import { copyFailure, isRetryable, withCopyErrors } from './copy-error.js';
 import type {
   CopyEngine,
   CopyRequest,
@@ -225,7 +225,7 @@ class ZfsSendEngine implements CopyEngine {
     try {
       await this.#pipe(['zfs', 'send', '-t', token], receive([]), { through, signal });
     } catch (error) {
-      signal.throwIfAborted();
+      if (signal.aborted || isRetryable(error)) throw error;
       // A token of what is no longer to be sent: begun anew by the next attempt.
       await store.abortReceive(dataset);
       throw error;

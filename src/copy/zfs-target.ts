@@ -63,9 +63,21 @@ export class ZfsStore {
     });
   }
 
-  /** The snapshots of a dataset; none where that is not there. */
+  /** The snapshots of a dataset, the oldest first; none where that is not there. */
   async snapshotsOf(dataset: string): Promise<string[]> {
-    const listed = await this.zfs('list', '-H', '-o', 'name', '-t', 'snapshot', '-d', '1', dataset);
+    const listed = await this.zfs(
+      'list',
+      '-H',
+      '-o',
+      'name',
+      '-s',
+      'createtxg',
+      '-t',
+      'snapshot',
+      '-d',
+      '1',
+      dataset,
+    );
     if (listed.exitCode === 0) return listed.stdout.split('\n').filter((name) => name !== '');
     if (/does not exist/.test(listed.stderr)) return [];
     throw new FsbackupError('copyFailed', `${dataset} cannot be listed: ${describeFailure('zfs', listed)}`, {

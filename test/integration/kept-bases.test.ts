@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeEach, expect, it } from 'vitest';
 import { dataDirectory } from '../../src/copy/backup-layout.js';
@@ -6,6 +6,7 @@ import { listBackups } from '../../src/copy/backup-list.js';
 import type { BaseStatus } from '../../src/run/release-bases.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
+import { flipByteOfLargest } from '../contract/send-engine.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 describeNeeding(['root', 'loop', 'btrfs', 'program:btrfs', 'program:zstd'], 'kept snapshots', () => {
@@ -180,5 +181,32 @@ describeNeeding(['root', 'loop', 'btrfs', 'program:btrfs', 'program:zstd'], 'kep
     const out = path.join(disks.directory, `out-${count}`);
     expect((await cli.run('restore', 'srv', '--from', target, '--to', out)).exitCode).toBe(0);
     expect(await readFile(path.join(out, origin.mountpoint, 'file'), 'utf8')).toBe('first');
+  });
+
+  it('lists nothing of what a full target cut short, makes it whole the next time, and finds a flipped byte', async () => {
+    const disk = await disks.filesystem({ fstype: 'ext4', sizeMiB: 64, name: `small-${count}` });
+    target = disk.mountpoint;
+    const random = (file: string, mebibytes: number): Promise<string> =>
+      must('dd', 'if=/dev/urandom', `of=${file}`, 'bs=1M', `count=${mebibytes}`, 'status=none');
+    await random(path.join(origin.mountpoint, 'large'), 24);
+    await random(path.join(target, 'filler'), 40);
+    const full = await run();
+    expect(full.exitCode).toBe(40);
+    expect(full.value.copies).toEqual([]);
+    expect([await listBackups(target), await kept(), await bases(), await cli.journalEntries()]).toEqual([
+      [],
+      [],
+      [],
+      [],
+    ]);
+    await rm(path.join(target, 'filler'));
+    const whole = await run();
+    expect(whole.exitCode, whole.stderr).toBe(0);
+    const [backup] = await listBackups(target);
+    if (backup === undefined) throw new Error('no backup');
+    const verify = () => cli.run('backups', 'verify', 'srv', '--full', '--from', target);
+    expect((await verify()).exitCode).toBe(0);
+    await flipByteOfLargest(dataDirectory(backup));
+    expect((await verify()).exitCode).toBe(50);
   });
 });
