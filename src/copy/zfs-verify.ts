@@ -35,7 +35,7 @@ async function readDatasets(
     const through = new HashingStream((more) => onProgress({ bytes: before + more, files: 0 }));
     through.resume();
     const argv = atPlaceOf(store.place, ['zfs', 'send', isRaw ? '-Lcew' : '-Lce', snapshot]);
-    if (store.place.host !== undefined) argv.push('>/dev/null');
+    if (store.place.host !== undefined) argv.push(`${argv.pop() ?? ''} >/dev/null`);
     const result = await run(argv, { signal, stdoutTo: through });
     if (signal.aborted) throw copyStopped();
     if (result.exitCode !== 0) problems.push(`${snapshot}: ${describeFailure('zfs', result)}`);

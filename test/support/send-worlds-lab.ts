@@ -83,7 +83,8 @@ export async function zfsSendWorld(
         await must('mount', '-o', 'loop', image, at);
         return at;
       }
-      await must('zfs', 'set', 'quota=40M', dataset);
+      const used = Number(await must('zfs', 'get', '-H', '-p', '-o', 'value', 'used', dataset));
+      await must('zfs', 'set', `quota=${used + 24 * 1024 ** 2}`, dataset);
       const at = path.join(scratch, 'small');
       await mkdir(at);
       return at;
