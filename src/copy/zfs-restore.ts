@@ -137,7 +137,8 @@ export async function restoreZfs(
       for (const [name, links] of feeds) {
         const dataset = `${pool}/${sources.size}`;
         for (const { argv } of links) {
-          const to = ['zfs', 'receive', '-u', '-o', 'readonly=on', dataset] as const;
+          const set = ['-o', 'readonly=on', '-o', 'acltype=posix'];
+          const to = ['zfs', 'receive', '-u', ...set, dataset] as const;
           const through = new HashingStream((done) => request.onProgress({ bytes: done, files: 0 }));
           await mustPipe({ from: argv, to, through, signal: request.signal }, run);
         }

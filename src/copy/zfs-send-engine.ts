@@ -213,6 +213,8 @@ class ZfsSendEngine implements CopyEngine {
       'readonly=on',
       // A dataset that nobody mounts by chance, with the owners and modes of another host.
       ...(sent.kind === 'filesystem' ? ['-o', 'canmount=noauto'] : []),
+      // Properties are not sent, and this one decides whether there are ACLs.
+      ...(source.acltype === '-' ? [] : ['-o', `acltype=${source.acltype}`]),
     ];
     const receive = (args: readonly string[]) =>
       atPlaceOf(store.place, ['zfs', 'receive', '-s', '-u', ...args, `${dataset}@${sent.name}`]);

@@ -11,6 +11,8 @@ export interface ZfsSource {
   full: string;
   guid: string;
   isEncrypted: boolean;
+  /** Of its dataset: without it, ACLs of what was received are there and nobody sees them. `-` for a volume. */
+  acltype: string;
 }
 
 /** The snapshot of a ref; undefined when it is not there any more. */
@@ -32,7 +34,15 @@ export async function readZfsSource(ref: SnapshotRef): Promise<ZfsSource | undef
     });
   }
   const encryption = values.get('encryption') ?? 'off';
-  return { full, guid, isEncrypted: encryption !== 'off' && encryption !== '-' };
+  const [ofDataset = ''] = full.split('@');
+  const asked = await runZfs(['zfs', 'get', '-H', '-o', 'value', 'acltype', ofDataset]);
+  const acltype = asked.exitCode === 0 ? asked.stdout.trim() : '-';
+  return {
+    acltype,
+    full,
+    guid,
+    isEncrypted: encryption !== 'off' && encryption !== '-',
+  };
 }
 
 /** What an increment is made from. */

@@ -335,7 +335,7 @@ function describeWorld(make: () => Promise<SendWorld>, traits: SendTraits): void
       const at = await world.smallTarget();
       const error: unknown = await copy([snapshot.source], { at }).catch((thrown: unknown) => thrown);
       expect(error).toMatchObject({ code: 'copyFailed', exitCode: 40 });
-      expect((error as Error).message).toMatch(/No space left|out of space/i);
+      expect((error as Error).message).toMatch(/No space left|out of space|quota exceeded/i);
       expect(isRetryable(error)).toBe(false);
       const [backupId = ''] = await readdir(path.join(at, JOB));
       const dataDirectory = path.join(at, JOB, backupId, 'data');
