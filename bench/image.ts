@@ -13,7 +13,7 @@ const VG = 'bench';
 const samples = Number(process.argv[2] ?? 3);
 const volumes = await LabVolumes.make(VG, 4);
 try {
-  await volumes.create('--type', 'thin-pool', '--size', '4600M', '--name', 'pool');
+  await mustRun(['lvcreate', '--quiet', '--yes', '--type', 'thin-pool', '-L', '4600M', '-n', 'pool', VG]);
   await mustRun([
     'lvcreate',
     '--quiet',
