@@ -1,16 +1,30 @@
+import type { ProviderName } from './snapshots/provider.js';
+
 /** Where the backups of an engine can lie: in a directory (`path`), or in what only the engine can read. */
 export type EngineStorage = 'path' | 'repository';
+
+interface EngineTraits {
+  storage: readonly EngineStorage[];
+  /**
+   * Of an engine that sends whole snapshots, and not what can be seen in them: the kinds that it can send. It knows no
+   * patterns, and an increment needs the snapshot before, which is kept for that.
+   */
+  sends?: readonly ProviderName[];
+}
 
 /**
  * The engines that there are, and where each can keep its backups. A name is added here when its engine can do all
  * that an engine must: the configuration, manifests, the journal and reports accept these and no others.
  */
 const ENGINES = {
-  rsync: ['path'],
-  tar: ['path'],
-  restic: ['repository'],
-  borg: ['repository'],
-} as const satisfies Readonly<Record<string, readonly EngineStorage[]>>;
+  rsync: { storage: ['path'] },
+  tar: { storage: ['path'] },
+  restic: { storage: ['repository'] },
+  borg: { storage: ['repository'] },
+  image: { storage: ['path'], sends: ['reflink', 'lvm', 'mirror', 'zfs', 'command'] },
+  'btrfs-send': { storage: ['path'], sends: ['btrfs'] },
+  'zfs-send': { storage: ['path', 'repository'], sends: ['zfs'] },
+} as const satisfies Readonly<Record<string, EngineTraits>>;
 
 /** The names that a configuration may use. */
 export type EngineName = keyof typeof ENGINES;
@@ -20,6 +34,12 @@ export const ENGINE_NAMES = Object.keys(ENGINES) as [EngineName, ...EngineName[]
 
 /** Whether an engine can keep backups there. */
 export function canKeepIn(engine: EngineName, storage: EngineStorage): boolean {
-  const kinds: readonly EngineStorage[] = ENGINES[engine];
+  const { storage: kinds }: EngineTraits = ENGINES[engine];
   return kinds.includes(storage);
+}
+
+/** The kinds of snapshot that an engine can send; undefined for one that copies what it sees in any of them. */
+export function sendableBy(engine: EngineName): readonly ProviderName[] | undefined {
+  const { sends }: EngineTraits = ENGINES[engine];
+  return sends;
 }

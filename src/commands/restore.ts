@@ -14,7 +14,7 @@ export default class Restore extends BaseCommand {
     '<%= config.bin %> <%= command.id %> srv --in-place /srv/www',
   ];
   static override usage =
-    'restore BACKUP (--to DIR | --in-place) [--from DIR] [--config FILE] [--force] [--json] [--log-json] [PATH...]';
+    'restore BACKUP (--to DIR | --in-place) [--from DIR] [--config FILE] [--force] [--image] [--json] [--log-json] [PATH...]';
   static override args = {
     backup: Args.string({ description: 'JOB[@WHICH]', required: true }),
     path: Args.string({
@@ -24,7 +24,8 @@ export default class Restore extends BaseCommand {
   };
   static override flags = {
     to: Flags.string({
-      summary: 'The directory to restore to; made when it is not there.',
+      summary:
+        'The directory to restore to; made when it is not there. With --image: a block device, or a file.',
       helpValue: 'DIR',
     }),
     'in-place': Flags.boolean({
@@ -35,6 +36,11 @@ export default class Restore extends BaseCommand {
     config: configFlag,
     force: Flags.boolean({
       summary: 'Take a directory that is not empty (overwrite, never delete); do not ask (--in-place).',
+    }),
+    image: Flags.boolean({
+      summary:
+        'Of a backup by the engine image: write back the whole filesystem as it lay on its device. PATH names the source if there are several.',
+      exclusive: ['in-place'],
     }),
     json: jsonFlag,
     'log-json': logJsonFlag,
@@ -63,8 +69,9 @@ export default class Restore extends BaseCommand {
       isTTY: process.stderr.isTTY,
       env: process.env,
     });
+    const { restoreImage } = await import('../copy/restore-image.js');
     const report = await withSignals(process, (signal) =>
-      restoreBackup({
+      (flags.image ? restoreImage : restoreBackup)({
         backup,
         to,
         paths: argv.slice(1).map(String),

@@ -1,3 +1,4 @@
+import { sendableBy } from '../engine-names.js';
 import { targetName } from '../backup-target.js';
 import type { Complaint, ValuePath } from './problems.js';
 import type { JobConfig, SourceConfig } from './types.js';
@@ -45,6 +46,11 @@ export function checkJob(job: JobConfig, path: ValuePath): Complaint[] {
     checkSource(source, [...path, 'sources', index], complain);
   }
   for (const [index, target] of job.targets.entries()) {
+    const excluding = job.sources.find((source) => source.exclude.length > 0);
+    if (sendableBy(target.engine) !== undefined && excluding !== undefined) {
+      const message = `${target.engine} sends whole filesystems: the patterns of ${excluding.path} exclude nothing`;
+      complain([...path, 'targets', index], message);
+    }
     if (job.sources.some((source) => source.path === target.path)) {
       complain([...path, 'targets', index], `"${target.path}" is a source of this job too`);
     }

@@ -4,6 +4,7 @@ import { backupDirectory, dataDirectory, digestFile, type BackupRef } from './ba
 import { latestComplete } from './backup-list.js';
 import { beginBackup, completeBackup, discardIncomplete } from './backup-store.js';
 import { engineFor, type EngineFor } from './engines.js';
+import { readManifest } from './manifest.js';
 import { preflightRepository } from './preflight-repository.js';
 import { preflightTarget } from './preflight-target.js';
 import { rememberFilesystem, type FilesystemIdentity } from './target-identity.js';
@@ -77,6 +78,11 @@ export function createBackupWriter(
         ...(facts.needs === undefined ? {} : { needs: [...facts.needs] }),
         report: facts.report,
       });
+    },
+
+    async completeData(name) {
+      const ref = refOf(name);
+      return (await readManifest(ref)).state === 'complete' ? dataDirectory(ref) : undefined;
     },
 
     async discardIncomplete(name) {

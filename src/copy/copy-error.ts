@@ -29,7 +29,7 @@ export function copyStopped(): FsbackupError {
  * that was cut short by it.
  */
 export const TARGET_REFUSES =
-  /No space left on device|Disk quota exceeded|Read-only file system|Wrote only \d+ of \d+ bytes/i;
+  /No space left on device|out of space|space quota exceeded|Disk quota exceeded|Read-only file system|Wrote only \d+ of \d+ bytes/i;
 /** The same for ETIMEDOUT, ESTALE, ENOTCONN, ECONNRESET, EHOSTDOWN: what a network filesystem answers. */
 const CONNECTION_LOST =
   /Connection timed out|Stale file handle|Transport endpoint is not connected|Connection reset by peer|Host is down/i;

@@ -1,4 +1,5 @@
 import type { SnapshotRef } from '../snapshots/provider.js';
+import type { Journal } from '../journal/journal.js';
 import type { BackupRef } from './backup-layout.js';
 import type { Differences } from './digest-compare.js';
 import type { EngineName } from '../engine-names.js';
@@ -50,6 +51,20 @@ export interface CopyProgress {
   totalFiles?: number;
 }
 
+/** A snapshot that stays on the source after its run, for the next backup to be an increment of it: a base. */
+export interface KeptSnapshot {
+  snapshot: SnapshotRef;
+  /** What proves that it is still the one that was copied: the engine's own words, a UUID or a guid. */
+  identity: string;
+}
+
+/** What an increment can be made of: the snapshots that an earlier backup was made from, and that backup. */
+export interface CopyBase {
+  backupId: string;
+  dataDirectory: string;
+  snapshots: readonly KeptSnapshot[];
+}
+
 /** What a copy is asked for with. */
 export interface CopyRequest {
   /** The name of the backup, for what the engine writes elsewhere than in its directory. */
@@ -62,6 +77,10 @@ export interface CopyRequest {
   parentDataDirectory: string | undefined;
   /** The id of that backup, for an engine that makes increments of it: see `CopyResult.needs`. */
   parentBackupId?: string | undefined;
+  /** Of an engine that keeps bases: the last one, as it is recorded. Whether it is still there is for the engine to see. */
+  base?: CopyBase | undefined;
+  /** For what outlives the process and the engine must not leave behind; absent: it may hold nothing of that kind. */
+  journal?: Journal | undefined;
   /** Digests are taken from what is read of the sources while it is copied, and not from the copy. */
   digests?: DigestRequest | undefined;
   signal: AbortSignal;
@@ -72,10 +91,14 @@ export interface CopyRequest {
 export interface CopyResult {
   /**
    * Size of all regular files of the tree, holes included, as the engine counts them: rsync counts a file once per
-   * hard-linked name and adds the length of symlinks, tar counts it once.
+   * hard-linked name and adds the length of symlinks, tar counts it once. Of an engine that sends whole filesystems:
+   * what it sent.
    */
   bytes: number;
-  /** Count of all entries that are not directories; of sockets only where the engine can keep them (rsync). */
+  /**
+   * Count of all entries that are not directories; of sockets only where the engine can keep them (rsync). Of an engine
+   * that sends whole filesystems: their number.
+   */
   files: number;
   /**
    * What could not be copied, as paths on the live system, unprintable bytes escaped: the backup is partial
@@ -86,6 +109,10 @@ export interface CopyResult {
   digests?: CopyDigests;
   /** The ids of the backups without which this one cannot be restored: retention keeps them with it. */
   needs?: readonly string[];
+  /** The snapshots that the next backup can be an increment of: they are kept from now on, and those of before go. */
+  keep?: readonly KeptSnapshot[];
+  /** What somebody should know who believes that all went as usual: an increment that could not be made. */
+  warnings?: readonly string[];
 }
 
 /** What a verification is asked for with. */
@@ -170,6 +197,17 @@ export interface RestoreRequest {
   onProgress: (progress: CopyProgress) => void;
 }
 
+/** What a restore of a whole filesystem, as it lay on its device, is asked for with. */
+export interface ImageRestoreRequest {
+  dataDirectory: string;
+  /** The `path` of the source whose filesystem is wanted. */
+  source: string;
+  /** A block device, or a file, which is made when it is not there. */
+  destination: string;
+  signal: AbortSignal;
+  onProgress: (progress: CopyProgress) => void;
+}
+
 /** What a removal is asked for with. */
 export interface RemoveRequest {
   /** Of the backup that goes; may lack what a copy that was cut short did not come to write. */
@@ -204,6 +242,9 @@ export interface CopyEngine {
 
   /** Brings back owner, mode, times, xattrs, ACLs, hard links, holes and device nodes; deletes nothing. */
   restore(request: RestoreRequest): Promise<CopyResult>;
+
+  /** Of an engine that keeps filesystems as they lie on their devices: writes one back, whole. */
+  restoreImage?(request: ImageRestoreRequest): Promise<CopyResult>;
 
   /** Undefined: its backups cannot be mounted, only restored. */
   readonly mounting?: Mounting;

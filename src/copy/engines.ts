@@ -1,14 +1,20 @@
 import { createBorgEngine } from './borg-engine.js';
+import { createBtrfsSendEngine } from './btrfs-send-engine.js';
 import type { CopyEngine, EngineName } from './engine.js';
+import { createImageEngine } from './image-engine.js';
 import { createResticEngine } from './restic-engine.js';
 import { createRsyncEngine } from './rsync-engine.js';
 import { createTarEngine } from './tar-engine.js';
+import { createZfsSendEngine } from './zfs-send-engine.js';
 import type { EngineTarget } from '../backup-target.js';
 
 const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>> = {
   rsync: () => createRsyncEngine(),
   tar: () => createTarEngine(),
   restic: (target) => createResticEngine(target),
+  image: () => createImageEngine(),
+  'btrfs-send': () => createBtrfsSendEngine(),
+  'zfs-send': (target) => createZfsSendEngine(target),
   borg: (target) => createBorgEngine(target),
 };
 

@@ -110,6 +110,48 @@ async function restoreInPlace(
   });
 }
 
+/** Where a restore went, and what of. */
+export interface Restored {
+  destination: string;
+  inPlace: boolean;
+  /** What was restored; empty: everything. */
+  paths: readonly string[];
+  /** What was asked for, patterns too. */
+  asked: readonly string[];
+  matched: number | null;
+}
+
+/** What a restore came to. */
+export function reportRestore(
+  { backup }: Pick<RestoreOptions, 'backup'>,
+  { destination, inPlace, paths, asked, matched }: Restored,
+  result: CopyResult,
+): RestoreReport {
+  const { manifest } = backup;
+  const wanted = paths.length === 0 ? ['/'] : paths;
+  const notInBackup = manifest.unreadable.filter((lost) => wanted.some((one) => isWithin(lost, one)));
+  const outcome = result.unreadable.length > 0 ? 'partial' : notInBackup.length > 0 ? 'warnings' : 'success';
+  return {
+    version: 1,
+    job: backup.job,
+    backupId: backup.backupId,
+    target: targetName(targetOf(backup)),
+    engine: manifest.engine,
+    completedAt: manifest.completedAt,
+    consistency: manifest.report.consistency,
+    destination,
+    inPlace,
+    paths: [...asked],
+    matched,
+    outcome,
+    exitCode: exitCode(outcome === 'partial' ? 'copyPartial' : outcome === 'warnings' ? 'warnings' : 'ok'),
+    files: result.files,
+    bytes: result.bytes,
+    notRestored: [...result.unreadable],
+    notInBackup,
+  };
+}
+
 /**
  * Restores a backup, or some paths of it. Rejects with `usage` before anything is written when it cannot be done as
  * asked, with `notFrozen` when it would write to a frozen filesystem, with `copyFailed` when it broke off, with the
@@ -151,26 +193,9 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     signal.throwIfAborted();
     throw error;
   }
-  const asked = paths.length === 0 ? ['/'] : paths;
-  const notInBackup = manifest.unreadable.filter((lost) => asked.some((one) => isWithin(lost, one)));
-  const outcome = result.unreadable.length > 0 ? 'partial' : notInBackup.length > 0 ? 'warnings' : 'success';
-  return {
-    version: 1,
-    job: backup.job,
-    backupId: backup.backupId,
-    target: targetName(targetOf(backup)),
-    engine: manifest.engine,
-    completedAt: manifest.completedAt,
-    consistency: manifest.report.consistency,
-    destination,
-    inPlace: 'inPlace' in to,
-    paths: [...options.paths],
-    matched,
-    outcome,
-    exitCode: exitCode(outcome === 'partial' ? 'copyPartial' : outcome === 'warnings' ? 'warnings' : 'ok'),
-    files: result.files,
-    bytes: result.bytes,
-    notRestored: [...result.unreadable],
-    notInBackup,
-  };
+  return reportRestore(
+    options,
+    { destination, inPlace: 'inPlace' in to, paths, asked: options.paths, matched },
+    result,
+  );
 }

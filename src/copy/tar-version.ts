@@ -1,19 +1,23 @@
 import { FsbackupError } from '../errors.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
 
-async function versionOf(
+/** The version that `program --version` tells. Rejects with `usage` when it is not there, or not `description`. */
+export async function versionOf(
   run: typeof runCommand,
   program: string,
   pattern: RegExp,
   description: string,
+  debianPackage = program,
 ): Promise<string> {
   const result = await run([program, '--version'], { timeoutMs: 30_000 });
   const version = pattern.exec(result.stdout)?.[1];
   if (result.exitCode === 0 && version !== undefined) return version;
   const message =
-    result.exitCode === 0 ? `the tar on the PATH is not ${description}` : describeFailure(program, result);
+    result.exitCode === 0
+      ? `the ${program} on the PATH is not ${description}`
+      : describeFailure(program, result);
   throw new FsbackupError('usage', message, {
-    hint: `Install ${description} (apt install ${program}), or choose another engine.`,
+    hint: `Install ${description} (apt install ${debianPackage}), or choose another engine.`,
   });
 }
 

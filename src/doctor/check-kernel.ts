@@ -66,5 +66,6 @@ export function checkLeftovers({ leftovers }: HostState): Finding[] {
   if (leftovers.problem !== undefined) {
     findings.push(warning('journal', `what dead runs left cannot be read: ${leftovers.problem}`));
   }
-  return findings.length > 0 ? findings : [ok('left-behind', 'nothing of dead runs')];
+  if (findings.length === 0) findings.push(ok('left-behind', 'nothing of dead runs'));
+  return [...findings, ...leftovers.kept.map((what) => ok('kept-snapshot', `kept between runs: ${what}`))];
 }

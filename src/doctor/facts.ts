@@ -48,6 +48,8 @@ export interface LeftoverState {
   /** Of runs whose process is dead, one text each. */
   journalled: readonly string[];
   unreadable: readonly string[];
+  /** Snapshots that are kept for increments, one text each. */
+  kept: readonly string[];
   /** Why the records could not be read. */
   problem: string | undefined;
 }

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoOf, messageOf } from '../errors.js';
+import { createBaseStore } from '../copy/base-store.js';
+import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { readFreezeStatus } from '../freeze/freeze-status.js';
 import type { JournalEntry } from '../journal/entry.js';
 import { journalDirectories, readJournal } from '../journal/journal.js';
@@ -40,6 +41,7 @@ function describe({ job, runId, ...entry }: JournalEntry): string {
   const of = `of job ${job}, run ${runId}`;
   if (entry.kind === 'quiesce') return `application ${entry.payload.name} ${of}`;
   if (entry.kind === 'exposure') return `mount ${entry.payload.path} ${of}`;
+  if (entry.kind === 'pool-metadata') return `kept metadata of the pool ${entry.payload.device} ${of}`;
   if (entry.kind === 'snapshot') return `snapshot ${entry.payload.name} ${of}`;
   if (entry.kind === 'drill') return `restore drill ${entry.payload.directory} ${of}`;
   return `incomplete backup ${entry.payload.backupId} in ${entry.payload.target}`;
@@ -48,6 +50,7 @@ function describe({ job, runId, ...entry }: JournalEntry): string {
 async function readRecorded(): Promise<Omit<LeftoverState, 'suspended'>> {
   const { frozen } = await readFreezeStatus();
   const { entries, unreadable } = await readJournal(journalDirectories());
+  const records = await createBaseStore().list();
   const journalled: string[] = [];
   for (const { entry } of entries) if (!(await isAlive(entry))) journalled.push(describe(entry));
   return {
@@ -58,6 +61,9 @@ async function readRecorded(): Promise<Omit<LeftoverState, 'suspended'>> {
     })),
     journalled,
     unreadable: unreadable.map(({ file, reason }) => `${file}: ${reason}`),
+    kept: records.flatMap(({ job, target, snapshots }) =>
+      snapshots.map(({ snapshot }) => `${snapshot.name} of ${snapshot.mountpoint}, for ${job} in ${target}`),
+    ),
     problem: undefined,
   };
 }
@@ -68,7 +74,7 @@ export async function readLeftovers(): Promise<LeftoverState> {
   try {
     return { suspended, ...(await readRecorded()) };
   } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
-    return { suspended, frozen: [], journalled: [], unreadable: [], problem: messageOf(error) };
+    if (errnoOf(error) === undefined && !(error instanceof FsbackupError)) throw error;
+    return { suspended, frozen: [], journalled: [], unreadable: [], kept: [], problem: messageOf(error) };
   }
 }

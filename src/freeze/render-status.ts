@@ -8,6 +8,20 @@ export interface RunStatus {
   finishedAt: string;
 }
 
+/** A snapshot that is kept between runs. */
+export interface KeptStatus {
+  job: string;
+  target: string;
+  backupId: string;
+  snapshots: readonly { mountpoint: string; name: string }[];
+}
+
+function keptLines({ job, target, backupId, snapshots }: KeptStatus): string[] {
+  return snapshots.map(
+    ({ mountpoint, name }) => `  ${name} of ${mountpoint}: the base of ${job} in ${target} (${backupId})`,
+  );
+}
+
 function frozenLine(frozen: FrozenStatus, nowMs: number): string {
   const { mountpoint, device, fstype, owner, watchdogPids } = frozen;
   const left =
@@ -22,7 +36,7 @@ function frozenLine(frozen: FrozenStatus, nowMs: number): string {
 
 /** The text that `status` shows to people. */
 export function renderStatus(
-  status: FreezeStatusReport & { runs: readonly RunStatus[] },
+  status: FreezeStatusReport & { runs: readonly RunStatus[]; bases: readonly KeptStatus[] },
   nowMs: number,
 ): string {
   const section = (title: string, lines: readonly string[], none: string): string =>
@@ -43,5 +57,6 @@ export function renderStatus(
       status.runs.map((run) => `  ${run.job}: ${run.outcome} (exit ${run.exitCode}) at ${run.finishedAt}`),
       'none',
     ),
+    section('Kept for increments', status.bases.flatMap(keptLines), 'no snapshot'),
   ].join('\n');
 }

@@ -5,7 +5,7 @@ import { ENGINE_NAMES } from '../engine-names.js';
  * What the journal can prove, one schema per kind of held thing. An entry is read by a later process, perhaps a later
  * version of fsbackup: what does not fit is reported and never guessed at.
  */
-const snapshotRef = z.object({
+export const snapshotRefSchema = z.object({
   provider: z.enum(['reflink', 'btrfs', 'zfs', 'lvm', 'mirror', 'command']),
   name: z.string().min(1),
   mountpoint: z.string().min(1),
@@ -18,9 +18,11 @@ const payloads = {
   /** An application at rest: the command that releases it. */
   quiesce: z.object({ name: z.string(), after: z.array(z.string()).min(1), timeoutMs: z.number() }),
   /** A snapshot shown at a directory. */
-  exposure: z.object({ snapshot: snapshotRef, path: z.string().min(1) }),
+  exposure: z.object({ snapshot: snapshotRefSchema, path: z.string().min(1) }),
+  /** A thin pool of LVM that keeps its metadata as they are, to be read: the device that takes its messages. */
+  'pool-metadata': z.object({ device: z.string().min(1) }),
   /** A snapshot that exists, or may. */
-  snapshot: snapshotRef,
+  snapshot: snapshotRefSchema,
   /** A backup that was begun and has no manifest yet. */
   backup: z.object({
     target: z.string().min(1),
@@ -60,6 +62,7 @@ const common = {
 export const journalEntrySchema = z.discriminatedUnion('kind', [
   z.object({ ...common, kind: z.literal('quiesce'), payload: payloads.quiesce }),
   z.object({ ...common, kind: z.literal('exposure'), payload: payloads.exposure }),
+  z.object({ ...common, kind: z.literal('pool-metadata'), payload: payloads['pool-metadata'] }),
   z.object({ ...common, kind: z.literal('snapshot'), payload: payloads.snapshot }),
   z.object({ ...common, kind: z.literal('backup'), payload: payloads.backup }),
   z.object({ ...common, kind: z.literal('drill'), payload: payloads.drill }),

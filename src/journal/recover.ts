@@ -12,6 +12,7 @@ import type { Lock } from './lock.js';
 export interface Releasers {
   quiesce(entry: Extract<JournalEntry, { kind: 'quiesce' }>): Promise<void>;
   exposure(entry: Extract<JournalEntry, { kind: 'exposure' }>): Promise<void>;
+  poolMetadata(entry: Extract<JournalEntry, { kind: 'pool-metadata' }>): Promise<void>;
   snapshot(entry: Extract<JournalEntry, { kind: 'snapshot' }>): Promise<void>;
   backup(entry: Extract<JournalEntry, { kind: 'backup' }>): Promise<void>;
   drill(entry: Extract<JournalEntry, { kind: 'drill' }>): Promise<void>;
@@ -62,6 +63,8 @@ function describe({ entry }: FoundEntry): RecoveredThing {
   const what = {
     quiesce: () => `application ${entry.kind === 'quiesce' ? entry.payload.name : ''}`,
     exposure: () => `mount ${entry.kind === 'exposure' ? entry.payload.path : ''}`,
+    'pool-metadata': () =>
+      `kept metadata of the thin pool ${entry.kind === 'pool-metadata' ? entry.payload.device : ''}`,
     snapshot: () => `snapshot ${entry.kind === 'snapshot' ? entry.payload.name : ''}`,
     backup: () =>
       entry.kind === 'backup'
@@ -85,6 +88,9 @@ async function releaseEntry(entry: JournalEntry, { releasers, bootId }: RecoverD
     case 'exposure':
       // A mount of another boot is gone, and its name may be another's by now.
       if (entry.bootId === bootId) await releasers.exposure(entry);
+      break;
+    case 'pool-metadata':
+      await releasers.poolMetadata(entry);
       break;
     case 'snapshot':
       await releasers.snapshot(entry);
@@ -121,6 +127,7 @@ async function recoverFrozen(report: RecoverReport, { recoverFreezes }: RecoverD
 const ORDER: readonly JournalEntry['kind'][] = [
   'quiesce',
   'drill',
+  'pool-metadata',
   'removal',
   'backup',
   'exposure',

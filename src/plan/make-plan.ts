@@ -4,7 +4,7 @@ import { collectSources } from './collect-sources.js';
 import type { HostFacts } from './facts.js';
 import { describeSteps } from './steps.js';
 import type { Plan, PlannedSource, PlannedWindow } from './plan.js';
-import { refuseFrozenInUse, refuseTargetInSource } from './refusals.js';
+import { refuseFrozenInUse, refuseTargetInSource, refuseUnsendable } from './refusals.js';
 import { weakest, type Detectors } from './resolve-mode.js';
 import { groupIntoWindows } from './windows.js';
 
@@ -55,6 +55,7 @@ export function makePlan(job: JobConfig, facts: HostFacts, detectors: Detectors,
     targets: facts.targets,
     detection: { nestedFreeze: facts.nestedFreeze, grouped: isGrouped(job, facts) },
   });
+  refuseUnsendable(job, sources);
   const windows = groupIntoWindows(candidates, facts.layers);
   const frozen = windows.flatMap((window) => pick(sources, window.freeze));
   warnings.push(...refuseFrozenInUse(frozen, facts, options.force), ...warnOfInstants(sources, windows));

@@ -3,10 +3,12 @@ import type { JobConfig } from '../config/types.js';
 import { atPlace } from '../config/written-at.js';
 import { FsbackupError } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
+import { sendableBy } from '../engine-names.js';
 import { localRepository } from '../backup-target.js';
 import { isExcluded } from './excludes.js';
 import type { HostFacts } from './facts.js';
 import { reachedByWrites } from './layers.js';
+import type { PlannedSource } from './plan.js';
 
 /** Throws `usage` when a target lies in a tree that is backed up, so that each backup would hold the ones before. */
 export function refuseTargetInSource(job: JobConfig, facts: HostFacts): void {
@@ -26,6 +28,36 @@ export function refuseTargetInSource(job: JobConfig, facts: HostFacts): void {
       const configured = job.targets.find((one) => (localRepository(one) ?? one.path) === target.path);
       throw configured === undefined ? error : atPlace(configured, error);
     }
+  }
+}
+
+/** Throws `usage` for a target whose engine sends whole snapshots, and not those that a source has. */
+export function refuseUnsendable(job: JobConfig, sources: readonly PlannedSource[]): void {
+  for (const target of job.targets) {
+    const able = sendableBy(target.engine);
+    if (able === undefined) continue;
+    const source = sources.find(
+      ({ provider, filesystem }) =>
+        provider === 'none' ||
+        !able.includes(provider) ||
+        // A dataset of ZFS, for one, is on no device that has an image.
+        (target.engine === 'image' && filesystem.stack === undefined),
+    );
+    if (source === undefined) continue;
+    const how =
+      source.provider === 'none'
+        ? 'has no snapshot'
+        : able.includes(source.provider)
+          ? 'lies on no block device'
+          : `is snapshotted by ${source.provider}`;
+    const error = new FsbackupError(
+      'usage',
+      `${target.engine} sends snapshots of ${able.join(' or ')}, and ${source.mountpoint} ${how}`,
+      {
+        hint: 'Choose another engine for this target (rsync, tar, restic), or give that source a job of its own.',
+      },
+    );
+    throw atPlace(target, error);
   }
 }
 

@@ -1,13 +1,15 @@
 import path from 'node:path';
 import { isRetryable } from '../copy/copy-error.js';
 import type { CopySource } from '../copy/engine.js';
+import { sendableBy } from '../engine-names.js';
+import { FsbackupError, messageOf } from '../errors.js';
 import { targetName } from '../backup-target.js';
-import { FsbackupError } from '../errors.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { CopyReport, RunReport } from '../report/run-report.js';
 import { SNAPSHOT_DIRECTORY_NAME } from '../snapshots/private-directory.js';
 import type { SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
+import { findBase, keepBases } from './keep-bases.js';
 import { retry } from './retry.js';
 
 /** One target's part of a run. */
@@ -75,17 +77,21 @@ export async function copyToTarget(
   try {
     const space = await backups.begin(name);
     const engine = dependencies.engine(target);
+    const base = sendableBy(target.engine) === undefined ? undefined : await findBase(target, context);
     const result = await retry(
       () =>
         engine.copy({
           ...space,
           backup: { job: plan.job, backupId: runId },
           sources,
+          ...(base === undefined ? {} : { base }),
+          journal,
           signal,
           onProgress: (progress) => timeline.reporter.progress(progress),
         }),
       { attempts: plan.attempts, delayMs: dependencies.retryDelayMs, isRetryable, signal },
     );
+    for (const warning of result.warnings ?? []) context.warn(warning);
     // A snapshot that was lost meanwhile may have been read without an error.
     await task.checkIntact();
     const copy: CopyReport = {
@@ -108,6 +114,12 @@ export async function copyToTarget(
     });
     held.keep();
     await entry.remove();
+    try {
+      await keepBases(target, result.keep, context);
+    } catch (error) {
+      // The backup is complete and good all the same.
+      context.warn(`the next backup in ${shown} will be a full one: ${messageOf(error)}`);
+    }
     return { copy, unreadable: result.unreadable };
   } catch (error) {
     // What cannot be discarded now stays on the stack.

@@ -1,4 +1,5 @@
 import type { RetentionResult } from '../retention/apply.js';
+import type { BaseStore } from '../copy/base-store.js';
 import type { CopyDigests, DigestRequest } from '../copy/engine.js';
 import type { EngineFor } from '../copy/engines.js';
 import type { SnapshotCommands } from '../config/types.js';
@@ -52,6 +53,8 @@ export interface BackupWriter {
   begin(name: BackupName): Promise<BackupSpace>;
   /** Writes the manifest, atomically. */
   complete(name: BackupName, facts: BackupFacts): Promise<void>;
+  /** The data directory of a backup that is complete; undefined when it is not, or not there. */
+  completeData(name: BackupName): Promise<string | undefined>;
   /** Removes a backup that has no manifest; one that is complete, or not there, is left alone. Idempotent. */
   discardIncomplete(name: BackupName): Promise<void>;
 }
@@ -70,6 +73,8 @@ export interface ExecuteDependencies {
   provider: (name: ProviderName, commands: SnapshotCommands | undefined) => SnapshotProvider;
   engine: EngineFor;
   backups: BackupWriter;
+  /** The snapshots that stay between runs. */
+  bases: BaseStore;
   /** Removes those of a job's backups in a target that its rules do not keep. */
   retain: (target: PlannedTarget, job: string, using: RetainUsing) => Promise<RetentionResult>;
   journal: Journal;

@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import path from 'node:path';
 import process from 'node:process';
 import type { SnapshotCommands } from '../config/types.js';
+import { createBaseStore } from '../copy/base-store.js';
 import { createBackupWriter } from '../copy/backup-writer.js';
 import { removeDrill } from '../copy/drill-directory.js';
 import { engineFor } from '../copy/engines.js';
@@ -19,10 +20,12 @@ import { runDirectory } from '../system/directories.js';
 import { syncfs, tryLock } from '../system/native.js';
 import { endOrphans } from '../system/orphans.js';
 import { readProcessIdentity, type ProcessIdentity } from '../system/process-identity.js';
+import { releaseMetadata } from '../system/thin-pool.js';
 import { runCommand } from '../system/run-command.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
 import { gatherFacts } from './gather-facts.js';
 import { recordRun } from './history.js';
+import { releaseSnapshot } from './release-snapshot.js';
 import { retainBackups } from './retain.js';
 import type { PlanHost } from './plan-jobs.js';
 import type { RunHost } from './run-job.js';
@@ -60,7 +63,8 @@ function releasers(): Releasers {
       await providerByName(payload.snapshot.provider).unexpose(payload);
       await removeEmptyDirectory(payload.path);
     },
-    snapshot: ({ payload }) => providerByName(payload.provider).remove(payload),
+    poolMetadata: ({ payload }) => releaseMetadata(payload.device),
+    snapshot: ({ payload }) => releaseSnapshot(payload, providerByName(payload.provider), createBaseStore()),
     backup: async ({ payload: { target, engine, job, backupId } }) => {
       await backups.discardIncomplete({
         target: { path: target, engine, mustBeMountpoint: false },
@@ -119,6 +123,7 @@ export async function createRunHost(): Promise<RunHost> {
       provider: (name, commands: SnapshotCommands | undefined) => providerByName(name, commands),
       engine: engineFor,
       backups: createBackupWriter(),
+      bases: createBaseStore(),
       retain: retainBackups,
       runProgram: runCommand,
       syncFilesystem,

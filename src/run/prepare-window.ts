@@ -2,6 +2,7 @@ import type { GuardedDevice } from '../freeze/freezer.js';
 import type { Plan, PlannedSource, PlannedWindow } from '../plan/plan.js';
 import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
+import { releaseSnapshot } from './release-snapshot.js';
 import type { Held } from './release-stack.js';
 
 /** A snapshot of a window, named and not yet made. */
@@ -89,7 +90,7 @@ export async function intendSnapshots(
     const { provider, ref } = snapshot;
     const entry = await dependencies.journal.record('snapshot', { ...ref, data: { ...ref.data } });
     const held = stack.push(`the snapshot ${ref.name}`, async () => {
-      await provider.remove(ref);
+      await releaseSnapshot(ref, provider, dependencies.bases);
       await entry.remove();
     });
     intended.push({ ...snapshot, held });

@@ -142,6 +142,15 @@ export function activateCommand({ vg, snapshot }: LvmData): Argv {
   return ['lvchange', '--config', QUIET, ...how, '--', `${vg}/${snapshot}`];
 }
 
+/** A snapshot that is kept between runs: inactive, which a thin one can be without its origin, and tagged. */
+export function keepCommands(vg: string, snapshot: string): Argv[] {
+  const volume = `${vg}/${snapshot}`;
+  return [
+    ['lvchange', '--config', QUIET, '--addtag', tagOf('kept', 'base'), '--', volume],
+    ['lvchange', '--config', QUIET, '--activate', 'n', '--', volume],
+  ];
+}
+
 export function extendCommand({ vg, snapshot }: LvmData, byBytes: number): Argv {
   return ['lvextend', ...CREATE, '--size', `+${byBytes}b`, '--', `${vg}/${snapshot}`];
 }

@@ -2,7 +2,14 @@ import { FsbackupError } from '../errors.js';
 import { isMountedAt, unmount } from '../system/mount.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
 import { throwIfAborted } from './aborted.js';
-import { activateCommand, createCommand, devicePath, lvmDataOf, makeRoomCommands } from './lvm-commands.js';
+import {
+  activateCommand,
+  createCommand,
+  devicePath,
+  keepCommands,
+  lvmDataOf,
+  makeRoomCommands,
+} from './lvm-commands.js';
 import { checkLvmIntact } from './lvm-intact.js';
 import { prepareLvm } from './lvm-prepare.js';
 import { detectLvm } from './lvm-refusal.js';
@@ -137,6 +144,14 @@ export class LvmProvider implements SnapshotProvider {
   async unexpose(exposure: Exposure): Promise<void> {
     await unmount(exposure.path);
     await closeLayers(layersOf(exposure.snapshot), lvmDataOf(exposure.snapshot).snapshot);
+  }
+
+  /** Inactive, and with a tag that tells people why it is there. */
+  async keep(ref: SnapshotRef): Promise<void> {
+    const { vg, snapshot } = lvmDataOf(ref);
+    await closeLayers(layersOf(ref), snapshot);
+    for (const argv of keepCommands(vg, snapshot))
+      await must(argv, `The snapshot ${ref.name} cannot be kept`);
   }
 
   async remove(ref: SnapshotRef): Promise<void> {

@@ -181,6 +181,12 @@ export interface SnapshotProvider {
   /** Undoes `expose`; the directory itself stays. Idempotent. */
   unexpose(exposure: Exposure): Promise<void>;
 
+  /**
+   * Instead of `remove`, for a snapshot that stays as the base of an increment: releases what only its exposure needed,
+   * such as an activated device or a clone, and holds the snapshot itself. `remove` removes it later. Idempotent.
+   */
+  keep?(ref: SnapshotRef): Promise<void>;
+
   /** Removes the snapshot. Idempotent: removing one that is not there resolves. */
   remove(ref: SnapshotRef): Promise<void>;
 }

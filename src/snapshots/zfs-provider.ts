@@ -22,6 +22,7 @@ import {
   findZfsSnapshot,
   holdSnapshot,
   HOST_PROPERTY,
+  keepZfsSnapshot,
   removeZfsSnapshot,
   RUN_PROPERTY,
   type ZfsSnapshotName,
@@ -221,6 +222,11 @@ export class ZfsProvider implements SnapshotProvider {
 
   async unexpose(exposure: Exposure): Promise<void> {
     await unmount(exposure.path);
+  }
+
+  /** Held, so that no job that prunes snapshots takes it. */
+  async keep(ref: SnapshotRef): Promise<void> {
+    await keepZfsSnapshot(nameOf(ref));
   }
 
   async remove(ref: SnapshotRef): Promise<void> {

@@ -159,6 +159,14 @@ async function releaseHold(snapshot: string): Promise<void> {
   );
 }
 
+/** Destroys what fsbackup cloned of a snapshot of its own, and holds that: it stays. Idempotent. */
+export async function keepZfsSnapshot(wanted: ZfsSnapshotName): Promise<void> {
+  const snapshot = await findZfsSnapshot(wanted);
+  if (snapshot === undefined) return;
+  await destroyOwnClones(snapshot, wanted.run);
+  await holdSnapshot(snapshot);
+}
+
 /**
  * Destroys our snapshot with what fsbackup made of it: the clone, the hold, the snapshot. What bears no mark of ours
  * is left alone: a clone or a hold of somebody else's keeps the snapshot, and is named. Idempotent. Rejects with

@@ -6,23 +6,9 @@ import type { CopyEngine } from '../../src/copy/engine.js';
 import { engineFor } from '../../src/copy/engines.js';
 import { compareTrees } from '../support/compare-trees.js';
 import { describeNeeding } from '../support/capabilities.js';
+import { follow } from '../support/documented-steps.js';
 import { makeNastyTree } from '../support/nasty-tree.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
-
-const DOCUMENT = path.join(import.meta.dirname, '../../docs/restore-without-fsbackup.md');
-
-/** The shell code of the document's block ```` ```sh NAME ````. */
-async function stepsOf(name: string): Promise<string> {
-  const text = await readFile(DOCUMENT, 'utf8');
-  const block = new RegExp(`^\`\`\`sh ${name}\n([^]*?)^\`\`\`$`, 'm').exec(text)?.[1];
-  if (block === undefined) throw new Error(`${DOCUMENT} has no steps "${name}"`);
-  return block;
-}
-
-async function follow(name: string, variables: Record<string, string>): Promise<string> {
-  const assignments = Object.entries(variables).map(([key, value]) => `${key}=${value}`);
-  return await must('env', ...assignments, 'bash', '-euc', await stepsOf(name));
-}
 
 const NEEDS = [
   'root',

@@ -21,7 +21,7 @@ export function aHost(overrides: Partial<HostState> = {}): HostState {
     runDirectory: { path: '/run/fsbackup', existing: '/run/fsbackup', fstype: 'tmpfs', ...directory },
     stateDirectory: { path: '/var/lib/fsbackup', existing: '/var/lib', fstype: 'ext4', ...directory },
     tools: [],
-    leftovers: { suspended: [], frozen: [], journalled: [], unreadable: [], problem: undefined },
+    leftovers: { suspended: [], frozen: [], journalled: [], unreadable: [], kept: [], problem: undefined },
     ...overrides,
   };
 }

@@ -7,6 +7,7 @@ import type {
   LossReason,
   ThawOutcome,
 } from '../../src/freeze/freezer.js';
+import type { BaseRecord } from '../../src/copy/base-store.js';
 import type { CopyEngine } from '../../src/copy/engine.js';
 import type { BackupFacts, ExecuteDependencies } from '../../src/run/dependencies.js';
 import { Timeline } from '../../src/run/timeline.js';
@@ -28,6 +29,10 @@ export class FakeWorld {
   readonly held: string[] = [];
   readonly journal = new Set<string>();
   readonly backups = new Map<string, BackupFacts>();
+  /** Names of the snapshots that stay between runs. */
+  readonly kept = new Set<string>();
+  /** By job and target. */
+  readonly bases = new Map<string, BaseRecord>();
   readonly violations: string[] = [];
   readonly steps: string[] = [];
   /** By the name of a call: `freeze`, `create`, `copy /b`; each is taken once, in order. */
@@ -189,8 +194,15 @@ export class FakeWorld {
       await this.#call('unexpose');
       this.#release(`exposure ${snapshot.name}`);
     },
+    keep: async ({ name }) => {
+      await this.#call('keep');
+      if (this.held.includes(`exposure ${name}`)) this.violations.push(`${name} is kept while mounted`);
+      this.#release(`snapshot ${name}`);
+      this.kept.add(name);
+    },
     remove: async ({ name }) => {
       await this.#call('remove');
+      this.kept.delete(name);
       if (this.held.includes(`exposure ${name}`)) this.violations.push(`${name} is removed while mounted`);
       this.#release(`snapshot ${name}`);
     },
@@ -243,10 +255,24 @@ export class FakeWorld {
           this.backups.set(target.path, facts);
           this.#release(`backup ${target.path}`);
         },
+        completeData: async ({ target }) => (this.backups.has(target.path) ? target.path : undefined),
         discardIncomplete: async ({ target }) => {
           await this.#call(`discard ${target.path}`);
           this.#release(`backup ${target.path}`);
         },
+      },
+      bases: {
+        read: async (job, target) => this.bases.get(`${job} ${target}`),
+        list: async () => [...this.bases.values()],
+        write: async (record) => {
+          await this.#call('write base');
+          this.bases.set(`${record.job} ${record.target}`, { version: 1, recordedAt: '', ...record });
+        },
+        remove: async (job, target) => void this.bases.delete(`${job} ${target}`),
+        keeps: async (name) =>
+          [...this.bases.values()].some(({ snapshots }) =>
+            snapshots.some(({ snapshot }) => snapshot.name === name),
+          ),
       },
       retain: async (target, job) => {
         if (this.held.length > 0) this.violations.push(`retention while ${this.held.join(', ')} is held`);

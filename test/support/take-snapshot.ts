@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { FreezeMode, SnapshotProvider, SnapshotRef } from '../../src/snapshots/provider.js';
 import { readFilesystemFacts } from '../../src/system/filesystem-facts.js';
+import { readLogicalVolumes } from '../../src/system/lvm.js';
 import { must } from './throwaway-filesystem.js';
 import type { FrozenWindow } from './records.js';
 
@@ -29,7 +30,10 @@ export async function takeSnapshot(
   name: string,
   freezeMode: FreezeMode,
 ): Promise<TakenByTest> {
-  const { filesystem } = await readFilesystemFacts(mountpoint);
+  const { filesystem } = await readFilesystemFacts(mountpoint, {
+    readVolumes: readLogicalVolumes,
+    readZfs: true,
+  });
   const [ref] = await provider.prepare([{ filesystem, name, freezeMode }]);
   if (ref === undefined) throw new Error('the provider prepared nothing');
   const create = (): Promise<void> => provider.create([ref], { signal: new AbortController().signal });

@@ -44,6 +44,7 @@ function dependencies(overrides: Partial<RecoverDependencies> = {}): RecoverDepe
     releasers: {
       quiesce: ({ payload }) => release(`quiesce ${payload.name}`),
       exposure: ({ payload }) => release(`exposure ${payload.path}`),
+      poolMetadata: ({ payload }) => release(`metadata of ${payload.device}`),
       snapshot: ({ payload }) => release(`snapshot ${payload.name}`),
       backup: ({ payload }) => release(`backup ${payload.backupId}`),
       drill: ({ payload }) => release(`drill ${payload.directory}`),

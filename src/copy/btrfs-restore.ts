@@ -1,0 +1,89 @@
+import { mkdir, open } from 'node:fs/promises';
+import path from 'node:path';
+import type { runCommand } from '../system/run-command.js';
+import { readContents, siblingData, streamFile, type BtrfsContents } from './btrfs-contents.js';
+import { copyFailure } from './copy-error.js';
+import type { CopyResult, RestoreRequest } from './engine.js';
+import { restoreTrees, withMounts, withScratch, type MountStep } from './mounted-trees.js';
+import { HashingStream, pipePrograms } from './stream-pipe.js';
+
+/** Beside what the streams bring: what an empty btrfs needs. */
+const EMPTY_BYTES = 1024 ** 3;
+
+/** One stream of those that must be received, one after the other. */
+interface Link {
+  file: string;
+  bytes: number;
+}
+
+/** The streams that a subvolume is made of, the full one first. */
+async function chainOf(dataDirectory: string, contents: BtrfsContents, name: string): Promise<Link[]> {
+  const chain: Link[] = [];
+  let [at, known, wanted]: [string, BtrfsContents, string | undefined] = [dataDirectory, contents, name];
+  while (wanted !== undefined) {
+    const current: string = wanted;
+    const subvolume = known.subvolumes.find((one) => one.name === current);
+    if (subvolume === undefined) throw new Error(`${at} has no ${current}`);
+    chain.unshift({ file: path.join(at, streamFile(current)), bytes: subvolume.bytes });
+    wanted = subvolume.parent?.name;
+    if (subvolume.parent === undefined) break;
+    at = siblingData(at, subvolume.parent.backupId);
+    known = await readContents(at);
+  }
+  return chain;
+}
+
+/** Receives the streams into a btrfs in a sparse file of `scratch`; returns how to see it. */
+async function receive(
+  links: readonly Link[],
+  { scratch, request, run }: { scratch: string; request: RestoreRequest; run: typeof runCommand },
+): Promise<MountStep> {
+  const [image, mountpoint] = [path.join(scratch, 'received.img'), path.join(scratch, 'received')];
+  await mkdir(mountpoint, { mode: 0o700 });
+  const handle = await open(image, 'wx', 0o600);
+  await handle.truncate(links.reduce((sum, { bytes }) => sum + 2 * bytes, EMPTY_BYTES));
+  await handle.close();
+  const { signal } = request;
+  const made = await run(['mkfs.btrfs', '-q', '-m', 'single', image], { signal });
+  if (made.exitCode !== 0) throw copyFailure('mkfs.btrfs', made);
+  const step = { fstype: 'btrfs', options: 'loop', source: image, at: mountpoint };
+  for (const { file } of links) {
+    const { sent, taken } = await pipePrograms(
+      {
+        from: ['zstd', '-q', '--decompress', '--stdout', '--', file],
+        to: withMounts([step], ['btrfs', 'receive', '-q', mountpoint]),
+        through: new HashingStream((bytes) => request.onProgress({ bytes, files: 0 })),
+        signal,
+      },
+      run,
+    );
+    // A stream that is damaged is why btrfs could not take it.
+    if (sent.exitCode !== 0 && sent.signal === undefined && taken.exitCode === 0)
+      throw copyFailure('zstd', sent);
+    if (taken.exitCode !== 0) throw copyFailure('btrfs', taken);
+  }
+  return { ...step, options: 'loop,ro' };
+}
+
+/** `CopyEngine.restore` for what the btrfs-send engine wrote. */
+export async function restoreBtrfs(request: RestoreRequest, run: typeof runCommand): Promise<CopyResult> {
+  const { dataDirectory, destination } = request;
+  const contents = await readContents(dataDirectory);
+  return await withScratch(destination, async (scratch) => {
+    let root = dataDirectory;
+    const mounts: MountStep[] = [];
+    if (contents.kind === 'stream') {
+      const links: Link[] = [];
+      for (const { name } of contents.subvolumes)
+        links.push(...(await chainOf(dataDirectory, contents, name)));
+      const mount = await receive(links, { scratch, request, run });
+      mounts.push(mount);
+      root = mount.at;
+    }
+    const trees = contents.trees.map(({ path: live, subvolume, inside }) => ({
+      path: live,
+      readFrom: path.join(root, subvolume, inside),
+    }));
+    return await restoreTrees(request, { trees, mounts, scratch }, run);
+  });
+}

@@ -1,0 +1,214 @@
+import { readdir, realpath, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { FsbackupError, messageOf } from '../errors.js';
+import { deleteSubvolume, readSubvolume, type Subvolume } from '../system/btrfs-subvolume.js';
+import { mountOfPath, readMounts } from '../system/mountinfo.js';
+import { runCommand } from '../system/run-command.js';
+import { findBtrfsParent, identityOf, type BtrfsParent } from './btrfs-base.js';
+import { streamFile, writeContents, type BtrfsContents, type SentSubvolume } from './btrfs-contents.js';
+import { restoreBtrfs } from './btrfs-restore.js';
+import { verifyBtrfs } from './btrfs-verify.js';
+import { withCopyErrors } from './copy-error.js';
+import type {
+  CopyEngine,
+  CopyRequest,
+  CopyResult,
+  KeptSnapshot,
+  RemoveRequest,
+  RestoreRequest,
+  VerifyFindings,
+  VerifyRequest,
+} from './engine.js';
+import { checkRsync } from './rsync-version.js';
+import { writeSentDigests, type StoredFile } from './sent-digests.js';
+import { snapshotsToSend, type SnapshotToSend } from './sent-snapshots.js';
+import { HashingStream, mustPipe } from './stream-pipe.js';
+import { versionOf } from './tar-version.js';
+
+/** Where a source's snapshot lies, by its provider. */
+function pathOf({ ref }: SnapshotToSend): { snapshot: string; inside: string } {
+  const { snapshot, inside = '' } = ref.data;
+  if (ref.provider === 'btrfs' && snapshot !== undefined) return { snapshot, inside };
+  throw new FsbackupError('usage', `btrfs-send sends snapshots of btrfs, and ${ref.mountpoint} has none`, {
+    hint: 'Choose another engine for it: rsync, tar.',
+  });
+}
+
+/** A snapshot that was sent, and what the backup is to say of it. */
+interface Sent {
+  subvolume: SentSubvolume;
+  kept: KeptSnapshot;
+  stored: StoredFile[];
+  warning?: string;
+}
+
+class BtrfsSendEngine implements CopyEngine {
+  readonly name = 'btrfs-send';
+  readonly #run: typeof runCommand;
+
+  constructor(run: typeof runCommand) {
+    this.#run = run;
+  }
+
+  async preflight(): Promise<Record<string, string>> {
+    return {
+      btrfs: await versionOf(this.#run, 'btrfs', /v(\d\S*)/, 'btrfs-progs', 'btrfs-progs'),
+      zstd: await versionOf(this.#run, 'zstd', /\bv(\d[\d.]*)/, 'zstd'),
+      ...(await checkRsync(this.#run)),
+    };
+  }
+
+  copy(request: CopyRequest): Promise<CopyResult> {
+    return withCopyErrors(() => this.#copy(request));
+  }
+
+  async #copy(request: CopyRequest): Promise<CopyResult> {
+    const { dataDirectory, sources, digests } = request;
+    const snapshots = await snapshotsToSend(this.name, sources);
+    const mount = mountOfPath(await readMounts(), await realpath(dataDirectory));
+    const kind = mount?.fstype === 'btrfs' ? 'received' : 'stream';
+    await this.#clear(dataDirectory);
+
+    const sent: Sent[] = [];
+    let bytes = 0;
+    for (const snapshot of snapshots) {
+      const before = bytes;
+      const onBytes = (more: number): void => {
+        bytes = before + more;
+        request.onProgress({ bytes, files: sent.length });
+      };
+      sent.push(await this.#send(snapshot, { request, kind, onBytes }));
+    }
+    const contents: BtrfsContents = {
+      version: 1,
+      kind,
+      trees: snapshots.flatMap((snapshot) =>
+        snapshot.trees.map(({ path: live, inside }) => ({
+          path: live,
+          subvolume: snapshot.ref.name,
+          inside: path.join(pathOf(snapshot).inside, inside),
+        })),
+      ),
+      subvolumes: sent.map(({ subvolume }) => subvolume),
+    };
+    const stored = [await writeContents(dataDirectory, contents), ...sent.flatMap((one) => one.stored)];
+    request.onProgress({ bytes, files: sent.length });
+    // What was received is whole by itself: its parent may go.
+    const needs = sent.flatMap(({ subvolume }) =>
+      kind === 'stream' ? (subvolume.parent?.backupId ?? []) : [],
+    );
+    return {
+      bytes,
+      files: sent.length,
+      unreadable: [],
+      keep: sent.map(({ kept }) => kept),
+      warnings: sent.flatMap(({ warning }) => warning ?? []),
+      ...(needs.length === 0 ? {} : { needs: [...new Set(needs)] }),
+      ...(digests === undefined ? {} : { digests: await writeSentDigests(digests, stored) }),
+    };
+  }
+
+  /** What an attempt that was cut short left. */
+  async #clear(dataDirectory: string): Promise<void> {
+    await this.remove({ dataDirectory });
+    for (const name of await readdir(dataDirectory)) await rm(path.join(dataDirectory, name));
+  }
+
+  async #send(
+    snapshot: SnapshotToSend,
+    context: { request: CopyRequest; kind: BtrfsContents['kind']; onBytes: (bytes: number) => void },
+  ): Promise<Sent> {
+    const { request, kind, onBytes } = context;
+    const { snapshot: directory } = pathOf(snapshot);
+    const subvolume = await readSubvolume(directory);
+    if (subvolume === undefined) {
+      throw new FsbackupError('copyFailed', `the snapshot ${directory} is not there any more`, {
+        hint: 'See who removes snapshots in that directory, and run it again.',
+      });
+    }
+    const found =
+      request.base === undefined ? undefined : await findBtrfsParent(subvolume, request.base, kind);
+    const parent = typeof found === 'string' ? undefined : found;
+    const through = new HashingStream(onBytes);
+    const { name } = snapshot.ref;
+    const file = path.join(request.dataDirectory, streamFile(name));
+    await mustPipe(
+      {
+        from: ['btrfs', 'send', '-q', ...(parent === undefined ? [] : ['-p', parent.snapshot]), directory],
+        to:
+          kind === 'received'
+            ? ['btrfs', 'receive', '-q', request.dataDirectory]
+            : ['zstd', '-q', '-T0', '-f', '-o', file],
+        through,
+        signal: request.signal,
+      },
+      this.#run,
+    );
+    const stored = [{ name: `${name}.btrfs`, sha256: through.digest(), bytes: through.bytes }];
+    return {
+      subvolume: await this.#describe(snapshot, { subvolume, parent, bytes: through.bytes, context }),
+      kept: { snapshot: snapshot.ref, identity: identityOf(subvolume) },
+      stored: kind === 'stream' ? stored : [],
+      ...(typeof found === 'string'
+        ? { warning: `the backup of ${snapshot.ref.mountpoint} is a full one: ${found}` }
+        : {}),
+    };
+  }
+
+  async #describe(
+    { ref }: SnapshotToSend,
+    sent: {
+      subvolume: Subvolume;
+      parent: BtrfsParent | undefined;
+      bytes: number;
+      context: { request: CopyRequest; kind: BtrfsContents['kind'] };
+    },
+  ): Promise<SentSubvolume> {
+    const { subvolume, parent, bytes, context } = sent;
+    const { name } = ref;
+    const description = {
+      name,
+      uuid: subvolume.uuid,
+      bytes,
+      ...(parent === undefined ? {} : { parent: { backupId: parent.backupId, name: parent.sent.name } }),
+    };
+    if (context.kind === 'stream') return description;
+    const received = await readSubvolume(path.join(context.request.dataDirectory, name));
+    if (received?.isReadOnly === true && received.receivedUuid !== undefined)
+      return { ...description, receivedUuid: received.receivedUuid };
+    throw new FsbackupError('copyFailed', `btrfs receive ended well, and ${name} is not whole`, {
+      hint: 'See the kernel log (dmesg) for errors of the target disk, then run it again.',
+    });
+  }
+
+  restore(request: RestoreRequest): Promise<CopyResult> {
+    return withCopyErrors(() => restoreBtrfs(request, this.#run));
+  }
+
+  verify(request: VerifyRequest): Promise<VerifyFindings> {
+    return withCopyErrors(() => verifyBtrfs(request, this.#run));
+  }
+
+  async remove({ dataDirectory }: Pick<RemoveRequest, 'dataDirectory'>): Promise<void> {
+    for (const entry of await readdir(dataDirectory, { withFileTypes: true })) {
+      const directory = path.join(dataDirectory, entry.name);
+      if (!entry.isDirectory() || (await readSubvolume(directory)) === undefined) continue;
+      try {
+        await deleteSubvolume(directory);
+      } catch (error) {
+        throw new FsbackupError('cleanupIncomplete', `${directory} is not removed: ${messageOf(error)}`, {
+          hint: `End what uses it, then run: fsbackup recover`,
+        });
+      }
+    }
+  }
+}
+
+/**
+ * Sends snapshots of btrfs: full, then what changed since the one that was kept. Onto a btrfs as read-only subvolumes,
+ * `<data>/NAME`, each whole by itself; elsewhere as what `btrfs send` writes, `<data>/NAME.btrfs.zst`, which needs those
+ * that it is an increment of. `contents.json` tells which trees are where.
+ */
+export function createBtrfsSendEngine(run: typeof runCommand = runCommand): CopyEngine {
+  return new BtrfsSendEngine(run);
+}

@@ -1,0 +1,103 @@
+import { createHash } from 'node:crypto';
+import { readFile, realpath } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf, messageOf } from '../errors.js';
+import { mountOfPath, readMounts } from '../system/mountinfo.js';
+import { describeFailure, type runCommand } from '../system/run-command.js';
+import { isAsReceived } from './btrfs-base.js';
+import { CONTENTS, readContents, type BtrfsContents } from './btrfs-contents.js';
+import { copyStopped, MAX_UNREADABLE } from './copy-error.js';
+import { noDifferences } from './digest-compare.js';
+import type { VerifyFindings, VerifyRequest } from './engine.js';
+import { storedRecord } from './sent-digests.js';
+import { HashingStream } from './stream-pipe.js';
+import { verifyStreams } from './stream-verify.js';
+import { FoundEntries } from './verify-list.js';
+
+type Run = typeof runCommand;
+
+/** Reads every file of a tree. Not by rsync, which makes a digest of zeros of what it cannot read. */
+async function readFiles(
+  directory: string,
+  { signal, onProgress }: VerifyRequest,
+  run: Run,
+): Promise<{ bytes: number; problems: string[] }> {
+  const problems: string[] = [];
+  const through = new HashingStream((bytes) => onProgress({ bytes, files: 0 }));
+  through.resume();
+  const read = ['find', directory, '-xdev', '-type', 'f', '-exec', 'cat', '--', '{}', '+'] as const;
+  const result = await run(read, {
+    signal,
+    stdoutTo: through,
+    onStderrLine: (line) => {
+      if (problems.length < MAX_UNREADABLE) problems.push(line);
+    },
+  });
+  if (signal.aborted) throw copyStopped();
+  if (result.exitCode !== 0 && problems.length === 0) problems.push(describeFailure('find', result));
+  return { bytes: through.bytes, problems };
+}
+
+/** btrfs checks what it reads, unless it was told to keep no checksums. */
+async function readReceived(
+  request: VerifyRequest,
+  { subvolumes }: BtrfsContents,
+  run: Run,
+): Promise<{ bytes: number; unproven: number; problems: string[] }> {
+  const problems: string[] = [];
+  let [bytes, unproven] = [0, 0];
+  const mount = mountOfPath(await readMounts(), await realpath(request.dataDirectory));
+  const isChecked = !/\bnodata(?:sum|cow)\b/.test(mount?.superOptions.join(',') ?? '');
+  for (const subvolume of subvolumes) {
+    const directory = path.join(request.dataDirectory, subvolume.name);
+    if (!(await isAsReceived(directory, subvolume))) {
+      problems.push(`${subvolume.name} is not there as it was received: it is gone, or was made writable`);
+      continue;
+    }
+    if (request.mode === 'quick') continue;
+    const read = await readFiles(directory, request, run);
+    bytes += read.bytes;
+    problems.push(...read.problems.map((problem) => `${subvolume.name}: ${problem}`));
+    if (!isChecked) unproven += 1;
+  }
+  return { bytes, unproven, problems };
+}
+
+/**
+ * `CopyEngine.verify` for what the btrfs-send engine wrote. A stream is unpacked and compared with its digest; what was
+ * received must be as it was received, which btrfs itself knows, and can be read, which proves its checksums.
+ */
+export async function verifyBtrfs(request: VerifyRequest, run: Run): Promise<VerifyFindings> {
+  const { dataDirectory, digests, mode } = request;
+  const found = new FoundEntries(request);
+  let contents: BtrfsContents;
+  try {
+    const text = await readFile(path.join(dataDirectory, CONTENTS));
+    const sha256 = createHash('sha256').update(text).digest('hex');
+    found.add(storedRecord({ name: CONTENTS, sha256, bytes: text.length }));
+    contents = await readContents(dataDirectory);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    await found.compare();
+    const problem = errnoOf(error) === undefined ? messageOf(error) : `${CONTENTS} cannot be read`;
+    return { ...noDifferences(), files: undefined, bytes: 0, problems: [problem] };
+  }
+  const read =
+    contents.kind === 'stream'
+      ? {
+          unproven: 0,
+          ...(await verifyStreams(request, { streams: contents.subvolumes, extension: 'btrfs' }, found, run)),
+        }
+      : await readReceived(request, contents, run);
+  const compared = await found.compare();
+  const differences = mode === 'full' ? compared : { ...noDifferences(), changed: compared.changed };
+  const withoutDigest =
+    read.unproven + (digests === undefined && contents.kind === 'stream' ? compared.withoutDigest : 0);
+  return {
+    ...differences,
+    withoutDigest,
+    files: contents.subvolumes.length,
+    bytes: read.bytes,
+    problems: read.problems,
+  };
+}

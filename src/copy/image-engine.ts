@@ -1,0 +1,206 @@
+import { readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { FsbackupError } from '../errors.js';
+import { readBlockStack } from '../system/block-stack.js';
+import { describeFailure, runCommand } from '../system/run-command.js';
+import { withCopyErrors } from './copy-error.js';
+import type {
+  CopyBase,
+  CopyEngine,
+  CopyRequest,
+  CopyResult,
+  ImageRestoreRequest,
+  KeptSnapshot,
+  RestoreRequest,
+  VerifyFindings,
+  VerifyRequest,
+} from './engine.js';
+import { complementOf, intersectionOf, normaliseExtents, type Extent } from './extents.js';
+import { readImageContents, writeImageContents, type StoredImage } from './image-contents.js';
+import { restoreFromImages, restoreWholeImage } from './image-restore.js';
+import { verifyImages } from './image-verify.js';
+import { writeImage, type WrittenImage } from './image-writer.js';
+import { checkRsync } from './rsync-version.js';
+import { writeSentDigests } from './sent-digests.js';
+import { snapshotsToSend, type SnapshotToSend } from './sent-snapshots.js';
+import { versionOf } from './tar-version.js';
+import { readThinFacts } from './thin-base.js';
+import { readFreeExtents } from './used-extents.js';
+
+/** What of a device is to be read, and what is known to be zero. */
+interface Selection {
+  extents: Extent[];
+  zeros: Extent[];
+  parent?: NonNullable<StoredImage['parent']>;
+  kept?: KeptSnapshot;
+  warning?: string;
+}
+
+interface Imaged {
+  image: StoredImage;
+  written: WrittenImage;
+  selection: Selection;
+}
+
+class ImageEngine implements CopyEngine {
+  readonly name = 'image';
+  readonly #run: typeof runCommand;
+
+  constructor(run: typeof runCommand) {
+    this.#run = run;
+  }
+
+  async preflight(): Promise<Record<string, string>> {
+    return {
+      zstd: await versionOf(this.#run, 'zstd', /\bv(\d[\d.]*)/, 'zstd'),
+      ...(await checkRsync(this.#run)),
+    };
+  }
+
+  copy(request: CopyRequest): Promise<CopyResult> {
+    return withCopyErrors(() => this.#copy(request));
+  }
+
+  async #copy(request: CopyRequest): Promise<CopyResult> {
+    const { dataDirectory, sources, digests } = request;
+    const snapshots = await snapshotsToSend(this.name, sources);
+    for (const name of await readdir(dataDirectory)) await rm(path.join(dataDirectory, name));
+    const imaged: Imaged[] = [];
+    let bytes = 0;
+    for (const snapshot of snapshots) {
+      const before = bytes;
+      const onBytes = (more: number): void => {
+        bytes = before + more;
+        request.onProgress({ bytes, files: imaged.length });
+      };
+      imaged.push(await this.#image(snapshot, request, onBytes));
+    }
+    const contents = await writeImageContents(dataDirectory, {
+      version: 1,
+      trees: snapshots.flatMap(({ ref, trees }) =>
+        trees.map((tree) => ({ path: tree.path, image: ref.name, inside: tree.insideFilesystem })),
+      ),
+      images: imaged.map(({ image }) => image),
+    });
+    request.onProgress({ bytes, files: imaged.length });
+    const needs = new Set(imaged.flatMap(({ selection }) => selection.parent?.backupId ?? []));
+    const keep = imaged.flatMap(({ selection }) => selection.kept ?? []);
+    const stored = [contents, ...imaged.map(({ written }) => written.map)];
+    return {
+      bytes,
+      files: imaged.length,
+      unreadable: [],
+      warnings: imaged.flatMap(({ selection }) => selection.warning ?? []),
+      ...(keep.length === 0 ? {} : { keep }),
+      ...(needs.size === 0 ? {} : { needs: [...needs] }),
+      ...(digests === undefined ? {} : { digests: await writeSentDigests(digests, stored) }),
+    };
+  }
+
+  async #image(
+    { ref, majorMinor }: SnapshotToSend,
+    request: CopyRequest,
+    onBytes: (bytes: number) => void,
+  ): Promise<Imaged> {
+    const [top] = (await readBlockStack(majorMinor)) ?? [];
+    if (top === undefined) {
+      throw new FsbackupError('usage', `${ref.mountpoint} does not lie on a block device`, {
+        hint: 'Choose another engine for it: rsync, tar, or the one that sends such snapshots.',
+      });
+    }
+    const device = `/dev/${top.name.replaceAll('!', '/')}`;
+    const sized = await this.#run(['blockdev', '--getsize64', device], { timeoutMs: 30_000 });
+    const sizeBytes = Number(sized.stdout.trim());
+    if (sized.exitCode !== 0) throw new Error(describeFailure('blockdev', sized));
+    const selection = await this.#select(ref, { device, sizeBytes, request });
+    const { dataDirectory, signal } = request;
+    const { extents, zeros, parent } = selection;
+    const { name } = ref;
+    const written = await writeImage(
+      { device, name, extents, zeros, dataDirectory, signal, onBytes },
+      this.#run,
+    );
+    const image = {
+      name,
+      fstype: ref.fstype,
+      clean: ref.takenFrozen,
+      sizeBytes,
+      storedBytes: written.storedBytes,
+      ...(parent === undefined ? {} : { parent }),
+    };
+    return { image, written, selection };
+  }
+
+  /** The image that the base's backup has of the same volume. */
+  async #parentOf(base: CopyBase, ref: SnapshotToSend['ref']): Promise<StoredImage['parent']> {
+    const kept = base.snapshots.find(
+      ({ snapshot }) => snapshot.data['originUuid'] === ref.data['originUuid'],
+    );
+    const contents = await readImageContents(base.dataDirectory).catch(() => undefined);
+    const image = contents?.images.find(({ name }) => name === kept?.snapshot.name);
+    return image === undefined ? undefined : { backupId: base.backupId, name: image.name };
+  }
+
+  async #select(
+    ref: SnapshotToSend['ref'],
+    { device, sizeBytes, request }: { device: string; sizeBytes: number; request: CopyRequest },
+  ): Promise<Selection> {
+    const { base, journal } = request;
+    const parent = base === undefined ? undefined : await this.#parentOf(base, ref);
+    const thin = await readThinFacts(ref, parent === undefined ? undefined : base, journal);
+    const lostParent =
+      base !== undefined && parent === undefined && thin !== undefined
+        ? `the backup ${base.backupId} does not have what it is to be an increment of`
+        : undefined;
+    const problem = thin?.problem ?? lostParent;
+    const more = {
+      ...(thin === undefined || thin.identity === ''
+        ? {}
+        : { kept: { snapshot: ref, identity: thin.identity } }),
+      ...(problem === undefined
+        ? {}
+        : { warning: `the image of ${ref.mountpoint} is a full one: ${problem}` }),
+    };
+    if (thin?.increment !== undefined && parent !== undefined) {
+      const { changed, dropped } = thin.increment;
+      return {
+        extents: normaliseExtents(changed, sizeBytes),
+        zeros: normaliseExtents(dropped, sizeBytes),
+        parent,
+        ...more,
+      };
+    }
+    const whole = [{ offset: 0, length: sizeBytes }];
+    const mapped = thin?.mapped === undefined ? whole : normaliseExtents(thin.mapped, sizeBytes);
+    const isExt = /^ext[234]$/.test(ref.fstype) && ref.takenFrozen;
+    const free = isExt ? await readFreeExtents(device, this.#run) : undefined;
+    const used = free === undefined ? whole : complementOf(normaliseExtents(free, sizeBytes), sizeBytes);
+    return {
+      extents: intersectionOf(mapped, used),
+      // What a pool has no block for reads as zeros, and may be part of a file.
+      zeros: intersectionOf(complementOf(mapped, sizeBytes), used),
+      ...more,
+    };
+  }
+
+  restore(request: RestoreRequest): Promise<CopyResult> {
+    return withCopyErrors(() => restoreFromImages(request, this.#run));
+  }
+
+  restoreImage(request: ImageRestoreRequest): Promise<CopyResult> {
+    return withCopyErrors(() => restoreWholeImage(request, this.#run));
+  }
+
+  verify(request: VerifyRequest): Promise<VerifyFindings> {
+    return withCopyErrors(() => verifyImages(request, this.#run));
+  }
+}
+
+/**
+ * Copies the block device that a snapshot's filesystem lies on: `<data>/NAME.chunks.zst`, what is used of it, and
+ * `NAME.map`, where each piece belongs and its SHA-256. Of a thin volume of LVM, later ones hold only what changed since
+ * the snapshot that was kept. `contents.json` tells which trees are where.
+ */
+export function createImageEngine(run: typeof runCommand = runCommand): CopyEngine {
+  return new ImageEngine(run);
+}

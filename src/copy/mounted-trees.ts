@@ -1,0 +1,142 @@
+import { mkdir, mkdtemp, stat, utimes } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf } from '../errors.js';
+import { isWithin } from '../system/mountinfo.js';
+import type { runCommand } from '../system/run-command.js';
+import { UnreadablePaths } from './copy-error.js';
+import type { CopyResult, RestoreRequest } from './engine.js';
+import { makeParents, setParentTimes } from './parent-directories.js';
+import { removeTree } from './remove-tree.js';
+import { createRsyncEngine } from './rsync-engine.js';
+import { pathInBackup } from './source-layout.js';
+
+/** One mount in a namespace of its own. */
+export interface MountStep {
+  /** `none` for a bind mount. */
+  fstype: string;
+  options: string;
+  source: string;
+  /** Exists already, or in what an earlier step mounts. */
+  at: string;
+}
+
+/** Fours of type, options, source and mountpoint, up to `--`, then the program. */
+const SCRIPT = `
+while [ "$1" != -- ]; do
+  mount --no-mtab -t "$1" -o "$2" -- "$3" "$4"
+  shift 4
+done
+shift
+exec "$@"
+`;
+
+/**
+ * A command that sees these mounts, in a mount namespace of its own: they end with it, loop devices included, whatever
+ * becomes of us.
+ */
+export function withMounts(
+  steps: readonly MountStep[],
+  argv: readonly [string, ...string[]],
+): [string, ...string[]] {
+  const mounts = steps.flatMap(({ fstype, options, source, at }) => [fstype, options, source, at]);
+  const unshare = ['--mount', '--propagation', 'private', '--', 'sh', '-ec', SCRIPT, 'fsbackup-mounts'];
+  return ['unshare', ...unshare, ...mounts, '--', ...argv];
+}
+
+/**
+ * Runs `work` with a private directory inside a restore's destination, where there is room for what is on its way.
+ * Removes it afterwards; the destination keeps its times.
+ */
+export async function withScratch<T>(destination: string, work: (scratch: string) => Promise<T>): Promise<T> {
+  const scratch = await mkdtemp(path.join(destination, '.fsbackup-restore-'));
+  try {
+    return await work(scratch);
+  } finally {
+    const { atime, mtime } = await stat(destination);
+    await removeTree(scratch);
+    await utimes(destination, atime, mtime);
+  }
+}
+
+/** A tree of a backup, as it can be read once `mounts` are there. */
+export interface ReadableTree {
+  /** On the live system. */
+  path: string;
+  readFrom: string;
+}
+
+/** Where the trees are. */
+export interface TreesToRestore {
+  trees: readonly ReadableTree[];
+  mounts: readonly MountStep[];
+  /** A private directory. */
+  scratch: string;
+}
+
+/** The tree that owns a path: the innermost of those that it lies in. */
+function ownerOf(live: string, trees: readonly ReadableTree[]): ReadableTree | undefined {
+  return trees
+    .filter((tree) => isWithin(live, tree.path))
+    .reduce<ReadableTree | undefined>(
+      (inner, tree) => (tree.path.length > (inner?.path.length ?? -1) ? tree : inner),
+      undefined,
+    );
+}
+
+/** What of a tree is wanted. */
+function wantedOf(tree: ReadableTree, request: RestoreRequest, trees: readonly ReadableTree[]): string[] {
+  if (request.paths.length === 0 || request.paths.some((wanted) => isWithin(tree.path, wanted)))
+    return [tree.path];
+  return request.paths.filter((wanted) => ownerOf(wanted, trees) === tree);
+}
+
+async function timesOf(directory: string): Promise<{ atime: Date; mtime: Date } | undefined> {
+  try {
+    return await stat(directory);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return undefined;
+  }
+}
+
+/**
+ * `CopyEngine.restore` for a backup whose trees can be read somewhere: shows each, in a mount namespace, at the path
+ * that it had, and has rsync restore from there; outer ones before those that lie in them, which need no directory there.
+ */
+export async function restoreTrees(
+  request: RestoreRequest,
+  { trees, mounts, scratch }: TreesToRestore,
+  run: typeof runCommand,
+): Promise<CopyResult> {
+  const unreadable = new UnreadablePaths();
+  const tally = { bytes: 0, files: 0 };
+  const outermostFirst = trees.toSorted((a, b) => a.path.length - b.path.length);
+  for (const [index, tree] of outermostFirst.entries()) {
+    const paths = wantedOf(tree, request, trees);
+    if (paths.length === 0) continue;
+    const stand = path.join(scratch, `tree-${index}`);
+    await mkdir(stand, { mode: 0o700 });
+    const sources = [{ ...tree, exclude: [] }];
+    await makeParents(stand, sources);
+    await mkdir(path.join(stand, pathInBackup(tree.path)), { recursive: true, mode: 0o700 });
+    await setParentTimes(stand, sources);
+    const at = path.join(stand, pathInBackup(tree.path));
+    const bind = { fstype: 'none', options: 'bind', source: tree.readFrom, at };
+    const inside: typeof runCommand = (argv, options) => run(withMounts([...mounts, bind], argv), options);
+    const above = path.dirname(path.join(request.destination, pathInBackup(tree.path)));
+    const times = tree.path === '/' || index === 0 ? undefined : await timesOf(above);
+    const done = await createRsyncEngine(inside).restore({
+      ...request,
+      sources: [tree.path],
+      dataDirectory: stand,
+      paths: paths.includes(tree.path) && tree.path === '/' ? [] : paths,
+      onProgress: ({ bytes, files }) =>
+        request.onProgress({ bytes: tally.bytes + bytes, files: tally.files + files }),
+    });
+    if (times !== undefined) await utimes(above, times.atime, times.mtime);
+    tally.bytes += done.bytes;
+    tally.files += done.files;
+    for (const lost of done.unreadable) unreadable.add(lost);
+  }
+  return { ...tally, unreadable: unreadable.paths };
+}

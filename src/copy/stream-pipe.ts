@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto';
+import { Transform, type TransformCallback } from 'node:stream';
+import type { CommandResult, runCommand } from '../system/run-command.js';
+import { copyFailure } from './copy-error.js';
+
+/** Passes a stream on unchanged, counts it, and makes its SHA-256. */
+export class HashingStream extends Transform {
+  readonly #hash = createHash('sha256');
+  readonly #onBytes: (bytes: number) => void;
+  bytes = 0;
+
+  constructor(onBytes: (bytes: number) => void = () => undefined) {
+    super({ highWaterMark: 1024 * 1024 });
+    this.#onBytes = onBytes;
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.#hash.update(chunk);
+    this.bytes += chunk.length;
+    this.#onBytes(this.bytes);
+    done(undefined, chunk);
+  }
+
+  /** Once, after the end. */
+  digest(): string {
+    return this.#hash.digest('hex');
+  }
+}
+
+/** Two programs, the first of which feeds the second. */
+export interface Piped {
+  from: readonly [string, ...string[]];
+  to: readonly [string, ...string[]];
+  through: HashingStream;
+  signal: AbortSignal;
+}
+
+/** Runs both to their ends. */
+export async function pipePrograms(
+  { from, to, through, signal }: Piped,
+  run: typeof runCommand,
+): Promise<{ sent: CommandResult; taken: CommandResult }> {
+  const [sent, taken] = await Promise.all([
+    run(from, { signal, stdoutTo: through }).finally(() => {
+      // It ended the stream, if it was ever started.
+      if (!through.writableEnded) through.end();
+    }),
+    run(to, { signal, stdinFrom: through }).finally(() => {
+      // The first must not wait for ever for somebody who reads on.
+      through.destroy();
+    }),
+  ]);
+  return { sent, taken };
+}
+
+/** As `pipePrograms`; rejects with `copyFailed` unless both succeeded. */
+export async function mustPipe(piped: Piped, run: typeof runCommand): Promise<void> {
+  const { sent, taken } = await pipePrograms(piped, run);
+  // First what stopped the other one: a broken pipe is no news when the target is full.
+  if (taken.exitCode !== 0) throw copyFailure(piped.to[0], taken);
+  if (sent.exitCode !== 0) throw copyFailure(piped.from[0], sent);
+}

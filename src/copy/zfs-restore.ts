@@ -1,0 +1,150 @@
+import { mkdir, open } from 'node:fs/promises';
+import path from 'node:path';
+import { FsbackupError } from '../errors.js';
+import type { runCommand } from '../system/run-command.js';
+import { siblingData } from './btrfs-contents.js';
+import { copyFailure } from './copy-error.js';
+import type { CopyResult, RestoreRequest } from './engine.js';
+import { restoreTrees, withScratch, type MountStep, type ReadableTree } from './mounted-trees.js';
+import { HashingStream, mustPipe } from './stream-pipe.js';
+import { readZfsContents, zfsStreamFile, type SentZfsSnapshot, type ZfsContents } from './zfs-contents.js';
+import { atPlaceOf, type ZfsStore } from './zfs-target.js';
+
+type Run = typeof runCommand;
+type Argv = [string, ...string[]];
+
+/** What feeds `zfs receive`. */
+interface Feed {
+  argv: Argv;
+  bytes: number;
+}
+
+function refuse({ origin, kind, isRaw }: SentZfsSnapshot): FsbackupError | undefined {
+  if (kind === 'volume') {
+    return new FsbackupError(
+      'usage',
+      `the backup holds the volume ${origin}, in which no paths can be looked for`,
+      {
+        hint: 'Receive it into a pool, as docs/restore-without-fsbackup.md tells, and mount its device.',
+      },
+    );
+  }
+  if (!isRaw) return undefined;
+  return new FsbackupError('usage', `${origin} was sent encrypted, and its key is not in the backup`, {
+    hint: 'Receive it into a pool, as docs/restore-without-fsbackup.md tells, and load its key.',
+  });
+}
+
+/** The streams that a snapshot is made of, the full one first. */
+async function streamsOf(dataDirectory: string, contents: ZfsContents, name: string): Promise<Feed[]> {
+  const feeds: Feed[] = [];
+  let [at, known] = [dataDirectory, contents];
+  for (let wanted: string | undefined = name; wanted !== undefined;) {
+    const current: string = wanted;
+    const sent: SentZfsSnapshot | undefined = known.snapshots.find((one) => one.name === current);
+    if (sent === undefined) throw new Error(`${at} has no ${current}`);
+    const file = path.join(at, zfsStreamFile(current));
+    feeds.unshift({ argv: ['zstd', '-q', '--decompress', '--stdout', '--', file], bytes: sent.bytes });
+    wanted = sent.parent?.name;
+    if (sent.parent === undefined) break;
+    at = siblingData(at, sent.parent.backupId);
+    known = await readZfsContents(at);
+  }
+  return feeds;
+}
+
+/** Runs `work` with a pool in a sparse file, which is gone afterwards. */
+async function withScratchPool<T>(
+  { scratch, bytes, run }: { scratch: string; bytes: number; run: Run },
+  work: (pool: string) => Promise<T>,
+): Promise<T> {
+  const file = path.join(scratch, 'pool');
+  const pool = `fsbackup-restore-${process.pid}-${Date.now().toString(36)}`;
+  const handle = await open(file, 'wx', 0o600);
+  await handle.truncate(1024 ** 3 + 2 * bytes);
+  await handle.close();
+  const options = ['-o', 'cachefile=none', '-O', 'mountpoint=none', '-O', 'canmount=off'];
+  const made = await run(['zpool', 'create', ...options, pool, file], { timeoutMs: 120_000 });
+  if (made.exitCode !== 0) throw copyFailure('zpool', made);
+  try {
+    return await work(pool);
+  } finally {
+    await run(['zpool', 'destroy', '-f', pool], { timeoutMs: 120_000 });
+  }
+}
+
+/** What must be received of a backup that cannot be mounted where it is; undefined where it can. */
+async function feedsOf(
+  { dataDirectory }: RestoreRequest,
+  contents: ZfsContents,
+  store: ZfsStore | undefined,
+): Promise<Map<string, Feed[]> | undefined> {
+  if (contents.kind === 'dataset' && store?.place.host === undefined) return undefined;
+  const feeds = new Map<string, Feed[]>();
+  for (const { name, dataset = '', bytes } of contents.snapshots) {
+    if (contents.kind === 'stream') feeds.set(name, await streamsOf(dataDirectory, contents, name));
+    else if (store !== undefined) {
+      const argv = atPlaceOf(store.place, ['zfs', 'send', '-Lce', `${dataset}@${name}`]);
+      feeds.set(name, [{ argv, bytes }]);
+    }
+  }
+  return feeds;
+}
+
+async function restoreFrom(
+  sourceOf: ReadonlyMap<string, string>,
+  {
+    request,
+    contents,
+    scratch,
+    run,
+  }: { request: RestoreRequest; contents: ZfsContents; scratch: string; run: Run },
+): Promise<CopyResult> {
+  const mounts: MountStep[] = [];
+  const trees: ReadableTree[] = [];
+  for (const [name, source] of sourceOf) {
+    const at = path.join(scratch, name);
+    await mkdir(at, { mode: 0o700 });
+    mounts.push({ fstype: 'zfs', options: 'ro', source, at });
+    for (const tree of contents.trees.filter(({ snapshot }) => snapshot === name))
+      trees.push({ path: tree.path, readFrom: path.join(at, tree.inside) });
+  }
+  return await restoreTrees(request, { trees, mounts, scratch }, run);
+}
+
+/** `CopyEngine.restore` for what the zfs-send engine wrote. */
+export async function restoreZfs(
+  request: RestoreRequest,
+  store: ZfsStore | undefined,
+  run: Run,
+): Promise<CopyResult> {
+  const contents = await readZfsContents(request.dataDirectory);
+  const feeds = await feedsOf(request, contents, store);
+  for (const sent of contents.snapshots) {
+    const refused = sent.kind === 'volume' || feeds !== undefined ? refuse(sent) : undefined;
+    if (refused !== undefined) throw refused;
+  }
+  return await withScratch(request.destination, async (scratch) => {
+    if (feeds === undefined) {
+      const sources = new Map(
+        contents.snapshots.map(({ name, dataset = '' }) => [name, `${dataset}@${name}`]),
+      );
+      return await restoreFrom(sources, { request, contents, scratch, run });
+    }
+    const bytes = [...feeds.values()].flat().reduce((sum, feed) => sum + feed.bytes, 0);
+    return await withScratchPool({ scratch, bytes, run }, async (pool) => {
+      const sources = new Map<string, string>();
+      for (const [name, links] of feeds) {
+        const dataset = `${pool}/${sources.size}`;
+        for (const { argv } of links) {
+          const set = ['-o', 'readonly=on', '-o', 'acltype=posix'];
+          const to = ['zfs', 'receive', '-u', ...set, dataset] as const;
+          const through = new HashingStream((done) => request.onProgress({ bytes: done, files: 0 }));
+          await mustPipe({ from: argv, to, through, signal: request.signal }, run);
+        }
+        sources.set(name, `${dataset}@${name}`);
+      }
+      return await restoreFrom(sources, { request, contents, scratch, run });
+    });
+  });
+}

@@ -1,0 +1,83 @@
+import type { BaseRecord } from '../copy/base-store.js';
+import { targetAt } from '../copy/catalogue.js';
+import { targetName } from '../backup-target.js';
+import { jobLockName, tryAcquireLock, type Lock } from '../journal/lock.js';
+import { retireBase } from './keep-bases.js';
+import type { PruneOptions } from './prune.js';
+import { ReleaseStack } from './release-stack.js';
+import { recoveryWarnings, type RunHost } from './run-job.js';
+import { takeLocks } from './take-locks.js';
+
+/** One kept base, as `status` tells of it. Stable. */
+export interface BaseStatus {
+  job: string;
+  /** As people know it. */
+  target: string;
+  engine: string;
+  /** The backup that the next one will be an increment of. */
+  backupId: string;
+  recordedAt: string;
+  snapshots: { mountpoint: string; provider: string; name: string }[];
+}
+
+/** What `status` shows of a record. */
+export async function baseStatus(record: BaseRecord): Promise<BaseStatus> {
+  const { job, target, engine, backupId, recordedAt, snapshots } = record;
+  const name = await targetAt(target).then(targetName, () => target);
+  return {
+    job,
+    target: name,
+    engine,
+    backupId,
+    recordedAt,
+    snapshots: snapshots.map(({ snapshot }) => ({
+      mountpoint: snapshot.mountpoint,
+      provider: snapshot.provider,
+      name: snapshot.name,
+    })),
+  };
+}
+
+/** Which bases are to go: those of a job, or of a job in one target. */
+export interface BaseSelection {
+  job: string;
+  /** The path of the target's directory, or what people call it. */
+  target: string | undefined;
+}
+
+export type ReleaseHost = Pick<RunHost, 'locks' | 'recover' | 'openJournal' | 'makeRunId' | 'execution'>;
+
+/**
+ * Removes the snapshots that are kept for increments, so that the next backups are full ones; the backups stay.
+ * Resolves to those that were let go of. Rejects with `locked`, and with `cleanupIncomplete` where one could not be
+ * removed: `recover` then ends it.
+ */
+export async function releaseBases(
+  { job, target }: BaseSelection,
+  host: ReleaseHost,
+  { lockWaitMs, signal, warn }: PruneOptions,
+): Promise<BaseStatus[]> {
+  const runId = host.makeRunId();
+  const locks = host.locks(runId);
+  const stack = new ReleaseStack();
+  const { bases } = host.execution;
+  const lockJob = async (name: string): Promise<Lock | undefined> =>
+    name === job ? { name, release: async () => undefined } : await tryAcquireLock(jobLockName(name), locks);
+  const released: BaseStatus[] = [];
+  try {
+    await takeLocks({ job, targets: [] }, locks, stack, { waitMs: lockWaitMs, signal });
+    for (const message of recoveryWarnings(await host.recover(lockJob))) warn(message);
+    const dependencies = { ...host.execution, journal: host.openJournal(job, runId) };
+    for (const record of (await bases.list()).filter((one) => one.job === job)) {
+      const status = await baseStatus(record);
+      if (target !== undefined && target !== record.target && target !== status.target) continue;
+      const retired = await retireBase(record, dependencies);
+      await bases.remove(record.job, record.target);
+      for (const { release } of retired) await release();
+      released.push(status);
+    }
+  } finally {
+    for (const { what } of await stack.releaseAll()) warn(`${what} could not be released`);
+  }
+  return released;
+}

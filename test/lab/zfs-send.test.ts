@@ -1,0 +1,127 @@
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { listBackups } from '../../src/copy/backup-list.js';
+import { sendEngineContract } from '../contract/send-engine.js';
+import { FsbackupCli } from '../support/fsbackup-cli.js';
+import { describeInLab } from '../support/lab.js';
+import { LabPool } from '../support/lab-pool.js';
+import { zfsSendWorld } from '../support/send-worlds-lab.js';
+import { must } from '../support/throwaway-filesystem.js';
+import { wipeDisks } from '../support/wipe-disks.js';
+
+/** Does what ssh does with its last argument, here. */
+const SSH = '/usr/local/bin/ssh';
+const SSH_SCRIPT = '#!/bin/bash\nexec sh -c "${@: -1}"\n';
+
+describeInLab({ zfs: true }, 'snapshots of ZFS', ({ disks }) => {
+  beforeAll(async () => {
+    await writeFile(SSH, SSH_SCRIPT);
+    await chmod(SSH, 0o755);
+  });
+  afterAll(async () => {
+    await rm(SSH);
+  });
+
+  const traits = { name: 'zfs-send', makesIncrements: true, smallFiles: 100 } as const;
+  for (const to of ['dataset', 'ssh', 'files'] as const) {
+    sendEngineContract(() => zfsSendWorld(disks, to), {
+      ...traits,
+      title: `to ${to}`,
+      isWhole: to !== 'files',
+    });
+  }
+});
+
+describeInLab({ zfs: true }, 'a run that sends a dataset', ({ disks: [disk = '', other = ''] }) => {
+  let pool: LabPool;
+  let received: LabPool;
+  let cli: FsbackupCli;
+  let plain: string;
+  let secret: string;
+
+  beforeAll(async () => {
+    await wipeDisks([disk, other]);
+    pool = await LabPool.make('lab-plain', [disk]);
+    received = await LabPool.make('lab-got', [other]);
+    plain = await pool.dataset('srv');
+    const key = path.join(pool.directory, 'key');
+    await writeFile(key, 'x'.repeat(32));
+    const encrypted = ['encryption=on', 'keyformat=raw', `keylocation=file://${key}`];
+    secret = await pool.dataset('secret', ...encrypted);
+    const directory = path.join(pool.directory, 'fsbackup');
+    await mkdir(directory);
+    cli = new FsbackupCli(directory);
+  });
+
+  afterAll(async () => {
+    await received.dispose();
+    await pool.dispose();
+  });
+
+  async function config(job: string, source: string): Promise<string> {
+    const file = path.join(pool.directory, `${job}.yaml`);
+    const target = { engine: 'zfs-send', repository: 'lab-got/backups', initialise: true };
+    const jobs = { [job]: { sources: [source], targets: [target], keep: { last: 1 } } };
+    await writeFile(file, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
+    return file;
+  }
+
+  /** Two runs of a job that keeps one backup, the second an increment. Returns what is in the target then. */
+  async function runTwice(
+    job: string,
+    source: string,
+    dataset: string,
+  ): Promise<{ file: string; there: string }> {
+    await must('dd', 'if=/dev/urandom', `of=${source}/large`, 'bs=1M', 'count=16', 'status=none');
+    const file = await config(job, source);
+    const first = await cli.runJob(job, '--config', file);
+    expect(first.exitCode, first.stderr).toBe(0);
+    await writeFile(path.join(source, 'file'), 'second');
+    const second = await cli.runJob(job, '--config', file);
+    expect(second.exitCode, second.stderr).toBe(0);
+    expect(second.value.warnings).toEqual([]);
+    expect(second.value.copies[0]?.bytes).toBeLessThan((first.value.copies[0]?.bytes ?? 0) / 4);
+    const kept = `${dataset}@${second.value.sources[0]?.snapshot}`;
+    expect(await snapshotsOf(dataset)).toEqual([kept]);
+    expect(await must('zfs', 'holds', '-H', kept)).toMatch(/\tfsbackup\t/);
+    expect(await cli.journalEntries()).toEqual([]);
+    // Retention took the first one, with its snapshot and nothing else.
+    const there = await snapshotsOf(`lab-got/backups/${job}`);
+    expect(there).toHaveLength(1);
+    const catalogue = path.join(cli.environment.FSBACKUP_STATE_DIR, 'catalogue');
+    const name = await must('ls', catalogue);
+    expect((await listBackups(path.join(catalogue, name))).filter((one) => one.job === job)).toHaveLength(1);
+    const verified = await cli.run('backups', 'verify', job, '--full', '--config', file);
+    expect(verified.exitCode, verified.stdout + verified.stderr).toBe(0);
+    return { file, there: there[0] ?? '' };
+  }
+
+  async function snapshotsOf(dataset: string): Promise<string[]> {
+    const listed = await must('zfs', 'list', '-H', '-t', 'snapshot', '-o', 'name', '-r', dataset);
+    return listed.split('\n').filter((name) => name !== '');
+  }
+
+  it('holds one snapshot between runs, sends what changed, and restores it', async () => {
+    const { file } = await runTwice('plain', plain, 'lab-plain/srv');
+    const out = path.join(pool.directory, 'out-plain');
+    const restored = await cli.run('restore', 'plain', '--config', file, '--to', out);
+    expect(restored.exitCode, restored.stderr).toBe(0);
+    expect(await readFile(path.join(out, plain, 'file'), 'utf8')).toBe('second');
+    const released = await cli.run('backups', 'release', 'plain');
+    expect(released.exitCode, released.stderr).toBe(0);
+    expect(await snapshotsOf('lab-plain/srv')).toEqual([]);
+  });
+
+  it('sends an encrypted dataset without its key, which restoring then needs', async () => {
+    const { file, there } = await runTwice('secret', secret, 'lab-plain/secret');
+    const [dataset = ''] = there.split('@');
+    expect(await must('zfs', 'get', '-H', '-o', 'value', 'keystatus', dataset)).toBe('unavailable');
+    const out = path.join(pool.directory, 'out-secret');
+    expect((await cli.run('restore', 'secret', '--config', file, '--to', out)).exitCode).not.toBe(0);
+    await must('zfs', 'load-key', '-L', `file://${path.join(pool.directory, 'key')}`, dataset);
+    const restored = await cli.run('restore', 'secret', '--config', file, '--to', out);
+    expect(restored.exitCode, restored.stderr).toBe(0);
+    expect(await must('cmp', `${secret}/large`, path.join(out, secret, 'large'))).toBe('');
+  });
+});
