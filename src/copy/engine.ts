@@ -243,6 +243,9 @@ export interface CopyEngine {
   /** Brings back owner, mode, times, xattrs, ACLs, hard links, holes and device nodes; deletes nothing. */
   restore(request: RestoreRequest): Promise<CopyResult>;
 
+  /** Whether `restore` heeds `under` and `parents`: proven by `test/contract/restore-in-place.ts`. */
+  readonly restoresInPlace?: true;
+
   /** Of an engine that keeps filesystems as they lie on their devices: writes one back, whole. */
   restoreImage?(request: ImageRestoreRequest): Promise<CopyResult>;
 

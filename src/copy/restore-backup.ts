@@ -160,6 +160,12 @@ export function reportRestore(
 export async function restoreBackup(options: RestoreOptions): Promise<RestoreReport> {
   const { backup, engine, signal, to } = options;
   const { manifest } = backup;
+  // It would write to where the view is for others, and call that a success.
+  if ('inPlace' in to && engine.restoresInPlace !== true) {
+    throw new FsbackupError('usage', `${engine.name} cannot restore in place`, {
+      hint: 'Restore to a directory on the same filesystem (--to DIR), see what came, and move it to its place.',
+    });
+  }
   const entries: Entries = async () => (await entriesOf(backup, engine, signal))();
   const { paths, matched } = await selectPaths(options.paths, manifest.sources, entries);
   await engine.preflight();

@@ -89,6 +89,7 @@ async function setAsideEarlierAttempt(dataDirectory: string): Promise<string[]> 
 
 class RsyncEngine implements CopyEngine {
   readonly name = 'rsync';
+  readonly restoresInPlace = true;
   /** A backup is a plain directory. */
   readonly mounting = {
     kind: 'kernel',

@@ -84,6 +84,7 @@ function livePathOf(printed: string, trees: readonly MemberTree[]): string {
 
 class TarEngine implements CopyEngine {
   readonly name = 'tar';
+  readonly restoresInPlace = true;
   readonly #run: typeof runCommand;
 
   constructor(run: typeof runCommand) {

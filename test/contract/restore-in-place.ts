@@ -62,6 +62,10 @@ export function restoreInPlaceContract(create: () => CopyEngine, needs: readonly
       return [...result.unreadable];
     }
 
+    it('is said to restore in place', () => {
+      expect(engine.restoresInPlace).toBe(true);
+    });
+
     it('writes where `under` lets it, a link to what was not asked for too, and leaves nothing else', async () => {
       await mkdir(at('out', 'srv'), { recursive: true });
       await chmod(at('out', 'srv'), 0o701);

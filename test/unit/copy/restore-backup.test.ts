@@ -74,6 +74,15 @@ async function options(changes: Partial<RestoreOptions> = {}): Promise<RestoreOp
 describe('a restore', () => {
   beforeEach(() => makeBackup({ target, job: 'srv', backupId: ID }, { sources: ['/srv/www', '/etc'] }));
 
+  it('is not done in place by an engine that knows nothing of the sealed view', async () => {
+    const request = await options({ to: { inPlace: { confirm: undefined } } });
+    await expect(restoreBackup(request)).rejects.toMatchObject({
+      code: 'usage',
+      message: expect.stringContaining('cannot restore in place'),
+    });
+    expect(engine.asked).toBeUndefined();
+  });
+
   it('makes a private destination and tells what it restored', async () => {
     const progress: unknown[] = [];
     const report = await restoreBackup(await options({ onProgress: (one) => progress.push(one) }));
