@@ -149,6 +149,13 @@ async function extract(
   return { ...tally, unreadable: unreadable.paths };
 }
 
+/** Gives the directories that `alone` names their attributes, once more. Best effort. */
+function attributesOnly(archive: readonly string[], alone: string, destination: string): string[] {
+  const { args } = select([], alone);
+  const directories = args.filter((one) => one !== '--recursion' && one !== '--files-from=-');
+  return ['--extract', ...archive, ...FAITHFUL, `--directory=${destination}`, ...directories];
+}
+
 async function extractPaths(
   wanted: readonly string[],
   archive: readonly string[],
@@ -172,6 +179,7 @@ async function extractPaths(
     selection.args.unshift(`--transform=s,^${escapeForSed(target)}$,${asReplacement(place)},rhS`);
   }
   const binary = [...parents, ...targets.keys()].map((name) => bytesOfPath(name).toString('latin1'));
+  const touched = [...new Set([...targets.values()].filter(isText))];
   const auxiliary = new Set([...binary, ...places.map(({ place }) => Buffer.from(place).toString('latin1'))]);
   try {
     return await extract(selection, { archive, request, run, auxiliary });
@@ -179,6 +187,13 @@ async function extractPaths(
     const made = places.map(({ place }) => path.join(request.destination, place));
     for (let at = 0; at < made.length; at += MAX_ARGUMENTS) {
       await run(under(request.under, 'rm', ['--force', '--', ...made.slice(at, at + MAX_ARGUMENTS)]));
+    }
+    // Their times are those of the removal now.
+    if (touched.length > 0) {
+      await writeFile(alone, nulTerminated(touched));
+      await run(under(request.under, 'tar', attributesOnly(archive, alone, request.destination)), {
+        signal: request.signal,
+      });
     }
   }
 }

@@ -310,7 +310,9 @@ export function copyEngineContract(
       const found = await verify(data, list, 'full', own);
       expect(found.changed.count + found.missing.count + found.problems.length).toBeGreaterThan(0);
       const named = [...found.changed.paths, ...found.missing.paths];
-      expect(named).toEqual(traits.takesDigests ? ['/srv/large'] : []);
+      // What follows it in a compressed archive may be hit too.
+      const hit = own.name === 'tar' ? named.filter((one) => one !== '/srv/small') : named;
+      expect(hit).toEqual(traits.takesDigests ? ['/srv/large'] : []);
     });
 
     it('merges sources into one tree, nested ones owning what lies below them', async () => {
