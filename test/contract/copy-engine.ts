@@ -15,6 +15,7 @@ import type {
 import { canKeepIn } from '../../src/engine-names.js';
 import { FsbackupError } from '../../src/errors.js';
 import { compareTrees, countEntries } from '../support/compare-trees.js';
+import { itWhere } from '../support/applies.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { makeNastyTree } from '../support/nasty-tree.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
@@ -201,7 +202,8 @@ export function copyEngineContract(
 
     const NOTHING = { count: 0, paths: [] };
 
-    it.runIf(traits.takesDigests)(
+    itWhere(
+      traits.takesDigests,
       'takes digests while it copies, with which every byte of the copy agrees',
       async () => {
         const original = await tree();
@@ -252,7 +254,7 @@ export function copyEngineContract(
       LONG_MS,
     );
 
-    it.runIf(engineHasRepository)('finds by its own checksums that all is there', async () => {
+    itWhere(engineHasRepository, 'finds by its own checksums that all is there', async () => {
       const original = await tree();
       await writeFile(path.join(original, 'x'), 'x');
       const data = await place();
@@ -263,7 +265,7 @@ export function copyEngineContract(
         expect(await verify(data, undefined, mode)).toMatchObject(whole);
     });
 
-    it.runIf(engineHasRepository)('takes away one backup and no other, once and again', async () => {
+    itWhere(engineHasRepository, 'takes away one backup and no other, once and again', async () => {
       const original = await tree();
       await writeFile(path.join(original, 'x'), 'x');
       const sources = [source('/srv', original)];
@@ -283,7 +285,7 @@ export function copyEngineContract(
       });
     });
 
-    it.runIf(engineHasRepository)('makes no repository unasked, and none over another', async () => {
+    itWhere(engineHasRepository, 'makes no repository unasked, and none over another', async () => {
       const nowhere = create(await place());
       await expect(nowhere.openRepository?.({ initialise: false })).rejects.toMatchObject({ code: 'usage' });
       const id = await nowhere.openRepository?.({ initialise: true });

@@ -15,6 +15,7 @@ import type {
   VerifyRequest,
 } from '../../src/copy/engine.js';
 import { compareTrees, countEntries } from '../support/compare-trees.js';
+import { itWhere } from '../support/applies.js';
 import { makeNastyTree } from '../support/nasty-tree.js';
 import { must } from '../support/throwaway-filesystem.js';
 
@@ -215,7 +216,8 @@ function describeWorld(make: () => Promise<SendWorld>, traits: SendTraits): void
     LONG_MS,
   );
 
-  it.runIf(traits.makesIncrements)(
+  itWhere(
+    traits.makesIncrements,
     'makes increments of increments, each of which is restored as it was',
     async () => {
       await random('large', 24);
@@ -261,7 +263,8 @@ function describeWorld(make: () => Promise<SendWorld>, traits: SendTraits): void
     LONG_MS,
   );
 
-  it.runIf(traits.makesIncrements)(
+  itWhere(
+    traits.makesIncrements,
     'makes a full backup and says so when its base is gone, is another, or its backup is',
     async () => {
       await writeFile(path.join(world.mountpoint, 'x'), 'x');
