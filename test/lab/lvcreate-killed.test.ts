@@ -162,6 +162,8 @@ describeInLab({}, 'an lvcreate that is killed', ({ disks }) => {
       expect(resumedOf(await takeAndKill(lab.volume.mountpoint, `after-${kind}`))).toEqual([]);
       expect(await lab.isSound()).toBe(true);
     },
+    // Some 30 snapshots, each with all that a run does for it.
+    900_000,
   );
 
   it('leaves the other snapshots of the origin as they were, whichever were suspended with it', async () => {
