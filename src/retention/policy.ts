@@ -134,7 +134,8 @@ export function judge(backups: readonly JudgedBackup[], rules: KeepRules | undef
       judgement.keep(backup, 'it is dated in the future');
     else counted.push(backup);
   }
-  const newestFirst = counted.toSorted((a, b) => b.time.getTime() - a.time.getTime());
+  // Those of one second stay in the order in which they are listed: that of their completion.
+  const newestFirst = counted.toReversed().toSorted((a, b) => b.time.getTime() - a.time.getTime());
   if (rules === undefined || Object.keys(rules).length === 0) {
     for (const backup of newestFirst) judgement.keep(backup, 'there are no rules');
   } else {

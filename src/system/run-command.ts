@@ -1,6 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
+import { beginFeeding } from './fed-children.js';
 import { OWNER_VARIABLE, ownOwnerMark } from './process-identity.js';
 
 /** Where children are looked up, and look for others: cron's PATH lacks sbin. */
@@ -172,6 +173,8 @@ export async function runCommand(
     ...(options.timeoutMs === undefined ? [] : [AbortSignal.timeout(options.timeoutMs)]),
   ]);
   const watch = options.watch?.();
+  const isFed = options.input !== undefined || options.stdinFrom !== undefined;
+  const endFeeding = isFed ? beginFeeding() : undefined;
   const child = execa(file, args, {
     env: { ...BASE_ENVIRONMENT, [OWNER_VARIABLE]: ownOwnerMark(), ...options.env },
     extendEnv: false,
@@ -180,7 +183,7 @@ export async function runCommand(
     detached: true,
     cleanup: false,
     buffer: false,
-    stdin: options.input === undefined && options.stdinFrom === undefined ? 'ignore' : 'pipe',
+    stdin: isFed ? 'pipe' : 'ignore',
     ...(options.input === undefined ? {} : { input: options.input }),
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
@@ -226,6 +229,7 @@ export async function runCommand(
       stderr: stderr.text,
     };
   } finally {
+    endFeeding?.();
     stop.removeEventListener('abort', onStop);
     clearTimeout(killer);
   }

@@ -1,5 +1,6 @@
 import { FsbackupError } from '../errors.js';
 import type { ExitName } from '../exit-codes.js';
+import { mayBeOfFedChild } from './fed-children.js';
 
 type Interruption = Extract<ExitName, 'hangup' | 'interrupted' | 'terminated'>;
 
@@ -31,7 +32,8 @@ export function isInterruption(error: unknown): boolean {
 
 /**
  * Runs `work` with a signal that HUP, INT, TERM, QUIT and PIPE abort; its reason is the FsbackupError to end with. The
- * process lives on until `work` has thawed and cleaned up: a second Ctrl-C changes nothing. (Node turns the PIPE of a
+ * process lives on until `work` has thawed and cleaned up: a second Ctrl-C changes nothing. A PIPE that a child may have
+ * caused by ending while we wrote to it is passed over. (Node turns the PIPE of a
  * reader that left into an error of the stream, which the output guard passes over: the backup goes on.)
  */
 export async function withSignals<T>(
@@ -40,6 +42,7 @@ export async function withSignals<T>(
 ): Promise<T> {
   const controller = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
+    if (signal === 'SIGPIPE' && mayBeOfFedChild()) return;
     if (signal in INTERRUPTIONS) controller.abort(interruption(signal as keyof typeof INTERRUPTIONS));
   };
   const signals = Object.keys(INTERRUPTIONS) as NodeJS.Signals[];

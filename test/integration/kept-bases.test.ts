@@ -191,7 +191,7 @@ describeNeeding(['root', 'loop', 'btrfs', 'program:btrfs', 'program:zstd'], 'kep
     await random(path.join(origin.mountpoint, 'large'), 24);
     await random(path.join(target, 'filler'), 40);
     const full = await run();
-    expect(full.exitCode).toBe(40);
+    expect(full.exitCode, full.stderr).toBe(40);
     expect(full.value.copies).toEqual([]);
     expect([await listBackups(target), await kept(), await bases(), await cli.journalEntries()]).toEqual([
       [],

@@ -1,5 +1,8 @@
 import { EventEmitter } from 'node:events';
+import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { runCommand } from '../../../src/system/run-command.js';
 import { isInterruption, withSignals } from '../../../src/system/signals.js';
 
 describe('withSignals', () => {
@@ -17,6 +20,21 @@ describe('withSignals', () => {
     });
     expect(reason).toMatchObject({ exitCode });
     expect(isInterruption(reason)).toBe(true);
+  });
+
+  it('passes over the PIPE of a child that ended while it was written to', async () => {
+    const aborted = await withSignals(process, async (signal) => {
+      const input = Readable.from(
+        (function* () {
+          for (let count = 0; count < 2000; count += 1) yield Buffer.alloc(65_536);
+        })(),
+      );
+      await runCommand(['true'], { stdinFrom: input });
+      process.kill(process.pid, 'SIGPIPE');
+      await sleep(200);
+      return signal.aborted;
+    });
+    expect(aborted).toBe(false);
   });
 
   it('goes on until the work has ended, whatever comes after the first', async () => {
