@@ -1,13 +1,7 @@
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { FsbackupError } from '../errors.js';
-import { writeDurably } from '../journal/durable-file.js';
+import { readContentsFile, writeContentsFile } from './contents-file.js';
 import type { StoredFile } from './sent-digests.js';
-
-/** Tells what is in a backup's data. */
-export const CONTENTS = 'contents.json';
 
 const contentsSchema = z.object({
   version: z.literal(1),
@@ -39,25 +33,13 @@ export function streamFile(name: string): string {
   return `${name}.btrfs.zst`;
 }
 
-/** Writes it and returns what the list of digests is to say of it. */
 export async function writeContents(dataDirectory: string, contents: BtrfsContents): Promise<StoredFile> {
-  const text = `${JSON.stringify(contents, undefined, 2)}\n`;
-  await writeDurably(path.join(dataDirectory, CONTENTS), text);
-  const sha256 = createHash('sha256').update(text).digest('hex');
-  return { name: CONTENTS, sha256, bytes: Buffer.byteLength(text) };
+  return await writeContentsFile(dataDirectory, contents);
 }
 
 /** Rejects with `failed` where there is none, or one that cannot be read. */
 export async function readContents(dataDirectory: string): Promise<BtrfsContents> {
-  const file = path.join(dataDirectory, CONTENTS);
-  try {
-    return contentsSchema.parse(JSON.parse(await readFile(file, 'utf8')));
-  } catch (error) {
-    throw new FsbackupError('failed', `${file} does not tell what is in the backup`, {
-      hint: 'What lies beside it can be restored all the same: see docs/restore-without-fsbackup.md.',
-      cause: error,
-    });
-  }
+  return await readContentsFile(dataDirectory, contentsSchema);
 }
 
 /** The data of another backup of the same job. */

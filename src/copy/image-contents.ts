@@ -1,12 +1,9 @@
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import { FsbackupError } from '../errors.js';
-import { writeDurably } from '../journal/durable-file.js';
-import { CONTENTS, siblingData } from './btrfs-contents.js';
+import { siblingData } from './btrfs-contents.js';
+import { readContentsFile, writeContentsFile } from './contents-file.js';
 import type { Extent } from './extents.js';
 import type { StoredFile } from './sent-digests.js';
 
@@ -66,28 +63,17 @@ export async function* readMap(file: string): AsyncGenerator<MapLine> {
   for await (const line of lines) yield parseMapLine(line);
 }
 
-/** Writes it and returns what the list of digests is to say of it. */
+/** See `writeContentsFile`. */
 export async function writeImageContents(
   dataDirectory: string,
   contents: ImageContents,
 ): Promise<StoredFile> {
-  const text = `${JSON.stringify(contents, undefined, 2)}\n`;
-  await writeDurably(path.join(dataDirectory, CONTENTS), text);
-  const sha256 = createHash('sha256').update(text).digest('hex');
-  return { name: CONTENTS, sha256, bytes: Buffer.byteLength(text) };
+  return await writeContentsFile(dataDirectory, contents);
 }
 
 /** Rejects with `failed` where there is none, or one that cannot be read. */
 export async function readImageContents(dataDirectory: string): Promise<ImageContents> {
-  const file = path.join(dataDirectory, CONTENTS);
-  try {
-    return contentsSchema.parse(JSON.parse(await readFile(file, 'utf8')));
-  } catch (error) {
-    throw new FsbackupError('failed', `${file} does not tell what is in the backup`, {
-      hint: 'What lies beside it can be restored all the same: see docs/restore-without-fsbackup.md.',
-      cause: error,
-    });
-  }
+  return await readContentsFile(dataDirectory, contentsSchema);
 }
 
 /** One backup's part of an image. */

@@ -1,10 +1,5 @@
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import path from 'node:path';
 import { z } from 'zod';
-import { errnoOf, FsbackupError } from '../errors.js';
-import { writeDurably } from '../journal/durable-file.js';
-import { CONTENTS } from './btrfs-contents.js';
+import { findContentsFile, readContentsFile, writeContentsFile } from './contents-file.js';
 import type { StoredFile } from './sent-digests.js';
 
 const contentsSchema = z.object({
@@ -40,33 +35,17 @@ export function zfsStreamFile(name: string): string {
   return `${name}.zfs.zst`;
 }
 
-/** Writes it and returns what the list of digests is to say of it. */
+/** See `writeContentsFile`. */
 export async function writeZfsContents(dataDirectory: string, contents: ZfsContents): Promise<StoredFile> {
-  const text = `${JSON.stringify(contents, undefined, 2)}\n`;
-  await writeDurably(path.join(dataDirectory, CONTENTS), text);
-  const sha256 = createHash('sha256').update(text).digest('hex');
-  return { name: CONTENTS, sha256, bytes: Buffer.byteLength(text) };
+  return await writeContentsFile(dataDirectory, contents);
 }
 
 /** Undefined where there is none. Rejects with `failed` for one that cannot be read. */
 export async function findZfsContents(dataDirectory: string): Promise<ZfsContents | undefined> {
-  const file = path.join(dataDirectory, CONTENTS);
-  try {
-    return contentsSchema.parse(JSON.parse(await readFile(file, 'utf8')));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw new FsbackupError('failed', `${file} does not tell what is in the backup`, {
-      hint: 'What was sent can be restored all the same: see docs/restore-without-fsbackup.md.',
-      cause: error,
-    });
-  }
+  return await findContentsFile(dataDirectory, contentsSchema);
 }
 
 /** As `findZfsContents`, rejecting also where there is none. */
 export async function readZfsContents(dataDirectory: string): Promise<ZfsContents> {
-  const contents = await findZfsContents(dataDirectory);
-  if (contents !== undefined) return contents;
-  throw new FsbackupError('failed', `${dataDirectory} has no ${CONTENTS}`, {
-    hint: 'Choose another backup; `fsbackup backups list` shows those that there are.',
-  });
+  return await readContentsFile(dataDirectory, contentsSchema);
 }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { runCommand } from '../system/run-command.js';
 import { exists } from '../system/exists.js';
-import { CONTENTS } from './btrfs-contents.js';
+import { CONTENTS } from './contents-file.js';
 import { copyFailure, isRetryable, withCopyErrors } from './copy-error.js';
 import type {
   CopyEngine,

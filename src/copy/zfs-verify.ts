@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
-import { CONTENTS } from './btrfs-contents.js';
+import { CONTENTS } from './contents-file.js';
 import { copyStopped } from './copy-error.js';
 import { noDifferences } from './digest-compare.js';
 import type { VerifyFindings, VerifyRequest } from './engine.js';
