@@ -86,7 +86,7 @@ describeInLab({ kernel: 'refuses' }, 'a LUKS container on a logical volume', ({ 
   });
 });
 
-describeInLab({}, 'a partition on a logical volume', ({ disks }) => {
+describeInLab({ once: 'refuses' }, 'a partition on a logical volume', ({ disks }) => {
   let group: LabVolumeGroup;
   let mountpoint: string;
 
