@@ -382,6 +382,21 @@ describe('a target that fails', () => {
     },
   );
 
+  it('for good is a failed copy, and what it holds of it is left to the journal', async () => {
+    world.fail('copy /b1', failure('copyFailed'));
+    world.fail('discard /b1', new Error('EIO'), new Error('EIO'));
+    const report = await execute();
+    expect(report).toMatchObject({
+      exitCode: 40,
+      error: { code: 'copyFailed' },
+      copies: [{ target: '/b2' }],
+    });
+    expect(report.warnings).toEqual([
+      expect.stringContaining('what was begun in /b1 is not removed yet: EIO'),
+    ]);
+    expect([...world.journal]).toEqual([expect.stringContaining('backup')]);
+  });
+
   it('in part is told with the files, and kept', async () => {
     world.engine.copy = async () => ({
       bytes: 1,
