@@ -65,7 +65,7 @@ export const GUESTS: readonly Guest[] = [
     kernelVersions: /^6\.12\./,
     behaviour: 'leaks',
     zfs: true,
-    packages: ['zfsutils-linux'],
+    packages: ['openssh-client', 'openssh-server', 'zfsutils-linux'],
   },
   {
     name: '7-backports',

@@ -43,6 +43,13 @@ export interface CopyReport {
   durationMs: number;
 }
 
+/** A target that has no backup of this run. */
+export interface FailedCopyReport {
+  target: string;
+  engine: EngineName;
+  error: ErrorReport;
+}
+
 /** What a job's rules did in one target after its backup. */
 export interface RetentionReport {
   target: string;
@@ -86,6 +93,8 @@ export interface RunReport {
   freeze: { timeoutSeconds: number | null; heartbeatSeconds: number | null; maxHoldSeconds: number };
   sources: SourceReport[];
   copies: CopyReport[];
+  /** Only when there are some. The others have theirs all the same. */
+  failedCopies?: FailedCopyReport[];
   steps: StepReport[];
   /** Only with `keep`: of the targets whose backup lacks nothing. */
   retention?: RetentionReport[];
