@@ -1,6 +1,6 @@
 // oxlint-disable vitest/valid-title, vitest/valid-describe-callback -- those rules read test files
 import { describe } from 'vitest';
-import type { KernelBehaviour } from '../../lab/guests.js';
+import type { Guest, KernelBehaviour } from '../../lab/guests.js';
 
 /** The guest of the lab that a test runs in. */
 export interface LabGuest {
@@ -8,6 +8,8 @@ export interface LabGuest {
   /** What its kernel does with a device-mapper suspend of a frozen device. */
   kernel: KernelBehaviour;
   zfs: boolean;
+  /** What process 1 is. */
+  init: Guest['init'];
   /** Whole disks, `/dev/vde`. They are empty, or hold what an earlier test has left: wipe before use, and afterwards. */
   disks: readonly string[];
 }
@@ -16,6 +18,8 @@ export interface LabGuest {
 export interface LabNeeds {
   kernel?: KernelBehaviour | readonly KernelBehaviour[];
   zfs?: true;
+  /** Left out: it makes no difference, and the guest that is there for systemd runs it only when asked to. */
+  init?: 'systemd';
 }
 
 /** The guest, from the environment that the lab sets. Throws outside the lab. */
@@ -29,6 +33,7 @@ export function labGuest(): LabGuest {
     name,
     kernel: kernel as KernelBehaviour,
     zfs: env['FSBACKUP_LAB_ZFS'] === '1',
+    init: env['FSBACKUP_LAB_INIT'] === 'systemd' ? 'systemd' : 'script',
     disks: disks.split(' '),
   };
 }
@@ -38,5 +43,6 @@ export function describeInLab(needs: LabNeeds, name: string, body: (guest: LabGu
   const guest = labGuest();
   const kernels = needs.kernel === undefined ? [guest.kernel] : [needs.kernel].flat();
   if (!kernels.includes(guest.kernel) || (needs.zfs === true && !guest.zfs)) return;
+  if (needs.init !== undefined && needs.init !== guest.init) return;
   describe(name, () => body(guest));
 }
