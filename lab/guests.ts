@@ -93,7 +93,7 @@ export const GUESTS: readonly Guest[] = [
     kernelVersions: /^7\./,
     behaviour: 'nests',
     zfs: false,
-    packages: ['dbus', 'systemd', 'systemd-sysv'],
+    packages: ['dbus', 'restic', 'systemd', 'systemd-sysv'],
     init: 'systemd',
     tests: ['test/lab/systemd'],
   },

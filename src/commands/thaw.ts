@@ -25,7 +25,6 @@ export default class Thaw extends BaseCommand {
       default: false,
       summary:
         'Of all, only what a command that is dead had frozen; nothing that a run or a freeze by hand holds.',
-      dependsOn: ['all'],
     }),
     force: Flags.boolean({ default: false, summary: 'Thaw whoever froze it.' }),
     json: jsonFlag,
@@ -37,6 +36,11 @@ export default class Thaw extends BaseCommand {
     if (flags.all === mountpoints.length > 0) {
       throw new FsbackupError('usage', flags.all ? '--all takes no mountpoint' : 'no mountpoint to thaw', {
         hint: 'Name mountpoints, or say --all.',
+      });
+    }
+    if (flags.orphaned && !flags.all) {
+      throw new FsbackupError('usage', '--orphaned goes with --all', {
+        hint: 'A mountpoint that is named is thawed whoever had fsbackup freeze it.',
       });
     }
     const { thaw } = await import('../freeze/early-thaw.js');
