@@ -11,6 +11,11 @@ import { describeBroken, runJob } from './session.js';
 /** A bound against hanging: for all tests of one guest. */
 const TIMEOUT_MS = 40 * 60_000;
 
+export interface TestOptions {
+  /** Every test in every guest that it is for, instead of sharing cases out among them. */
+  thorough: boolean;
+}
+
 /** What a test run in a guest came to. */
 export interface GuestTests {
   guest: Guest;
@@ -36,6 +41,7 @@ function vitestArgv(tests: readonly string[], guest: Guest): string[] {
 async function runInGuest(
   prepared: PreparedGuest,
   tests: readonly string[],
+  { thorough }: TestOptions,
   write: (chunk: string | Buffer) => void,
 ): Promise<GuestTests> {
   const { guest, kernelRelease, behaviour, accelerator } = prepared;
@@ -49,6 +55,7 @@ async function runInGuest(
         // With CI a skipped test is a failure there too.
         env: {
           CI: process.env['CI'] ?? '',
+          FSBACKUP_LAB_THOROUGH: thorough ? '1' : '0',
           ...(process.stdout.isTTY ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' }),
         },
       },
@@ -76,6 +83,7 @@ async function runInGuest(
 export async function runTests(
   guests: readonly PreparedGuest[],
   tests: readonly string[],
+  options: TestOptions,
 ): Promise<GuestTests[]> {
   const outputs = orderedOutputs(guests.length, (chunk) => process.stdout.write(chunk));
   const waiting = guests.map((prepared, index) => ({ prepared, index }));
@@ -83,9 +91,9 @@ export async function runTests(
   const worker = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       const output = outputs[next.index];
-      results[next.index] = await runInGuest(next.prepared, tests, (chunk) => output?.write(chunk)).finally(
-        () => output?.end(),
-      );
+      results[next.index] = await runInGuest(next.prepared, tests, options, (chunk) =>
+        output?.write(chunk),
+      ).finally(() => output?.end());
     }
   };
   await Promise.all(Array.from({ length: os.availableParallelism() }, worker));

@@ -12,6 +12,14 @@ export interface LabGuest {
   init: Guest['init'];
   /** Whole disks, `/dev/vde`. They are empty, or hold what an earlier test has left: wipe before use, and afterwards. */
   disks: readonly string[];
+  /** Every test in every guest that it is for: FSBACKUP_LAB_THOROUGH. */
+  thorough: boolean;
+}
+
+/** A guest, as a suite sees it. */
+export interface LabSuite extends LabGuest {
+  /** What of these cases is tried here. Together, the guests that a suite is for try all of them, thorough or not. */
+  share<Case>(cases: readonly Case[]): Case[];
 }
 
 /** Which guests a suite is for; a property left out is for all. */
@@ -20,7 +28,11 @@ export interface LabNeeds {
   zfs?: true;
   /** Left out: it makes no difference, and the guest that is there for systemd runs it only when asked to. */
   init?: 'systemd';
+  /** Whose kernel hardly matters to it: the guest that it is left to unless the run is thorough. */
+  once?: KernelBehaviour;
 }
+
+const KERNELS: readonly KernelBehaviour[] = ['refuses', 'leaks', 'nests'];
 
 /** The guest, from the environment that the lab sets. Throws outside the lab. */
 export function labGuest(): LabGuest {
@@ -35,14 +47,27 @@ export function labGuest(): LabGuest {
     zfs: env['FSBACKUP_LAB_ZFS'] === '1',
     init: env['FSBACKUP_LAB_INIT'] === 'systemd' ? 'systemd' : 'script',
     disks: disks.split(' '),
+    thorough: env['FSBACKUP_LAB_THOROUGH'] === '1',
   };
 }
 
+/** The kernels that a suite runs on, in their order. */
+function kernelsFor({ kernel = KERNELS, once }: LabNeeds, thorough: boolean): readonly KernelBehaviour[] {
+  const wanted = [kernel].flat();
+  return KERNELS.filter((one) => wanted.includes(one) && (thorough || (once ?? one) === one));
+}
+
 /** A `describe` for those guests of the lab that have what it needs. In others it is not there at all, so not skipped. */
-export function describeInLab(needs: LabNeeds, name: string, body: (guest: LabGuest) => void): void {
+export function describeInLab(needs: LabNeeds, name: string, body: (suite: LabSuite) => void): void {
   const guest = labGuest();
-  const kernels = needs.kernel === undefined ? [guest.kernel] : [needs.kernel].flat();
-  if (!kernels.includes(guest.kernel) || (needs.zfs === true && !guest.zfs)) return;
+  const kernels = kernelsFor(needs, guest.thorough);
+  const rank = kernels.indexOf(guest.kernel);
+  if (rank === -1 || (needs.zfs === true && !guest.zfs)) return;
   if (needs.init !== undefined && needs.init !== guest.init) return;
-  describe(name, () => body(guest));
+  // There is one guest with ZFS, and one with systemd.
+  const isAlone = guest.thorough || needs.zfs === true || needs.init !== undefined;
+  const sharing = isAlone ? 1 : kernels.length;
+  const share = <Case>(cases: readonly Case[]): Case[] =>
+    cases.filter((_, index) => sharing === 1 || index % sharing === rank);
+  describe(name, () => body({ ...guest, share }));
 }
