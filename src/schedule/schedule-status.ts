@@ -34,17 +34,28 @@ function parseProperties(text: string): ReadonlyMap<string, string> {
   );
 }
 
-/** A time as `--timestamp=unix` has it, `@SECONDS`; empty or `n/a` where there is none. */
-function parseTime(text: string | undefined): string | null {
-  const seconds = Number(/^@(\d+)/.exec(text ?? '')?.[1] ?? 0);
-  return seconds === 0 ? null : new Date(seconds * 1000).toISOString();
+/** What `systemctl list-timers --output=json` says of one. Microseconds since 1970; 0 or null: none. */
+interface TimerTimes {
+  unit: string;
+  next: number | null;
+  last: number | null;
+}
+
+function toTime(microseconds: number | null | undefined): string | null {
+  return microseconds === undefined || microseconds === null || microseconds === 0
+    ? null
+    : new Date(microseconds / 1000).toISOString();
 }
 
 /** CLD_EXITED of waitid(2), as ExecMainCode says it. */
 const EXITED = '1';
 
-/** Pure. One schedule, from what `systemctl show` prints of its timer and of its service. */
-export function readSchedule(job: string, timerText: string, serviceText: string): ScheduleState {
+/** Pure. One schedule, from what systemctl prints: `show` of its timer and of its service, and `list-timers`. */
+export function readSchedule(
+  job: string,
+  { timer: timerText, service: serviceText, timers }: { timer: string; service: string; timers: string },
+): ScheduleState {
+  const times = (JSON.parse(timers) as TimerTimes[]).find(({ unit }) => unit === unitName(job, 'timer'));
   const timer = parseProperties(timerText);
   const service = parseProperties(serviceText);
   const activeState = service.get('ActiveState');
@@ -56,15 +67,15 @@ export function readSchedule(job: string, timerText: string, serviceText: string
     timer: unitName(job, 'timer'),
     enabled: timer.get('UnitFileState') === 'enabled',
     active: timer.get('ActiveState') === 'active',
-    next: parseTime(timer.get('NextElapseUSecRealtime')),
-    last: parseTime(timer.get('LastTriggerUSec')),
+    next: toTime(times?.next),
+    last: toTime(times?.last),
     running,
     result: hasRun ? (service.get('Result') ?? null) : null,
     exitCode: hasRun && code === EXITED ? Number(service.get('ExecMainStatus')) : null,
   };
 }
 
-const TIMER_PROPERTIES = 'UnitFileState,ActiveState,NextElapseUSecRealtime,LastTriggerUSec';
+const TIMER_PROPERTIES = 'UnitFileState,ActiveState';
 const SERVICE_PROPERTIES = 'ActiveState,Result,ExecMainCode,ExecMainStatus';
 
 /** All schedules, by the names of their jobs. Where systemd does not run there are none. */
@@ -72,11 +83,13 @@ export async function scheduleStatus({ systemd, units }: ScheduleHost): Promise<
   const schedules: ScheduleState[] = [];
   if (!systemd.isBooted()) return { version: 1, schedules };
   const show = (unit: string, properties: string): Promise<string> =>
-    systemd.systemctl('show', '--timestamp=unix', `--property=${properties}`, '--', unit);
+    systemd.systemctl('show', `--property=${properties}`, '--', unit);
+  // Beside `show`, since that tells the next time in words of the local time zone.
+  const timers = await systemd.systemctl('list-timers', '--all', '--output=json', '--', 'fsbackup@*.timer');
   for (const job of await units.jobs()) {
     const timer = await show(unitName(job, 'timer'), TIMER_PROPERTIES);
     const service = await show(unitName(job, 'service'), SERVICE_PROPERTIES);
-    schedules.push(readSchedule(job, timer, service));
+    schedules.push(readSchedule(job, { timer, service, timers }));
   }
   return { version: 1, schedules };
 }

@@ -2,10 +2,10 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { runCommand, type CommandResult } from '../../src/system/run-command.js';
 import { guards } from './deadman-lab.js';
 import { resumeAllDevices } from './device-mapper.js';
-import { eventually } from './freeze-harness.js';
 import { startLogWriter, type LogWriter } from './log-writer.js';
 import { LabVolumeGroup, type LabVolume } from './lvm-lab.js';
 import { must } from './throwaway-filesystem.js';
@@ -16,6 +16,16 @@ const CONFIG = '/etc/fsbackup/config.yaml';
 const LVCREATE = '/usr/local/sbin/lvcreate';
 const HANG = '/run/lab-hang';
 const HANGING = '/run/lab-hanging';
+const PATIENCE_MS = 240_000;
+
+/** As `eventually`, for what takes an emulated guest with other things to do longer than a minute. */
+export async function patiently(what: string, look: () => Promise<boolean> | boolean): Promise<void> {
+  const giveUpAt = Date.now() + PATIENCE_MS;
+  while (!(await look())) {
+    if (Date.now() > giveUpAt) throw new Error(`waited ${PATIENCE_MS / 60_000} minutes for: ${what}`);
+    await sleep(200);
+  }
+}
 
 /** A job of the configuration. */
 export const JOB = 'srv-1';
@@ -95,7 +105,7 @@ export class SystemdLab {
     rmSync(HANGING, { force: true });
     await writeFile(HANG, how);
     await must('systemctl', 'start', '--no-block', '--', SERVICE);
-    await eventually('the volume to be frozen', async () => {
+    await patiently('the volume to be frozen', async () => {
       if (existsSync(HANGING)) return true;
       const state = await this.property('ActiveState');
       if (state === 'failed') throw new Error(await this.journal());
@@ -103,9 +113,9 @@ export class SystemdLab {
     });
     // What was on its way got through before the freeze.
     const { acknowledgements } = this.writer;
-    await eventually('the writer to stand still', async () => {
+    await patiently('the writer to stand still', async () => {
       const before = acknowledgements.length;
-      await new Promise((resolve) => setTimeout(resolve, 1000));
+      await sleep(1000);
       return acknowledgements.length === before;
     });
   }
@@ -124,7 +134,7 @@ export class SystemdLab {
 
   /** Waits for the end of the unit, its clean-up included; the result in systemd's word. */
   async ended(): Promise<string> {
-    await eventually('the unit to end', async () =>
+    await patiently('the unit to end', async () =>
       ['inactive', 'failed'].includes(await this.property('ActiveState')),
     );
     return await this.property('Result');
@@ -140,7 +150,7 @@ export class SystemdLab {
 
   /** Processes of guards, their cgroups, and what the journal of fsbackup holds. */
   async leftovers(): Promise<string[]> {
-    await eventually('the guards to end', () => Object.values(guards()).every(Number.isNaN));
+    await patiently('the guards to end', () => Object.values(guards()).every(Number.isNaN));
     const list = (directory: string, pattern: RegExp): string[] =>
       existsSync(directory) ? readdirSync(directory).filter((name) => pattern.test(name)) : [];
     return [

@@ -50,6 +50,7 @@ class FakeSystemd {
         await symlink('../fsbackup@.timer', link);
       }
     }
+    if (args[0] === 'list-timers') return '[]';
     return args[0] === 'show' ? 'ActiveState=active\nUnitFileState=enabled\n' : '';
   }
 
@@ -239,8 +240,18 @@ describe('the status', () => {
     expect(await scheduleStatus(host)).toEqual({ version: 1, schedules: [] });
   });
 
-  const TIMER =
-    'UnitFileState=enabled\nActiveState=active\nNextElapseUSecRealtime=@1764115200\nLastTriggerUSec=';
+  const timer = 'UnitFileState=enabled\nActiveState=active\n';
+  const timers = JSON.stringify([
+    { next: 0, left: 0, last: 0, passed: 0, unit: 'fsbackup@other.timer', activates: '' },
+    {
+      next: 1_764_115_200_000_000,
+      left: 5,
+      last: null,
+      passed: 0,
+      unit: 'fsbackup@srv.timer',
+      activates: '',
+    },
+  ]);
   const service = (state: string, result: string, code: number, status: number): string =>
     `ActiveState=${state}\nResult=${result}\nExecMainCode=${code}\nExecMainStatus=${status}\n`;
 
@@ -255,7 +266,7 @@ describe('the status', () => {
     ['killed', service('failed', 'signal', 2, 9), { running: false, result: 'signal', exitCode: null }],
     ['running', service('activating', 'success', 0, 0), { running: true, result: null, exitCode: null }],
   ])('reads what systemctl shows: %s', (_, text, expected) => {
-    expect(readSchedule('srv', TIMER, text)).toEqual({
+    expect(readSchedule('srv', { timer, service: text, timers })).toEqual({
       job: 'srv',
       timer: 'fsbackup@srv.timer',
       enabled: true,
