@@ -73,7 +73,7 @@ export const GUESTS: readonly Guest[] = [
     kernelVersions: /^6\.12\./,
     behaviour: 'leaks',
     zfs: true,
-    packages: ['zfsutils-linux'],
+    packages: ['openssh-client', 'openssh-server', 'zfsutils-linux'],
     init: 'script',
     tests: ALL_TESTS,
   },

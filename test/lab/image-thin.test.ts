@@ -1,6 +1,6 @@
 import { sendEngineContract } from '../contract/send-engine.js';
 import { describeInLab } from '../support/lab.js';
-import { thinImageWorld } from '../support/send-worlds-lab.js';
+import { thinImageWorld } from '../support/image-thin-world.js';
 
 describeInLab({ once: 'refuses' }, 'images of thin volumes', ({ disks }) => {
   const traits = { name: 'image', makesIncrements: true, smallFiles: 100, isWhole: false } as const;

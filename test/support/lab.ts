@@ -53,8 +53,8 @@ export function labGuest(): LabGuest {
 
 /** The kernels that a suite runs on, in their order. */
 function kernelsFor({ kernel = KERNELS, once }: LabNeeds, thorough: boolean): readonly KernelBehaviour[] {
-  const wanted = [kernel].flat();
-  return KERNELS.filter((one) => wanted.includes(one) && (thorough || (once ?? one) === one));
+  const wanted = new Set([kernel].flat());
+  return KERNELS.filter((one) => wanted.has(one) && (thorough || (once ?? one) === one));
 }
 
 /** A `describe` for those guests of the lab that have what it needs. In others it is not there at all, so not skipped. */
