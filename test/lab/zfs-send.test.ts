@@ -28,6 +28,7 @@ describeInLab({ zfs: true }, 'snapshots of ZFS', ({ disks }) => {
       ...traits,
       title: `to ${to}`,
       isWhole: to !== 'files',
+      ...(to === 'dataset' ? {} : { isVariant: true }),
     });
   }
 });
