@@ -15,6 +15,9 @@ const source = z.object({
   frozenMs: ms,
   freezeCallMs: ms,
   snapshotMs: ms,
+  // Manifests of earlier versions lack the two.
+  snapshotStartedAt: z.string().nullable().default(null),
+  snapshotFinishedAt: z.string().nullable().default(null),
   thawMs: ms,
   snapshot: z.string().nullable(),
   consistency: z.enum(['application', 'filesystem', 'crash', 'none']),

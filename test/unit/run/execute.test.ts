@@ -147,6 +147,12 @@ describe('a run that goes well', () => {
         { target: '/b2', backupId: 'run' },
       ],
     });
+    const spans = report.sources.map(({ snapshotStartedAt, snapshotFinishedAt }) => [
+      Date.parse(snapshotStartedAt ?? ''),
+      Date.parse(snapshotFinishedAt ?? ''),
+    ]);
+    expect(spans[1]).toEqual(spans[0]);
+    expect(spans[0]?.[0]).toBeLessThan(spans[0]?.[1] ?? 0);
     expect(report.error).toBeUndefined();
     expect(report.steps.filter(({ frozen }) => frozen).map(({ step }) => step)).toEqual([
       'freeze',
