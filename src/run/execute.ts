@@ -111,6 +111,7 @@ class Execution {
         target,
         sources,
         tools: tools.get(target) ?? {},
+        consistency: this.#report(this.#copies, []).consistency,
         reportWith,
         checkIntact: () => watch.check(),
       };
