@@ -1,6 +1,6 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import os from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { makeScratch } from '../system/scratch.js';
 import type { runCommand } from '../system/run-command.js';
 import { bytesOfPath, isText, nulTerminated, pathFromBytes } from './byte-path.js';
 import { copyFailure, TARGET_REFUSES, UnreadablePaths } from './copy-error.js';
@@ -206,7 +206,7 @@ export async function restoreTar(request: RestoreRequest, run: typeof runCommand
     const all = { args: [], input: Buffer.alloc(0) };
     return await extract(all, { archive, request, run, auxiliary: new Set() });
   }
-  const scratch = await mkdtemp(path.join(os.tmpdir(), 'fsbackup-restore-'));
+  const scratch = await makeScratch('fsbackup-restore-');
   try {
     return await extractPaths(wanted, archive, scratch, request, run);
   } finally {

@@ -1,7 +1,6 @@
-import { lstat, mkdtemp } from 'node:fs/promises';
-import os from 'node:os';
-import path from 'node:path';
+import { lstat } from 'node:fs/promises';
 import { errnoOf, FsbackupError } from '../errors.js';
+import { makeScratch } from '../system/scratch.js';
 import { exitCode } from '../exit-codes.js';
 import { digestsOf } from './backup-digests.js';
 import { dataDirectory } from './backup-layout.js';
@@ -76,7 +75,7 @@ async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions)
   const digests = await digestsOf(backup);
   const list = digests !== undefined && 'file' in digests ? digests : undefined;
   const totals = { totalBytes: backup.manifest.bytes, totalFiles: backup.manifest.files };
-  const scratch = await mkdtemp(path.join(os.tmpdir(), 'fsbackup-verify-'));
+  const scratch = await makeScratch('fsbackup-verify-');
   try {
     const findings = await engine.verify({
       dataDirectory: directory,
