@@ -7,6 +7,7 @@ import { loadChalk, wantsColour } from './report/colours.js';
 import { toErrorJson, toErrorReport } from './report/error-report.js';
 import type { LogEvent } from './report/log-event.js';
 import type { ErrorReport } from './report/run-report.js';
+import { spareMemory } from './system/spare-memory.js';
 
 /**
  * What all commands share: errors as a line of what and a line of what to do, exit codes from the one table, JSON.
@@ -33,6 +34,7 @@ export abstract class BaseCommand extends Command {
 
   protected override async init(): Promise<void> {
     await super.init();
+    spareMemory();
     guardOutputs(process);
     process.on('uncaughtException', this.crash);
   }
