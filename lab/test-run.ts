@@ -10,7 +10,6 @@ import { describeBroken, runJob } from './session.js';
 
 /** A bound against hanging: for all tests of one guest. */
 const TIMEOUT_MS = 40 * 60_000;
-const DEFAULT_TESTS = ['test/lab'];
 
 export interface TestOptions {
   /** Every test in every guest that it is for, instead of sharing cases out among them. */
@@ -26,7 +25,7 @@ export interface GuestTests {
   exitCode: number | undefined;
 }
 
-function vitestArgv(tests: readonly string[]): string[] {
+function vitestArgv(tests: readonly string[], guest: Guest): string[] {
   const filters = tests.map((test) => (path.isAbsolute(test) ? path.relative(CHECKOUT, test) : test));
   return [
     'node',
@@ -34,7 +33,7 @@ function vitestArgv(tests: readonly string[]): string[] {
     'run',
     '--config=lab/vitest.config.ts',
     '--configLoader=runner',
-    ...(filters.length === 0 ? DEFAULT_TESTS : filters),
+    ...(filters.length === 0 ? guest.tests : filters),
   ];
 }
 
@@ -52,7 +51,7 @@ async function runInGuest(
     const resultsFile = path.join(directory, 'results.tar');
     const outcome = await runJob(prepared, {
       job: {
-        argv: vitestArgv(tests),
+        argv: vitestArgv(tests, guest),
         // With CI a skipped test is a failure there too.
         env: {
           CI: process.env['CI'] ?? '',
@@ -78,7 +77,7 @@ async function runInGuest(
 }
 
 /**
- * Runs tests (vitest's filters; none: those of the lab) in guests, as many at a time as there are processors: an
+ * Runs tests (vitest's filters; none: those of each guest) in guests, as many at a time as there are processors: an
  * emulated guest keeps one busy. What the guests print comes in their order.
  */
 export async function runTests(

@@ -1,6 +1,6 @@
 // oxlint-disable vitest/valid-title, vitest/valid-describe-callback -- those rules read test files
 import { describe } from 'vitest';
-import type { KernelBehaviour } from '../../lab/guests.js';
+import type { Guest, KernelBehaviour } from '../../lab/guests.js';
 
 /** The guest of the lab that a test runs in. */
 export interface LabGuest {
@@ -8,6 +8,8 @@ export interface LabGuest {
   /** What its kernel does with a device-mapper suspend of a frozen device. */
   kernel: KernelBehaviour;
   zfs: boolean;
+  /** What process 1 is. */
+  init: Guest['init'];
   /** Whole disks, `/dev/vde`. They are empty, or hold what an earlier test has left: wipe before use, and afterwards. */
   disks: readonly string[];
   /** Every test in every guest that it is for: FSBACKUP_LAB_THOROUGH. */
@@ -24,6 +26,8 @@ export interface LabSuite extends LabGuest {
 export interface LabNeeds {
   kernel?: KernelBehaviour | readonly KernelBehaviour[];
   zfs?: true;
+  /** Left out: it makes no difference, and the guest that is there for systemd runs it only when asked to. */
+  init?: 'systemd';
   /** Whose kernel hardly matters to it: the guest that it is left to unless the run is thorough. */
   once?: KernelBehaviour;
 }
@@ -41,6 +45,7 @@ export function labGuest(): LabGuest {
     name,
     kernel: kernel as KernelBehaviour,
     zfs: env['FSBACKUP_LAB_ZFS'] === '1',
+    init: env['FSBACKUP_LAB_INIT'] === 'systemd' ? 'systemd' : 'script',
     disks: disks.split(' '),
     thorough: env['FSBACKUP_LAB_THOROUGH'] === '1',
   };
@@ -48,8 +53,8 @@ export function labGuest(): LabGuest {
 
 /** The kernels that a suite runs on, in their order. */
 function kernelsFor({ kernel = KERNELS, once }: LabNeeds, thorough: boolean): readonly KernelBehaviour[] {
-  const wanted = [kernel].flat();
-  return KERNELS.filter((one) => wanted.includes(one) && (thorough || (once ?? one) === one));
+  const wanted = new Set([kernel].flat());
+  return KERNELS.filter((one) => wanted.has(one) && (thorough || (once ?? one) === one));
 }
 
 /** A `describe` for those guests of the lab that have what it needs. In others it is not there at all, so not skipped. */
@@ -58,7 +63,10 @@ export function describeInLab(needs: LabNeeds, name: string, body: (suite: LabSu
   const kernels = kernelsFor(needs, guest.thorough);
   const rank = kernels.indexOf(guest.kernel);
   if (rank === -1 || (needs.zfs === true && !guest.zfs)) return;
-  const sharing = guest.thorough || needs.zfs === true ? 1 : kernels.length;
+  if (needs.init !== undefined && needs.init !== guest.init) return;
+  // There is one guest with ZFS, and one with systemd.
+  const isAlone = guest.thorough || needs.zfs === true || needs.init !== undefined;
+  const sharing = isAlone ? 1 : kernels.length;
   const share = <Case>(cases: readonly Case[]): Case[] =>
     cases.filter((_, index) => sharing === 1 || index % sharing === rank);
   describe(name, () => body({ ...guest, share }));
