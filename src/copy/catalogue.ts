@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import { ensurePrivateDirectory } from '../system/directories.js';
+import { exists } from '../system/exists.js';
 import type { BackupTarget, RepositorySettings } from '../backup-target.js';
 
 const secretSource = z.union([
@@ -38,6 +39,11 @@ export async function openCatalogue({ path: directory, repository }: BackupTarge
   const file = catalogueFile(directory);
   const before = await readFile(file, 'utf8').catch(() => undefined);
   if (before !== text) await writeDurably(file, text);
+}
+
+/** Whether a target's catalogue was made here already. */
+export async function hasCatalogue({ path: directory }: BackupTarget): Promise<boolean> {
+  return await exists(catalogueFile(directory));
 }
 
 /** The repository that a directory is the catalogue of; undefined where it is none. Rejects with `usage`. */
