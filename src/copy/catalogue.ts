@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
+import { exists } from '../system/exists.js';
 import { isWithin } from '../system/mountinfo.js';
 import { readTrustedFile } from '../system/trusted-file.js';
 import { CATALOGUES, type BackupTarget, type RepositorySettings } from '../backup-target.js';
@@ -40,6 +41,11 @@ export async function openCatalogue({ path: directory, repository }: BackupTarge
   const file = catalogueFile(directory);
   const before = await readFile(file, 'utf8').catch(() => undefined);
   if (before !== text) await writeDurably(file, text);
+}
+
+/** Whether a target's catalogue was made here already. */
+export async function hasCatalogue({ path: directory }: BackupTarget): Promise<boolean> {
+  return await exists(catalogueFile(directory));
 }
 
 /**

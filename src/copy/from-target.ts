@@ -20,7 +20,8 @@ function usage(message: string, hint: string): FsbackupError {
   return new FsbackupError('usage', message, { hint });
 }
 
-function requireEngine(name: string): EngineName {
+/** The engine that a command line names as that of a repository. Throws `usage` for one without repositories. */
+export function engineOfRepository(name: string): EngineName {
   const engine = ENGINE_NAMES.find((one) => one === name);
   const able = ENGINE_NAMES.filter((one) => canKeepIn(one, 'repository'));
   if (engine !== undefined && canKeepIn(engine, 'repository')) return engine;
@@ -43,7 +44,7 @@ export async function targetFrom(
     );
   }
   if (engine === undefined) return await targetAt(path.resolve(from));
-  const name = requireEngine(engine);
+  const name = engineOfRepository(engine);
   const repository = repositoryFromFlag(from);
   const target = {
     path: catalogueDirectory(name, repository, stateDirectory(env)),
