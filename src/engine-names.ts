@@ -17,7 +17,7 @@ interface EngineTraits {
  * that an engine must: the configuration, manifests, the journal and reports accept these and no others.
  */
 const ENGINES = {
-  rsync: { storage: ['path'] },
+  rsync: { storage: ['path', 'repository'] },
   tar: { storage: ['path'] },
   restic: { storage: ['repository'] },
   borg: { storage: ['repository'] },

@@ -1,4 +1,5 @@
 import { canKeepIn, ENGINE_NAMES } from '../engine-names.js';
+import { parseSshPlace } from '../copy/ssh-place.js';
 import type { Complaint, ValuePath } from './problems.js';
 import type { RawJob } from './schema.js';
 
@@ -33,6 +34,14 @@ export function checkTargets({ targets }: RawJob, path: ValuePath): Complaint[] 
         : [
             complaint('mustBeMountpoint', 'of a directory alone: a repository is told from any other anyhow'),
           ]),
+      ...(engine === 'rsync' && parseSshPlace(repository) === undefined
+        ? [
+            complaint(
+              'repository',
+              'rsync reaches other hosts by ssh: write ssh://user@host/srv/backups or user@host:/srv/backups, or path for a directory of this one',
+            ),
+          ]
+        : []),
       ...(canKeepIn(engine, 'repository')
         ? []
         : [

@@ -4,12 +4,14 @@ import type { CopyEngine, EngineName } from './engine.js';
 import { createImageEngine } from './image-engine.js';
 import { createResticEngine } from './restic-engine.js';
 import { createRsyncEngine } from './rsync-engine.js';
+import { createRsyncRemoteEngine } from './rsync-remote-engine.js';
 import { createTarEngine } from './tar-engine.js';
 import { createZfsSendEngine } from './zfs-send-engine.js';
 import type { EngineTarget } from '../backup-target.js';
 
 const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>> = {
-  rsync: () => createRsyncEngine(),
+  rsync: (target) =>
+    target.repository === undefined ? createRsyncEngine() : createRsyncRemoteEngine(target),
   tar: () => createTarEngine(),
   restic: (target) => createResticEngine(target),
   image: () => createImageEngine(),

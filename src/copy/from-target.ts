@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { closest } from '../suggest.js';
 import { stateDirectory } from '../system/directories.js';
 import { openCatalogue, targetAt } from './catalogue.js';
+import { parseSshPlace } from './ssh-place.js';
 import { canKeepIn, ENGINE_NAMES, type EngineName } from '../engine-names.js';
 import { catalogueDirectory, repositoryFromFlag, type BackupTarget } from '../backup-target.js';
 
@@ -42,8 +44,11 @@ export async function targetFrom(
       'Name the directory or repository, or leave --from out; an unset shell variable may be why it is empty.',
     );
   }
-  if (engine === undefined) return await targetAt(path.resolve(from));
-  const name = requireEngine(engine);
+  // Nothing else is written like it, and no directory is.
+  const isRemote = parseSshPlace(from) !== undefined && !existsSync(from);
+  if (engine === undefined && !isRemote) return await targetAt(path.resolve(from));
+  const name = requireEngine(engine ?? 'rsync');
+  if (name === 'rsync' && !isRemote) return await targetAt(path.resolve(from));
   const repository = repositoryFromFlag(from);
   const target = {
     path: catalogueDirectory(name, repository, stateDirectory(env)),

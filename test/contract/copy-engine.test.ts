@@ -1,16 +1,34 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
 import path from 'node:path';
+import { afterAll, beforeAll } from 'vitest';
 import { createBorgEngine } from '../../src/copy/borg-engine.js';
 import { createResticEngine } from '../../src/copy/restic-engine.js';
 import { createRsyncEngine } from '../../src/copy/rsync-engine.js';
+import { createRsyncRemoteEngine } from '../../src/copy/rsync-remote-engine.js';
 import { createTarEngine } from '../../src/copy/tar-engine.js';
-import { borgRepository, resticRepository } from '../support/repositories.js';
+import { borgRepository, resticRepository, sshTarget } from '../support/repositories.js';
+import { SshServer } from '../support/ssh-server.js';
 import { copyEngineContract } from './copy-engine.js';
+
+let ssh: SshServer | undefined;
+let keys = '';
+
+beforeAll(async () => {
+  keys = await mkdtemp(path.join(os.tmpdir(), 'copy-engine-ssh-'));
+  ssh = await SshServer.start(keys);
+});
+afterAll(async () => {
+  await ssh?.stop();
+  await rm(keys, { recursive: true, force: true });
+});
 
 for (const fstype of ['ext4', 'xfs'] as const) {
   copyEngineContract(
     () => createRsyncEngine(),
     {
       name: 'rsync',
+      keepsIn: 'path',
       keepsSockets: true,
       keepsHoles: true,
       keepsLinkedSymlinks: true,
@@ -24,6 +42,7 @@ for (const fstype of ['ext4', 'xfs'] as const) {
     () => createTarEngine(),
     {
       name: 'tar',
+      keepsIn: 'path',
       keepsSockets: false,
       keepsHoles: true,
       keepsLinkedSymlinks: true,
@@ -40,6 +59,7 @@ for (const fstype of ['ext4', 'xfs'] as const) {
     },
     {
       name: 'restic',
+      keepsIn: 'repository',
       keepsSockets: false,
       // None before 0.15, and since then not those within a chunk.
       keepsHoles: false,
@@ -57,6 +77,7 @@ for (const fstype of ['ext4', 'xfs'] as const) {
     },
     {
       name: 'borg',
+      keepsIn: 'repository',
       keepsSockets: false,
       keepsHoles: false,
       keepsLinkedSymlinks: false,
@@ -67,3 +88,20 @@ for (const fstype of ['ext4', 'xfs'] as const) {
     fstype,
   );
 }
+
+copyEngineContract(
+  (storage) => createRsyncRemoteEngine(sshTarget(ssh, path.join(storage, 'remote'))),
+  {
+    name: 'rsync',
+    variant: 'over ssh',
+    keepsIn: 'repository',
+    keepsSockets: true,
+    keepsHoles: true,
+    keepsLinkedSymlinks: true,
+    keepsAllTimes: true,
+    takesDigests: true,
+    needs: ['program:rsync', 'program:ssh', 'program:sshd', 'program:ssh-keygen'],
+  },
+  // What is at the other end is another rsync: the kind of filesystem makes no difference that the local one has not shown.
+  'ext4',
+);

@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { BackupTarget } from '../../src/backup-target.js';
+import type { SshServer } from './ssh-server.js';
 import { CHILD_PATH, runCommand } from '../../src/system/run-command.js';
 
 /** A directory with other versions of the tools: FSBACKUP_TEST_TOOLS. Before those of the host. */
@@ -49,5 +50,18 @@ export function borgRepository(repository: string): { target: BackupTarget; run:
       },
     },
     run: runTool,
+  };
+}
+
+/** A target whose backups lie in `directory`, and are reached by ssh all the same. */
+export function sshTarget(ssh: SshServer | undefined, directory: string): BackupTarget {
+  if (ssh === undefined) throw new Error('there is no sshd');
+  return {
+    path: '/unused',
+    repository: {
+      repository: `ssh://root@127.0.0.1:${ssh.port}${directory}`,
+      initialise: true,
+      environment: { RSYNC_RSH: ssh.client },
+    },
   };
 }
