@@ -50,13 +50,15 @@ export async function targetFrom(
   const name = requireEngine(engine ?? 'rsync');
   if (name === 'rsync' && !isRemote) return await targetAt(path.resolve(from));
   const repository = repositoryFromFlag(from);
+  const directory = catalogueDirectory(name, repository, stateDirectory(env));
+  // What an earlier run was told of it by the configuration, the command line cannot say.
+  const { repository: known = { repository, environment: {} } } = await targetAt(directory);
   const target = {
-    path: catalogueDirectory(name, repository, stateDirectory(env)),
+    path: directory,
     repository: {
-      repository,
+      ...known,
       initialise: false,
       ...(passwordFile === undefined ? {} : { password: { file: path.resolve(passwordFile) } }),
-      environment: {},
     },
   };
   await openCatalogue(target);

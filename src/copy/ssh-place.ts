@@ -11,7 +11,7 @@ export interface SshPlace {
 
 const LOGIN = /^(?:[A-Za-z0-9_][\w.-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.]+(?:%\w+)?\])$/;
 const URL_FORM = /^ssh:\/\/(.+?)(?::(\d{1,5}))?(\/.*)$/;
-const RSYNC_FORM = /^((?:[^@/:]+@)?(?:\[[^\]/]+\]|[^@/:]+)):(\/.*)$/;
+const RSYNC_FORM = /^((?:[^@/:]+@)?(?:\[[^\]/]+\]|[^@/:]+)):(\/(?!\/).*)$/;
 
 /** Parses `ssh://user@host:2222/srv/backups` and `user@host:/srv/backups`; undefined for anything else. Pure. */
 export function parseSshPlace(text: string): SshPlace | undefined {
