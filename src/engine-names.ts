@@ -18,9 +18,10 @@ interface EngineTraits {
  */
 const ENGINES = {
   rsync: { storage: ['path', 'repository'] },
-  tar: { storage: ['path'] },
+  tar: { storage: ['path', 'repository'] },
   restic: { storage: ['repository'] },
   borg: { storage: ['repository'] },
+  command: { storage: ['repository'] },
   image: { storage: ['path'], sends: ['reflink', 'lvm', 'mirror', 'zfs', 'command'] },
   'btrfs-send': { storage: ['path'], sends: ['btrfs'] },
   'zfs-send': { storage: ['path', 'repository'], sends: ['zfs'] },

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import { ensurePrivateDirectory } from '../system/directories.js';
+import type { TargetCommand } from '../target-commands.js';
 import type { BackupTarget, RepositorySettings } from '../backup-target.js';
 
 const secretSource = z.union([
@@ -11,6 +12,19 @@ const secretSource = z.union([
   z.strictObject({ command: z.array(z.string()) }),
   z.strictObject({ credential: z.string() }),
 ]);
+
+const argv = z.array(z.string()).exactOptional();
+const commands = z.object({
+  check: argv,
+  copy: argv,
+  write: argv,
+  read: argv,
+  size: argv,
+  restore: argv,
+  list: argv,
+  verify: argv,
+  remove: argv,
+} satisfies Record<TargetCommand, typeof argv>);
 
 const catalogueSchema = z.object({
   version: z.literal(1),
@@ -20,6 +34,10 @@ const catalogueSchema = z.object({
     password: secretSource.exactOptional(),
     environment: z.record(z.string(), z.union([z.string(), secretSource])),
     options: z.record(z.string(), z.string()).exactOptional(),
+    commands: commands.exactOptional(),
+    exitCodes: z
+      .object({ partial: z.number().exactOptional(), retry: z.number().exactOptional() })
+      .exactOptional(),
   }),
 });
 

@@ -3,11 +3,19 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
 import { createBorgEngine } from '../../src/copy/borg-engine.js';
+import { createCommandEngine } from '../../src/copy/command-engine.js';
 import { createResticEngine } from '../../src/copy/restic-engine.js';
 import { createRsyncEngine } from '../../src/copy/rsync-engine.js';
 import { createRsyncRemoteEngine } from '../../src/copy/rsync-remote-engine.js';
+import { createTarCommandEngine } from '../../src/copy/tar-command-engine.js';
 import { createTarEngine } from '../../src/copy/tar-engine.js';
-import { borgRepository, resticRepository, sshTarget } from '../support/repositories.js';
+import {
+  borgRepository,
+  commandTarget,
+  resticRepository,
+  sshTarget,
+  tarCommandTarget,
+} from '../support/repositories.js';
 import { SshServer } from '../support/ssh-server.js';
 import { copyEngineContract } from './copy-engine.js';
 
@@ -103,5 +111,43 @@ copyEngineContract(
     needs: ['program:rsync', 'program:ssh', 'program:sshd', 'program:ssh-keygen'],
   },
   // What is at the other end is another rsync: the kind of filesystem makes no difference that the local one has not shown.
+  'ext4',
+);
+
+copyEngineContract(
+  (storage) => createTarCommandEngine(tarCommandTarget(path.join(storage, 'given'))),
+  {
+    name: 'tar',
+    variant: 'to a command',
+    keepsIn: 'repository',
+    keepsSockets: false,
+    keepsHoles: true,
+    keepsLinkedSymlinks: true,
+    keepsAllTimes: true,
+    takesDigests: true,
+    makesRepositories: false,
+    needs: ['program:tar', 'program:zstd'],
+  },
+  'ext4',
+);
+
+copyEngineContract(
+  (storage) =>
+    createCommandEngine(commandTarget(path.join(storage, 'given')), {
+      treeDirectory: path.join(storage, 'tree'),
+    }),
+  {
+    name: 'command',
+    keepsIn: 'repository',
+    keepsSockets: false,
+    keepsHoles: true,
+    keepsLinkedSymlinks: false,
+    keepsAllTimes: true,
+    takesDigests: false,
+    takesPatterns: false,
+    tellsVersions: false,
+    makesRepositories: false,
+    needs: ['program:rsync'],
+  },
   'ext4',
 );
