@@ -9,7 +9,7 @@ import { runCommand } from '../system/run-command.js';
 import { nulTerminated, pathFromBytes } from './byte-path.js';
 import { copyStopped, TARGET_REFUSES, UnreadablePaths, withCopyErrors } from './copy-error.js';
 import { countSources } from './count-tree.js';
-import { LineWriter, readLines } from './digest-lines.js';
+import { LineWriter, readBatches } from './digest-lines.js';
 import { noDifferences } from './digest-compare.js';
 import type {
   BackupEntry,
@@ -66,6 +66,14 @@ function readOnly(names: readonly string[], argv: [string, ...string[]]): [strin
 /** A path as a command may write it, relative to its directory or to `/`. */
 function withoutRoot(name: string): string {
   return name.replace(/^(?:\.?\/)+/, '');
+}
+
+/** A line of `list`: a path, with a slash at its end for a directory. */
+function entryOf(line: string): BackupEntry | undefined {
+  const name = withoutRoot(line);
+  const bare = name.replace(/\/+$/, '');
+  if (bare === '' || bare === '.') return undefined;
+  return { path: `/${pathFromBytes(bare)}`, isDirectory: name.endsWith('/') };
 }
 
 class CommandEngine implements CopyEngine {
@@ -208,12 +216,7 @@ class CommandEngine implements CopyEngine {
         if (signal.aborted) throw copyStopped();
         if (result.exitCode !== 0) throw this.#programs.failure('list', result);
       });
-      for await (const line of readLines(lines)) {
-        const name = withoutRoot(line);
-        const bare = name.replace(/\/+$/, '');
-        if (bare !== '' && bare !== '.')
-          yield { path: `/${pathFromBytes(bare)}`, isDirectory: name.endsWith('/') };
-      }
+      for await (const batch of readBatches(lines)) yield* batch.flatMap((line) => entryOf(line) ?? []);
     } finally {
       await rm(scratch, { recursive: true, force: true });
     }

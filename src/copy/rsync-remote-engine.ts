@@ -214,7 +214,7 @@ class RsyncRemoteEngine implements CopyEngine {
     const backup = await reference.read(dataDirectory);
     if (!(await this.#store.exists(backup, signal))) return undefined;
     const directory = this.#store.directoryOf(backup);
-    return { directory, readFrom: this.#at(directory), args: ['-s'] };
+    return { directory, readFrom: this.#at(directory), args: ['-s'], runThere: this.#store.runThere };
   }
 
   async #stored(dataDirectory: string, signal: AbortSignal): Promise<StoredTree> {

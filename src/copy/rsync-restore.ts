@@ -12,6 +12,8 @@ export interface StoredTree {
   readFrom: string;
   /** More arguments for rsync. */
   args: readonly string[];
+  /** Runs programs on the host that it lies on; undefined: this one. */
+  runThere?: typeof runCommand;
 }
 
 /** The tree of a backup in a directory of this host. */

@@ -8,7 +8,7 @@ import { describeInLab } from '../support/lab.js';
 import { LabVolumeGroup, type LabVolume } from '../support/lvm-lab.js';
 import { must } from '../support/throwaway-filesystem.js';
 
-describeInLab({}, 'a run that images a thin volume', ({ disks }) => {
+describeInLab({ once: 'nests' }, 'a run that images a thin volume', ({ disks }) => {
   let group: LabVolumeGroup;
   let thin: LabVolume;
   let target: string;
