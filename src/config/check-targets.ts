@@ -35,8 +35,10 @@ export function checkTargets({ targets, keep }: RawJob, path: ValuePath): Compla
       ];
     }
     const able = ENGINE_NAMES.filter((name) => canKeepIn(name, 'repository'));
+    const ofCommands: Complaint[] = [];
+    checkCommands({ ...target, engine }, keep, (key, message) => ofCommands.push(complaint(key, message)));
     return [
-      ...checkCommands({ ...target, engine }, keep).map(([key, message]) => complaint(key, message)),
+      ...ofCommands,
       ...(target.path === undefined ? [] : [complaint('path', 'either path or repository, not both')]),
       ...(target.mustBeMountpoint === undefined
         ? []

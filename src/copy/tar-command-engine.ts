@@ -80,11 +80,14 @@ class TarCommandEngine implements CopyEngine {
     const zstd = ['zstd', '-q', '-T0'] as const;
     const packing = packSources(
       request,
-      { name: 'zstd', take: (stream) => this.#run(zstd, { signal, stdinFrom: stream, stdoutTo: gate }) },
+      {
+        name: 'zstd',
+        take: (stream) => this.#run(zstd, { signal, stdinFrom: stream, stdoutTo: gate.inlet }),
+      },
       this.#run,
     ).then(
       (result) => {
-        gate.allowEnd();
+        gate.end();
         return { result };
       },
       (error: unknown) => {
