@@ -13,4 +13,10 @@ export class GatedStream extends HashingStream {
       this.write(chunk, done);
     },
   });
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    // A write that it has not passed on would wait for ever.
+    this.inlet.destroy();
+    super._destroy(error, done);
+  }
 }

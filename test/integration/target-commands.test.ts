@@ -5,7 +5,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { compareTrees } from '../support/compare-trees.js';
 import { describeNeeding } from '../support/capabilities.js';
-import { findProcesses } from '../support/find-processes.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { commandTarget, secretFile, tarCommandTarget } from '../support/repositories.js';
 import { must } from '../support/throwaway-filesystem.js';
@@ -155,17 +154,15 @@ describeNeeding(NEEDS, 'a target that commands carry backups to', () => {
     'never lets `write` see the end of an archive whose making was cut short',
     async () => {
       const write = 'echo $$ >"$2/writing"; cat >"$1.part"; touch "$2/ended"; mv "$1.part" "$1"';
-      await must('dd', 'if=/dev/urandom', `of=${source}/larger`, 'bs=1M', 'count=200', 'status=none');
+      await must('dd', 'if=/dev/urandom', `of=${source}/larger`, 'bs=1M', 'count=100', 'status=none');
       for (const victim of ['tar', 'zstd']) {
         await giveArchive({ write, remove: 'rm -f "$1" "$1.part"' });
         const started = cli.start('run', '--config', config);
-        let victims: number[] = [];
-        while (victims.length === 0 && !started.hasEnded) {
+        while ((await stat(path.join(given, 'writing')).catch(() => undefined)) === undefined) {
+          expect(started.hasEnded, started.output).toBe(false);
           await sleep(5);
-          if ((await stat(path.join(given, 'writing')).catch(() => undefined)) !== undefined)
-            victims = await findProcesses(victim, path.join(directory, 'run'));
         }
-        for (const pid of victims) process.kill(pid, 'SIGKILL');
+        await started.stopChild(victim, 'SIGKILL');
         expect(await started.ended(), started.output).toBe(40);
         expect(started.output).toContain(`${victim} was ended by SIGKILL`);
         expect(await list()).toEqual([]);
