@@ -14,9 +14,9 @@ export class GatedStream extends HashingStream {
     },
   });
 
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    // A write that it has not passed on would wait for ever.
-    this.inlet.destroy();
-    super._destroy(error, done);
+  constructor() {
+    super();
+    // A write that was not passed on would wait for ever.
+    this.once('close', () => this.inlet.destroy());
   }
 }

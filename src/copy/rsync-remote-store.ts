@@ -8,6 +8,8 @@ import type { SshClient, SshPlace } from './ssh-place.js';
 
 /** A host that does not answer within it is no place to freeze a filesystem for. */
 const ANSWER_TIMEOUT_MS = 90_000;
+/** A removal of millions of files takes its time; longer than this somebody is gone. */
+const REMOVE_TIMEOUT_MS = 6 * 3_600_000;
 /** ssh(1), "EXIT STATUS": an error of its own, and not of the command there. */
 const SSH_FAILED = 255;
 
@@ -192,6 +194,7 @@ export class RsyncRemoteStore {
   /** Runs a script about a backup. Rejects with `copyFailed` unless it succeeds. */
   async #on(script: string, { job, backupId }: Backup, signal?: AbortSignal): Promise<CommandResult> {
     const result = await this.#script(script, [job, backupId, this.#incomplete()], {
+      timeoutMs: REMOVE_TIMEOUT_MS,
       ...(signal === undefined ? {} : { signal }),
     });
     if (signal?.aborted === true) throw copyStopped();

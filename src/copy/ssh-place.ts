@@ -90,7 +90,12 @@ export class SshClient {
     this.#login = login;
     this.words = [
       ...splitShellCommand(shell),
-      ...['-o', 'BatchMode=yes', '-o', 'ServerAliveInterval=15', '-o', 'ConnectTimeout=30'],
+      '-o',
+      'BatchMode=yes',
+      '-o',
+      'ServerAliveInterval=15',
+      '-o',
+      'ConnectTimeout=30',
       ...(port === undefined ? [] : ['-p', String(port)]),
     ];
   }

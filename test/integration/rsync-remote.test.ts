@@ -77,7 +77,8 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
   }
 
   async function below(...names: string[]): Promise<string[]> {
-    return (await readdir(path.join(remote, ...names)).catch(() => [])).toSorted();
+    const found: string[] = await readdir(path.join(remote, ...names)).catch(() => []);
+    return found.toSorted();
   }
 
   async function large(...names: string[]): Promise<void> {

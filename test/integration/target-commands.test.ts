@@ -53,9 +53,9 @@ describeNeeding(NEEDS, 'a target that commands carry backups to', () => {
     ofJob: object = {},
   ): Promise<void> {
     const { repository } = tarCommandTarget(given);
-    const [shell = [], file = ''] = [['sh', '-ec'], path.join(given, '{name}.tar.zst')];
+    const file = path.join(given, '{name}.tar.zst');
     const commands = Object.fromEntries(
-      Object.entries(scripts).map(([name, script]) => [name, [...shell, script, 'sh', file, given]]),
+      Object.entries(scripts).map(([name, script]) => [name, ['sh', '-ec', script, 'sh', file, given]]),
     );
     await configure(
       {
@@ -180,7 +180,7 @@ describeNeeding(NEEDS, 'a target that commands carry backups to', () => {
     async () => {
       await giveArchive();
       expect((await fsbackup('run')).code).toBe(0);
-      const [name = ''] = (await readdir(given)).filter((one) => one.startsWith('srv-'));
+      const name = (await readdir(given)).find((one) => one.startsWith('srv-')) ?? '';
       await truncate(path.join(given, name), 5_000_000);
       for (const how of ['--quick', '--full'])
         expect(await fsbackup('backups', 'verify', 'srv', how)).toMatchObject({

@@ -23,5 +23,5 @@ it('lets nobody wait who writes to it when it is destroyed', async () => {
   // Nobody reads: the third piece waits.
   const writing = pipeline(Readable.from([MIB, MIB, MIB, MIB, MIB]), gate.inlet);
   setImmediate(() => gate.destroy());
-  await expect(writing).rejects.toThrow();
+  await expect(writing).rejects.toThrow('Premature close');
 });
