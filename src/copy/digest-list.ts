@@ -49,11 +49,11 @@ class SortedList {
   }
 
   /** The record of a path, which is no lower than that of the last call; undefined while more has to be read. */
-  lookUp(path: string): { record: DigestRecord | undefined } | undefined {
+  lookUp(name: string): { record: DigestRecord | undefined } | undefined {
     for (; this.#at < this.#batch.length; this.#at += 1) {
       const record = this.#batch[this.#at];
-      if (record !== undefined && record.path >= path)
-        return { record: record.path === path ? record : undefined };
+      if (record !== undefined && record.path >= name)
+        return { record: record.path === name ? record : undefined };
     }
     return this.#hasEnded ? { record: undefined } : undefined;
   }
@@ -70,9 +70,9 @@ class SortedList {
   }
 }
 
-async function find(list: SortedList, path: string): Promise<DigestRecord | undefined> {
+async function find(list: SortedList, name: string): Promise<DigestRecord | undefined> {
   for (;;) {
-    const found = list.lookUp(path);
+    const found = list.lookUp(name);
     if (found !== undefined) return found.record;
     await list.readOn();
   }

@@ -105,7 +105,12 @@ class RsyncEngine implements CopyEngine {
     await (taking === undefined ? copyAll() : taking.log.closeAfter(copyAll));
     await setParentTimes(dataDirectory, sources);
     for (const directory of earlier) await removeTree(directory);
-    return await resultOf(tally);
+    const [result] = await Promise.all([
+      resultOf(tally),
+      // The sync before the manifest, which tells of failures, then finds little left to write.
+      this.#run(['sync', '--file-system', '--', dataDirectory], { signal: request.signal }),
+    ]);
+    return result;
   }
 
   async #copySource(

@@ -4,6 +4,7 @@ import { FsbackupError } from '../errors.js';
 import type { CommandOptions, CommandResult, runCommand } from '../system/run-command.js';
 import type { BackupRef } from './backup-layout.js';
 import { copyFailure, copyStopped } from './copy-error.js';
+import { NoRepositoryError } from './open-repository.js';
 import type { SshClient, SshPlace } from './ssh-place.js';
 
 /** A host that does not answer within it is no place to freeze a filesystem for. */
@@ -213,7 +214,7 @@ export class RsyncRemoteStore {
   }
 
   #absent(initialise: boolean): FsbackupError {
-    return new FsbackupError('usage', `${this.#name} is not a place for backups yet`, {
+    return new NoRepositoryError('usage', `${this.#name} is not a place for backups yet`, {
       hint: initialise
         ? 'See whether it can be written to there.'
         : 'Write `initialise: true` at its target, or run once with --initialise, and it is made. If it was one before, see whether its disk is mounted there.',

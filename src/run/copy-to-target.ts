@@ -7,7 +7,7 @@ import { targetName } from '../backup-target.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { CopyReport, RunReport } from '../report/run-report.js';
 import { SNAPSHOT_DIRECTORY_NAME } from '../snapshots/private-directory.js';
-import type { SnapshotRef } from '../snapshots/provider.js';
+import type { Consistency, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import { findBase, keepBases } from './keep-bases.js';
 import { retry } from './retry.js';
@@ -18,6 +18,8 @@ export interface CopyTask {
   sources: readonly CopySource[];
   /** Versions of what the engine uses. */
   tools: Readonly<Record<string, string>>;
+  /** What the snapshots reached. */
+  consistency: Consistency;
   /** What the manifest tells of the run: `copy` is this backup's own part. */
   reportWith: (copy: CopyReport) => RunReport;
   /** Rejects when what was read is not to be trusted. */
@@ -84,6 +86,7 @@ export async function copyToTarget(
         engine.copy({
           ...space,
           backup: { job: plan.job, backupId: runId },
+          consistency: task.consistency,
           sources,
           ...(base === undefined ? {} : { base }),
           journal,

@@ -41,6 +41,7 @@ jobs:
     freeze: { timeout: ${FREEZE_SECONDS}s, maxHold: ${FREEZE_SECONDS}s }
 EOF
 chmod 600 /etc/fsbackup/config.yaml
+chmod -R go-w bin dist
 fsbackup schedule install srv
 systemctl start --no-block fsbackup@srv
 while ! [ -e /run/hanging ]; do sleep 0.2; done

@@ -64,6 +64,8 @@ export class SystemdLab {
     ];
     await writeFile(LVCREATE, script.join('\n'));
     await chmod(LVCREATE, 0o755);
+    // The checkout may be of somebody whose group may write to it.
+    await must('chmod', '-R', 'go-w', '--', path.dirname(RUN_JS), path.join(path.dirname(RUN_JS), '../dist'));
     return lab;
   }
 

@@ -25,11 +25,14 @@ export default class ScheduleInstall extends BaseCommand {
     const { flags, argv } = await this.parse(ScheduleInstall);
     const { loadConfig } = await import('../../config/load.js');
     const { installSchedules, selectSchedules } = await import('../../schedule/schedule-jobs.js');
-    const { installFacts, scheduleHost } = await import('../../schedule/schedule-host.js');
+    const { installFacts, requireTrustedProgram, scheduleHost } =
+      await import('../../schedule/schedule-host.js');
     const { renderChange } = await import('../../schedule/render-schedule.js');
     const { jobs } = await loadConfig({ configFile: flags.config });
     const schedules = selectSchedules(jobs, argv.map(String), flags.calendar);
-    const change = await installSchedules(schedules, await installFacts(flags.config), scheduleHost());
+    const facts = await installFacts(flags.config);
+    await requireTrustedProgram(facts.program);
+    const change = await installSchedules(schedules, facts, scheduleHost());
     if (flags.json) this.printJson(change);
     else this.print(renderChange(change, 'Scheduled'));
   }
