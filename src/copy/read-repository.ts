@@ -1,6 +1,6 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { targetName, type EngineTarget } from '../backup-target.js';
+import { FOUND, targetName, type EngineTarget } from '../backup-target.js';
 import { errnoOf, messageOf } from '../errors.js';
 import { exists } from '../system/exists.js';
 import { backupDirectory, dataDirectory, type BackupRef } from './backup-layout.js';
@@ -26,7 +26,7 @@ export interface RepositoryReading {
 
 /** Beside the catalogue: backups that this host did not make, or has forgotten. Retention never looks there. */
 export function foundDirectory(catalogue: string): string {
-  return path.join(path.dirname(path.dirname(catalogue)), 'found', path.basename(catalogue));
+  return path.join(path.dirname(path.dirname(catalogue)), FOUND, path.basename(catalogue));
 }
 
 async function backupsIn(directory: string): Promise<Backup[]> {
