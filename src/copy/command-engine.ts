@@ -50,7 +50,7 @@ export interface CommandDependencies {
 }
 
 /** Of a source that is copied live too. `$1`, … are the sources, up to `--`; then comes the program. */
-const READ_ONLY = `
+const SCRIPT = `
 while [ "$1" != -- ]; do
   mount --no-mtab -o remount,bind,ro,nosuid,nodev,noexec -- "$PWD/$1"
   shift
@@ -60,7 +60,7 @@ exec "$@"
 `;
 
 function readOnly(names: readonly string[], argv: [string, ...string[]]): [string, ...string[]] {
-  return ['sh', '-ec', READ_ONLY, 'fsbackup-tree', ...names, '--', ...argv];
+  return ['sh', '-ec', SCRIPT, 'fsbackup-tree', ...names, '--', ...argv];
 }
 
 /** A path as a command may write it, relative to its directory or to `/`. */

@@ -5,7 +5,7 @@ import {
   rsyncName,
   splitShellCommand,
   SshClient,
-} from '../../../src/copy/ssh-place.js';
+} from '../../../src/system/ssh-place.js';
 
 describe('parseSshPlace', () => {
   it.each([
