@@ -2,6 +2,7 @@
  * The second watchdog: asks nothing of the first. It enforces the same deadlines from the same page, watches the holder by
  * its own pidfd, and thaws at once when the first is gone.
  */
+#include "fault-point.h"
 #include "guard.h"
 
 #include <poll.h>
@@ -18,7 +19,10 @@ static void partner_said(void) {
     ssize_t count = recv(guard.partner_fd, &byte, 1, MSG_DONTWAIT);
     if (count == 0) {
         atomic_store(&guard.partner_dead, true);
-        if (!quitting) thaw_all(LOSS_GUARD_DIED);
+        if (!quitting) {
+            FAULT_POINT("second.partner-gone");
+            thaw_all(LOSS_GUARD_DIED);
+        }
         return;
     }
     if (count < 0) return;

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FsbackupError } from '../errors.js';
+import { watchdogEnvironment } from '../system/fault-point.js';
 import { inInitialPidNamespace, PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import { createMemfd } from '../system/native.js';
 import { packageRoot } from '../system/package-root.js';
@@ -58,7 +59,7 @@ function start(request: WatchdogRequest, program: string): Promise<ChildProcess>
       argv0: NEUTRAL_NAME,
       cwd: '/',
       detached: true,
-      env: {},
+      env: watchdogEnvironment(),
       stdio: [
         'ignore',
         'ignore',

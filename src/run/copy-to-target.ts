@@ -11,6 +11,7 @@ import type { SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import { findBase, keepBases } from './keep-bases.js';
 import { retry } from './retry.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /** One target's part of a run. */
 export interface CopyTask {
@@ -70,12 +71,14 @@ export async function copyToTarget(
     backupId: runId,
     ...(target.repository === undefined ? {} : { repository: shown }),
   });
+  faultPoint('copy.intended');
   const held = stack.push(`the incomplete backup ${runId} in ${shown}`, async () => {
     await backups.discardIncomplete(name);
     await entry.remove();
   });
   try {
     const space = await backups.begin(name);
+    faultPoint('copy.begun');
     const engine = dependencies.engine(target);
     const base = sendableBy(target.engine) === undefined ? undefined : await findBase(target, context);
     const result = await retry(
@@ -91,6 +94,7 @@ export async function copyToTarget(
         }),
       { attempts: plan.attempts, delayMs: dependencies.retryDelayMs, isRetryable, signal },
     );
+    faultPoint('copy.copied');
     for (const warning of result.warnings ?? []) context.warn(warning);
     // A snapshot that was lost meanwhile may have been read without an error.
     await task.checkIntact();
@@ -112,6 +116,7 @@ export async function copyToTarget(
       digests: result.digests,
       needs: result.needs,
     });
+    faultPoint('copy.completed');
     held.keep();
     await entry.remove();
     try {

@@ -1,6 +1,7 @@
 import { quiesceApplication, releaseApplication } from '../quiesce/hooks.js';
 import type { RunContext } from './context.js';
 import { releaseInReverse, type Held } from './release-stack.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /**
  * Does `work` while the plan's applications are at rest. They go on again, in reverse, whatever happened: also one
@@ -16,14 +17,17 @@ export async function whileQuiesced<T>(context: RunContext, work: () => Promise<
       if (hook.after.length > 0) {
         const { name, after, timeoutMs } = hook;
         const entry = await journal.record('quiesce', { name, after: [...after], timeoutMs });
+        faultPoint('quiesce.intended');
         quiesced.push(
           stack.push(`the application ${name}`, async () => {
             await timeline.step(`unquiesce ${name}`, () => releaseApplication(hook, runProgram));
+            faultPoint('quiesce.released');
             await entry.remove();
           }),
         );
       }
       await timeline.step(`quiesce ${hook.name}`, () => quiesceApplication(hook, runProgram, signal));
+      faultPoint('quiesce.held');
     }
     return await work();
   } finally {
