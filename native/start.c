@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -27,6 +28,8 @@ static _Noreturn void refuse(const struct frame *request, int error) {
                           .sequence = request->sequence,
                           .error = error};
     frame_send(FD_SOCKET, &reply);
+    /* One that hangs in its start would keep the locks that it has inherited. */
+    if (guard.second_pid > 0) kill(guard.second_pid, SIGKILL);
     if (guard.control_path[0] != '\0') unlink(guard.control_path);
     expedite_forget();
     cgroup_leave();

@@ -71,12 +71,12 @@ export async function copyToTarget(
     backupId: runId,
     ...(target.repository === undefined ? {} : { repository: shown }),
   });
-  faultPoint('copy.intended');
   const held = stack.push(`the incomplete backup ${runId} in ${shown}`, async () => {
     await backups.discardIncomplete(name);
     await entry.remove();
   });
   try {
+    faultPoint('copy.intended');
     const space = await backups.begin(name);
     faultPoint('copy.begun');
     const engine = dependencies.engine(target);

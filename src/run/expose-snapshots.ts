@@ -29,7 +29,6 @@ export async function exposeSnapshots(
     const directory = path.join(dependencies.mountDirectory, String(index));
     const exposure = { snapshot: { ...ref, data: { ...ref.data } }, path: directory };
     const entry = await dependencies.journal.record('exposure', exposure);
-    faultPoint('exposure.intended');
     const unexpose = async (): Promise<void> => {
       await provider.unexpose(exposure);
       await removeEmptyDirectory(directory);
@@ -37,6 +36,7 @@ export async function exposeSnapshots(
       await entry.remove();
     };
     stack.push(`the mount ${directory}`, unexpose, held);
+    faultPoint('exposure.intended');
     await ensurePrivateDirectory(directory);
     directories.set(index, (await provider.expose(ref, directory)).path);
     faultPoint('exposure.shown');

@@ -90,12 +90,12 @@ export async function intendSnapshots(
   for (const snapshot of prepared) {
     const { provider, ref } = snapshot;
     const entry = await dependencies.journal.record('snapshot', { ...ref, data: { ...ref.data } });
-    faultPoint('snapshot.intended');
     const held = stack.push(`the snapshot ${ref.name}`, async () => {
       await releaseSnapshot(ref, provider, dependencies.bases);
       faultPoint('snapshot.released');
       await entry.remove();
     });
+    faultPoint('snapshot.intended');
     intended.push({ ...snapshot, held });
   }
   return intended;

@@ -17,7 +17,6 @@ export async function whileQuiesced<T>(context: RunContext, work: () => Promise<
       if (hook.after.length > 0) {
         const { name, after, timeoutMs } = hook;
         const entry = await journal.record('quiesce', { name, after: [...after], timeoutMs });
-        faultPoint('quiesce.intended');
         quiesced.push(
           stack.push(`the application ${name}`, async () => {
             await timeline.step(`unquiesce ${name}`, () => releaseApplication(hook, runProgram));
@@ -25,6 +24,7 @@ export async function whileQuiesced<T>(context: RunContext, work: () => Promise<
             await entry.remove();
           }),
         );
+        faultPoint('quiesce.intended');
       }
       await timeline.step(`quiesce ${hook.name}`, () => quiesceApplication(hook, runProgram, signal));
       faultPoint('quiesce.held');
