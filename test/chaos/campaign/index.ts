@@ -1,16 +1,15 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { buildWithFaults } from '../../support/fault-build/build.js';
 import { ThrowawayDisks } from '../../support/throwaway-filesystem.js';
-import { buildLoad } from '../load/load.js';
+import { chaosTools, prebuild } from '../tools.js';
 import { ENVIRONMENTS } from './environments.js';
 import { runAll } from './run-all.js';
 import { parseResults, summarise } from './summary.js';
 
 // `npm run chaos -- --runs N --seed S [--results FILE] [--environment host] [--only INDEX] [--lanes N]`: real jobs under load, a
 // fault in each. Runs that the file has already are not run again, so a batch that was cut short goes on. Exits 1 when a
-// run has a problem. Needs root, a build and a C compiler.
+// run has a problem. Needs root, a build and a C compiler. `--prebuild` compiles for the guests of the lab (lab/README.md).
 
 const { values } = parseArgs({
   options: {
@@ -20,8 +19,13 @@ const { values } = parseArgs({
     environment: { type: 'string', default: 'host' },
     only: { type: 'string' },
     lanes: { type: 'string', default: '2' },
+    prebuild: { type: 'boolean', default: false },
   },
 });
+if (values.prebuild) {
+  await prebuild();
+  process.exit();
+}
 const environment = ENVIRONMENTS[values.environment];
 if (environment === undefined) throw new Error(`no environment ${values.environment}: ${Object.keys(ENVIRONMENTS).join(', ')}`);
 const results = path.resolve(values.results);
@@ -35,7 +39,7 @@ const indices =
     : [Number(values.only)];
 
 const disks = new ThrowawayDisks();
-const build = await buildWithFaults();
+const tools = await chaosTools();
 const stop = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
 try {
@@ -48,9 +52,9 @@ try {
     campaign: {
       disks,
       cli: path.resolve(import.meta.dirname, '../../../bin/run.js'),
-      faultCli: build.cli,
+      faultCli: tools.faultCli,
     },
-    loadProgram: await buildLoad(disks.directory),
+    loadProgram: tools.loadProgram,
     onResult: (result) => {
       appendFileSync(results, `${JSON.stringify(result)}\n`);
       const { index, world, fault, moment, ended, stallMs, problems, seconds } = result;
@@ -62,5 +66,5 @@ try {
   process.exitCode = done.some(({ problems }) => problems.length > 0) ? 1 : 0;
 } finally {
   await disks.dispose();
-  await build.remove();
+  await tools.remove();
 }

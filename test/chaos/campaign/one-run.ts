@@ -141,6 +141,7 @@ class OneRun {
     const trace = path.join(world.directory, 'trace');
     rmSync(trace, { force: true });
     if (world.pauseFile !== undefined) writeFileSync(world.pauseFile, `${random.between(0, 4) / 10}`);
+    world.control.probe();
     await world.load.begin();
     const before = await listedBackups(world);
     let struck = false;
@@ -163,6 +164,8 @@ class OneRun {
     const ended = ending.signal ?? ending.exitCode ?? 'nothing';
     if (!isDocumented(ended) || !fault.outcomes.includes(ended))
       this.problems.push(`it ended with ${ended}: ${`${run.stdout}${run.stderr}`.slice(-1500)}`);
+    world.control.rest();
+    world.load.rest();
     const checked = await this.#check(ending, before);
     const recorded = { stallMs: Math.round(stallMs), limitMs: Math.round(limitMs), controlMs: Math.round(controlMs) };
     return {

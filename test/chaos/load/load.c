@@ -5,7 +5,8 @@
  *   log    appends numbered, checksummed records, fsyncs each, and acknowledges it
  *   churn  makes, replaces, renames and unlinks files whose content tells which version they are
  *
- * On stdin: `begin N` starts afresh in DIRECTORY/epoch-N and removes what was before; the end of file ends it.
+ * On stdin: `begin N` starts afresh in DIRECTORY/epoch-N and removes what was before; `probe` has only that part go on;
+ * `rest` has all parts all but sleep, which is how it starts; the end of file ends it.
  * On stdout, a line each, times in ns of CLOCK_MONOTONIC: `ready`, `began N`, `beat AT`, `stall BEGIN END`,
  * `ack N SEQUENCE AT`, `file N FILE VERSION BEGIN END` (version 0: unlinked).
  */
@@ -33,6 +34,7 @@
 static const char *directory;
 static atomic_int wanted = 0;
 static atomic_bool over = false;
+static atomic_bool probing = false, working = false;
 static pthread_mutex_t output = PTHREAD_MUTEX_INITIALIZER;
 
 static uint64_t now_ns(void) {
@@ -99,7 +101,7 @@ static void *probe(void *argument) {
         uint64_t end = now_ns();
         if (end - begin > STALL_NS) tell("stall %" PRIu64 " %" PRIu64 "\n", begin, end);
         if (end - beat > BEAT_NS) tell("beat %" PRIu64 "\n", beat = end);
-        pause_us(1000);
+        pause_us(probing ? 1000 : 20000);
     }
     return NULL;
 }
@@ -120,8 +122,8 @@ static void *append(void *argument) {
             epoch = want;
             sequence = 0;
         }
-        if (epoch == 0) {
-            pause_us(5000);
+        if (epoch == 0 || !working) {
+            pause_us(10000);
             continue;
         }
         int length = snprintf(line, 64, "%u %" PRIu64 " ", sequence + 1, now_ns());
@@ -172,11 +174,11 @@ static void *churn(void *argument) {
         int want = wanted;
         if (want != epoch) turn = 0;
         epoch = want;
-        if (epoch != 0) {
+        if (epoch != 0 && working) {
             write_version(epoch, turn * 7 % FILES, turn / FILES + 1);
             turn++;
         }
-        pause_us(4000);
+        pause_us(working ? 4000 : 10000);
     }
     return NULL;
 }
@@ -217,6 +219,8 @@ int main(int argc, char **argv) {
     while (fgets(line, sizeof line, stdin) != NULL) {
         int epoch;
         if (sscanf(line, "begin %d", &epoch) == 1) begin_epoch(epoch);
+        working = line[0] == 'b';
+        probing = line[0] != 'r';
     }
     over = true;
     for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);

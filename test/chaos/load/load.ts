@@ -99,6 +99,17 @@ export class Load {
     );
   }
 
+  /** From now on only what measures stalls goes on. */
+  probe(): void {
+    this.#stalls = [];
+    this.#child.stdin?.write('probe\n');
+  }
+
+  /** Nothing is asked of it until it begins or probes again. */
+  rest(): void {
+    this.#child.stdin?.write('rest\n');
+  }
+
   /** The longest time that a writer was held up since `sinceMs`, also one that still is. */
   longestStallMs(sinceMs: number): number {
     const ended = this.#stalls.filter((stall) => stall.endMs > sinceMs);

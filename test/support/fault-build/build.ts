@@ -20,11 +20,11 @@ export interface FaultBuild {
 }
 
 /**
- * Builds fsbackup with what acts at its boundaries, into a new directory that only this user can enter: nothing of it
- * comes near what is installed. Takes seconds.
+ * Builds fsbackup with what acts at its boundaries, into a new directory that only this user can enter, or into the empty
+ * one that is given: nothing of it comes near what is installed. Takes seconds.
  */
-export async function buildWithFaults(): Promise<FaultBuild> {
-  const directory = await mkdtemp(path.join(os.tmpdir(), 'fault-build-'));
+export async function buildWithFaults(given?: string): Promise<FaultBuild> {
+  const directory = given ?? (await mkdtemp(path.join(os.tmpdir(), 'fault-build-')));
   const at = (name: string): string => path.join(directory, name);
   await mkdir(at('bin'));
   await mkdir(at('scripts'));
