@@ -17,9 +17,9 @@ const [outdir = path.join(ROOT, 'dist'), faultPointModule] = process.argv.slice(
 
 const actingFaultPoints = {
   name: 'acting fault points',
-  setup({ onResolve }: PluginBuild): void {
+  setup(bundling: PluginBuild): void {
     if (faultPointModule === undefined) return;
-    onResolve({ filter: /\/fault-point\.js$/ }, () => ({ path: path.resolve(faultPointModule) }));
+    bundling.onResolve({ filter: /\/fault-point\.js$/ }, () => ({ path: path.resolve(faultPointModule) }));
   },
 };
 

@@ -1,5 +1,6 @@
 import { FsbackupError } from '../errors.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
+import { requireAnswer } from './version-answer.js';
 
 /** `--modify-window=-1`, nanoseconds, needs this (rsync(1)). */
 const OLDEST: readonly [number, number, number] = [3, 1, 3];
@@ -17,6 +18,7 @@ function isOlder(version: string): boolean {
 /** The rsync on the PATH can do what the engine asks of it. Returns its version; rejects with `usage`. */
 export async function checkRsync(run: typeof runCommand): Promise<Record<string, string>> {
   const result = await run(['rsync', '--version'], { timeoutMs: 30_000 });
+  requireAnswer('rsync', result);
   const version = /^rsync\s+version v?(\S+)/m.exec(result.stdout)?.[1];
   if (result.exitCode !== 0 || version === undefined) {
     throw new FsbackupError('usage', describeFailure('rsync', result), {

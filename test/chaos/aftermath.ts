@@ -24,11 +24,12 @@ export async function whatIsLeft(world: World, disks: ThrowawayDisks): Promise<s
   const mounts = await readMounts();
   const own = [world.directory, world.mountpoint, world.target.mountpoint];
   const ours = mounts.filter(({ mountpoint }) => mountpoint.startsWith(`${run}/`));
-  for (const { mountpoint } of ours)
-    left.push(`mount ${mountpoint}`);
+  for (const { mountpoint } of ours) left.push(`mount ${mountpoint}`);
   for (const device of (await disks.leftovers()).loopDevices) {
-    const backing = await readFile(`/sys/block/${path.basename(device)}/loop/backing_file`, 'utf8').catch(() => '');
-    if (backing.includes(`${world.name}`)) left.push(`loop device ${device} of ${backing.trim()}`);
+    const backing = await readFile(`/sys/block/${path.basename(device)}/loop/backing_file`, 'utf8').catch(
+      () => '',
+    );
+    if (backing.includes(world.name)) left.push(`loop device ${device} of ${backing.trim()}`);
   }
   for (const directory of [run, state]) {
     for (const name of await namesIn(path.join(directory, 'journal')))
@@ -128,7 +129,16 @@ export async function checkRestored(
   const to = path.join(directory, 'to');
   const from = world.target.mountpoint;
   try {
-    const { exitCode, stderr } = await fsbackup(cli, world, 'restore', `${JOB}@${backupId}`, '--from', from, '--to', to);
+    const { exitCode, stderr } = await fsbackup(
+      cli,
+      world,
+      'restore',
+      `${JOB}@${backupId}`,
+      '--from',
+      from,
+      '--to',
+      to,
+    );
     if (exitCode !== 0) return [`restore exits ${exitCode}: ${stderr}`];
     return await checkCopied(world, backupId, path.join(to, world.mountpoint), ran);
   } finally {

@@ -57,7 +57,8 @@ export async function attackBoundary(
   { name }: FaultPoint,
   action: Action,
 ): Promise<Survival> {
-  if (world.pauseFile !== undefined) writeFileSync(world.pauseFile, String(snapshotSeconds(name, TIMEOUT_MS)));
+  if (world.pauseFile !== undefined)
+    writeFileSync(world.pauseFile, String(snapshotSeconds(name, TIMEOUT_MS)));
   const trace = path.join(world.directory, 'trace');
   rmSync(trace, { force: true });
   const shape = { engine: 'rsync', attempts: 1, timeoutMs: TIMEOUT_MS, maxHoldMs: TIMEOUT_MS };

@@ -80,7 +80,11 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync', 'progr
       await withLane(async (lane) => {
         const kind = needsCommand(point) ? 'command' : kindOf(point);
         const world = await worldOf(lane, WORLD_OF[kind] ?? 'ext4-reflink-xfs');
-        const outcome = await attackBoundary({ faultCli: tools.faultCli, disks: lane.disks, world }, point, action);
+        const outcome = await attackBoundary(
+          { faultCli: tools.faultCli, disks: lane.disks, world },
+          point,
+          action,
+        );
         expect(outcome.hits, `it was not come to: ${outcome.said}`).toContain(point.name);
         expect(outcomesOf(point, action), outcome.said).toContain(outcome.ended);
         expect(outcome.stalledMs).toBeLessThan(outcome.allowedMs);
@@ -97,7 +101,18 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync', 'progr
 describe('the boundaries', () => {
   it('are found in execute, the window, every provider, the addon and both guards', () => {
     const kinds = new Set(POINTS.map(kindOf));
-    for (const kind of ['run', 'window', 'copy', 'freeze', 'guard', 'second', 'reflink', 'btrfs', 'command', ...IN_LAB])
+    for (const kind of [
+      'run',
+      'window',
+      'copy',
+      'freeze',
+      'guard',
+      'second',
+      'reflink',
+      'btrfs',
+      'command',
+      ...IN_LAB,
+    ])
       expect(kinds).toContain(kind);
   });
 });

@@ -54,7 +54,9 @@ export class JobRun {
     const isLate = await Promise.race([this.#ended.then(() => false), sleep(limitMs, true, { ref: false })]);
     if (isLate && !this.hasEnded) {
       this.child.kill('SIGKILL');
-      throw new Error(`it did not end within ${limitMs} ms: ${this.stdout.slice(-2000)}${this.stderr.slice(-2000)}`);
+      throw new Error(
+        `it did not end within ${limitMs} ms: ${this.stdout.slice(-2000)}${this.stderr.slice(-2000)}`,
+      );
     }
     // Its last output, which a grandchild that holds the pipe open is not to delay.
     await sleep(0);

@@ -26,20 +26,6 @@ export function readProcess(pid: number): ProcessFacts | undefined {
   }
 }
 
-/** All processes below these, those themselves excluded. */
-export function descendants(roots: readonly number[]): ProcessFacts[] {
-  const all = pids().flatMap((pid) => readProcess(pid) ?? []);
-  const found: ProcessFacts[] = [];
-  const known = new Set(roots);
-  for (let grown = true; grown;) {
-    const next = all.filter(({ pid, ppid }) => known.has(ppid) && !known.has(pid));
-    grown = next.length > 0;
-    found.push(...next);
-    for (const { pid } of next) known.add(pid);
-  }
-  return found;
-}
-
 /** Processes that have a file below `directory` open or in their environment, which a run leaves none of. */
 export function processesUsing(directory: string): ProcessFacts[] {
   return pids().flatMap((pid) => {

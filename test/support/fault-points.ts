@@ -19,8 +19,7 @@ function filesIn(directory: string, pattern: RegExp): string[] {
     .toSorted();
 }
 
-/** Every boundary that has a name, found in the sources. Throws when two share one. */
-export function listFaultPoints(): FaultPoint[] {
+function findFaultPoints(): FaultPoint[] {
   const points: FaultPoint[] = [];
   for (const file of [...filesIn('src', /\.ts$/), ...filesIn('native', /\.[ch]$/)]) {
     const text = readFileSync(path.join(ROOT, file), 'utf8');
@@ -33,4 +32,12 @@ export function listFaultPoints(): FaultPoint[] {
     }
   }
   return points;
+}
+
+let found: readonly FaultPoint[] | undefined;
+
+/** Every boundary that has a name, found in the sources, which are read once. Throws when two share one. */
+export function listFaultPoints(): readonly FaultPoint[] {
+  found ??= findFaultPoints();
+  return found;
 }

@@ -53,7 +53,9 @@ export function drawRun(
   const fault = random.pick(faults.filter((one) => one.suits?.(world) ?? true));
   const boundaries = boundariesFor(world.provider);
   // The window is short: half of the faults that are aimed at a boundary are aimed into it.
-  const inWindow = boundaries.filter((name) => name.startsWith('window.') || /\.(?:cloned|created)$/.test(name));
+  const inWindow = boundaries.filter(
+    (name) => name.startsWith('window.') || /\.(?:cloned|created)$/.test(name),
+  );
   const moments: Moment[] = [
     { kind: 'time', afterMs: random.between(0, RUN_MS) },
     { kind: 'boundary', name: random.pick(boundaries) },

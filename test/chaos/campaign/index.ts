@@ -27,7 +27,8 @@ if (values.prebuild) {
   process.exit();
 }
 const environment = ENVIRONMENTS[values.environment];
-if (environment === undefined) throw new Error(`no environment ${values.environment}: ${Object.keys(ENVIRONMENTS).join(', ')}`);
+if (environment === undefined)
+  throw new Error(`no environment ${values.environment}: ${Object.keys(ENVIRONMENTS).join(', ')}`);
 const results = path.resolve(values.results);
 const seed = Number(values.seed);
 const known = existsSync(results) ? parseResults(readFileSync(results, 'utf8')) : [];
@@ -58,8 +59,11 @@ try {
     onResult: (result) => {
       appendFileSync(results, `${JSON.stringify(result)}\n`);
       const { index, world, fault, moment, ended, stallMs, problems, seconds } = result;
-      process.stdout.write(`${index}  ${world}  ${fault} at ${moment}: ${ended}, ${stallMs} ms, ${seconds} s\n`);
-      for (const problem of problems) process.stdout.write(`  PROBLEM (--seed ${seed} --only ${index}): ${problem}\n`);
+      process.stdout.write(
+        `${index}  ${world}  ${fault} at ${moment}: ${ended}, ${stallMs} ms, ${seconds} s\n`,
+      );
+      for (const problem of problems)
+        process.stdout.write(`  PROBLEM (--seed ${seed} --only ${index}): ${problem}\n`);
     },
   });
   process.stdout.write(`${summarise(done)}\n`);

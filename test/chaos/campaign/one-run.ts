@@ -91,10 +91,15 @@ class OneRun {
       later: (undo: () => Promise<void> | void) => this.#undo.push(undo),
       report: (problem: string) => this.problems.push(problem),
     };
-    const config = await writeConfig(world, { engine, attempts, timeoutMs: TIMEOUT_MS, maxHoldMs: TIMEOUT_MS });
+    const config = await writeConfig(world, {
+      engine,
+      attempts,
+      timeoutMs: TIMEOUT_MS,
+      maxHoldMs: TIMEOUT_MS,
+    });
     const before = (await fault.prepare?.(base)) ?? [];
     const cli = moment.kind === 'time' ? this.#campaign.cli : this.#campaign.faultCli;
-    const [file = process.execPath, ...args] = [...before, process.execPath, cli, 'run', '--config', config];
+    const [file, ...args] = [...before, process.execPath, cli, 'run', '--config', config];
     const run = new JobRun([file, ...args], {
       ...environmentOf(world),
       ...(moment.kind === 'time'
@@ -160,14 +165,19 @@ class OneRun {
     const controlMs = world.control.longestStallMs(run.beginMs);
     const stallMs = world.load.longestStallMs(run.beginMs);
     const limitMs = TIMEOUT_MS + SLACK_MS + controlMs + (fault.ownStallMs ?? 0);
-    if (stallMs > limitMs) this.problems.push(`a writer waited ${stallMs.toFixed(0)} ms of ${limitMs.toFixed(0)}`);
+    if (stallMs > limitMs)
+      this.problems.push(`a writer waited ${stallMs.toFixed(0)} ms of ${limitMs.toFixed(0)}`);
     const ended = ending.signal ?? ending.exitCode ?? 'nothing';
     if (!isDocumented(ended) || !fault.outcomes.includes(ended))
       this.problems.push(`it ended with ${ended}: ${`${run.stdout}${run.stderr}`.slice(-1500)}`);
     world.control.rest();
     world.load.rest();
     const checked = await this.#check(ending, before);
-    const recorded = { stallMs: Math.round(stallMs), limitMs: Math.round(limitMs), controlMs: Math.round(controlMs) };
+    const recorded = {
+      stallMs: Math.round(stallMs),
+      limitMs: Math.round(limitMs),
+      controlMs: Math.round(controlMs),
+    };
     return {
       world: name,
       fault: fault.name,
@@ -192,7 +202,15 @@ export async function doRun(
   const one = new OneRun(drawn, world, campaign);
   const begun = performance.now();
   const key = { seed, index, environment };
-  const unknown = { struck: false, ended: 'unknown', recover: null, stallMs: 0, limitMs: 0, controlMs: 0, good: 0 };
+  const unknown = {
+    struck: false,
+    ended: 'unknown',
+    recover: null,
+    stallMs: 0,
+    limitMs: 0,
+    controlMs: 0,
+    good: 0,
+  };
   const drawnText = { world: world.name, fault: fault.name, moment: momentText(moment), engine };
   const result = await one.run().catch((error: unknown) => {
     one.problems.push(messageOf(error));

@@ -73,7 +73,8 @@ export const SIGNAL_FAULTS: readonly Fault[] = [
   kill(['cli', 'watchdog'], DEAD, freezes),
   kill(['cli', 'second'], DEAD, freezes),
   kill(['snapshotCommand'], [0, 21, 30], hasProgram),
-  kill(['copyTool'], [0, 40]),
+  // 1: in its preflight, where it is asked for its version.
+  kill(['copyTool'], [0, 1, 40]),
   stop(['cli'], [0, 21]),
   stop(['watchdog'], [0, 1, 21], freezes),
   stop(['second'], [0, 1, 21], freezes),

@@ -6,7 +6,11 @@ import type { Attack } from './fault.js';
 /** The children of a process that its main thread started, which all of Node's are. */
 export function childrenOf(pid: number): number[] {
   try {
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+      .trim()
+      .split(' ')
+      .filter(Boolean)
+      .map(Number);
   } catch {
     return [];
   }
@@ -34,7 +38,8 @@ export const VICTIMS = {
   watchdog: async (attack: Attack) => await child(attack, ['qsentry']),
   second: async (attack: Attack) => {
     const watchdog = await child(attack, ['qsentry']);
-    for (let look = 0; watchdog !== undefined && look < 50; look += 1) {
+    if (watchdog === undefined) return undefined;
+    for (let look = 0; look < 50; look += 1) {
       const [second] = named(childrenOf(watchdog), ['vigil']);
       if (second !== undefined) return second;
       await sleep(LOOK_MS);
