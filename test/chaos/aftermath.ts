@@ -104,7 +104,7 @@ async function checkCopied(
   const { report, unreadable } = await readManifest(world, backupId);
   return [
     ...unreadable.map((name) => `unreadable: ${name}`),
-    ...(await checkTree(tree, world.load.log, snapshotInterval(report, ran))),
+    ...(await checkTree(tree, world.load.log, snapshotInterval(report, ran), report.sources[0]?.provider === 'btrfs')),
   ];
 }
 

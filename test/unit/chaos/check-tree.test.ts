@@ -92,6 +92,15 @@ describe('a tree that was copied', () => {
     expect(await checked(content)).toContain(says);
   });
 
+  it('of a snapshot that is worth a power cut may lack data that was not fsynced, and no record', async () => {
+    const files = new Map([[7, [{ version: 3, beginMs: 50, endMs: 60 }]]]);
+    await writeFile(path.join(directory, 'epoch-2', 'file-7'), '');
+    const check = async (acknowledgedMs: number[]) =>
+      (await checkTree(directory, { epoch: 2, acknowledgedMs, files }, INTERVAL, true)).join();
+    expect(await check([20])).toBe('');
+    expect(await check([20, 60])).toContain('2 records were durable');
+  });
+
   it('without the directory is found', async () => {
     await rm(path.join(directory, 'epoch-2'), { recursive: true });
     expect(await checked(undefined)).toContain('unreadable: ENOENT');
