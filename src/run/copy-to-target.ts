@@ -7,7 +7,7 @@ import { targetName } from '../backup-target.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { CopyReport, RunReport } from '../report/run-report.js';
 import { SNAPSHOT_DIRECTORY_NAME } from '../snapshots/private-directory.js';
-import type { SnapshotRef } from '../snapshots/provider.js';
+import type { Consistency, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import { findBase, keepBases } from './keep-bases.js';
 import { retry } from './retry.js';
@@ -19,6 +19,8 @@ export interface CopyTask {
   sources: readonly CopySource[];
   /** Versions of what the engine uses. */
   tools: Readonly<Record<string, string>>;
+  /** What the snapshots reached. */
+  consistency: Consistency;
   /** What the manifest tells of the run: `copy` is this backup's own part. */
   reportWith: (copy: CopyReport) => RunReport;
   /** Rejects when what was read is not to be trusted. */
@@ -51,7 +53,8 @@ export function copySources(
 
 /**
  * Writes one backup, its manifest last. Rejects with the engine's or the target's error once what was begun is
- * discarded again, or stays on the stack to be discarded at the end.
+ * discarded again, or is left to the journal with a warning: a target that is gone cannot be tidied up. After an
+ * interrupt it stays on the stack, to be discarded at the end.
  */
 export async function copyToTarget(
   task: CopyTask,
@@ -86,6 +89,7 @@ export async function copyToTarget(
         engine.copy({
           ...space,
           backup: { job: plan.job, backupId: runId },
+          consistency: task.consistency,
           sources,
           ...(base === undefined ? {} : { base }),
           journal,
@@ -127,8 +131,14 @@ export async function copyToTarget(
     }
     return { copy, unreadable: result.unreadable };
   } catch (error) {
-    // What cannot be discarded now stays on the stack.
-    await held.release().catch(() => undefined);
+    await held.release().catch((cause: unknown) => {
+      if (signal.aborted) return;
+      // As often as not the target itself is gone. The journal has it: it is removed once that is there again.
+      held.keep();
+      context.warn(
+        `what was begun in ${shown} is not removed yet: ${messageOf(cause)}; the next run tries again, or \`fsbackup recover\``,
+      );
+    });
     throw error;
   }
 }

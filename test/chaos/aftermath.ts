@@ -51,13 +51,12 @@ export async function whatIsLeft(world: World, disks: ThrowawayDisks): Promise<s
 /** When a run took its snapshot, by its own report; within the time that it ran. */
 export function snapshotInterval(report: RunReport, ran: SnapshotInterval): SnapshotInterval {
   const offsetMs = monotonicMs() - Date.now();
-  const startedMs = Date.parse(report.startedAt) + offsetMs;
-  const last = (name: string) => report.steps.findLast(({ step }) => step === name);
-  const [begin, end] = [last('freeze') ?? last('snapshot'), last('snapshot')];
-  if (begin === undefined || end === undefined) return ran;
+  const [source] = report.sources;
+  if (source === undefined || source.snapshotStartedAt === null || source.snapshotFinishedAt === null)
+    return ran;
   return {
-    beginMs: Math.max(ran.beginMs, startedMs + begin.startMs - CLOCK_SLACK_MS),
-    endMs: Math.min(ran.endMs, startedMs + end.startMs + end.durationMs + CLOCK_SLACK_MS),
+    beginMs: Math.max(ran.beginMs, Date.parse(source.snapshotStartedAt) + offsetMs - CLOCK_SLACK_MS),
+    endMs: Math.min(ran.endMs, Date.parse(source.snapshotFinishedAt) + offsetMs + CLOCK_SLACK_MS),
   };
 }
 
@@ -104,7 +103,12 @@ async function checkCopied(
   const { report, unreadable } = await readManifest(world, backupId);
   return [
     ...unreadable.map((name) => `unreadable: ${name}`),
-    ...(await checkTree(tree, world.load.log, snapshotInterval(report, ran), report.sources[0]?.provider === 'btrfs')),
+    ...(await checkTree(
+      tree,
+      world.load.log,
+      snapshotInterval(report, ran),
+      report.sources[0]?.provider === 'btrfs',
+    )),
   ];
 }
 

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { describeNeeding } from '../support/capabilities.js';
 import { listFaultPoints, type FaultPoint } from '../support/fault-points.js';
 import { ThrowawayDisks } from '../support/throwaway-filesystem.js';
@@ -96,23 +96,4 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync', 'progr
     // Those before it may each have waited for a guard that never answers.
     600_000,
   );
-});
-
-describe('the boundaries', () => {
-  it('are found in execute, the window, every provider, the addon and both guards', () => {
-    const kinds = new Set(POINTS.map(kindOf));
-    for (const kind of [
-      'run',
-      'window',
-      'copy',
-      'freeze',
-      'guard',
-      'second',
-      'reflink',
-      'btrfs',
-      'command',
-      ...IN_LAB,
-    ])
-      expect(kinds).toContain(kind);
-  });
 });
