@@ -63,7 +63,7 @@ export async function attackBoundary(
   rmSync(trace, { force: true });
   const shape = { engine: 'rsync', attempts: 1, timeoutMs: TIMEOUT_MS, maxHoldMs: TIMEOUT_MS };
   const config = await writeConfig(world, shape);
-  world.control.probe();
+  await world.control.begin();
   await world.load.begin();
   const before = await listedBackups(world);
   const run = new JobRun([process.execPath, faultCli, 'run', '--config', config], {

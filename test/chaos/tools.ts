@@ -6,7 +6,7 @@ import { buildLoad } from './load/load.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 /** In the copy of the checkout that a guest of the lab has, which has no compiler. */
-const PREBUILT = path.join(ROOT, 'native/build/chaos');
+const PREBUILT = path.join(ROOT, 'node_modules/.fsbackup/chaos');
 
 /** What has to be compiled for tests of faults. */
 export interface ChaosTools {
@@ -20,7 +20,7 @@ export interface ChaosTools {
 /** Compiles for the guests of the lab, into the checkout that they get a copy of. */
 export async function prebuild(): Promise<void> {
   await rm(PREBUILT, { recursive: true, force: true });
-  await mkdir(PREBUILT, { mode: 0o700 });
+  await mkdir(PREBUILT, { recursive: true, mode: 0o700 });
   await buildWithFaults(PREBUILT);
   await buildLoad(PREBUILT);
 }

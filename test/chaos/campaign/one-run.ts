@@ -146,7 +146,7 @@ class OneRun {
     const trace = path.join(world.directory, 'trace');
     rmSync(trace, { force: true });
     if (world.pauseFile !== undefined) writeFileSync(world.pauseFile, `${random.between(0, 4) / 10}`);
-    world.control.probe();
+    await world.control.begin();
     await world.load.begin();
     const before = await listedBackups(world);
     let struck = false;

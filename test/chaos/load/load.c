@@ -5,8 +5,8 @@
  *   log    appends numbered, checksummed records, fsyncs each, and acknowledges it
  *   churn  makes, replaces, renames and unlinks files whose content tells which version they are
  *
- * On stdin: `begin N` starts afresh in DIRECTORY/epoch-N and removes what was before; `probe` has only that part go on;
- * `rest` has all parts all but sleep, which is how it starts; the end of file ends it.
+ * On stdin: `begin N` starts afresh in DIRECTORY/epoch-N and removes what was before; `rest` has all parts all but sleep,
+ * which is how it starts; the end of file ends it.
  * On stdout, a line each, times in ns of CLOCK_MONOTONIC: `ready`, `began N`, `beat AT`, `stall BEGIN END`,
  * `ack N SEQUENCE AT`, `file N FILE VERSION BEGIN END` (version 0: unlinked).
  */
@@ -33,7 +33,7 @@
 static const char *directory;
 static atomic_int wanted = 0;
 static atomic_bool over = false;
-static atomic_bool probing = false, working = false;
+static atomic_bool working = false;
 static pthread_mutex_t output = PTHREAD_MUTEX_INITIALIZER;
 
 static uint64_t now_ns(void) {
@@ -94,14 +94,14 @@ static void *probe(void *argument) {
     if (fd < 0) fail(path);
     uint64_t beat = 0, begin = now_ns();
     while (!over) {
-        bool was_probing = probing;
+        bool was_working = working;
         if (pwrite(fd, &begin, sizeof begin, 0) != sizeof begin && !passing(wanted)) fail("probe");
         uint64_t end = now_ns();
         /* From write to write: also what the machine alone makes it wait, which is what the one beside it is for. */
-        if (was_probing && end - begin > STALL_NS) tell("stall %" PRIu64 " %" PRIu64 "\n", begin, end);
+        if (was_working && end - begin > STALL_NS) tell("stall %" PRIu64 " %" PRIu64 "\n", begin, end);
         if (end - beat > BEAT_NS) tell("beat %" PRIu64 "\n", beat = end);
-        pause_us(probing ? 1000 : 20000);
-        begin = was_probing ? end : now_ns();
+        pause_us(working ? 1000 : 20000);
+        begin = was_working ? end : now_ns();
     }
     return NULL;
 }
@@ -220,7 +220,6 @@ int main(int argc, char **argv) {
         int epoch;
         if (sscanf(line, "begin %d", &epoch) == 1) begin_epoch(epoch);
         working = line[0] == 'b';
-        probing = line[0] != 'r';
     }
     over = true;
     for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);

@@ -99,21 +99,15 @@ export class Load {
     );
   }
 
-  /** From now on only what measures stalls goes on. */
-  probe(): void {
-    this.#stalls = [];
-    this.#child.stdin?.write('probe\n');
-  }
-
-  /** Nothing is asked of it until it begins or probes again. */
+  /** Nothing is asked of it until it begins again. */
   rest(): void {
     this.#child.stdin?.write('rest\n');
   }
 
   /** The longest time that a writer was held up since `sinceMs`, also one that still is. */
   longestStallMs(sinceMs: number): number {
-    const ended = this.#stalls.filter((stall) => stall.endMs > sinceMs);
-    return Math.max(0, ...ended.map((stall) => stall.endMs - stall.beginMs), this.waitingMs);
+    const waits = this.#stalls.map(({ beginMs, endMs }) => endMs - Math.max(beginMs, sinceMs));
+    return Math.max(0, ...waits, Math.min(this.waitingMs, monotonicMs() - sinceMs));
   }
 
   /** For how long no write has come through. Some beats' worth also where nothing holds it up. */

@@ -85,7 +85,8 @@ export async function commonParts(
   storage?: ThrowawayFilesystem,
 ): Promise<Pick<World, 'name' | 'mountpoint' | 'load' | 'control' | 'target' | 'directory'>> {
   const on = storage === undefined ? {} : { on: storage };
-  const beside = await disks.filesystem({ fstype: 'ext4', name: `${name}-control`, sizeMiB: 32, ...on });
+  const { fstype } = origin;
+  const beside = await disks.filesystem({ fstype, name: `${name}-control`, ...on });
   const target = await disks.filesystem({ fstype: 'ext4', name: `${name}-target`, sizeMiB: 128 });
   const directory = path.join(disks.directory, `${name}-state`);
   await mkdir(directory, { mode: 0o700 });
