@@ -37,15 +37,16 @@ async function machineMirrors(): Promise<{ archive: string; security: string | u
   return { archive, security };
 }
 
-/** The sources of a release with its updates, security and backports, in apt's one-line format. */
-async function sourcesOf(release: string): Promise<string> {
+/** Beside the security archive. Testing has no backports until its release is near. */
+const SUITES = ['', '-updates', '-backports'] as const;
+
+/** The sources of a release with its suites and security, in apt's one-line format. */
+async function sourcesOf(release: string, suites: readonly string[]): Promise<string> {
   const { archive, security } = await machineMirrors();
   const options = existsSync(KEYRING) ? `[signed-by=${KEYRING}] ` : '';
   const line = (address: string, suite: string): string => `deb ${options}${address} ${suite} main contrib\n`;
   return [
-    line(archive, release),
-    line(archive, `${release}-updates`),
-    line(archive, `${release}-backports`),
+    ...suites.map((suite) => line(archive, `${release}${suite}`)),
     ...(security === undefined ? [] : [line(security, `${release}-security`)]),
   ].join('');
 }
@@ -70,8 +71,8 @@ export class LabApt {
   ) {}
 
   /** Its lists are fetched unless that was done a short while ago; where that fails, older ones do. */
-  static async open(release: string): Promise<LabApt> {
-    const sources = await sourcesOf(release);
+  static async open(release: string, suites: readonly string[] = SUITES): Promise<LabApt> {
+    const sources = await sourcesOf(release, suites);
     const name = `${release}-${createHash('sha256').update(sources).digest('hex').slice(0, 8)}`;
     const directory = path.join(CACHE_DIRECTORY, 'apt', name);
     const sourcesFile = path.join(directory, 'sources.list');

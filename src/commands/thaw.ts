@@ -30,6 +30,9 @@ export default class Thaw extends BaseCommand {
     json: jsonFlag,
   };
 
+  // The emergency exit is open whatever has become of them.
+  protected override readonly believesState = false;
+
   async run(): Promise<void> {
     const { flags, argv } = await this.parse(Thaw);
     const mountpoints = argv.map(String);

@@ -1,11 +1,11 @@
-import path from 'node:path';
-import { z } from 'zod';
-import { runDirectory } from '../system/directories.js';
+import { targetName, type BackupTarget } from '../backup-target.js';
 import { runCommand, type CommandResult } from '../system/run-command.js';
-import { borgPatterns } from './borg-excludes.js';
-import { binaryOfPython, parseBorgMessage, parseCreated, parseWarning } from './borg-output.js';
-import { archiveName, BorgRepository } from './borg-repository.js';
-import { copyStopped, isRetryable, UnreadablePaths, withCopyErrors } from './copy-error.js';
+import { archiveName, backupOfArchive } from './borg-archive.js';
+import { createArchive } from './borg-create.js';
+import { extractArchive } from './borg-extract.js';
+import { borgReference as reference } from './borg-reference.js';
+import { BorgRepository } from './borg-repository.js';
+import { copyStopped, isRetryable, withCopyErrors } from './copy-error.js';
 import { noDifferences } from './digest-compare.js';
 import type {
   CopyEngine,
@@ -16,59 +16,29 @@ import type {
   VerifyFindings,
   VerifyRequest,
 } from './engine.js';
-import { prepareMergedTree, type MergedTree } from './merged-tree.js';
-import { printable } from './printable.js';
-import { ReferenceFile } from './reference.js';
-import { withSecrets } from './repository-program.js';
-import { readRootAttributes, rootAttributes } from './root-attributes.js';
-import { parentsOf, pathInBackup, requireSources } from './source-layout.js';
-import { restoreStaged, type Extraction } from './staged-restore.js';
-import { targetName, type BackupTarget } from '../backup-target.js';
+import type { FoundBackup } from './found-backup.js';
+import { copyMerged, type RepositoryDependencies } from './merged-copy.js';
+import { byFuse } from './fuse-mount.js';
+import { borgFuse } from './borg-mount.js';
+import { settingsOf, withSecrets } from './repository-program.js';
+import { restoreStaged } from './staged-restore.js';
 
-/** borg's exit codes, of 1.4 too where it is asked for these: done, with warnings. */
-const WARNINGS = 1;
-/** So often borg saves an unfinished archive: before that, one that failed has left none. */
-const CHECKPOINT_S = 1800;
 const MAX_PROBLEMS = 100;
-/** Regular files, further names of them included: added, modified, unchanged, changed meanwhile, hard link. */
-const FILE = /^[AMUCh]$/;
-
-const reference = new ReferenceFile(
-  z.object({
-    version: z.literal(1),
-    /** The archive: its name, and its id, the digest of all that is in it. */
-    archive: z.string().min(1),
-    id: z.string().min(1),
-    /** Of `/`, where that is a source. */
-    root: rootAttributes.exactOptional(),
-  }),
-);
-
-/** What the engine works with beside the settings of its target. */
-export interface BorgDependencies {
-  run?: typeof runCommand;
-  /** Where the sources are merged: below it a directory for each job, the same in every run. */
-  treeDirectory?: string;
-}
-
-/** A path as borg told it, as on the live system. */
-function toLivePath(told: string): string {
-  return `/${printable(binaryOfPython(told.replace(/^\.\//, '')))}`;
-}
 
 class BorgEngine implements CopyEngine {
   readonly name = 'borg';
   readonly #repository: BorgRepository;
   readonly #run: typeof runCommand;
-  readonly #treeDirectory: string;
+  readonly #treeDirectory: string | undefined;
 
-  constructor(target: BackupTarget, { run = runCommand, treeDirectory }: BorgDependencies) {
-    const { repository: settings } = target;
-    if (settings === undefined) throw new Error('borg was given no repository');
+  constructor(target: BackupTarget, { run = runCommand, treeDirectory }: RepositoryDependencies) {
+    const settings = settingsOf(target);
     const isEncrypted = settings.password !== undefined;
     const environment = {
       // 1.4 can tell more by its exit codes, 1.2 cannot.
       BORG_EXIT_CODES: 'legacy',
+      // It tells times without their zone.
+      TZ: 'UTC',
       ...(isEncrypted ? {} : { BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK: 'yes' }),
       ...settings.environment,
       BORG_REPO: settings.repository,
@@ -80,7 +50,7 @@ class BorgEngine implements CopyEngine {
     const encryption = settings.options?.['encryption'] ?? (isEncrypted ? 'repokey-blake2' : 'none');
     this.#repository = new BorgRepository(withEnvironment, targetName(target), encryption);
     this.#run = run;
-    this.#treeDirectory = treeDirectory ?? path.join(runDirectory(), 'tree');
+    this.#treeDirectory = treeDirectory;
   }
 
   async preflight(): Promise<Record<string, string>> {
@@ -92,72 +62,11 @@ class BorgEngine implements CopyEngine {
   }
 
   copy(request: CopyRequest): Promise<CopyResult> {
-    return withCopyErrors(async () => {
-      const { sources, dataDirectory, backup } = request;
-      await requireSources(sources);
-      const directory = path.join(this.#treeDirectory, backup.job);
-      const tree = await prepareMergedTree(directory, sources, dataDirectory);
-      try {
-        return await this.#create(request, tree);
-      } finally {
-        await tree.remove();
-      }
+    return copyMerged(request, this.#treeDirectory, async ({ tree }) => {
+      // An earlier attempt's, whose success nobody heard of.
+      await this.remove(request);
+      return await createArchive(request, this.#repository, tree);
     });
-  }
-
-  async #create(request: CopyRequest, tree: MergedTree): Promise<CopyResult> {
-    const { dataDirectory, sources, backup, signal } = request;
-    // An earlier attempt's, whose success nobody heard of.
-    await this.remove({ dataDirectory, backup, signal });
-    const archive = archiveName(backup);
-    const patterns = borgPatterns(sources).map((pattern) => `--pattern=${pattern}`);
-    const argv = this.#repository.argv(
-      'create',
-      '--json',
-      '--progress',
-      '--list',
-      '--numeric-ids',
-      `--checkpoint-interval=${CHECKPOINT_S}`,
-      `--comment=fsbackup job ${backup.job}`,
-      ...patterns,
-      `::${archive}`,
-      '.',
-    );
-    const unreadable = new UnreadablePaths();
-    let [files, bytes] = [0, 0];
-    const startedAt = performance.now();
-    await reference.announce(dataDirectory);
-    const result = await this.#repository.run(tree.inTree(argv), {
-      signal,
-      onStderrLine: (line) => {
-        const said = parseBorgMessage(line);
-        if (said === undefined) return;
-        if (said.type === 'file_status') files += FILE.test(said.status) ? 1 : 0;
-        else if (said.type === 'archive_progress') {
-          bytes = said.original_size ?? bytes;
-          request.onProgress({ bytes, files });
-        } else {
-          const lost = parseWarning(said);
-          if (lost !== undefined) unreadable.add(toLivePath(lost));
-        }
-      },
-    });
-    const created = parseCreated(result.stdout);
-    if (created === undefined || result.exitCode === undefined || result.exitCode > WARNINGS) {
-      const hasCheckpoint = performance.now() - startedAt >= CHECKPOINT_S * 1000;
-      if (result.exitCode !== undefined && !signal.aborted && !hasCheckpoint)
-        await reference.withdraw(dataDirectory);
-      throw this.#repository.failure(result);
-    }
-    request.onProgress({ files, bytes: created.bytes });
-    const root = await readRootAttributes(sources);
-    await reference.write(dataDirectory, {
-      version: 1,
-      archive,
-      id: created.id,
-      ...(root === undefined ? {} : { root }),
-    });
-    return { files, bytes: created.bytes, unreadable: unreadable.paths };
   }
 
   restore(request: RestoreRequest): Promise<CopyResult> {
@@ -165,46 +74,21 @@ class BorgEngine implements CopyEngine {
       const { archive, root } = await reference.read(request.dataDirectory);
       return await restoreStaged(
         { ...request, ...(root === undefined ? {} : { root }) },
-        { run: this.#run, extract: (extraction) => this.#extract(archive, request, extraction) },
+        {
+          run: this.#run,
+          extract: (extraction) => extractArchive(this.#repository, archive, extraction, request.signal),
+        },
       );
     });
   }
 
-  async #extract(
-    archive: string,
-    { signal }: Pick<RestoreRequest, 'signal'>,
-    { staged, paths, unreadable }: Extraction,
-  ): Promise<void> {
-    const parents = [...new Set(paths.flatMap(parentsOf))];
-    // `pf:` is the directory alone, `pp:` all below it too.
-    const wanted = [
-      ...parents.map((one) => `pf:${pathInBackup(one)}`),
-      ...paths.map((one) => `pp:${pathInBackup(one)}`),
-    ];
-    const argv = this.#repository.argv('extract', '--numeric-ids', '--sparse', `::${archive}`, ...wanted);
-    let complaints = 0;
-    const result = await this.#repository.run(argv, {
-      cwd: staged,
-      signal,
-      onStderrLine: (line) => {
-        const said = parseBorgMessage(line);
-        if (said?.type !== 'log_message') return;
-        // A path that is not in the archive is noticed by its absence.
-        if (/never matched/.test(said.message)) complaints += 1;
-        const lost = parseWarning(said);
-        if (lost === undefined) return;
-        complaints += 1;
-        unreadable.add(toLivePath(lost));
-      },
-    });
-    if (result.exitCode !== 0 && !(result.exitCode === WARNINGS && complaints > 0)) {
-      throw this.#repository.failure(result);
-    }
-  }
+  readonly mounting = byFuse(async (dataDirectory) => {
+    const { archive } = await reference.read(dataDirectory);
+    return borgFuse(this.#repository, archive);
+  });
 
-  verify(request: VerifyRequest): Promise<VerifyFindings> {
+  verify({ mode, signal, dataDirectory }: VerifyRequest): Promise<VerifyFindings> {
     return withCopyErrors(async () => {
-      const { mode, signal, dataDirectory } = request;
       const { archive, id } = await reference.read(dataDirectory);
       const findings = { ...noDifferences(), files: undefined, bytes: 0 };
       const found = (await this.#repository.archivesOf(archive, signal)).find((one) => one.name === archive);
@@ -244,6 +128,23 @@ class BorgEngine implements CopyEngine {
     const compacted = await this.#repository.run(this.#repository.argv('compact'), options);
     if (compacted.exitCode !== 0) throw this.#repository.failure(compacted);
   }
+
+  async find(signal: AbortSignal): Promise<FoundBackup[]> {
+    const archives = await this.#repository.archives(signal);
+    return archives.flatMap((archive) => {
+      const backup = backupOfArchive(archive);
+      if (backup === undefined) return [];
+      const { name, id, hostname: host, end } = archive;
+      return {
+        ...backup,
+        host,
+        completedAt: new Date(/[Z+]/.test(end) ? end : `${end}Z`).toISOString(),
+        files: undefined,
+        bytes: undefined,
+        writeReference: (dataDirectory) => reference.write(dataDirectory, { version: 1, archive: name, id }),
+      };
+    });
+  }
 }
 
 /**
@@ -252,6 +153,9 @@ class BorgEngine implements CopyEngine {
  * the source; so there are no other digests. Sizes are those that borg counts, its own records of the files included.
  * Sockets are not kept.
  */
-export function createBorgEngine(target: BackupTarget, dependencies: BorgDependencies = {}): CopyEngine {
+export function createBorgEngine(
+  target: BackupTarget,
+  dependencies: RepositoryDependencies = {},
+): CopyEngine {
   return new BorgEngine(target, dependencies);
 }

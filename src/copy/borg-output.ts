@@ -57,7 +57,19 @@ export function binaryOfPython(text: string): string {
   }).join('');
 }
 
-const archives = z.object({ archives: z.array(z.object({ name: z.string(), id: z.string() })) });
+const archives = z.object({
+  archives: z.array(
+    z.object({
+      name: z.string(),
+      id: z.string(),
+      // Where they were asked for.
+      comment: z.string().default(''),
+      hostname: z.string().default(''),
+      /** In the time zone of the borg that told it, without saying so. */
+      end: z.string().default(''),
+    }),
+  ),
+});
 
 /** An archive of a repository. */
 export type BorgArchive = z.infer<typeof archives>['archives'][number];

@@ -1,5 +1,6 @@
 import { FsbackupError } from '../errors.js';
 import { describeFailure, type CommandOptions, type CommandResult } from '../system/run-command.js';
+import { openRepository } from './open-repository.js';
 import { parseArchives, plainText, type BorgArchive } from './borg-output.js';
 import { copyFailure } from './copy-error.js';
 import type { RunWithSecrets } from './repository-program.js';
@@ -18,10 +19,8 @@ function usage(message: string, hint: string): FsbackupError {
   return new FsbackupError('usage', message, { hint });
 }
 
-/** The name of the archive of a backup. */
-export function archiveName({ job, backupId }: { job: string; backupId: string }): string {
-  return `${job}-${backupId}`;
-}
+/** borg's exit codes, of 1.4 too where it is asked for these: done, with warnings. */
+export const WARNINGS = 1;
 
 /** borg, on one repository. `name` is the repository for people. */
 export class BorgRepository {
@@ -100,36 +99,38 @@ export class BorgRepository {
     );
   }
 
-  async #id(signal?: AbortSignal): Promise<string | CommandResult> {
-    const result = await this.#ask('info', ['--json'], signal);
-    const id = /"repository":\s*\{[^}]*"id":\s*"([0-9a-f]+)"/.exec(result.stdout)?.[1];
-    return result.exitCode === 0 && id !== undefined ? id : result;
-  }
-
   /** See `CopyEngine.openRepository`. */
   async open(initialise: boolean, signal?: AbortSignal): Promise<string> {
-    const found = await this.#id(signal);
-    if (typeof found === 'string') return found;
-    if (!/does not exist/.test(found.stderr)) throw this.#unusable(found);
-    if (!initialise) throw this.#unusable(found, 'Make it with `borg init`, or say `initialise: true`.');
-    // Never over an existing one: borg itself refuses that.
-    const made = await this.#ask('init', [`--encryption=${this.#encryption}`, '--make-parent-dirs'], signal);
-    if (made.exitCode !== 0) throw this.#unusable(made);
-    const id = await this.#id(signal);
-    if (typeof id === 'string') return id;
-    throw this.#unusable(id);
+    return await openRepository(
+      {
+        id: async () => {
+          const result = await this.#ask('info', ['--json'], signal);
+          const id = /"repository":\s*\{[^}]*"id":\s*"([0-9a-f]+)"/.exec(result.stdout)?.[1];
+          return result.exitCode === 0 && id !== undefined ? id : result;
+        },
+        isMissing: ({ stderr }) => /does not exist/.test(stderr),
+        make: () => this.#ask('init', [`--encryption=${this.#encryption}`, '--make-parent-dirs'], signal),
+        unusable: (result, hint) => this.#unusable(result, hint),
+        makeCommand: 'borg init',
+      },
+      initialise,
+    );
   }
 
   /** The archives of a backup: its own, and those that a borg which was interrupted left of it. */
   async archivesOf(name: string, signal?: AbortSignal): Promise<BorgArchive[]> {
-    const result = await this.#ask(
-      'list',
-      ['--json', '--consider-checkpoints', `--glob-archives=${name}*`],
-      signal,
-    );
+    const all = await this.#list(['--consider-checkpoints', `--glob-archives=${name}*`], signal);
+    return all.filter((archive) => archive.name === name || archive.name.startsWith(`${name}.checkpoint`));
+  }
+
+  /** All finished archives, whoever made them. */
+  async archives(signal?: AbortSignal): Promise<BorgArchive[]> {
+    return await this.#list(['--format={comment}{hostname}{end}'], signal);
+  }
+
+  async #list(args: readonly string[], signal: AbortSignal | undefined): Promise<BorgArchive[]> {
+    const result = await this.#ask('list', ['--json', ...args], signal);
     if (result.exitCode !== 0) throw this.failure(result);
-    return parseArchives(result.stdout).filter(
-      (archive) => archive.name === name || archive.name.startsWith(`${name}.checkpoint`),
-    );
+    return parseArchives(result.stdout);
   }
 }

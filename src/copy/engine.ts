@@ -1,8 +1,9 @@
-import type { SnapshotRef } from '../snapshots/provider.js';
+import type { Consistency, SnapshotRef } from '../snapshots/provider.js';
 import type { Journal } from '../journal/journal.js';
 import type { BackupRef } from './backup-layout.js';
 import type { Differences } from './digest-compare.js';
 import type { EngineName } from '../engine-names.js';
+import type { FoundBackup } from './found-backup.js';
 
 export type { EngineName } from '../engine-names.js';
 
@@ -69,6 +70,8 @@ export interface CopyBase {
 export interface CopyRequest {
   /** The name of the backup, for what the engine writes elsewhere than in its directory. */
   backup: Pick<BackupRef, 'job' | 'backupId'>;
+  /** What the backup is worth, for what the engine notes of it in its repository. */
+  consistency?: Consistency | undefined;
   /** Merged into one tree. Of nested sources each owns what lies below its path, with its own patterns. */
   sources: readonly CopySource[];
   /** Directory of this backup's data: exists, 0700, empty, or holds what an earlier attempt of this run copied. */
@@ -229,7 +232,8 @@ export interface CopyEngine {
 
   /**
    * Of an engine with repositories, before any freeze: the repository is there and answers, or is made if it is not
-   * and `initialise` is true. Returns what tells it from every other one. Rejects with `usage`.
+   * and `initialise` is true. Returns what tells it from every other one. Rejects with `usage`: as `NoRepositoryError`
+   * where it is certain that there is none yet.
    */
   openRepository?(request: { initialise: boolean; signal?: AbortSignal | undefined }): Promise<string>;
 
@@ -272,4 +276,7 @@ export interface CopyEngine {
    * Also for one that was cut short. Idempotent: resolves for what is not there any more.
    */
   remove?(request: RemoveRequest): Promise<void>;
+
+  /** Of an engine with repositories: the backups that the repository itself tells of, in any order. */
+  find?(signal: AbortSignal): Promise<FoundBackup[]>;
 }

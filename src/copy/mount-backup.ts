@@ -1,10 +1,12 @@
 import { lstat, mkdir, readdir, realpath, rmdir } from 'node:fs/promises';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
+import { requireTrustedPath } from '../system/trusted-path.js';
 import { isMountedAt, unmount } from '../system/mount.js';
 import { isWithin, readMounts } from '../system/mountinfo.js';
 import { dataDirectory, jobDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
 import type { CopyEngine, Mounting } from './engine.js';
+import { releaseServed } from './fuse-mount.js';
 import { readManifest } from './manifest.js';
 import {
   isShown,
@@ -13,6 +15,7 @@ import {
   writeMountRecord,
   type MountRecord,
 } from './mount-records.js';
+import { lockServing } from './serving-lock.js';
 
 function usage(message: string, hint: string, cause?: unknown): FsbackupError {
   return new FsbackupError('usage', message, { hint, cause });
@@ -41,6 +44,11 @@ async function prepareDirectory(
   requested: string,
   backup: CompleteBackup,
 ): Promise<{ directory: string; madeDirectory: boolean }> {
+  await requireTrustedPath(requested, {
+    what: 'the directory',
+    why: 'Whoever may change it can have root mount over something else.',
+    otherwise: 'or name another',
+  });
   const madeDirectory = await makeDirectory(requested);
   const directory = await realpath(requested);
   if (!(await lstat(directory)).isDirectory())
@@ -69,9 +77,11 @@ async function forget({ directory, madeDirectory }: MountRecord): Promise<void> 
   if (madeDirectory) await rmdir(directory).catch(() => undefined);
 }
 
-async function undo(record: MountRecord): Promise<void> {
+/** Undoes a mount, the program that shows it included. Idempotent. Rejects with `cleanupIncomplete`. */
+export async function undoMount(record: MountRecord): Promise<void> {
   try {
     await unmount(record.directory);
+    if (record.kind === 'process') await releaseServed(record.directory);
   } catch (error) {
     throw new FsbackupError('cleanupIncomplete', messageOf(error), {
       hint: `See who uses it (fuser -vm ${record.directory}), end that, then: fsbackup backups umount ${record.directory}`,
@@ -119,6 +129,7 @@ export async function mountBackup(options: MountOptions): Promise<void> {
     mountedAt: new Date().toISOString(),
   };
   const request = { dataDirectory: dataDirectory(backup), directory: place.directory, signal };
+  const lock = mounting.kind === 'process' ? await lockServing(place.directory) : undefined;
   try {
     await writeMountRecord(record);
     if (mounting.kind === 'kernel') {
@@ -127,13 +138,17 @@ export async function mountBackup(options: MountOptions): Promise<void> {
       onMounted(record);
       return;
     }
+    if (lock === undefined)
+      throw usage(`another fsbackup mounts at ${place.directory}`, 'Name another directory.');
     await mounting.serve({ ...request, onMounted: () => onMounted(record) });
+    await undoMount(record);
   } catch (error) {
-    await undo(record);
+    await undoMount(record);
     signal.throwIfAborted();
     throw error;
+  } finally {
+    await lock?.release();
   }
-  await undo(record);
 }
 
 /** What an unmount found. */
@@ -157,7 +172,7 @@ export async function unmountBackup(requested: string): Promise<Unmounted> {
     );
   }
   if (await isShown(record, await readMounts())) {
-    await undo(record);
+    await undoMount(record);
     return { record, wasMounted: true };
   }
   if (await isMountedAt(directory)) {
@@ -166,6 +181,6 @@ export async function unmountBackup(requested: string): Promise<Unmounted> {
       'See what it is: findmnt.',
     );
   }
-  await forget(record);
+  await undoMount(record);
   return { record, wasMounted: false };
 }

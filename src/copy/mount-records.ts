@@ -74,8 +74,8 @@ export async function isShown(record: MountRecord, mounts: readonly Mount[]): Pr
   return mountsShowing(mounts, dataDirectory({ ...record, target })).includes(top);
 }
 
-/** The backups that are mounted on demand now, by the records and the kernel, the oldest mount first. */
-export async function readMountedBackups(): Promise<MountRecord[]> {
+/** All records, whether what they tell of is still mounted or not. */
+export async function readMountRecords(): Promise<MountRecord[]> {
   let names: string[];
   try {
     names = (await readdir(recordsDirectory())).filter((name) => name.endsWith('.json'));
@@ -83,11 +83,16 @@ export async function readMountedBackups(): Promise<MountRecord[]> {
     if (errnoOf(error) === 'ENOENT') return [];
     throw error;
   }
-  const mounts = await readMounts();
   const records = await Promise.all(names.map((name) => parse(path.join(recordsDirectory(), name))));
+  return records.filter((record) => record !== undefined);
+}
+
+/** The backups that are mounted on demand now, by the records and the kernel, the oldest mount first. */
+export async function readMountedBackups(): Promise<MountRecord[]> {
+  const mounts = await readMounts();
   const shown: MountRecord[] = [];
-  for (const record of records) {
-    if (record !== undefined && (await isShown(record, mounts))) shown.push(record);
+  for (const record of await readMountRecords()) {
+    if (await isShown(record, mounts)) shown.push(record);
   }
   return shown.toSorted((a, b) => a.mountedAt.localeCompare(b.mountedAt));
 }

@@ -1,5 +1,7 @@
-import { openCatalogue } from './catalogue.js';
+import { hasCatalogue, openCatalogue } from './catalogue.js';
 import type { CopyEngine } from './engine.js';
+import { readRepository } from './read-repository.js';
+import { NoRepositoryError } from './open-repository.js';
 import { targetName, type EngineTarget } from '../backup-target.js';
 import {
   isRemembered,
@@ -7,6 +9,7 @@ import {
   type FilesystemIdentity,
   type TargetOfJob,
 } from './target-identity.js';
+import { requireTrustedTarget } from './trusted-target.js';
 
 /** A repository that is to be looked at. */
 export interface RepositoryToCheck {
@@ -21,7 +24,9 @@ function ofJob({ target, job }: RepositoryToCheck): TargetOfJob {
 }
 
 async function identify(check: RepositoryToCheck, initialise: boolean): Promise<FilesystemIdentity> {
-  const { engine, stateDirectory } = check;
+  const { engine, stateDirectory, target } = check;
+  const where = target.repository?.repository ?? '';
+  if (where.startsWith('/')) await requireTrustedTarget(where);
   if (engine.openRepository === undefined) throw new Error(`${engine.name} has no repositories`);
   const value = await engine.openRepository({ initialise });
   const identity: FilesystemIdentity = { kind: 'repository', value, fstype: engine.name };
@@ -29,24 +34,43 @@ async function identify(check: RepositoryToCheck, initialise: boolean): Promise<
   return identity;
 }
 
+/** A disk that is not mounted must not turn into a new repository. */
+async function mayBeMade(check: RepositoryToCheck): Promise<boolean> {
+  const wanted = check.target.repository?.initialise === true;
+  return wanted && !(await isRemembered(ofJob(check), check.stateDirectory));
+}
+
 /**
  * Looks whether a job could be backed up into a repository: it answers, and is the one that the job wrote to before.
- * Writes nothing. Rejects with `usage`, for one that is yet to be made too.
+ * `absent`: there is none yet, and the first run makes it, as `preflightRepository` does. Writes nothing. Rejects with
+ * `usage`.
  */
-export async function examineRepository(check: RepositoryToCheck): Promise<void> {
-  await identify(check, false);
+export async function examineRepository(check: RepositoryToCheck): Promise<'there' | 'absent'> {
+  try {
+    await identify(check, false);
+    return 'there';
+  } catch (error) {
+    if (error instanceof NoRepositoryError && (await mayBeMade(check))) return 'absent';
+    throw error;
+  }
 }
 
 /**
  * As `examineRepository`, before any freeze. Makes the repository where the settings ask for that and the job has
- * written to none there before: a disk that is not mounted must not turn into a new repository. Opens the catalogue.
+ * written to none there before: a disk that is not mounted must not turn into a new repository. Opens the catalogue, and
+ * notes what else a repository holds that has none here yet.
  * Returns what the repository is, for `rememberFilesystem`.
  */
 export async function preflightRepository(check: RepositoryToCheck): Promise<FilesystemIdentity> {
-  const { target, stateDirectory } = check;
-  const wanted = target.repository?.initialise === true;
-  const initialise = wanted && !(await isRemembered(ofJob(check), stateDirectory));
-  const identity = await identify(check, initialise);
+  const { target } = check;
+  const identity = await identify(check, await mayBeMade(check));
+  const isNew = !(await hasCatalogue(target));
   await openCatalogue(target);
+  // Before the first backup of this host hides that there are others.
+  if (isNew) {
+    const { engine } = check;
+    const { signal } = new AbortController();
+    await readRepository(target, { engines: () => engine, signal, isNamed: false, warn: () => undefined });
+  }
   return identity;
 }

@@ -1,12 +1,18 @@
 import { runCommand, type CommandOptions, type CommandResult } from '../system/run-command.js';
 import { readVariables, type SecretVariables } from './secrets.js';
-import type { RepositorySettings, SecretSource } from '../backup-target.js';
+import type { BackupTarget, RepositorySettings, SecretSource } from '../backup-target.js';
 
 /** Runs a program with the variables of a repository. What it says comes without their secrets. */
 export type RunWithSecrets = (
   argv: readonly [string, ...string[]],
   options?: CommandOptions,
 ) => Promise<CommandResult>;
+
+/** Of a target of an engine that has nothing but repositories. */
+export function settingsOf({ path, repository }: BackupTarget): RepositorySettings {
+  if (repository === undefined) throw new Error(`${path} is no repository`);
+  return repository;
+}
 
 /** What the variables of a repository are made of. */
 export interface VariablesOf {

@@ -51,6 +51,11 @@ const snapshotSchema = z.object({
   hostname: z.string().default(''),
   paths: z.array(z.string()).default([]),
   tags: z.array(z.string()).nullish(),
+  // Since 0.17.
+  summary: z
+    .object({ total_files_processed: z.number(), total_bytes_processed: z.number() })
+    .optional()
+    .catch(undefined),
 });
 
 /** What `restic snapshots --json` tells of one. */

@@ -14,7 +14,10 @@ export async function checkTargets(job: JobConfig): Promise<Finding[]> {
       const check = `target-${job.name}`;
       try {
         if (target.repository === undefined) await preflightTarget(target, job.name, sources);
-        else await examineRepository({ target, job: job.name, engine: engineFor(target) });
+        else {
+          const found = await examineRepository({ target, job: job.name, engine: engineFor(target) });
+          if (found === 'absent') return ok(check, `${targetName(target)} is made by the first run`);
+        }
         return ok(check, `${targetName(target)} can take a backup`);
       } catch (error) {
         if (!(error instanceof FsbackupError)) throw error;

@@ -37,7 +37,7 @@ export interface RecoverDependencies {
 
 /** What became of one thing. */
 export interface RecoveredThing {
-  kind: JournalEntry['kind'] | 'freeze';
+  kind: JournalEntry['kind'] | 'freeze' | 'served-mount';
   /** Names it to people. */
   what: string;
   job: string | null;

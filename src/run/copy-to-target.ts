@@ -7,7 +7,7 @@ import { targetName } from '../backup-target.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { CopyReport, RunReport } from '../report/run-report.js';
 import { SNAPSHOT_DIRECTORY_NAME } from '../snapshots/private-directory.js';
-import type { SnapshotRef } from '../snapshots/provider.js';
+import type { Consistency, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import { findBase, keepBases } from './keep-bases.js';
 import { retry } from './retry.js';
@@ -18,6 +18,8 @@ export interface CopyTask {
   sources: readonly CopySource[];
   /** Versions of what the engine uses. */
   tools: Readonly<Record<string, string>>;
+  /** What the snapshots reached. */
+  consistency: Consistency;
   /** What the manifest tells of the run: `copy` is this backup's own part. */
   reportWith: (copy: CopyReport) => RunReport;
   /** Rejects when what was read is not to be trusted. */
@@ -46,6 +48,12 @@ export function copySources(
       ...(snapshot === undefined ? {} : { snapshot }),
     };
   });
+}
+
+/** What an engine could not remove on its way lies in the backup, which is discarded as a whole: the copy failed. */
+function asCopyFailure(error: unknown): unknown {
+  if (!(error instanceof FsbackupError) || error.code !== 'cleanupIncomplete') return error;
+  return new FsbackupError('copyFailed', error.message, { hint: error.hint, cause: error });
 }
 
 /**
@@ -84,6 +92,7 @@ export async function copyToTarget(
         engine.copy({
           ...space,
           backup: { job: plan.job, backupId: runId },
+          consistency: task.consistency,
           sources,
           ...(base === undefined ? {} : { base }),
           journal,
@@ -131,7 +140,7 @@ export async function copyToTarget(
         `what was begun in ${shown} is not removed yet: ${messageOf(cause)}; the next run tries again, or \`fsbackup recover\``,
       );
     });
-    throw error;
+    throw asCopyFailure(error);
   }
 }
 

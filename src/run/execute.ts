@@ -129,6 +129,7 @@ class Execution {
         target,
         sources,
         tools: versions,
+        consistency: this.#report(this.#copies, []).consistency,
         reportWith,
         checkIntact: () => watch.check(),
       };

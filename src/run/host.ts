@@ -7,6 +7,7 @@ import { createBaseStore } from '../copy/base-store.js';
 import { createBackupWriter } from '../copy/backup-writer.js';
 import { removeDrill } from '../copy/drill-directory.js';
 import { engineFor } from '../copy/engines.js';
+import { recoverMounts } from '../copy/recover-mounts.js';
 import { armFreezer } from '../freeze/arm-freezer.js';
 import { findGuardedDevices } from '../freeze/guarded-devices.js';
 import { recoverFreezes } from '../freeze/recover-freezes.js';
@@ -97,7 +98,13 @@ async function recoverWith(
 export async function recoverHost(): Promise<RecoverReport> {
   const identity = await readProcessIdentity();
   const locks = locksOf(identity, makeRunId(new Date()));
-  return await recoverWith(identity, (job) => tryAcquireLock(jobLockName(job), locks));
+  const report = await recoverWith(identity, (job) => tryAcquireLock(jobLockName(job), locks));
+  for (const { job, directory, problem } of await recoverMounts()) {
+    const thing = { kind: 'served-mount', what: `mount ${directory}`, job, runId: null } as const;
+    if (problem === undefined) report.released.push(thing);
+    else report.failed.push({ ...thing, message: problem });
+  }
+  return report;
 }
 
 /** This host, as planning sees it. */

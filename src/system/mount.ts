@@ -1,4 +1,5 @@
 import { realpath } from 'node:fs/promises';
+import path from 'node:path';
 import pRetry from 'p-retry';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { readMounts, type Mount } from './mountinfo.js';
@@ -15,8 +16,11 @@ export async function mountAt(directory: string): Promise<Mount | undefined> {
   try {
     resolved = await realpath(directory);
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
+    const errno = errnoOf(error);
+    if (errno === 'ENOENT') return undefined;
+    // A FUSE filesystem without its program: its directory can be named, and not be looked at.
+    if (errno !== 'ENOTCONN') throw error;
+    resolved = path.join(await realpath(path.dirname(directory)), path.basename(directory));
   }
   return (await readMounts()).findLast((mount) => mount.mountpoint === resolved);
 }

@@ -105,7 +105,12 @@ describeNeeding(['root', 'program:restic', 'program:rclone'], 'a restic reposito
       expect(JSON.parse(snapshots.stdout)).toMatchObject([
         {
           hostname: os.hostname(),
-          tags: ['fsbackup', 'fsbackup-job:srv', `fsbackup-run:${backups[1]?.backupId}`],
+          tags: [
+            'fsbackup',
+            'fsbackup-job:srv',
+            `fsbackup-run:${backups[1]?.backupId}`,
+            'fsbackup-consistency:none',
+          ],
         },
       ]);
       expect((await fsbackup('backups', 'show', 'srv', '--config', config)).stdout).toContain(repository);
@@ -150,6 +155,8 @@ describeNeeding(['root', 'program:restic', 'program:rclone'], 'a restic reposito
         await must('dd', 'if=/dev/urandom', `of=${source}/random`, 'bs=1M', 'count=64', 'status=none');
         for (const args of [['plan'], ['config', 'show'], ['run', '--dry-run', '--json'], ['doctor']])
           await fsbackup(...args, '--config', config);
+        // What is to be made is no problem.
+        expect(printed).toContain(`rest:http://127.0.0.1:${port}/ is made by the first run`);
 
         const started = cli.start('run', '--config', config, '--json');
         const seen = new Set<string>();

@@ -13,6 +13,7 @@ import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { describeInLab } from '../support/lab.js';
 import { LabPool } from '../support/lab-pool.js';
 import { SendHarness, type ExposedSnapshot } from '../support/send-harness.js';
+import { LAB_SIZES } from '../support/lab-sizes.js';
 import { must } from '../support/throwaway-filesystem.js';
 import { wipeDisks } from '../support/wipe-disks.js';
 import { zfsSendWorld, type ZfsSendWorld } from '../support/zfs-send-world.js';
@@ -21,12 +22,13 @@ import { zfsSendWorld, type ZfsSendWorld } from '../support/zfs-send-world.js';
 const DROP_AFTER = 8 * 1024 ** 2;
 
 describeInLab({ zfs: true }, 'snapshots of ZFS', ({ disks }) => {
-  const traits = { name: 'zfs-send', makesIncrements: true, smallFiles: 100 } as const;
+  const traits = { name: 'zfs-send', makesIncrements: true, sizes: LAB_SIZES } as const;
   for (const to of ['dataset', 'ssh', 'files'] as const) {
     sendEngineContract(() => zfsSendWorld(disks, to), {
       ...traits,
       title: `to ${to}`,
       isWhole: to !== 'files',
+      ...(to === 'dataset' ? {} : { isVariant: true }),
     });
   }
 });

@@ -8,11 +8,13 @@ import { snapshotter } from './send-worlds.js';
 
 /** Images of a thin volume of LVM, to files. */
 export async function thinImageWorld(disks: readonly string[], fstype: 'ext4' | 'xfs'): Promise<SendWorld> {
-  const group = await LabVolumeGroup.make('lab-image', disks);
-  await group.pool('pool', 1400);
-  const origin = await group.volume({ lv: 'origin', fstype, sizeMiB: 400, pool: 'pool' });
-  const target = await group.volume({ lv: 'target', fstype: 'ext4', sizeMiB: 1000 });
-  const scratch = await group.volume({ lv: 'scratch', fstype: 'ext4', sizeMiB: 2500 });
+  const group = await LabVolumeGroup.make('lab-image', disks.slice(0, 1));
+  await group.pool('pool', 800);
+  // The smallest that mkfs.xfs takes is 300 MiB.
+  const sizeMiB = fstype === 'xfs' ? 320 : 128;
+  const origin = await group.volume({ lv: 'origin', fstype, sizeMiB, pool: 'pool' });
+  const target = await group.volume({ lv: 'target', fstype: 'ext4', sizeMiB: 400 });
+  const scratch = await group.volume({ lv: 'scratch', fstype: 'ext4', sizeMiB: 900 });
   const directory = path.join(group.directory, 'exposed');
   await mkdir(directory);
   let small = 0;

@@ -1,0 +1,27 @@
+import type { Consistency } from '../snapshots/provider.js';
+
+export const CONSISTENCIES = [
+  'application',
+  'filesystem',
+  'crash',
+  'none',
+] as const satisfies readonly Consistency[];
+
+/** A backup as its repository tells of it, whichever host made it. */
+export interface FoundBackup {
+  job: string;
+  backupId: string;
+  /** The host that made it, as the engine noted it. */
+  host: string;
+  /** When the engine's program began or ended it: RFC 3339, UTC. */
+  completedAt: string;
+  /** Paths on the live system. */
+  sources: readonly string[];
+  /** Undefined: it was not noted. */
+  consistency: Consistency | undefined;
+  /** Undefined: the repository does not tell without reading it through. */
+  files: number | undefined;
+  bytes: number | undefined;
+  /** Writes into a data directory what the engine needs to find the backup again. */
+  writeReference: (dataDirectory: string) => Promise<void>;
+}

@@ -1,0 +1,103 @@
+import os from 'node:os';
+import { FsbackupError } from '../errors.js';
+import { copyStopped, UnreadablePaths } from './copy-error.js';
+import type { CopyRequest, CopyResult } from './engine.js';
+import type { TreeOfJob } from './merged-copy.js';
+import { readRootAttributes } from './root-attributes.js';
+import { resticExcludes } from './restic-excludes.js';
+import { parseMessage } from './restic-output.js';
+import { resticReference as reference, toLivePath } from './restic-reference.js';
+import type { ResticRepository } from './restic-repository.js';
+import { consistencyTag, resticTags } from './restic-tags.js';
+import { RetryWatch } from './retry-watch.js';
+
+/** restic's exit code for a snapshot that lacks what could not be read. */
+const PARTIAL = 3;
+
+/** What a backup works with. */
+export interface ResticBackupContext extends TreeOfJob {
+  repository: ResticRepository;
+  /** How long restic may try to get its connection back. */
+  patienceMs: number;
+}
+
+function argsOf({ sources, backup, consistency }: CopyRequest, { tree, directory }: TreeOfJob): string[] {
+  const tags = [...resticTags(backup), ...(consistency === undefined ? [] : [consistencyTag(consistency)])];
+  return [
+    'backup',
+    '--json',
+    '--one-file-system',
+    `--host=${os.hostname()}`,
+    ...tags.map((tag) => `--tag=${tag}`),
+    ...resticExcludes(sources, directory).map((pattern) => `--exclude=${pattern}`),
+    '--',
+    ...tree.names,
+  ];
+}
+
+async function findMade(
+  { backup, signal }: CopyRequest,
+  repository: ResticRepository,
+): Promise<{ id: string; tree: string }> {
+  const snapshot = (await repository.snapshotsOf(backup, signal)).at(-1);
+  if (snapshot !== undefined) return snapshot;
+  throw new FsbackupError('copyFailed', 'restic made a snapshot that its repository does not have', {
+    hint: 'See whether somebody else removes snapshots (`restic forget`) meanwhile, and run it again.',
+  });
+}
+
+/** Makes the snapshot of one backup, and writes its reference. Rejects with `copyFailed`. */
+export async function makeSnapshot(request: CopyRequest, context: ResticBackupContext): Promise<CopyResult> {
+  const { dataDirectory, sources, signal } = request;
+  const { repository, tree, directory } = context;
+  const unreadable = new UnreadablePaths();
+  const watch = new RetryWatch(context.patienceMs, signal);
+  let done: { files: number; bytes: number } | undefined;
+  await reference.announce(dataDirectory);
+  const result = await repository.run(
+    argsOf(request, context),
+    {
+      signal: watch.signal,
+      onStdoutLine: (line) => {
+        const said = parseMessage(line);
+        if (said?.message_type === 'status') {
+          watch.did(said.bytes_done);
+          request.onProgress({
+            bytes: said.bytes_done,
+            files: said.files_done,
+            ...(said.total_bytes === undefined ? {} : { totalBytes: said.total_bytes }),
+            ...(said.total_files === undefined ? {} : { totalFiles: said.total_files }),
+          });
+        } else if (said?.message_type === 'summary') {
+          done = { files: said.total_files_processed, bytes: said.total_bytes_processed };
+        }
+      },
+      onStderrLine: (line) => {
+        watch.said(line);
+        const said = parseMessage(line);
+        if (said?.message_type === 'error' && said.item !== '')
+          unreadable.add(toLivePath(said.item, directory));
+      },
+    },
+    tree.inTree,
+  );
+  watch.end();
+  const isPartial = result.exitCode === PARTIAL && unreadable.paths.length > 0;
+  if ((result.exitCode !== 0 && !isPartial) || done === undefined) {
+    // restic that ends by itself with an error has saved no snapshot, nor has one that reached nobody for so long.
+    const endedItself = result.exitCode !== undefined && !signal.aborted && done === undefined;
+    if (endedItself || watch.gaveUp) await reference.withdraw(dataDirectory);
+    if (signal.aborted) throw copyStopped();
+    throw repository.failure({ ...result, aborted: false }, watch.gaveUp);
+  }
+  request.onProgress(done);
+  const { id, tree: content } = await findMade(request, repository);
+  const root = await readRootAttributes(sources);
+  await reference.write(dataDirectory, {
+    version: 1,
+    snapshot: id,
+    tree: content,
+    ...(root === undefined ? {} : { root }),
+  });
+  return { ...done, unreadable: unreadable.paths };
+}
