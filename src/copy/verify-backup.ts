@@ -7,7 +7,7 @@ import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
 import { noDifferences, type PathSample } from './digest-compare.js';
 import type { CopyEngine, CopyProgress, EngineName, VerifyFindings } from './engine.js';
-import { readManifest } from './manifest.js';
+import { readManifest, sizeOf, totalsOf } from './manifest.js';
 import { removeTree } from './remove-tree.js';
 import { targetName, targetOf } from '../backup-target.js';
 import type { VerifyRecord } from './verify-history.js';
@@ -74,7 +74,7 @@ async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions)
   }
   const digests = await digestsOf(backup);
   const list = digests !== undefined && 'file' in digests ? digests : undefined;
-  const totals = { totalBytes: backup.manifest.bytes, totalFiles: backup.manifest.files };
+  const totals = totalsOf(backup.manifest);
   const scratch = await makeScratch('fsbackup-verify-');
   try {
     const findings = await engine.verify({
@@ -92,6 +92,7 @@ async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions)
     // With a list, each of them was looked for by its name; what could not be read is in the count of rsync.
     if (
       list === undefined &&
+      sizeOf(backup.manifest) !== undefined &&
       unreadable.length === 0 &&
       findings.files !== undefined &&
       findings.files !== files

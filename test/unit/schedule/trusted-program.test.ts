@@ -10,6 +10,8 @@ let program: [string, string];
 
 beforeEach(async () => {
   directory = await mkdtemp(path.join(os.tmpdir(), 'program-'));
+  // Below a directory that nobody else may enter, nobody else writes.
+  await chmod(directory, 0o755);
   for (const name of ['node', 'bin', 'dist']) await mkdir(path.join(directory, name), { mode: 0o755 });
   program = [path.join(directory, 'node/node'), path.join(directory, 'bin/run.js')];
   for (const file of program) await writeFile(file, '', { mode: 0o755 });
