@@ -1,5 +1,6 @@
 import { readdir, readFile, rm, mkdtemp } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { readMounts } from '../../src/system/mountinfo.js';
 import type { RunReport } from '../../src/report/run-report.js';
 import type { ThrowawayDisks } from '../support/throwaway-filesystem.js';
@@ -46,6 +47,17 @@ export async function whatIsLeft(world: World, disks: ThrowawayDisks): Promise<s
   for (const mountpoint of own.slice(1))
     if (!mounts.some((mount) => mount.mountpoint === mountpoint)) left.push(`MISSING: mount ${mountpoint}`);
   return left;
+}
+
+/** How long guards may take to end, one of them stopped, once nothing is frozen: seconds, on a busy machine more. */
+const SETTLE_MS = 20_000;
+
+/** As `whatIsLeft`, once those that end by themselves had the time to. */
+export async function whatStays(world: World, disks: ThrowawayDisks): Promise<string[]> {
+  for (const giveUpAt = Date.now() + SETTLE_MS; ; await sleep(100)) {
+    const left = await whatIsLeft(world, disks);
+    if (left.length === 0 || Date.now() > giveUpAt) return left;
+  }
 }
 
 /** When a run took its snapshot, by its own report; within the time that it ran. */

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ThrowawayDisks } from '../support/throwaway-filesystem.js';
 import type { FaultPoint } from '../support/fault-points.js';
-import { checkRsyncBackup, fsbackup, listedBackups, whatIsLeft } from './aftermath.js';
+import { checkRsyncBackup, fsbackup, listedBackups, whatStays } from './aftermath.js';
 import { provocationOf, snapshotSeconds, type Action } from './fault-point-outcomes.js';
 import { JobRun } from './job-run.js';
 import { readProcess } from './processes.js';
@@ -94,6 +94,6 @@ export async function attackBoundary(
     allowedMs,
     recoverExitCode: recovered === undefined ? 0 : recovered.exitCode,
     wrong,
-    left: await whatIsLeft(world, disks),
+    left: await whatStays(world, disks),
   };
 }

@@ -4,7 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_CODES } from '../../../src/exit-codes.js';
 import { messageOf } from '../../../src/errors.js';
 import type { ThrowawayDisks } from '../../support/throwaway-filesystem.js';
-import { checkRestored, checkRsyncBackup, fsbackup, listedBackups, whatIsLeft } from '../aftermath.js';
+import {
+  checkRestored,
+  checkRsyncBackup,
+  fsbackup,
+  listedBackups,
+  whatIsLeft,
+  whatStays,
+} from '../aftermath.js';
 import { JobRun, type Ending } from '../job-run.js';
 import { environmentOf, writeConfig, type World } from '../worlds/world.js';
 import type { DrawnRun, Moment } from './draw.js';
@@ -127,7 +134,7 @@ class OneRun {
     const recovered = isClean ? undefined : await fsbackup(cli, world, 'recover');
     if (recovered !== undefined && recovered.exitCode !== 0)
       this.problems.push(`recover exits ${recovered.exitCode}: ${recovered.stdout}${recovered.stderr}`);
-    const left = isClean ? [] : await whatIsLeft(world, disks);
+    const left = isClean ? [] : await whatStays(world, disks);
     this.problems.push(...left.map((one) => `left: ${one}`));
     const fresh = (await listedBackups(world)).filter((id) => !before.includes(id));
     for (const id of fresh) {
