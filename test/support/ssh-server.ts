@@ -13,6 +13,9 @@ const CLIENT = [
   'BatchMode=yes',
 ] as const;
 
+/** A bound against hanging for ever. */
+const LIMIT_MS = 280_000;
+
 /** A port of the loopback that nobody listens at. */
 export async function freePort(): Promise<number> {
   const server = net.createServer();
@@ -26,7 +29,8 @@ export async function freePort(): Promise<number> {
 
 /** Waits until somebody listens at a port of the loopback. */
 export async function listening(port: number, child: ChildProcess): Promise<void> {
-  for (let tries = 0; tries < 1500; tries += 1) {
+  const deadline = Date.now() + LIMIT_MS;
+  while (Date.now() < deadline) {
     const socket = net.connect(port, '127.0.0.1');
     const isOpen = await new Promise<boolean>((resolve) => {
       socket.once('connect', () => resolve(true)).once('error', () => resolve(false));

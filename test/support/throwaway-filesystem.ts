@@ -45,9 +45,12 @@ export interface Held {
   loopDevices: string[];
 }
 
+/** A bound against hanging for ever: an emulated guest on a busy machine is hundreds of times slower than a quiet host. */
+const LIMIT_MS = 280_000;
+
 /** Runs a program and throws unless it exits 0; returns what it wrote to stdout, trimmed. */
 export async function must(...argv: [string, ...string[]]): Promise<string> {
-  const result = await runCommand(argv, { timeoutMs: 60_000 });
+  const result = await runCommand(argv, { timeoutMs: LIMIT_MS });
   if (result.exitCode !== 0) throw new Error(describeFailure(argv.join(' '), result));
   return result.stdout.trim();
 }

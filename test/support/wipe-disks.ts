@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { runCommand } from '../../src/system/run-command.js';
 import { must } from './throwaway-filesystem.js';
 
-const TIMEOUT_MS = 60_000;
+/** A bound against hanging for ever. */
+const TIMEOUT_MS = 280_000;
 
 async function lines(...argv: [string, ...string[]]): Promise<string[]> {
   const { exitCode, stdout } = await runCommand(argv, { timeoutMs: TIMEOUT_MS });
@@ -44,7 +45,7 @@ export async function wipeDisks(disks: readonly string[]): Promise<void> {
   for (const disk of disks) {
     await must('wipefs', '--all', '--force', '--quiet', disk);
     // A disk without partitions is no failure.
-    await runCommand(['partx', '--delete', disk], { timeoutMs: 30_000 });
+    await runCommand(['partx', '--delete', disk], { timeoutMs: TIMEOUT_MS });
   }
-  await must('udevadm', 'settle');
+  await must('udevadm', 'settle', '--timeout=270');
 }
