@@ -1,5 +1,6 @@
 import { runReportSchema } from '../src/report/run-report-schema.js';
-import { LabVolumes } from '../test/support/lab-volumes.js';
+import { labGuest } from '../test/support/lab.js';
+import { LabVolumeGroup } from '../test/support/lvm-lab.js';
 import { CLI, mustRun } from './bench-world.js';
 import { holds, median, renderFigure, type Figure } from './measure.js';
 
@@ -11,7 +12,7 @@ const SIZE_MIB = 2048;
 const VG = 'bench';
 
 const samples = Number(process.argv[2] ?? 3);
-const volumes = await LabVolumes.make(VG, 4);
+const group = await LabVolumeGroup.make(VG, labGuest().disks.slice(0, 4));
 try {
   await mustRun(['lvcreate', '--quiet', '--yes', '--type', 'thin-pool', '-L', '4600M', '-n', 'pool', VG]);
   await mustRun([
@@ -26,12 +27,12 @@ try {
     'srv',
     VG,
   ]);
-  await volumes.create('--size', '6500M', '--name', 'backups');
-  const srv = await volumes.mount('srv', 'ext4');
-  const target = await volumes.mount('backups', 'ext4');
+  await group.create('--size', '6500M', '--name', 'backups');
+  const srv = (await group.mount('srv', 'ext4')).mountpoint;
+  const target = (await group.mount('backups', 'ext4')).mountpoint;
   const environment = {
-    FSBACKUP_RUN_DIR: `${volumes.directory}/run`,
-    FSBACKUP_STATE_DIR: `${volumes.directory}/state`,
+    FSBACKUP_RUN_DIR: `${group.directory}/run`,
+    FSBACKUP_STATE_DIR: `${group.directory}/state`,
   };
   const dd = async (...args: string[]): Promise<void> => {
     const of = `of=${srv}/data`;
@@ -79,5 +80,5 @@ try {
   for (const one of figures) process.stdout.write(`${renderFigure(one)}\n`);
   process.exitCode = figures.every(holds) ? 0 : 1;
 } finally {
-  await volumes.dispose();
+  await group.dispose();
 }

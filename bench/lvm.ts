@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { LabVolumes } from '../test/support/lab-volumes.js';
+import { labGuest } from '../test/support/lab.js';
+import { LabVolumeGroup } from '../test/support/lvm-lab.js';
 import { CLI, monotonicMs, mustRun, StallWriter } from './bench-world.js';
 import { holds, median, renderFigure, type Figure } from './measure.js';
 
@@ -11,17 +12,17 @@ const DIRTY_MIB = 200;
 const VG = 'bench';
 
 const samples = Number(process.argv[2] ?? 7);
-const volumes = await LabVolumes.make(VG, 2);
+const group = await LabVolumeGroup.make(VG, labGuest().disks.slice(0, 2));
 try {
-  await volumes.create('--size', '1G', '--name', 'srv');
-  const srv = await volumes.mount('srv', 'ext4');
-  const target = `${volumes.directory}/backups`;
+  await group.create('--size', '1G', '--name', 'srv');
+  const srv = (await group.mount('srv', 'ext4')).mountpoint;
+  const target = `${group.directory}/backups`;
   await mkdir(target);
   await mkdir(`${srv}/small`);
   await writeFile(`${srv}/small/file`, 'a small file');
   const environment = {
-    FSBACKUP_RUN_DIR: `${volumes.directory}/run`,
-    FSBACKUP_STATE_DIR: `${volumes.directory}/state`,
+    FSBACKUP_RUN_DIR: `${group.directory}/run`,
+    FSBACKUP_STATE_DIR: `${group.directory}/state`,
   };
 
   const shell = async (script: string): Promise<void> => {
@@ -78,5 +79,5 @@ try {
   }
   process.exitCode = figures.every(holds) ? 0 : 1;
 } finally {
-  await volumes.dispose();
+  await group.dispose();
 }

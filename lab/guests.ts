@@ -18,7 +18,13 @@ export interface Guest {
   zfs: boolean;
   /** Debian packages beyond those of every guest. */
   packages: readonly string[];
+  /** What process 1 is: a script of the lab's, or systemd, which runs the job as a unit. */
+  init: 'script' | 'systemd';
+  /** What is run in it unless tests are named: of `test/lab`, what this guest is there for. */
+  tests: readonly string[];
 }
+
+const ALL_TESTS = ['test/lab'] as const;
 
 /** What the tests, LVM and the programs of the command line need in every guest. */
 export const COMMON_PACKAGES = [
@@ -58,6 +64,8 @@ export const GUESTS: readonly Guest[] = [
     behaviour: 'refuses',
     zfs: false,
     packages: [],
+    init: 'script',
+    tests: ALL_TESTS,
   },
   {
     name: '6.12-zfs',
@@ -65,7 +73,9 @@ export const GUESTS: readonly Guest[] = [
     kernelVersions: /^6\.12\./,
     behaviour: 'leaks',
     zfs: true,
-    packages: ['zfsutils-linux'],
+    packages: ['openssh-client', 'openssh-server', 'zfsutils-linux'],
+    init: 'script',
+    tests: ALL_TESTS,
   },
   {
     name: '7-backports',
@@ -74,6 +84,18 @@ export const GUESTS: readonly Guest[] = [
     behaviour: 'nests',
     zfs: false,
     packages: [],
+    init: 'script',
+    tests: ALL_TESTS,
+  },
+  {
+    name: 'systemd',
+    release: 'trixie',
+    kernelVersions: /^7\./,
+    behaviour: 'nests',
+    zfs: false,
+    packages: ['dbus', 'restic', 'systemd', 'systemd-sysv'],
+    init: 'systemd',
+    tests: ['test/lab/systemd'],
   },
 ];
 

@@ -10,7 +10,8 @@ import { describeBroken, runJob, runShell } from './session.js';
 import { runTests } from './test-run.js';
 
 const USAGE = `usage, each after \`npm run lab --\`:
-  [--guest NAME]… [TEST…]                          runs tests in guests, in all of them unless named
+  [--guest NAME]… [--thorough] [TEST…]             runs tests in guests, in all of them unless named; thorough: also
+                                                   in each of those that otherwise share the cases out
   exec --guest NAME [--timeout SECONDS] -- COMMAND…  runs a command in a guest; its output, its exit code
   shell --guest NAME                               a shell on the guest's console
   build [--guest NAME]…                            only makes what is not in the cache
@@ -29,6 +30,8 @@ interface Arguments {
   timeoutMs: number;
   /** Where each guest's report is left as `NAME.json`. */
   results: string | undefined;
+  /** Every test in every guest that it is for. */
+  thorough: boolean;
 }
 
 /** Throws with what is wrong. */
@@ -40,6 +43,7 @@ function parseCommandLine(argv: readonly string[]): Arguments {
       guest: { type: 'string', multiple: true },
       timeout: { type: 'string' },
       results: { type: 'string' },
+      thorough: { type: 'boolean', default: false },
     },
   });
   const [first = ''] = positionals;
@@ -52,6 +56,7 @@ function parseCommandLine(argv: readonly string[]): Arguments {
     rest: verb === 'test' ? positionals : positionals.slice(1),
     timeoutMs: timeoutSeconds * 1000,
     results: values.results,
+    thorough: values.thorough,
   };
 }
 
@@ -62,9 +67,9 @@ async function prepareAll(guests: readonly Guest[]): Promise<PreparedGuest[]> {
   return prepared;
 }
 
-async function test({ guests, rest, results }: Arguments): Promise<number> {
+async function test({ guests, rest, results, thorough }: Arguments): Promise<number> {
   const prepared = await prepareAll(guests);
-  const tested = await runTests(prepared, rest);
+  const tested = await runTests(prepared, rest, { thorough });
   if (results !== undefined) {
     for (const { guest, report } of tested) {
       if (report !== undefined) await writeFile(path.join(results, `${guest.name}.json`), report);

@@ -12,7 +12,7 @@ import { startMachine, type Disk, type RunningMachine } from './qemu.js';
 const DATA_DISKS = 4;
 const DATA_DISK_MIB = 3072;
 /** From qemu's start to the start of the job. Software emulation on a busy machine takes its time. */
-const BOOT_MS = 180_000;
+const BOOT_MS = 300_000;
 /** From the end marker to the end of qemu. */
 const POWER_OFF_MS = 20_000;
 const CONSOLE_TAIL_LINES = 40;
@@ -53,6 +53,11 @@ function isRunning(pid: number): boolean {
   }
 }
 
+/** For the kernel's command line; lab/guest/init reads the second. */
+function kernelWords({ guest }: PreparedGuest): string[] {
+  return ['quiet', ...(guest.init === 'systemd' ? ['lab.init=systemd'] : [])];
+}
+
 /** A directory for the disks of one run; those of runs that were killed are removed. */
 async function makeRunDirectory(): Promise<string> {
   const runs = path.join(CACHE_DIRECTORY, 'runs');
@@ -89,6 +94,7 @@ async function withRunDisks<T>(
       FSBACKUP_LAB_GUEST: prepared.guest.name,
       FSBACKUP_LAB_KERNEL: prepared.behaviour,
       FSBACKUP_LAB_ZFS: prepared.guest.zfs ? '1' : '0',
+      FSBACKUP_LAB_INIT: prepared.guest.init,
       ...job.env,
     };
     const tree = path.join(directory, 'tree');
@@ -179,7 +185,7 @@ export async function runJob(prepared: PreparedGuest, options: SessionOptions): 
     const running = startMachine({
       ...prepared,
       disks,
-      append: ['quiet'],
+      append: kernelWords(prepared),
       console: { file: consoleFile },
       ports: ['control', 'stdout', 'stderr', 'results'],
     });
@@ -206,7 +212,7 @@ export async function runShell(prepared: PreparedGuest): Promise<void> {
     const running = startMachine({
       ...prepared,
       disks,
-      append: ['quiet'],
+      append: kernelWords(prepared),
       console: 'terminal',
       ports: [],
     });

@@ -10,7 +10,11 @@ import { describeBroken, runJob } from './session.js';
 
 /** A bound against hanging: for all tests of one guest. */
 const TIMEOUT_MS = 40 * 60_000;
-const DEFAULT_TESTS = ['test/lab'];
+
+export interface TestOptions {
+  /** Every test in every guest that it is for, instead of sharing cases out among them. */
+  thorough: boolean;
+}
 
 /** What a test run in a guest came to. */
 export interface GuestTests {
@@ -21,7 +25,7 @@ export interface GuestTests {
   exitCode: number | undefined;
 }
 
-function vitestArgv(tests: readonly string[]): string[] {
+function vitestArgv(tests: readonly string[], guest: Guest): string[] {
   const filters = tests.map((test) => (path.isAbsolute(test) ? path.relative(CHECKOUT, test) : test));
   return [
     'node',
@@ -29,7 +33,7 @@ function vitestArgv(tests: readonly string[]): string[] {
     'run',
     '--config=lab/vitest.config.ts',
     '--configLoader=runner',
-    ...(filters.length === 0 ? DEFAULT_TESTS : filters),
+    ...(filters.length === 0 ? guest.tests : filters),
   ];
 }
 
@@ -37,6 +41,7 @@ function vitestArgv(tests: readonly string[]): string[] {
 async function runInGuest(
   prepared: PreparedGuest,
   tests: readonly string[],
+  { thorough }: TestOptions,
   write: (chunk: string | Buffer) => void,
 ): Promise<GuestTests> {
   const { guest, kernelRelease, behaviour, accelerator } = prepared;
@@ -46,10 +51,11 @@ async function runInGuest(
     const resultsFile = path.join(directory, 'results.tar');
     const outcome = await runJob(prepared, {
       job: {
-        argv: vitestArgv(tests),
+        argv: vitestArgv(tests, guest),
         // With CI a skipped test is a failure there too.
         env: {
           CI: process.env['CI'] ?? '',
+          FSBACKUP_LAB_THOROUGH: thorough ? '1' : '0',
           ...(process.stdout.isTTY ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' }),
         },
       },
@@ -71,12 +77,13 @@ async function runInGuest(
 }
 
 /**
- * Runs tests (vitest's filters; none: those of the lab) in guests, as many at a time as there are processors: an
+ * Runs tests (vitest's filters; none: those of each guest) in guests, as many at a time as there are processors: an
  * emulated guest keeps one busy. What the guests print comes in their order.
  */
 export async function runTests(
   guests: readonly PreparedGuest[],
   tests: readonly string[],
+  options: TestOptions,
 ): Promise<GuestTests[]> {
   const outputs = orderedOutputs(guests.length, (chunk) => process.stdout.write(chunk));
   const waiting = guests.map((prepared, index) => ({ prepared, index }));
@@ -84,9 +91,9 @@ export async function runTests(
   const worker = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       const output = outputs[next.index];
-      results[next.index] = await runInGuest(next.prepared, tests, (chunk) => output?.write(chunk)).finally(
-        () => output?.end(),
-      );
+      results[next.index] = await runInGuest(next.prepared, tests, options, (chunk) =>
+        output?.write(chunk),
+      ).finally(() => output?.end());
     }
   };
   await Promise.all(Array.from({ length: os.availableParallelism() }, worker));

@@ -1,5 +1,6 @@
 #include "guard.h"
 
+#include <string.h>
 #include <sys/socket.h>
 
 void frame_describe(struct frame *frame) {
@@ -30,6 +31,12 @@ void frame_describe(struct frame *frame) {
 bool frame_valid(const struct frame *frame) {
     return frame->magic == FRAME_MAGIC && frame->version == PROTOCOL_VERSION &&
            (frame->slot == ALL_SLOTS || frame->slot < guard.slot_count);
+}
+
+bool frame_valid_arm(const struct frame *frame) {
+    return frame->magic == FRAME_MAGIC && frame->version == PROTOCOL_VERSION && frame->type == FRAME_ARM &&
+           frame->sequence == 1 && frame->slot_count <= MAX_SLOTS &&
+           memchr(frame->control_path, '\0', sizeof frame->control_path) != NULL;
 }
 
 bool frame_send(int fd, const struct frame *frame) {

@@ -125,6 +125,8 @@ void connections_close(void);
 /* Fills a reply or event with what the page says. */
 void frame_describe(struct frame *frame);
 bool frame_valid(const struct frame *frame);
+/* The first frame, which says how many slots there are. */
+bool frame_valid_arm(const struct frame *frame);
 /* Sends without waiting; false when the peer is gone or does not read. */
 bool frame_send(int fd, const struct frame *frame);
 

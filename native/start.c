@@ -40,10 +40,7 @@ static void receive_arm(struct frame *request) {
         if (count <= 0) _exit(0);
         received += (size_t)count;
     }
-    bool valid = request->magic == FRAME_MAGIC && request->version == PROTOCOL_VERSION && request->type == FRAME_ARM &&
-                 request->sequence == 1 && request->slot_count <= MAX_SLOTS &&
-                 memchr(request->control_path, '\0', sizeof request->control_path) != NULL;
-    if (!valid) refuse(request, EPROTO);
+    if (!frame_valid_arm(request)) refuse(request, EPROTO);
 }
 
 static int map_page(void) {

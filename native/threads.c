@@ -6,7 +6,11 @@
 #include <sys/mman.h>
 
 /* Small, since it is locked into memory; what the architecture needs may be more. */
+#ifdef SANITIZED
+#define STACK_SIZE (1024 * 1024)
+#else
 #define STACK_SIZE (32 * 1024)
+#endif
 
 int thread_start(void *(*run)(void *), void *argument) {
     const size_t least = (size_t)PTHREAD_STACK_MIN;

@@ -72,6 +72,16 @@ export function localRepository({ repository }: Pick<BackupTarget, 'repository'>
   return name?.startsWith('/') === true ? name : undefined;
 }
 
+/** Where, in the state directory, the catalogues are. */
+export const CATALOGUES = 'catalogue';
+/** The same for what repositories hold beside that. */
+export const FOUND = 'found';
+
+/** Beside a catalogue: backups of its repository that this host did not make, or has forgotten. */
+export function foundDirectory(catalogue: string): string {
+  return path.join(path.dirname(path.dirname(catalogue)), FOUND, path.basename(catalogue));
+}
+
 /** The directory of the catalogue of a repository: readable, and another one for every engine and repository. */
 export function catalogueDirectory(engine: EngineName, repository: string, stateDirectory: string): string {
   const slug = withoutPasswords(repository)
@@ -79,7 +89,7 @@ export function catalogueDirectory(engine: EngineName, repository: string, state
     .replaceAll(/^[-.]+|[-.]+$/g, '')
     .slice(-60);
   const hash = createHash('sha256').update(`${engine}\0${repository}`).digest('hex').slice(0, 8);
-  return path.join(stateDirectory, 'catalogue', `${engine}-${slug}-${hash}`);
+  return path.join(stateDirectory, CATALOGUES, `${engine}-${slug}-${hash}`);
 }
 
 /** What an engine is to be told of as its repository: a path that is relative to the working directory is made absolute. */

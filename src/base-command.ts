@@ -5,6 +5,7 @@ import { describeParseError, unwrapFlagMessage } from './parse-errors.js';
 import { guardOutputs } from './process-guard.js';
 import { loadChalk, wantsColour } from './report/colours.js';
 import { toErrorJson, toErrorReport } from './report/error-report.js';
+import { requireTrustedDirectories } from './system/directories.js';
 import type { LogEvent } from './report/log-event.js';
 import type { ErrorReport } from './report/run-report.js';
 
@@ -16,6 +17,9 @@ import type { ErrorReport } from './report/run-report.js';
  * released before `run` settles.
  */
 export abstract class BaseCommand extends Command {
+  /** Whether it believes what stands in the run and state directories: refused where others could have written it. */
+  protected readonly believesState: boolean = true;
+
   /** True when `--json` was given and the command knows it; needs no successful parse. */
   protected wantsJson(): boolean {
     return this.isGiven('json');
@@ -35,6 +39,7 @@ export abstract class BaseCommand extends Command {
     await super.init();
     guardOutputs(process);
     process.on('uncaughtException', this.crash);
+    if (this.believesState) await requireTrustedDirectories();
   }
 
   protected override async finally(thrown: Error | undefined): Promise<void> {

@@ -19,6 +19,9 @@ export default class Doctor extends BaseCommand {
   };
   static override flags = { config: configFlag, json: jsonFlag };
 
+  // It tells what is wrong with them.
+  protected override readonly believesState = false;
+
   async run(): Promise<void> {
     const { flags, argv } = await this.parse(Doctor);
     const { doctorExitCode, examine } = await import('../doctor/examine.js');

@@ -12,7 +12,7 @@ export default class Thaw extends BaseCommand {
     '<%= config.bin %> <%= command.id %> /srv',
     '<%= config.bin %> <%= command.id %> --all',
   ];
-  static override usage = 'thaw (MOUNTPOINT... [--force] | --all) [--json]';
+  static override usage = 'thaw (MOUNTPOINT... [--force] | --all [--orphaned]) [--json]';
   static override strict = false;
   static override args = { mountpoint: Args.string({ description: 'Where the filesystem is mounted.' }) };
   static override flags = {
@@ -21,9 +21,17 @@ export default class Thaw extends BaseCommand {
       summary: 'Thaw everything that fsbackup holds frozen.',
       exclusive: ['force'],
     }),
+    orphaned: Flags.boolean({
+      default: false,
+      summary:
+        'Of all, only what a command that is dead had frozen; nothing that a run or a freeze by hand holds.',
+    }),
     force: Flags.boolean({ default: false, summary: 'Thaw whoever froze it.' }),
     json: jsonFlag,
   };
+
+  // The emergency exit is open whatever has become of them.
+  protected override readonly believesState = false;
 
   async run(): Promise<void> {
     const { flags, argv } = await this.parse(Thaw);
@@ -33,9 +41,14 @@ export default class Thaw extends BaseCommand {
         hint: 'Name mountpoints, or say --all.',
       });
     }
+    if (flags.orphaned && !flags.all) {
+      throw new FsbackupError('usage', '--orphaned goes with --all', {
+        hint: 'A mountpoint that is named is thawed whoever had fsbackup freeze it.',
+      });
+    }
     const { thaw } = await import('../freeze/early-thaw.js');
     const { thawed, failures } = await thaw(
-      flags.all ? { all: true } : { all: false, mountpoints, force: flags.force },
+      flags.all ? { all: true, orphaned: flags.orphaned } : { all: false, mountpoints, force: flags.force },
     );
     if (!flags.json) {
       for (const mountpoint of thawed) this.print(`Thawed: ${mountpoint}`);

@@ -96,6 +96,7 @@ export function normaliseJob(
     targets: raw.targets.map((target) => normaliseTarget(target, raw.keep, stateDirectory)),
     quiesce: (raw.quiesce ?? []).map((step) => normaliseQuiesce(step)),
     ...(raw.drill === undefined ? {} : { drill: normaliseDrill(raw.drill) }),
+    ...(raw.schedule === undefined ? {} : { schedule: raw.schedule }),
     ...effective,
   };
 }

@@ -38,7 +38,7 @@ function renderDrill({ timeoutMs, ...rest }: DrillConfig): object {
   return { ...rest, timeout: formatDuration(timeoutMs) };
 }
 
-function renderJob({ sources, targets, quiesce, freeze, attempts, drill }: JobConfig): object {
+function renderJob({ sources, targets, quiesce, freeze, attempts, drill, schedule }: JobConfig): object {
   const steps = quiesce.map(({ name, before, after, timeoutMs }) => ({
     name,
     ...(before.length === 0 ? {} : { before }),
@@ -52,6 +52,7 @@ function renderJob({ sources, targets, quiesce, freeze, attempts, drill }: JobCo
     freeze: renderFreeze(freeze),
     attempts,
     ...(drill === undefined ? {} : { drill: renderDrill(drill) }),
+    ...(schedule === undefined ? {} : { schedule }),
   };
 }
 

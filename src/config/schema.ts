@@ -223,6 +223,9 @@ const drillSchema = mapping({
   directory: absolutePath.exactOptional().describe('Where to restore to, in a directory of its own'),
 });
 
+/** What calendar events of systemd.time(7) are written with: no quotes, no `%`, no line's end, so that it is one word of a unit. */
+export const CALENDAR_PATTERN = /^[A-Za-z0-9*][A-Za-z0-9 ,:.*/~_+-]*$/;
+
 const attempts = z
   .int({ error: 'not a whole number' })
   .min(1, { error: 'at least 1' })
@@ -238,6 +241,13 @@ export const jobSchema = mapping({
   freeze: freezeSchema.exactOptional(),
   attempts: attempts.exactOptional(),
   drill: drillSchema.exactOptional().describe('For `backups verify --drill`'),
+  schedule: z
+    .string()
+    .regex(CALENDAR_PATTERN, {
+      error: 'not a calendar event of systemd: write for example daily, or *-*-* 02:30',
+    })
+    .exactOptional()
+    .describe('When `fsbackup schedule install` has it run: a calendar event of systemd.time(7)'),
 });
 
 const version = z.literal(1, {

@@ -36,6 +36,7 @@ jobs:
 #     drill:                   # for: fsbackup backups verify --drill
 #       command: [/usr/local/sbin/try-database, '{directory}/srv']
 #       timeout: 10m
+#     schedule: daily          # for: fsbackup schedule install
 `;
 
 function cannotWrite(file: string, error: unknown): FsbackupError {

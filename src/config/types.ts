@@ -88,6 +88,8 @@ export interface JobConfig {
   attempts: number;
   /** Absent: restored and compared, and nothing run. */
   drill?: DrillConfig;
+  /** When `schedule install` has it run: a calendar event of systemd.time(7). */
+  schedule?: string;
 }
 
 /** The whole configuration, validated and normalised: times in ms, paths absolute. */

@@ -9,6 +9,7 @@ import { backupDirectory, dataDirectory, jobDirectory, type BackupRef } from './
 import { withCopyErrors } from './copy-error.js';
 import { manifestFile, writeManifest, type Manifest } from './manifest.js';
 import { removeTree } from './remove-tree.js';
+import { requireTrustedTarget } from './trusted-target.js';
 
 async function makePrivate(directory: string): Promise<void> {
   try {
@@ -60,7 +61,8 @@ async function exists(file: string): Promise<boolean> {
 
 /**
  * Removes a backup that has no manifest, and tells what it found. One that has a manifest, be it damaged, is kept;
- * so is everything when a filesystem is mounted in it (rejects with `cleanupIncomplete`). What the engine that wrote it
+ * so is everything when a filesystem is mounted in it (rejects with `cleanupIncomplete`), or when somebody else could make
+ * root remove something elsewhere (`usage`). What the engine that wrote it
  * keeps elsewhere goes first. Idempotent.
  */
 export async function discardIncomplete(
@@ -70,6 +72,7 @@ export async function discardIncomplete(
 ): Promise<'removed' | 'absent' | 'kept'> {
   const named = backupDirectory(ref);
   if (!(await exists(named))) return 'absent';
+  await requireTrustedTarget(jobDirectory(ref));
   if (await exists(manifestFile(ref))) return 'kept';
   // The target may be reached by a symlink, the backup in it must not be one.
   const directory = path.join(await realpath(path.dirname(named)), path.basename(named));

@@ -13,14 +13,13 @@ import type {
   CopyEngine,
   CopyRequest,
   CopyResult,
-  KeptSnapshot,
   RemoveRequest,
   RestoreRequest,
   VerifyFindings,
   VerifyRequest,
 } from './engine.js';
 import { checkRsync } from './rsync-version.js';
-import { writeSentDigests, type StoredFile } from './sent-digests.js';
+import { resultOf, sendEach, type SentPart } from './send-each.js';
 import { snapshotsToSend, type SnapshotToSend } from './sent-snapshots.js';
 import { HashingStream, mustPipe } from './stream-pipe.js';
 import { versionOf } from './tar-version.js';
@@ -37,9 +36,7 @@ function pathOf({ ref }: SnapshotToSend): { snapshot: string; inside: string } {
 /** A snapshot that was sent, and what the backup is to say of it. */
 interface Sent {
   subvolume: SentSubvolume;
-  kept: KeptSnapshot;
-  stored: StoredFile[];
-  warning?: string;
+  part: SentPart;
 }
 
 class BtrfsSendEngine implements CopyEngine {
@@ -69,16 +66,9 @@ class BtrfsSendEngine implements CopyEngine {
     const kind = mount?.fstype === 'btrfs' ? 'received' : 'stream';
     await this.#clear(dataDirectory);
 
-    const sent: Sent[] = [];
-    let bytes = 0;
-    for (const snapshot of snapshots) {
-      const before = bytes;
-      const onBytes = (more: number): void => {
-        bytes = before + more;
-        request.onProgress({ bytes, files: sent.length });
-      };
-      sent.push(await this.#send(snapshot, { request, kind, onBytes }));
-    }
+    const { sent, bytes } = await sendEach(snapshots, request, (snapshot, onBytes) =>
+      this.#send(snapshot, { request, kind, onBytes }),
+    );
     const contents: BtrfsContents = {
       version: 1,
       kind,
@@ -91,21 +81,10 @@ class BtrfsSendEngine implements CopyEngine {
       ),
       subvolumes: sent.map(({ subvolume }) => subvolume),
     };
-    const stored = [await writeContents(dataDirectory, contents), ...sent.flatMap((one) => one.stored)];
-    request.onProgress({ bytes, files: sent.length });
-    // What was received is whole by itself: its parent may go.
-    const needs = sent.flatMap(({ subvolume }) =>
-      kind === 'stream' ? (subvolume.parent?.backupId ?? []) : [],
+    return await resultOf(
+      sent.map(({ part }) => part),
+      { bytes, digests, contents: await writeContents(dataDirectory, contents) },
     );
-    return {
-      bytes,
-      files: sent.length,
-      unreadable: [],
-      keep: sent.map(({ kept }) => kept),
-      warnings: sent.flatMap(({ warning }) => warning ?? []),
-      ...(needs.length === 0 ? {} : { needs: [...new Set(needs)] }),
-      ...(digests === undefined ? {} : { digests: await writeSentDigests(digests, stored) }),
-    };
   }
 
   /** What an attempt that was cut short left. */
@@ -147,11 +126,16 @@ class BtrfsSendEngine implements CopyEngine {
     const stored = [{ name: `${name}.btrfs`, sha256: through.digest(), bytes: through.bytes }];
     return {
       subvolume: await this.#describe(snapshot, { subvolume, parent, bytes: through.bytes, context }),
-      kept: { snapshot: snapshot.ref, identity: identityOf(subvolume) },
-      stored: kind === 'stream' ? stored : [],
-      ...(typeof found === 'string'
-        ? { warning: `the backup of ${snapshot.ref.mountpoint} is a full one: ${found}` }
-        : {}),
+      part: {
+        kept: { snapshot: snapshot.ref, identity: identityOf(subvolume) },
+        warning:
+          typeof found === 'string'
+            ? `the backup of ${snapshot.ref.mountpoint} is a full one: ${found}`
+            : undefined,
+        // What was received is whole by itself: its parent may go.
+        needs: kind === 'stream' ? parent?.backupId : undefined,
+        stored: kind === 'stream' ? stored : [],
+      },
     };
   }
 

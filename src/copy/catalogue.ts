@@ -1,11 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { errnoOf, FsbackupError } from '../errors.js';
+import { FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
-import { ensurePrivateDirectory } from '../system/directories.js';
+import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
 import { exists } from '../system/exists.js';
-import type { BackupTarget, RepositorySettings } from '../backup-target.js';
+import { isWithin } from '../system/mountinfo.js';
+import { readTrustedFile } from '../system/trusted-file.js';
+import { CATALOGUES, FOUND, type BackupTarget, type RepositorySettings } from '../backup-target.js';
 
 const secretSource = z.union([
   z.strictObject({ file: z.string() }),
@@ -46,14 +48,19 @@ export async function hasCatalogue({ path: directory }: BackupTarget): Promise<b
   return await exists(catalogueFile(directory));
 }
 
-/** The repository that a directory is the catalogue of; undefined where it is none. Rejects with `usage`. */
+/**
+ * The repository that a directory is the catalogue of; undefined where it is none. Only those of our own are read: a
+ * catalogue may name a command that prints the password, and a disk with backups may be anybody's. Rejects with `usage`.
+ */
 async function readCatalogue(directory: string): Promise<RepositorySettings | undefined> {
+  const own = [CATALOGUES, FOUND].map((name) => path.join(stateDirectory(), name));
+  if (!own.some((one) => isWithin(directory, one))) return undefined;
   const file = catalogueFile(directory);
   try {
-    return catalogueSchema.parse(JSON.parse(await readFile(file, 'utf8'))).repository;
+    const text = await readTrustedFile(file);
+    return text === undefined ? undefined : catalogueSchema.parse(JSON.parse(text)).repository;
   } catch (error) {
-    const errno = errnoOf(error);
-    if (errno === 'ENOENT' || errno === 'ENOTDIR') return undefined;
+    if (error instanceof FsbackupError) throw error;
     throw new FsbackupError('usage', `${file} does not tell which repository it is the catalogue of`, {
       hint: 'Remove the file: the next run, or a command that reads the configuration, writes it anew.',
       cause: error,

@@ -1,11 +1,10 @@
 import { createReadStream, createWriteStream, type WriteStream } from 'node:fs';
 import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { describeFailure, runCommand } from '../system/run-command.js';
-import { formatRecord, parseRecord, type DigestRecord } from './digest-record.js';
+import { parseRecord, type DigestRecord } from './digest-record.js';
 
 /** Little, so that it is garbage while it is young. */
 const WRITE_AT_CHARACTERS = 32 * 1024;
@@ -41,14 +40,6 @@ export class LineWriter {
     );
   }
 
-  /** As `add`, waiting for the disk. */
-  async addAll(lines: AsyncIterable<string>): Promise<void> {
-    for await (const line of lines) {
-      this.add(line);
-      await this.untilTaken();
-    }
-  }
-
   /** Closes once `work` is done. Where both fail, it is the failure of `work` that counts. */
   async closeAfter(work: () => Promise<void>): Promise<void> {
     try {
@@ -67,39 +58,41 @@ export class LineWriter {
   }
 }
 
-/** The lines of a file; of one that ends in `.gz` unpacked. */
-export async function* readLines(file: string): AsyncGenerator<string> {
+/** The lines of a file, some at a time; of one that ends in `.gz` unpacked. */
+async function* readBatches(file: string): AsyncGenerator<string[]> {
   const source = createReadStream(file);
   const input: Readable = file.endsWith('.gz') ? source.pipe(createGunzip()) : source;
   if (input !== source) source.on('error', (error) => input.destroy(error));
   input.setEncoding('latin1');
-  const lines = createInterface({ input, crlfDelay: Infinity });
-  // readline does not pass on an error of what it reads.
-  let failure: Error | undefined;
-  input.on('error', (error) => {
-    failure = error;
-    lines.close();
-  });
+  let partial = '';
   try {
-    for await (const line of lines) yield line;
-    // oxlint-disable-next-line typescript/only-throw-error -- an Error, set by the listener above
-    if (failure !== undefined) throw failure;
+    for await (const chunk of input as AsyncIterable<string>) {
+      const lines = (partial + chunk).split('\n');
+      partial = lines.pop() ?? '';
+      yield lines;
+    }
+    if (partial !== '') yield [partial];
   } finally {
-    lines.close();
     source.destroy();
   }
 }
 
+/** The records of a file, some at a time: to wait for each alone takes longer than all that is done with it. */
+export async function* readRecordBatches(file: string): AsyncGenerator<DigestRecord[]> {
+  for await (const lines of readBatches(file)) yield lines.map(parseRecord);
+}
+
 export async function* readRecords(file: string): AsyncGenerator<DigestRecord> {
-  for await (const line of readLines(file)) yield parseRecord(line);
+  for await (const records of readRecordBatches(file)) yield* records;
 }
 
-export async function* linesOf(records: AsyncIterable<DigestRecord>): AsyncGenerator<string> {
-  for await (const record of records) yield formatRecord(record);
-}
-
-/** Sorts a file by a field, by its bytes, in bounded memory; of equal ones the order stays. */
-export async function sortLines(from: string, to: string, field: number, directory: string): Promise<void> {
+/** Sorts a file, or several together, by a field, by its bytes, in bounded memory; of equal ones the order stays. */
+export async function sortLines(
+  from: string | readonly string[],
+  to: string,
+  field: number,
+  directory: string,
+): Promise<void> {
   const result = await runCommand([
     'sort',
     '--stable',
@@ -109,7 +102,7 @@ export async function sortLines(from: string, to: string, field: number, directo
     `--temporary-directory=${directory}`,
     `--output=${to}`,
     '--',
-    from,
+    ...[from].flat(),
   ]);
   if (result.exitCode !== 0) throw new Error(describeFailure('sort', result));
 }

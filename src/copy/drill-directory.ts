@@ -3,6 +3,7 @@ import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { formatBytes } from '../report/format.js';
 import { readSpace } from '../system/filesystem-space.js';
+import { requireTrustedPath } from '../system/trusted-path.js';
 import type { CompleteBackup } from './backup-list.js';
 import { removeTree } from './remove-tree.js';
 
@@ -48,8 +49,13 @@ export async function chooseDrillDirectory(
   );
 }
 
-/** Makes it (0700). It must not be there. */
+/** Makes it (0700). It must not be there. Rejects with `usage` when somebody else could change where it is. */
 export async function makeDrillDirectory(directory: string): Promise<void> {
+  await requireTrustedPath(directory, {
+    what: 'the directory for the drill',
+    why: 'Whoever may change it while root restores to it can have root write elsewhere.',
+    otherwise: 'or name another (--drill-directory)',
+  });
   await mkdir(directory, { mode: 0o700 });
 }
 

@@ -19,9 +19,9 @@ import { complementOf, intersectionOf, normaliseExtents, type Extent } from './e
 import { readImageContents, writeImageContents, type StoredImage } from './image-contents.js';
 import { restoreFromImages, restoreWholeImage } from './image-restore.js';
 import { verifyImages } from './image-verify.js';
-import { writeImage, type WrittenImage } from './image-writer.js';
+import { writeImage } from './image-writer.js';
 import { checkRsync } from './rsync-version.js';
-import { writeSentDigests } from './sent-digests.js';
+import { resultOf, sendEach, type SentPart } from './send-each.js';
 import { snapshotsToSend, type SnapshotToSend } from './sent-snapshots.js';
 import { versionOf } from './tar-version.js';
 import { readThinFacts } from './thin-base.js';
@@ -38,8 +38,7 @@ interface Selection {
 
 interface Imaged {
   image: StoredImage;
-  written: WrittenImage;
-  selection: Selection;
+  part: SentPart;
 }
 
 class ImageEngine implements CopyEngine {
@@ -65,36 +64,20 @@ class ImageEngine implements CopyEngine {
     const { dataDirectory, sources, digests } = request;
     const snapshots = await snapshotsToSend(this.name, sources);
     for (const name of await readdir(dataDirectory)) await rm(path.join(dataDirectory, name));
-    const imaged: Imaged[] = [];
-    let bytes = 0;
-    for (const snapshot of snapshots) {
-      const before = bytes;
-      const onBytes = (more: number): void => {
-        bytes = before + more;
-        request.onProgress({ bytes, files: imaged.length });
-      };
-      imaged.push(await this.#image(snapshot, request, onBytes));
-    }
+    const { sent, bytes } = await sendEach(snapshots, request, (snapshot, onBytes) =>
+      this.#image(snapshot, request, onBytes),
+    );
     const contents = await writeImageContents(dataDirectory, {
       version: 1,
       trees: snapshots.flatMap(({ ref, trees }) =>
         trees.map((tree) => ({ path: tree.path, image: ref.name, inside: tree.insideFilesystem })),
       ),
-      images: imaged.map(({ image }) => image),
+      images: sent.map(({ image }) => image),
     });
-    request.onProgress({ bytes, files: imaged.length });
-    const needs = new Set(imaged.flatMap(({ selection }) => selection.parent?.backupId ?? []));
-    const keep = imaged.flatMap(({ selection }) => selection.kept ?? []);
-    const stored = [contents, ...imaged.map(({ written }) => written.map)];
-    return {
-      bytes,
-      files: imaged.length,
-      unreadable: [],
-      warnings: imaged.flatMap(({ selection }) => selection.warning ?? []),
-      ...(keep.length === 0 ? {} : { keep }),
-      ...(needs.size === 0 ? {} : { needs: [...needs] }),
-      ...(digests === undefined ? {} : { digests: await writeSentDigests(digests, stored) }),
-    };
+    return await resultOf(
+      sent.map(({ part }) => part),
+      { bytes, digests, contents },
+    );
   }
 
   async #image(
@@ -128,7 +111,8 @@ class ImageEngine implements CopyEngine {
       storedBytes: written.storedBytes,
       ...(parent === undefined ? {} : { parent }),
     };
-    return { image, written, selection };
+    const { kept, warning } = selection;
+    return { image, part: { kept, warning, needs: parent?.backupId, stored: [written.map] } };
   }
 
   /** The image that the base's backup has of the same volume. */

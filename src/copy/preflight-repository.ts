@@ -9,6 +9,7 @@ import {
   type FilesystemIdentity,
   type TargetOfJob,
 } from './target-identity.js';
+import { requireTrustedTarget } from './trusted-target.js';
 
 /** A repository that is to be looked at. */
 export interface RepositoryToCheck {
@@ -23,7 +24,9 @@ function ofJob({ target, job }: RepositoryToCheck): TargetOfJob {
 }
 
 async function identify(check: RepositoryToCheck, initialise: boolean): Promise<FilesystemIdentity> {
-  const { engine, stateDirectory } = check;
+  const { engine, stateDirectory, target } = check;
+  const where = target.repository?.repository ?? '';
+  if (where.startsWith('/')) await requireTrustedTarget(where);
   if (engine.openRepository === undefined) throw new Error(`${engine.name} has no repositories`);
   const value = await engine.openRepository({ initialise });
   const identity: FilesystemIdentity = { kind: 'repository', value, fstype: engine.name };

@@ -5,10 +5,12 @@ import { errnoOf, FsbackupError } from '../errors.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
 import { readFilesystemFacts } from '../system/filesystem-facts.js';
 import { isWithin, mountOfPath, readMounts, type Mount } from '../system/mountinfo.js';
+import { jobDirectory } from './backup-layout.js';
 import type { EngineName } from './engine.js';
 import { compileExcludes } from './rsync-pattern.js';
 import { identifyFilesystem, requireSameFilesystem, type FilesystemIdentity } from './target-identity.js';
 import { requireRoom, sizeOfLastArchive } from './target-room.js';
+import { requireTrustedTarget } from './trusted-target.js';
 
 /** A job's target, as a plan has it. */
 export interface TargetToCheck {
@@ -100,8 +102,8 @@ async function refuseReadOnly(target: string, { mount }: FilesystemFacts): Promi
 }
 
 /**
- * Looks, before any freeze, whether a job can be backed up into a target: it is there, is what the job wrote to
- * before, a mountpoint where it must be one, writable, apart from the sources, and not full. Writes nothing. Returns
+ * Looks, before any freeze, whether a job can be backed up into a target: nobody but root decides what it leads to, it
+ * is there, is what the job wrote to before, a mountpoint where it must be one, writable, apart from the sources, and not full. Writes nothing. Returns
  * what the target's filesystem is, for `rememberFilesystem`. Rejects with `usage`.
  */
 export async function preflightTarget(
@@ -110,6 +112,7 @@ export async function preflightTarget(
   sources: readonly SourceToCheck[],
   stateDirectory?: string,
 ): Promise<FilesystemIdentity> {
+  await requireTrustedTarget(jobDirectory({ target: target.path, job }));
   const { path: resolved, filesystem } = await readFilesystemFacts(target.path);
   if (target.mustBeMountpoint && filesystem.mount.mountpoint !== resolved) {
     throw new FsbackupError('usage', `${target.path} is not a mountpoint: nothing is mounted there`, {

@@ -2,6 +2,7 @@ import { mkdir, readdir, realpath, stat } from 'node:fs/promises';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
 import { runCommand } from '../system/run-command.js';
+import { requireTrustedPath } from '../system/trusted-path.js';
 import { jobDirectory, type BackupRef } from './backup-layout.js';
 import type { EngineName } from './engine.js';
 
@@ -42,6 +43,18 @@ async function ensureDirectory(destination: string): Promise<string> {
 }
 
 /**
+ * Root writes below it for minutes, by names: whoever may put a symlink among them has root write elsewhere. Of what is
+ * not there yet, before it is made and after.
+ */
+async function requireTrustedDestination(destination: string): Promise<void> {
+  await requireTrustedPath(destination, {
+    what: 'the destination',
+    why: 'Whoever may change it while root restores to it can have root write elsewhere.',
+    otherwise: 'or restore below a directory that root alone may enter (chmod 700), and move it from there',
+  });
+}
+
+/**
  * tar does not undo what a directory's default ACL adds to everything that is made in it: files would be open to
  * others than before. `ls` marks a directory that has any ACL with a `+`.
  */
@@ -56,11 +69,13 @@ async function refuseAcl(destination: string): Promise<void> {
 
 /**
  * Makes sure that a backup can be restored to a directory, which is made (0700) when it is not there. Returns it free
- * of symlinks. Rejects with `usage` when it is no directory, not empty and `force` was not given, or part of the job's
+ * of symlinks. Rejects with `usage` when somebody else than root could change what it leads to, when it is no directory, not empty and `force` was not given, or part of the job's
  * backups.
  */
 export async function prepareDestination(request: DestinationRequest): Promise<string> {
+  await requireTrustedDestination(request.destination);
   const destination = await ensureDirectory(request.destination);
+  await requireTrustedDestination(request.destination);
   if (isWithin(destination, await realpath(jobDirectory(request.backup)))) {
     throw usage(
       `${request.destination} is inside the backups of ${request.backup.job}`,

@@ -130,11 +130,16 @@ class RsyncEngine implements CopyEngine {
     await (digests === undefined ? copyAll() : digests.log.closeAfter(copyAll));
     await setParentTimes(dataDirectory, sources);
     for (const directory of earlier) await removeTree(directory);
+    const [taken] = await Promise.all([
+      digests?.finish(),
+      // The sync before the manifest, which tells of failures, then finds little left to write.
+      this.#run(['sync', '--file-system', '--', dataDirectory], { signal: request.signal }),
+    ]);
     return {
       bytes: tally.bytes,
       files: tally.files,
       unreadable: tally.unreadable.paths,
-      ...(digests === undefined ? {} : { digests: await digests.finish() }),
+      ...(taken === undefined ? {} : { digests: taken }),
     };
   }
 

@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { runCommand } from '../system/run-command.js';
 import { copyFailure, copyStopped, MAX_UNREADABLE } from './copy-error.js';
 import type { VerifyFindings, VerifyRequest } from './engine.js';
+import { findUnreadable } from './read-tree.js';
 import { parseDigestLine, TELL_DIGESTS } from './rsync-digests.js';
 import { parseComplaint, parseStats } from './rsync-output.js';
 import { FoundEntries } from './verify-list.js';
@@ -21,10 +22,9 @@ export async function verifyRsync(request: VerifyRequest, run: typeof runCommand
   const found = new FoundEntries(request);
   const problems: string[] = [];
   let [files, bytes] = [0, 0];
-  const checksums = [
-    '--checksum',
-    ...(digests === undefined ? [] : [`--checksum-choice=${digests.algorithm}`]),
-  ];
+  // Without anything to compare them with, checksums would show nothing, not even that a file cannot be read.
+  const checksums =
+    digests === undefined || mode === 'quick' ? [] : ['--checksum', `--checksum-choice=${digests.algorithm}`];
   const result = await run(
     [
       'rsync',
@@ -33,7 +33,7 @@ export async function verifyRsync(request: VerifyRequest, run: typeof runCommand
       '--one-file-system',
       '--stats',
       ...TELL_DIGESTS,
-      ...(mode === 'full' ? checksums : []),
+      ...checksums,
       `${dataDirectory}/`,
       `${empty}/`,
     ],
@@ -46,7 +46,7 @@ export async function verifyRsync(request: VerifyRequest, run: typeof runCommand
         if (record.type !== 'd') files += 1;
         bytes += record.sizeBytes;
         // What a dry run says of files that it did not read is no digest.
-        found.add(mode === 'quick' && record.type === 'f' ? { ...record, digest: '?' } : record);
+        found.add(checksums.length === 0 && record.type === 'f' ? { ...record, digest: '?' } : record);
         request.onProgress({ files, bytes });
       },
       onStderrLine: (line) => {
@@ -61,5 +61,7 @@ export async function verifyRsync(request: VerifyRequest, run: typeof runCommand
   const isPartial = result.exitCode !== undefined && PARTIAL.has(result.exitCode) && problems.length > 0;
   if (result.exitCode !== 0 && !isPartial) throw copyFailure('rsync', result);
   const differences = await found.compare();
+  if (mode === 'full' && differences.withoutDigest > 0)
+    problems.push(...(await findUnreadable(dataDirectory, signal, run)));
   return { ...differences, files: parseStats(result.stdout).files, bytes, problems };
 }

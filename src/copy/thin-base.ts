@@ -8,6 +8,7 @@ import {
   readThinDelta,
   readThinMappings,
   readThinVolumes,
+  hasReservedMetadata,
   releaseMetadata,
   reserveMetadata,
   type ThinDelta,
@@ -31,9 +32,25 @@ export interface ThinFacts {
   problem: string | undefined;
 }
 
+type Entry = Awaited<ReturnType<Journal['record']>>;
+
 interface Place {
   vg: string;
   pool: string;
+}
+
+/** Has the pool keep its metadata. Rejects when it does so for somebody else. */
+async function reserve(device: string, journal: Journal | undefined): Promise<Entry | undefined> {
+  // Looked at before it is journalled: what a killed run waited for is another's, and not for `recover` to release.
+  if (await hasReservedMetadata(device)) throw new Error('it keeps its metadata for another program');
+  const entry = await journal?.record('pool-metadata', { device });
+  try {
+    await reserveMetadata(device);
+  } catch (error) {
+    await entry?.remove();
+    throw error;
+  }
+  return entry;
 }
 
 /** Runs `work` while the pool keeps its metadata for it. They are released whatever happens, by `recover` at the latest. */
@@ -43,14 +60,7 @@ async function withMetadata<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   const device = poolDevice(vg, pool);
-  const entry = await journal?.record('pool-metadata', { device });
-  try {
-    await pRetry(() => reserveMetadata(device), BUSY);
-  } catch (error) {
-    // What is reserved is another's.
-    await entry?.remove();
-    throw error;
-  }
+  const entry = await pRetry(() => reserve(device, journal), BUSY);
   try {
     return await work();
   } finally {

@@ -84,8 +84,11 @@ async function feedsOf(
   for (const { name, dataset = '', bytes } of contents.snapshots) {
     if (contents.kind === 'stream') feeds.set(name, await streamsOf(dataDirectory, contents, name));
     else if (store !== undefined) {
-      const argv = atPlaceOf(store.place, ['zfs', 'send', '-Lce', `${dataset}@${name}`]);
-      feeds.set(name, [{ argv, bytes }]);
+      const snapshot = `${dataset}@${name}`;
+      const argv = atPlaceOf(store.place, ['zfs', 'send', '-Lce', snapshot]);
+      // All of it is sent, and not what the backup was an increment by.
+      const whole = Number((await store.get('referenced', snapshot)) ?? 0);
+      feeds.set(name, [{ argv, bytes: Math.max(bytes, whole) }]);
     }
   }
   return feeds;

@@ -1,18 +1,22 @@
 import { thawAll, thawByHand, thawEach, thawForcibly, type ThawReport } from './release-by-hand.js';
 
-/** What is to be thawed: everything of ours, or these mountpoints, ours or (`force`) anybody's. */
-export type ThawRequest = { all: true } | { all: false; mountpoints: readonly string[]; force: boolean };
+/**
+ * What is to be thawed: everything of ours (`orphaned`: of dead commands), or these mountpoints, ours or (`force`)
+ * anybody's.
+ */
+export type ThawRequest =
+  { all: true; orphaned: boolean } | { all: false; mountpoints: readonly string[]; force: boolean };
 
 let begun: { request: string; report: Promise<ThawReport> } | undefined;
 
 function start(request: ThawRequest): Promise<ThawReport> {
-  if (request.all) return thawAll();
+  if (request.all) return thawAll(request);
   return thawEach(request.mountpoints, request.force ? thawForcibly : thawByHand);
 }
 
 /** The request behind the plainest of command lines; undefined for any other, which the parser is to judge first. */
 function plainRequest(args: readonly string[]): ThawRequest | undefined {
-  if (args.length === 1 && args[0] === '--all') return { all: true };
+  if (args.length === 1 && args[0] === '--all') return { all: true, orphaned: false };
   const plain = args.length > 0 && args.every((argument) => argument.startsWith('/'));
   return plain ? { all: false, mountpoints: args, force: false } : undefined;
 }

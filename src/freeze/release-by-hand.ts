@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { thaw as fithaw } from '../system/native.js';
+import { isAlive } from '../system/process-identity.js';
 import { askWatchdog } from './control-client.js';
 import { NoReply } from './frame-connection.js';
 import {
@@ -196,9 +197,14 @@ export async function thawEach(
   return report;
 }
 
-/** Thaws everything that fsbackup holds; what a running command holds too, which then learns that it was lost. */
-export async function thawAll(): Promise<ThawReport> {
-  const held = new Map(heldRecords().map(({ body }) => [body.mountpoint, body]));
+/**
+ * Thaws everything that fsbackup holds; what a running command holds too, which then learns that it was lost.
+ * `orphaned`: only what was frozen by a command that is dead, and was not left to the watchdogs on purpose.
+ */
+export async function thawAll({ orphaned = false } = {}): Promise<ThawReport> {
+  const bodies = heldRecords().map(({ body }) => body);
+  const chosen = orphaned ? bodies.filter(({ detached, owner }) => !detached && !isAlive(owner.pid)) : bodies;
+  const held = new Map(chosen.map((body) => [body.mountpoint, body]));
   return await thawEach([...held.keys()], async (mountpoint) => {
     const body = held.get(mountpoint);
     if (body !== undefined) await thawRecord(body);

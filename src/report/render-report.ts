@@ -1,6 +1,6 @@
 import type { ChalkInstance } from 'chalk';
 import { formatBytes, formatFiles, formatMs, withoutControls } from './format.js';
-import type { CopyReport, RunReport, SourceReport, StepReport } from './run-report.js';
+import type { CopyReport, FailedCopyReport, RunReport, SourceReport, StepReport } from './run-report.js';
 import type { Symbols } from './symbols.js';
 
 /** How a report is dressed. */
@@ -56,6 +56,10 @@ function copyLine(copy: CopyReport, symbols: Symbols): string {
   return `  ${symbols.to} ${copy.target} by ${copy.engine}: ${copy.backupId}, ${amount}, ${formatMs(copy.durationMs)}`;
 }
 
+function failedLine({ target, engine, error }: FailedCopyReport, { chalk, symbols }: Style): string {
+  return chalk.red(`  ${symbols.failed} ${target} by ${engine}: ${withoutControls(error.message)}`);
+}
+
 function timelineLines(steps: readonly StepReport[], { chalk, symbols }: Style): string[] {
   const rows = steps.toSorted((a, b) => a.startMs - b.startMs);
   const width = Math.max(
@@ -80,6 +84,7 @@ export function renderReport(report: RunReport, style: Style): string {
     heading(report, style),
     ...report.sources.flatMap((source) => sourceLines(source)),
     ...report.copies.map((copy) => copyLine(copy, symbols)),
+    ...(report.failedCopies ?? []).map((failed) => failedLine(failed, style)),
     ...(report.copies.length === 0 ? [] : [`  consistency: ${CONSISTENCY[report.consistency]}`]),
     ...(report.steps.length === 0 ? [] : [chalk.dim('  timeline: start, duration, step')]),
     ...timelineLines(report.steps, style),

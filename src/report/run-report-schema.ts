@@ -15,6 +15,9 @@ const source = z.object({
   frozenMs: ms,
   freezeCallMs: ms,
   snapshotMs: ms,
+  // Manifests of earlier versions lack the two.
+  snapshotStartedAt: z.string().nullable().default(null),
+  snapshotFinishedAt: z.string().nullable().default(null),
   thawMs: ms,
   snapshot: z.string().nullable(),
   consistency: z.enum(['application', 'filesystem', 'crash', 'none']),
@@ -55,6 +58,8 @@ const error = z.object({
   hint: z.string(),
 });
 
+const failedCopy = z.object({ target: z.string(), engine: z.enum(ENGINE_NAMES), error });
+
 /** A run's report as it is read back from a file. Keys that a later version added are dropped. */
 export const runReportSchema: z.ZodType<RunReport> = z.object({
   version: z.literal(1),
@@ -68,6 +73,7 @@ export const runReportSchema: z.ZodType<RunReport> = z.object({
   freeze: z.object({ timeoutSeconds: ms, heartbeatSeconds: ms, maxHoldSeconds: z.number() }),
   sources: z.array(source),
   copies: z.array(copy),
+  failedCopies: z.array(failedCopy).exactOptional(),
   steps: z.array(step),
   retention: z.array(retention).exactOptional(),
   warnings: z.array(z.string()),

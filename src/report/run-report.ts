@@ -17,6 +17,14 @@ export interface SourceReport {
   frozenMs: number | null;
   freezeCallMs: number | null;
   snapshotMs: number | null;
+  /**
+   * What was written before the first of these instants is in the snapshot, what was begun after the second is not.
+   * `explicit`: frozen from the one to the other, so that nothing was written in between. Rounded outwards to
+   * milliseconds, by the wall clock as it was set just after the window. Null without a snapshot, and in reports of
+   * before there were these two.
+   */
+  snapshotStartedAt: string | null;
+  snapshotFinishedAt: string | null;
   thawMs: number | null;
   /** The snapshot's name, also after its removal. */
   snapshot: string | null;
@@ -33,6 +41,13 @@ export interface CopyReport {
   bytes: number;
   files: number;
   durationMs: number;
+}
+
+/** A target that has no backup of this run. */
+export interface FailedCopyReport {
+  target: string;
+  engine: EngineName;
+  error: ErrorReport;
 }
 
 /** What a job's rules did in one target after its backup. */
@@ -78,6 +93,8 @@ export interface RunReport {
   freeze: { timeoutSeconds: number | null; heartbeatSeconds: number | null; maxHoldSeconds: number };
   sources: SourceReport[];
   copies: CopyReport[];
+  /** Only when there are some. The others have theirs all the same. */
+  failedCopies?: FailedCopyReport[];
   steps: StepReport[];
   /** Only with `keep`: of the targets whose backup lacks nothing. */
   retention?: RetentionReport[];

@@ -8,6 +8,7 @@ import { removeStored } from '../copy/remove-stored.js';
 import { targetAt } from '../copy/catalogue.js';
 import { targetName } from '../backup-target.js';
 import { removeTree } from '../copy/remove-tree.js';
+import { requireTrustedTarget } from '../copy/trusted-target.js';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
 import { isWithin, mountsShowing, readMounts } from '../system/mountinfo.js';
@@ -64,6 +65,7 @@ export async function finishRemoval(
   engines: EngineFor = engineFor,
 ): Promise<'removed' | 'absent'> {
   if (!(await exists(removingDirectory(ref)))) return 'absent';
+  await requireTrustedTarget(jobDirectory(ref));
   const { directory, engine } = await provenDirectory(ref);
   if (engine !== undefined) await removeStored(ref, { directory, engine, engines });
   for (const entry of await readdir(directory, { withFileTypes: true })) {
@@ -117,10 +119,12 @@ async function refuseMounted(directory: string): Promise<void> {
 /**
  * Removes a complete backup of which nothing else needs anything. Whoever calls it holds the locks of job and target.
  * Killed at any moment, it leaves a backup that is listed and whole, or one that no listing knows and that `recover`
- * and the next removal end. Rejects with `cleanupIncomplete`; with `failed` for one that is not complete.
+ * and the next removal end. Rejects with `cleanupIncomplete`; with `failed` for one that is not complete,
+ * with `usage` where somebody else could make root remove something elsewhere.
  */
 export async function removeBackup(ref: BackupRef, journal: Journal, engines?: EngineFor): Promise<void> {
   const directory = backupDirectory(ref);
+  await requireTrustedTarget(jobDirectory(ref));
   const { state } = await readManifest(ref);
   if (state !== 'complete' || !(await lstat(directory)).isDirectory()) {
     throw new FsbackupError('failed', `${directory} is not removed: it is not a complete backup any more`, {

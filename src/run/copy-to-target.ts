@@ -52,7 +52,8 @@ export function copySources(
 
 /**
  * Writes one backup, its manifest last. Rejects with the engine's or the target's error once what was begun is
- * discarded again, or stays on the stack to be discarded at the end.
+ * discarded again, or is left to the journal with a warning: a target that is gone cannot be tidied up. After an
+ * interrupt it stays on the stack, to be discarded at the end.
  */
 export async function copyToTarget(
   task: CopyTask,
@@ -125,8 +126,14 @@ export async function copyToTarget(
     }
     return { copy, unreadable: result.unreadable };
   } catch (error) {
-    // What cannot be discarded now stays on the stack.
-    await held.release().catch(() => undefined);
+    await held.release().catch((cause: unknown) => {
+      if (signal.aborted) return;
+      // As often as not the target itself is gone. The journal has it: it is removed once that is there again.
+      held.keep();
+      context.warn(
+        `what was begun in ${shown} is not removed yet: ${messageOf(cause)}; the next run tries again, or \`fsbackup recover\``,
+      );
+    });
     throw error;
   }
 }

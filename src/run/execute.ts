@@ -12,7 +12,7 @@ import { prepareWindow, windowDevices, type PreparedSnapshot } from './prepare-w
 import { proveOrigins } from './prove-origins.js';
 import { whileQuiesced } from './quiesced.js';
 import { ReleaseStack, type ReleaseFailure } from './release-stack.js';
-import { reportRun } from './run-outcome.js';
+import { reportRun, type FailedCopy } from './run-outcome.js';
 import { retainAfterRun } from './retain-after-run.js';
 import { SourceRecord } from './source-record.js';
 import { takeSnapshots, type TakenSnapshot } from './take-snapshots.js';
@@ -36,6 +36,7 @@ class Execution {
   readonly #notes: string[] = [];
   readonly #errors: unknown[] = [];
   readonly #copies: CopyReport[] = [];
+  readonly #failed: FailedCopy[] = [];
   /** Those whose backup lacks nothing. */
   readonly #whole: PlannedTarget[] = [];
   #retention: RetentionReport[] = [];
@@ -70,6 +71,7 @@ class Execution {
       freeze: this.#plan.freeze,
       sources: this.#context.records.map((record) => record.report()),
       copies,
+      failedCopies: this.#failed,
       steps: this.#context.dependencies.timeline.steps,
       warnings: this.#warnings,
       notes: this.#notes,
@@ -79,18 +81,34 @@ class Execution {
     });
   }
 
-  async #preflight(): Promise<{ tools: Tools; prepared: PreparedSnapshot[][] }> {
+  #fail(target: PlannedTarget, error: unknown): void {
+    this.#failed.push({ target: targetName(target), engine: target.engine, error });
+    this.#errors.push(error);
+  }
+
+  /** The targets that a backup can be made in, and the versions of what makes it. Throws when there is none. */
+  async #preflightTargets(): Promise<Tools> {
     const { dependencies, signal } = this.#context;
     const tools = new Map<PlannedTarget, Readonly<Record<string, string>>>();
     for (const target of this.#plan.targets) {
       signal.throwIfAborted();
-      tools.set(target, await dependencies.engine(target).preflight());
       try {
+        const versions = await dependencies.engine(target).preflight();
         await dependencies.backups.preflight(target, this.#plan.job, this.#plan.trees);
+        tools.set(target, versions);
       } catch (error) {
-        throw atPlace(target, error);
+        signal.throwIfAborted();
+        // A disk that is not there today is no reason to go without a backup on the others.
+        this.#fail(target, atPlace(target, error));
       }
     }
+    return tools;
+  }
+
+  async #preflight(): Promise<{ tools: Tools; prepared: PreparedSnapshot[][] } | undefined> {
+    const { signal } = this.#context;
+    const tools = await this.#preflightTargets();
+    if (tools.size === 0) return undefined;
     const prepared: PreparedSnapshot[][] = [];
     for (const window of this.#plan.windows) {
       prepared.push(await prepareWindow(window, 1, this.#context));
@@ -104,13 +122,13 @@ class Execution {
   async #copyAll(sources: readonly CopySource[], tools: Tools, watch: SnapshotWatch): Promise<void> {
     const { dependencies } = this.#context;
     const { signal } = watch;
-    for (const target of this.#plan.targets) {
+    for (const [target, versions] of tools) {
       signal.throwIfAborted();
       const reportWith = (copy: CopyReport): RunReport => this.#report([...this.#copies, copy], []);
       const task = {
         target,
         sources,
-        tools: tools.get(target) ?? {},
+        tools: versions,
         consistency: this.#report(this.#copies, []).consistency,
         reportWith,
         checkIntact: () => watch.check(),
@@ -127,7 +145,7 @@ class Execution {
         // What cannot be read cannot be read for the next target either.
         if (error instanceof FsbackupError && error.code === 'snapshotInvalid') throw error;
         // One target that fails is no reason to go without a backup in the others.
-        this.#errors.push(error);
+        this.#fail(target, error);
       }
     }
   }
@@ -135,7 +153,9 @@ class Execution {
   async #work(): Promise<void> {
     const { dependencies } = this.#context;
     const { timeline } = dependencies;
-    const { tools, prepared } = await timeline.step('preflight', () => this.#preflight());
+    const preflight = await timeline.step('preflight', () => this.#preflight());
+    if (preflight === undefined) return;
+    const { tools, prepared } = preflight;
     const taken = await whileQuiesced(this.#context, async () => {
       const snapshots = new Map<number, TakenSnapshot>();
       for (const [index, window] of this.#plan.windows.entries()) {

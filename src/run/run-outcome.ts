@@ -6,6 +6,7 @@ import { toErrorReport } from '../report/error-report.js';
 import type {
   CopyReport,
   ErrorReport,
+  FailedCopyReport,
   RetentionReport,
   RunReport,
   SourceReport,
@@ -13,6 +14,11 @@ import type {
 } from '../report/run-report.js';
 import type { ReleaseFailure } from './release-stack.js';
 import { isInterruption } from '../system/signals.js';
+
+/** A target that has no backup of this run, and why. */
+export interface FailedCopy extends Omit<FailedCopyReport, 'error'> {
+  error: unknown;
+}
 
 /** What became of a run, gathered while it went on. */
 export interface RunFacts {
@@ -22,6 +28,8 @@ export interface RunFacts {
   freeze: PlannedFreeze;
   sources: readonly SourceReport[];
   copies: readonly CopyReport[];
+  /** Their errors are among `errors`. */
+  failedCopies?: readonly FailedCopy[];
   steps: readonly StepReport[];
   retention?: readonly RetentionReport[];
   warnings: readonly string[];
@@ -102,6 +110,14 @@ export function reportRun(facts: RunFacts): RunReport {
       thawMs: roundedOrNull(source.thawMs),
     })),
     copies: facts.copies.map((copy) => ({ ...copy, durationMs: rounded(copy.durationMs) })),
+    ...(facts.failedCopies === undefined || facts.failedCopies.length === 0
+      ? {}
+      : {
+          failedCopies: facts.failedCopies.map((failed) => ({
+            ...failed,
+            error: toErrorReport(failed.error),
+          })),
+        }),
     steps: facts.steps.map((step) => ({
       ...step,
       startMs: rounded(step.startMs),

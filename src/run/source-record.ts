@@ -1,6 +1,7 @@
 import type { DeviceOutcome, FreezeOutcome } from '../freeze/freezer.js';
 import type { PlannedSource } from '../plan/plan.js';
 import type { SourceReport } from '../report/run-report.js';
+import type { WallSpan } from './timeline.js';
 
 /** What its window did to one source. */
 export interface Stall {
@@ -15,7 +16,7 @@ export class SourceRecord {
   readonly #source: PlannedSource;
   #attempts = 0;
   #snapshot: string | null = null;
-  #snapshotMs: number | null = null;
+  #span: (WallSpan & { durationMs: number }) | undefined;
   #stall: Stall | undefined;
 
   constructor(source: PlannedSource) {
@@ -31,10 +32,10 @@ export class SourceRecord {
     return this.#attempts > 0;
   }
 
-  /** The snapshot is complete. */
-  taken(snapshot: string, snapshotMs: number, stall: Stall): void {
+  /** The snapshot is complete: taken within that span. */
+  taken(snapshot: string, span: WallSpan & { durationMs: number }, stall: Stall): void {
     this.#snapshot = snapshot;
-    this.#snapshotMs = snapshotMs;
+    this.#span = span;
     this.#stall = stall;
   }
 
@@ -51,7 +52,9 @@ export class SourceRecord {
       freezeModeReason,
       frozenMs: frozen?.frozenMs ?? suspended?.suspendedMs ?? null,
       freezeCallMs: frozen?.freezeCallMs ?? null,
-      snapshotMs: this.#snapshotMs,
+      snapshotMs: this.#span?.durationMs ?? null,
+      snapshotStartedAt: this.#span?.startedAt ?? null,
+      snapshotFinishedAt: this.#span?.finishedAt ?? null,
       thawMs: frozen?.thawMs ?? null,
       snapshot: this.#snapshot,
       // Only what was taken is worth anything.

@@ -73,11 +73,13 @@ async function tryWindow(
       { arm, timeline, stack, warn: context.warn },
       signal,
     );
+    const { startMs, endMs } = result.snapshot;
+    const span = { ...timeline.wallSpan(startMs, endMs), durationMs: endMs - startMs };
     for (const { index, source, ref } of prepared) {
       const { filesystems } = result.outcome;
       const frozen = filesystems.find(({ target }) => target.majorMinor === source.majorMinor);
       const suspended = topDevice(source, result.outcome.devices);
-      records[index]?.taken(ref.name, result.snapshotMs, { frozen, suspended });
+      records[index]?.taken(ref.name, span, { frozen, suspended });
     }
     for (const warning of result.warnings) context.note(warning);
     return new Map(intended.map(({ index, provider, ref, held }) => [index, { provider, ref, held }]));

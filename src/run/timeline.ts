@@ -5,6 +5,12 @@ import type { StepReport } from '../report/run-report.js';
 /** Milliseconds from some fixed point, never going back. */
 export type Clock = () => number;
 
+/** Between two instants of the wall clock, RFC 3339 in UTC. */
+export interface WallSpan {
+  startedAt: string;
+  finishedAt: string;
+}
+
 /** A step of the window, measured in memory and told afterwards. */
 export interface MeasuredStep {
   step: string;
@@ -17,11 +23,14 @@ export class Timeline {
   readonly steps: StepReport[] = [];
   readonly reporter: Reporter;
   readonly now: Clock;
+  readonly #wallClock: Clock;
   readonly #startedAt: number;
 
-  constructor(reporter: Reporter, now: Clock) {
+  /** `wallClock`: epoch milliseconds; it may jump. */
+  constructor(reporter: Reporter, now: Clock, wallClock: Clock = Date.now) {
     this.reporter = reporter;
     this.now = now;
+    this.#wallClock = wallClock;
     this.#startedAt = now();
   }
 
@@ -43,6 +52,19 @@ export class Timeline {
     } finally {
       this.#record({ step, startedAt, durationMs: this.now() - startedAt }, false);
     }
+  }
+
+  /**
+   * Two readings of `now` on the wall clock as it is set at this moment, rounded outwards to whole milliseconds: what
+   * ended before the one, or began after the other, did so by any process's reading of that clock.
+   */
+  wallSpan(startMs: number, endMs: number): WallSpan {
+    // The wall clock shows the millisecond that has begun.
+    const earliest = this.#wallClock() - this.now();
+    return {
+      startedAt: new Date(Math.floor(earliest + startMs)).toISOString(),
+      finishedAt: new Date(Math.ceil(earliest + 1 + endMs)).toISOString(),
+    };
   }
 
   /** Just before the freeze, with the window's first step: the reporter then writes nothing until `windowClosed`. */

@@ -31,7 +31,8 @@ export interface WindowRequest {
 export interface WindowResult {
   /** One per target, one per device. */
   outcome: ThawOutcome;
-  snapshotMs: number;
+  /** When the snapshots were taken, by the timeline's clock. What is frozen by us was so all the time in between. */
+  snapshot: { startMs: number; endMs: number };
   /** What weakens the dead-man's guarantee here. */
   warnings: readonly string[];
 }
@@ -145,7 +146,7 @@ async function withFreeze(
   const outcome = thawing.status === 'fulfilled' ? thawing.value : { filesystems: [], devices: [] };
   for (const warning of resumedWarnings(outcome)) warn(warning);
   if (failure !== undefined) throw failure.reason;
-  return { outcome, snapshotMs: createdAt - frozenAt, warnings: freezer.warnings };
+  return { outcome, snapshot: { startMs: frozenAt, endMs: createdAt }, warnings: freezer.warnings };
 }
 
 /** "thaw failed" is said only of a thaw that did: it means that something may still be frozen. */
@@ -184,7 +185,7 @@ export async function takeWindow(
   signal.throwIfAborted();
   const { targets, devices, options } = request;
   if (targets.length + devices.length === 0) {
-    const startedAt = timeline.now();
+    const startMs = timeline.now();
     await timeline.step('snapshot', async () => {
       const created = await settle(createAll(request.batches, { signal }));
       // A snapshot that was cut short fails for that reason, whatever its provider says.
@@ -193,7 +194,7 @@ export async function takeWindow(
     });
     return {
       outcome: { filesystems: [], devices: [] },
-      snapshotMs: timeline.now() - startedAt,
+      snapshot: { startMs, endMs: timeline.now() },
       warnings: [],
     };
   }

@@ -1,5 +1,7 @@
-import { mkdir } from 'node:fs/promises';
+import { chmod, lstat, mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { errnoOf } from '../errors.js';
+import { requireTrustedPath } from './trusted-path.js';
 
 /** What a variable names; an empty one is an unset one, and not the working directory. */
 function directoryFrom(variable: string | undefined, fallback: string): string {
@@ -22,4 +24,32 @@ export function stateDirectory(env: NodeJS.ProcessEnv = process.env): string {
 /** Makes a directory for root alone, with its parents. Idempotent. */
 export async function ensurePrivateDirectory(directory: string): Promise<void> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
+}
+
+async function closeToOthers(directory: string): Promise<void> {
+  try {
+    const { uid, mode } = await lstat(directory);
+    if (uid === process.geteuid?.() && (mode & 0o077) !== 0) await chmod(directory, 0o700);
+  } catch (error) {
+    // A symlink to it, or it is on what cannot be written to: nobody else writes there, which is what counts.
+    if (errnoOf(error) === undefined) throw error;
+  }
+}
+
+/**
+ * Rejects with `usage` when somebody else than root (or the user who runs this) could have written what stands in the run
+ * or the state directory, which decides what is thawed, unmounted and removed. What they may only read is closed to them.
+ */
+export async function requireTrustedDirectories(env: NodeJS.ProcessEnv = process.env): Promise<void> {
+  const directories = [
+    ['run', runDirectory(env)],
+    ['state', stateDirectory(env)],
+  ] as const;
+  for (const [name, directory] of directories) {
+    await requireTrustedPath(directory, {
+      what: `the ${name} directory`,
+      why: 'What stands in it decides what root thaws, unmounts and removes.',
+    });
+    await closeToOthers(directory);
+  }
 }

@@ -70,8 +70,20 @@ const FIELDS = [
 const rowSchema = z.object(Object.fromEntries(FIELDS.map((field) => [field, z.string()])));
 const reportSchema = z.object({ report: z.array(z.object({ lv: z.array(rowSchema).optional() })) });
 
+/** A percentage; undefined for one that lvs does not know, however it says so. */
 function numberOf(text: string | undefined): number | undefined {
-  return text === undefined || text === '' ? undefined : Number(text);
+  return text !== undefined && /^\d{1,3}(?:\.\d+)?$/.test(text) ? Number(text) : undefined;
+}
+
+/** Throws for what is no number: a size that compares with nothing would let everything pass. */
+function bytesOf(text: string | undefined): number {
+  if (text === undefined || !/^\d{0,20}$/.test(text)) throw new Error(`not a size: ${text}`);
+  return Number(text);
+}
+
+/** -1 for a volume that is not active. */
+function deviceOf(major = '', minor = ''): string | undefined {
+  return /^\d+$/.test(major) && /^\d+$/.test(minor) ? `${major}:${minor}` : undefined;
 }
 
 function wordsOf(text: string | undefined): string[] {
@@ -92,10 +104,10 @@ function volumeOf(row: Record<string, string>, rows: readonly Record<string, str
     vg,
     lv: bare(lv),
     uuid: row['lv_uuid'] ?? '',
-    majorMinor: major === '-1' || minor === '-1' ? undefined : `${major}:${minor}`,
+    majorMinor: deviceOf(major, minor),
     layout: wordsOf(row['lv_layout']),
     role: wordsOf(row['lv_role']),
-    sizeBytes: Number(row['lv_size']),
+    sizeBytes: bytesOf(row['lv_size']),
     origin: row['origin'] === '' ? undefined : bare(row['origin'] ?? ''),
     pool:
       isThin && poolName !== ''
@@ -111,8 +123,8 @@ function volumeOf(row: Record<string, string>, rows: readonly Record<string, str
     isInvalid: row['lv_snapshot_invalid'] === 'snapshot invalid',
     syncPercent: numberOf(row['sync_percent']),
     tags: wordsOf(row['lv_tags']),
-    vgFreeBytes: Number(row['vg_free']),
-    vgExtentBytes: Number(row['vg_extent_size']),
+    vgFreeBytes: bytesOf(row['vg_free']),
+    vgExtentBytes: bytesOf(row['vg_extent_size']),
   };
 }
 

@@ -47,7 +47,11 @@ export function parseMountinfo(text: string): Mount[] {
       mountpoint === undefined ||
       options === undefined ||
       fstype === undefined ||
-      source === undefined
+      source === undefined ||
+      !/^\d+$/.test(mountId) ||
+      !/^\d+$/.test(parentId) ||
+      !/^\d+:\d+$/.test(majorMinor) ||
+      !mountpoint.startsWith('/')
     ) {
       continue;
     }

@@ -17,6 +17,16 @@ export function parseStartTime(stat: string): number {
   return Number(afterName[19]);
 }
 
+/** Whether a process of that pid runs. One that has ended does not, though its parent has not taken note. */
+export function isAlive(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return !/^[ZXx]/.test(stat.slice(stat.lastIndexOf(')') + 2));
+  } catch {
+    return false;
+  }
+}
+
 /** Who this process is. */
 export async function readProcessIdentity(): Promise<ProcessIdentity> {
   const [bootId, stat] = await Promise.all([

@@ -78,6 +78,11 @@ export function parseHeldRoot(status: string): string | undefined {
   return held === '-' ? undefined : held;
 }
 
+/** Whether a pool keeps its metadata for somebody. Rejects when that cannot be told. */
+export async function hasReservedMetadata(device: string): Promise<boolean> {
+  return parseHeldRoot(await must(['dmsetup', 'status', device])) !== undefined;
+}
+
 /** Undoes `reserveMetadata`. Idempotent: also where nothing is kept, and where the pool is not active. */
 export async function releaseMetadata(device: string): Promise<void> {
   const status = await runCommand(['dmsetup', 'status', device], { timeoutMs: TIMEOUT_MS });

@@ -1,14 +1,8 @@
 import { constants } from 'node:fs';
-import { type FileHandle, open, readdir, readlink } from 'node:fs/promises';
-import path from 'node:path';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
+import { distrustOf, findDistrust, trustedUids, type Distrust } from './trusted-path.js';
 
-/** Whose files are believed: root's, and those of the user who runs this. */
-export function trustedUids(): number[] {
-  return [0, process.geteuid?.() ?? 0];
-}
-
-const GROUP_OR_OTHERS_WRITE = 0o022;
 const GROUP_OR_OTHERS = 0o077;
 /** No configuration is larger; a file that is was not meant. */
 const MAX_BYTES = 1024 * 1024;
@@ -30,22 +24,25 @@ async function openExisting(file: string, flags: number): Promise<FileHandle | u
   }
 }
 
+function refuse({ at, because, fix }: Distrust): never {
+  throw new FsbackupError('usage', `${at} ${because}`, {
+    hint: `What stands in it is run as root. Check it, then: ${fix}`,
+  });
+}
+
 /**
  * Rejects unless what `handle` has open belongs to a trusted user and nobody else may write to it. On the open
  * handle, so that what was checked is what is used.
  */
 async function checkTrust(handle: FileHandle, name: string, uids: readonly number[]): Promise<void> {
-  const { uid, mode } = await handle.stat();
-  if (!uids.includes(uid)) {
-    throw new FsbackupError('usage', `${name} belongs to uid ${uid}, whom fsbackup does not trust`, {
-      hint: `What stands in it is run as root. Check it, then: chown root ${name}`,
-    });
-  }
-  if ((mode & GROUP_OR_OTHERS_WRITE) !== 0) {
-    throw new FsbackupError('usage', `${name} may be written by its group or by others`, {
-      hint: `What stands in it is run as root. Check it, then: chmod go-w ${name}`,
-    });
-  }
+  const distrust = distrustOf(await handle.stat(), name, uids);
+  if (distrust !== undefined) refuse(distrust);
+}
+
+/** The same of every directory and symlink that leads to it: whoever may rename one decides what is read next time. */
+async function checkWay(file: string, uids: readonly number[]): Promise<void> {
+  const distrust = await findDistrust(file, uids);
+  if (distrust !== undefined) refuse(distrust);
 }
 
 async function checkDirectory(directory: string, uids: readonly number[]): Promise<boolean> {
@@ -53,6 +50,7 @@ async function checkDirectory(directory: string, uids: readonly number[]): Promi
   if (handle === undefined) return false;
   try {
     await checkTrust(handle, directory, uids);
+    await checkWay(directory, uids);
     return true;
   } finally {
     await handle.close();
@@ -60,8 +58,8 @@ async function checkDirectory(directory: string, uids: readonly number[]): Promi
 }
 
 /**
- * Reads a text file that only root (or the user who runs this) can have written: itself, the directory that names
- * it, and the one it really lies in when reached by a symlink. With `isPrivate`, nobody else may read it either.
+ * Reads a text file that only root (or the user who runs this) can have written or put there: itself, and every directory
+ * and symlink on the way to it. With `isPrivate`, nobody else may read it either.
  * Undefined when there is no such file; rejects with
  * `usage` when it cannot be trusted or read.
  */
@@ -74,10 +72,7 @@ export async function readTrustedFile(
   if (handle === undefined) return undefined;
   try {
     await checkTrust(handle, file, uids);
-    const real = await readlink(`/proc/self/fd/${handle.fd}`);
-    for (const directory of new Set([path.dirname(file), path.dirname(real)])) {
-      await checkDirectory(directory, uids);
-    }
+    await checkWay(file, uids);
     const stat = await handle.stat();
     if (!stat.isFile() || stat.size > MAX_BYTES) {
       throw new FsbackupError('usage', `${file} is not a text file of at most 1 MiB`, {
@@ -96,7 +91,7 @@ export async function readTrustedFile(
 }
 
 /**
- * Names in a directory that only root (or the user who runs this) can have written, sorted. Empty when there is no
+ * Names in a directory that only root (or the user who runs this) can have written or put there, sorted. Empty when there is no
  * such directory; rejects with `usage` when it cannot be trusted or read.
  */
 export async function listTrustedDirectory(

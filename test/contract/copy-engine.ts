@@ -1,14 +1,11 @@
-import { createHash } from 'node:crypto';
-import { chmod, lstat, mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { isRetryable } from '../../src/copy/copy-error.js';
 import type {
   CopyEngine,
-  EngineName,
-  CopyRequest,
   CopySource,
-  RestoreRequest,
+  EngineName,
   VerifyFindings,
   VerifyRequest,
 } from '../../src/copy/engine.js';
@@ -17,6 +14,17 @@ import { FsbackupError } from '../../src/errors.js';
 import { compareTrees, countEntries } from '../support/compare-trees.js';
 import { itWhere } from '../support/applies.js';
 import { describeNeeding } from '../support/capabilities.js';
+import {
+  backupOf,
+  copyRequest,
+  flipBit,
+  LONG_MS,
+  NOTHING,
+  restoreRequest,
+  verifyWith,
+  WHOLE,
+  writeRandom,
+} from '../support/engine-requests.js';
 import { makeNastyTree } from '../support/nasty-tree.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
@@ -35,49 +43,8 @@ export interface EngineTraits {
   needs: readonly `program:${string}`[];
 }
 
-/** A bound against hanging for ever: a slow machine reads the sparse GiB several times. */
-const LONG_MS = 900_000;
-
 function source(livePath: string, readFrom: string, exclude: readonly string[] = []): CopySource {
   return { path: livePath, readFrom, exclude };
-}
-
-/** Each directory is that of a backup of its own. */
-function backupOf(dataDirectory: string): CopyRequest['backup'] {
-  const hash = createHash('sha256').update(dataDirectory).digest('hex').slice(0, 6);
-  return { job: 'contract', backupId: `20261123T184500Z-${hash}` };
-}
-
-function copyRequest(
-  sources: readonly CopySource[],
-  dataDirectory: string,
-  more: Partial<CopyRequest> = {},
-): CopyRequest {
-  return {
-    backup: backupOf(dataDirectory),
-    sources,
-    dataDirectory,
-    parentDataDirectory: undefined,
-    signal: new AbortController().signal,
-    onProgress: () => undefined,
-    ...more,
-  };
-}
-
-function restoreRequest(
-  sources: readonly CopySource[],
-  dataDirectory: string,
-  destination: string,
-  paths: readonly string[] = [],
-): RestoreRequest {
-  return {
-    sources: sources.map((one) => one.path),
-    dataDirectory,
-    destination,
-    paths,
-    signal: new AbortController().signal,
-    onProgress: () => undefined,
-  };
 }
 
 function isInner(name: string): boolean {
@@ -195,12 +162,8 @@ export function copyEngineContract(
       mode: VerifyRequest['mode'] = 'full',
       by = engine,
     ): Promise<VerifyFindings> {
-      const request = { dataDirectory: data, digests, mode, notInBackup: [], scratch: await place() };
-      const signal = new AbortController().signal;
-      return await by.verify({ ...request, signal, onProgress: () => undefined });
+      return await verifyWith(by, { dataDirectory: data, digests, mode, scratch: await place() });
     }
-
-    const NOTHING = { count: 0, paths: [] };
 
     itWhere(
       traits.takesDigests,
@@ -224,11 +187,10 @@ export function copyEngineContract(
         );
         expect(one.digests).toMatchObject({ unknown: 0 });
         const list = { file: file(1), algorithm: one.digests?.algorithm ?? '' };
-        const whole = { changed: NOTHING, missing: NOTHING, extra: NOTHING, problems: [], withoutDigest: 0 };
         const found = await verify(first, list);
-        expect(found).toMatchObject({ ...whole, files: one.files });
+        expect(found).toMatchObject({ ...WHOLE, files: one.files });
         expect(found.bytes).toBeGreaterThan(1024 ** 3);
-        expect(await verify(first, list, 'quick')).toMatchObject(whole);
+        expect(await verify(first, list, 'quick')).toMatchObject(WHOLE);
         expect(await verify(first, undefined)).toMatchObject({ changed: NOTHING, problems: [] });
         expect((await verify(first, undefined)).withoutDigest).toBeGreaterThan(1000);
 
@@ -244,7 +206,7 @@ export function copyEngineContract(
         );
         expect(two.digests).toMatchObject({ algorithm: list.algorithm, unknown: 0 });
         const later = { file: file(2), algorithm: list.algorithm };
-        expect(await verify(second, later)).toMatchObject({ ...whole, files: two.files });
+        expect(await verify(second, later)).toMatchObject({ ...WHOLE, files: two.files });
         expect(await verify(second, list)).toMatchObject({
           missing: { count: 1, paths: ['/srv/w w/odd link'] },
           extra: { count: 1, paths: ['/srv/w w/new'] },
@@ -260,9 +222,8 @@ export function copyEngineContract(
       const data = await place();
       const done = await engine.copy(copyRequest([source('/srv', original)], data));
       expect(done.digests).toBeUndefined();
-      const whole = { changed: NOTHING, missing: NOTHING, extra: NOTHING, problems: [], withoutDigest: 0 };
       for (const mode of ['quick', 'full'] as const)
-        expect(await verify(data, undefined, mode)).toMatchObject(whole);
+        expect(await verify(data, undefined, mode)).toMatchObject(WHOLE);
     });
 
     itWhere(engineHasRepository, 'takes away one backup and no other, once and again', async () => {
@@ -295,7 +256,7 @@ export function copyEngineContract(
 
     it('finds one flipped byte', async () => {
       const original = await tree();
-      await must('dd', 'if=/dev/urandom', `of=${original}/large`, 'bs=1M', 'count=20', 'status=none');
+      await writeRandom(path.join(original, 'large'), 20);
       await writeFile(path.join(original, 'small'), 'x');
       const [data, lists, apart] = [await place(), await place(), await place()];
       const own = await engineAt(apart);
@@ -303,12 +264,7 @@ export function copyEngineContract(
       const done = await own.copy(copyRequest([source('/srv', original)], data, { digests }));
       const list = { file: digests.file, algorithm: done.digests?.algorithm ?? '' };
       const [largest = ''] = (await must('find', data, apart, '-type', 'f', '-size', '+10M')).split('\n');
-      const { atime, mtime } = await stat(largest);
-      const handle = await open(largest, 'r+');
-      const byte = await handle.read({ buffer: Buffer.alloc(1), position: 9_000_000 });
-      await handle.write(Buffer.from([(byte.buffer[0] ?? 0) ^ 1]), 0, 1, 9_000_000);
-      await handle.close();
-      await utimes(largest, atime, mtime);
+      await flipBit(largest, 9_000_000);
       const found = await verify(data, list, 'full', own);
       expect(found.changed.count + found.missing.count + found.problems.length).toBeGreaterThan(0);
       const named = [...found.changed.paths, ...found.missing.paths];
@@ -411,8 +367,7 @@ export function copyEngineContract(
 
     it('completes what an attempt that was stopped began', async () => {
       const original = await tree();
-      for (const name of ['a', 'b', 'c'])
-        await must('dd', 'if=/dev/urandom', `of=${original}/${name}`, 'bs=1M', 'count=48', 'status=none');
+      for (const name of ['a', 'b', 'c']) await writeRandom(path.join(original, name), 48);
       await mkdir(path.join(original, 'late'));
       await writeFile(path.join(original, 'late', 'file'), 'x');
       const sources = [source('/srv', original)];
@@ -441,7 +396,7 @@ export function copyEngineContract(
       const data = path.join(small.mountpoint, 'data');
       await mkdir(data);
       const onSmall = await engineAt(path.join(small.mountpoint, 'repository'));
-      await must('dd', 'if=/dev/urandom', `of=${original}/large`, 'bs=1M', 'count=40', 'status=none');
+      await writeRandom(path.join(original, 'large'), 40);
       const error: unknown = await onSmall
         .copy(copyRequest([source('/srv', original)], data))
         .catch((thrown: unknown) => thrown);

@@ -5,7 +5,7 @@ import { sendEngineContract } from './send-engine.js';
 const NEEDS = ['root', 'loop', 'btrfs', 'ext4'] as const;
 
 describeNeeding([...NEEDS, 'program:btrfs', 'program:zstd', 'program:rsync'], 'snapshots of btrfs', () => {
-  const traits = { name: 'btrfs-send', makesIncrements: true, smallFiles: 300 } as const;
+  const traits = { name: 'btrfs-send', makesIncrements: true } as const;
   sendEngineContract(() => btrfsSendWorld('btrfs'), {
     ...traits,
     title: 'received by a btrfs',
@@ -15,7 +15,7 @@ describeNeeding([...NEEDS, 'program:btrfs', 'program:zstd', 'program:rsync'], 's
 });
 
 describeNeeding([...NEEDS, 'xfs', 'program:zstd', 'program:rsync'], 'images of filesystems in files', () => {
-  const traits = { name: 'image', makesIncrements: false, smallFiles: 300, isWhole: true } as const;
+  const traits = { name: 'image', makesIncrements: false, isWhole: true } as const;
   for (const fstype of ['ext4', 'xfs'] as const)
     sendEngineContract(() => reflinkImageWorld(fstype), { ...traits, title: `${fstype} in a file` });
 });

@@ -6,7 +6,7 @@ import { listBackups } from '../../src/copy/backup-list.js';
 import type { BaseStatus } from '../../src/run/release-bases.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
-import { flipByteOfLargest } from '../contract/send-engine.js';
+import { flipByteOfLargest } from '../support/engine-requests.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 describeNeeding(['root', 'loop', 'btrfs', 'program:btrfs', 'program:zstd'], 'kept snapshots', () => {

@@ -51,6 +51,8 @@ describeNeeding(['root', 'loop', 'ext4'], 'the npm package', () => {
       'README.md',
       'CHANGELOG.md',
       'docs/exit-codes.md',
+      'systemd/fsbackup@.service',
+      'systemd/fsbackup@.timer',
     ];
     expect(needed.filter((name) => !names.includes(name))).toEqual([]);
     expect(names.filter((name) => /^(?:test|src|scripts|bin\/dev)/.test(name))).toEqual([]);

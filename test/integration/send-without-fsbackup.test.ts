@@ -8,7 +8,7 @@ import { follow } from '../support/documented-steps.js';
 import { makeNastyTree } from '../support/nasty-tree.js';
 import { btrfsSendWorld, reflinkImageWorld } from '../support/send-worlds.js';
 import { must } from '../support/throwaway-filesystem.js';
-import type { ExposedSnapshot, SendWorld } from '../contract/send-engine.js';
+import type { ExposedSnapshot, SendWorld } from '../support/send-harness.js';
 
 const SMALL = { smallFiles: 100, sparseBytes: 16 * 1024 ** 2 };
 

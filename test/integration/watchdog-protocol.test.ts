@@ -13,6 +13,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { connect } from 'node:net';
+import { resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { askWatchdog } from '../../src/freeze/control-client.js';
 import type { FrameConnection } from '../../src/freeze/frame-connection.js';
@@ -35,10 +36,12 @@ import {
   thaw,
   type PageHandle,
 } from '../../src/system/native.js';
+import { runCommand } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { ended, eventually, isGuard } from '../support/freeze-harness.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
+const CONTROL_CLIENT = resolve(import.meta.dirname, '../support/control-client.c');
 const REPLY_MS = 60_000;
 /** Of struct page and struct slot in native/protocol.h. */
 const SLOTS_AT = 24;
@@ -290,6 +293,31 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the guards, spoken to by hand'
     guarded.connection.destroy();
     await ends(guarded);
     expect(existsSync(guarded.controlPath)).toBe(false);
+  });
+
+  it('answers nobody over a connection that another user made, and keeps no descriptor that it is sent', async () => {
+    const guarded = await guard(disk);
+    const client = `${disks.directory}/control-client`;
+    await must('cc', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror', '-o', client, CONTROL_CLIENT);
+    chmodSync(guarded.controlPath, 0o666);
+    chmodSync(disks.directory, 0o755);
+    const request = encodeRequest({ type: FrameType.status, sequence: 1 });
+    const ask = async (how: string): Promise<string> => {
+      const { stdout, stderr, exitCode } = await runCommand([client, how, guarded.controlPath], {
+        input: request,
+        timeoutMs: 60_000,
+      });
+      expect(exitCode, stderr).toBe(0);
+      return stdout.trim();
+    };
+    expect(await ask('strangers-connection')).toBe('0');
+    const descriptors = (): string[] => guarded.pids.flatMap((pid) => readdirSync(`/proc/${pid}/fd`));
+    const before = descriptors();
+    expect(await ask('with-descriptors')).toBe(String(request.length));
+    // The connection itself is gone once its end was read.
+    await eventually('the connection to end', () => descriptors().length <= before.length);
+    expect(descriptors()).toEqual(before);
+    guarded.connection.destroy();
   });
 
   it('a command that hangs up without dying is a command that is gone', async () => {

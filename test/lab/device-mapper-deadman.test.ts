@@ -8,7 +8,7 @@ import { describeInLab } from '../support/lab.js';
 const GRACE_MS = 1000;
 
 // Native mode by a command, which is what lvcreate does: it works on every kernel, and hangs where the test wants it to.
-describeInLab({}, 'a snapshot command that leaves the origin suspended', ({ disks }) => {
+describeInLab({ once: 'nests' }, 'a snapshot command that leaves the origin suspended', ({ disks }) => {
   let lab: DeadmanLab;
 
   beforeAll(async () => {

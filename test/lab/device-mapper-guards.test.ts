@@ -7,7 +7,7 @@ import { describeInLab } from '../support/lab.js';
 /** From a death until the device runs, in the guards: a second for the command to end, and no more. */
 const GRACE_MS = 1000;
 
-describeInLab({}, 'a snapshot command that hangs with the origin suspended', ({ disks }) => {
+describeInLab({ once: 'leaks' }, 'a snapshot command that hangs with the origin suspended', ({ disks }) => {
   let lab: DeadmanLab;
 
   beforeAll(async () => {

@@ -3,19 +3,19 @@ import type { DoctorReport } from '../../src/doctor/report.js';
 import { testNestedFreeze } from '../../src/system/nested-freeze.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { describeInLab } from '../support/lab.js';
-import { LabVolumes } from '../support/lab-volumes.js';
+import { LabVolumeGroup } from '../support/lvm-lab.js';
 import { must } from '../support/throwaway-filesystem.js';
 
-describeInLab({}, 'doctor on real volumes', ({ kernel }) => {
-  let volumes: LabVolumes;
+describeInLab({}, 'doctor on real volumes', ({ kernel, disks }) => {
+  let group: LabVolumeGroup;
   let cli: FsbackupCli;
 
   beforeEach(async () => {
-    volumes = await LabVolumes.make('lab-doctor', 1);
-    cli = new FsbackupCli(volumes.directory);
+    group = await LabVolumeGroup.make('lab-doctor', disks.slice(0, 1));
+    cli = new FsbackupCli(group.directory);
   });
   afterEach(async () => {
-    await volumes.dispose();
+    await group.dispose();
   });
 
   async function doctor(...args: string[]): Promise<DoctorReport> {
@@ -29,7 +29,7 @@ describeInLab({}, 'doctor on real volumes', ({ kernel }) => {
   });
 
   it('warns of a kernel that leaks, where there is LVM', async () => {
-    await volumes.create('--size', '64M', '--name', 'srv');
+    await group.create('--size', '64M', '--name', 'srv');
     const { findings } = await doctor('/');
     const finding = findings.find(({ check }) => check === 'nested-freeze');
     expect(finding?.summary).toContain(` ${kernel} `);
@@ -37,8 +37,8 @@ describeInLab({}, 'doctor on real volumes', ({ kernel }) => {
   });
 
   it('shows a logical volume, and that LVM freezes it by itself', async () => {
-    await volumes.create('--size', '128M', '--name', 'srv');
-    const mountpoint = await volumes.mount('srv', 'ext4');
+    await group.create('--size', '128M', '--name', 'srv');
+    const { mountpoint } = await group.mount('srv', 'ext4');
     const { mountpoints } = await doctor(mountpoint);
     expect(mountpoints).toMatchObject([
       { mountpoint, fstype: 'ext4', provider: 'lvm', freezeMode: 'native', consistency: 'filesystem' },
@@ -53,8 +53,8 @@ describeInLab({}, 'doctor on real volumes', ({ kernel }) => {
   });
 
   it('finds a volume group without room for a snapshot', async () => {
-    await volumes.create('--extents', '100%FREE', '--name', 'srv');
-    const mountpoint = await volumes.mount('srv', 'ext4');
+    await group.create('--extents', '100%FREE', '--name', 'srv');
+    const { mountpoint } = await group.mount('srv', 'ext4');
     const { mountpoints } = await doctor(mountpoint);
     expect(mountpoints[0]?.findings.map(({ check, status }) => [check, status])).toEqual([
       ['mode', 'ok'],
@@ -64,8 +64,8 @@ describeInLab({}, 'doctor on real volumes', ({ kernel }) => {
   });
 
   it('finds a device that was left suspended', async () => {
-    await volumes.create('--size', '64M', '--name', 'srv');
-    const device = `/dev/${volumes.vg}/srv`;
+    await group.create('--size', '64M', '--name', 'srv');
+    const device = `/dev/${group.vg}/srv`;
     await must('dmsetup', 'suspend', device);
     let report;
     try {

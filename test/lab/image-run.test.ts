@@ -8,17 +8,17 @@ import { describeInLab } from '../support/lab.js';
 import { LabVolumeGroup, type LabVolume } from '../support/lvm-lab.js';
 import { must } from '../support/throwaway-filesystem.js';
 
-describeInLab({}, 'a run that images a thin volume', ({ disks }) => {
+describeInLab({ once: 'nests' }, 'a run that images a thin volume', ({ disks }) => {
   let group: LabVolumeGroup;
   let thin: LabVolume;
   let target: string;
   let cli: FsbackupCli;
 
   beforeAll(async () => {
-    group = await LabVolumeGroup.make('lab-image', disks);
-    await group.pool('pool', 1400);
-    thin = await group.volume({ lv: 'thin', fstype: 'ext4', sizeMiB: 400, pool: 'pool' });
-    target = (await group.volume({ lv: 'backups', fstype: 'ext4', sizeMiB: 2000 })).mountpoint;
+    group = await LabVolumeGroup.make('lab-image', disks.slice(0, 1));
+    await group.pool('pool', 400);
+    thin = await group.volume({ lv: 'thin', fstype: 'ext4', sizeMiB: 96, pool: 'pool' });
+    target = (await group.volume({ lv: 'backups', fstype: 'ext4', sizeMiB: 600 })).mountpoint;
     const directory = path.join(group.directory, 'fsbackup');
     await mkdir(directory);
     cli = new FsbackupCli(directory);
@@ -36,7 +36,7 @@ describeInLab({}, 'a run that images a thin volume', ({ disks }) => {
       .map(({ lv }) => lv);
 
   it('reads what changed, keeps one inactive snapshot, and restores what was there', async () => {
-    await must('dd', 'if=/dev/urandom', `of=${thin.mountpoint}/large`, 'bs=1M', 'count=64', 'status=none');
+    await must('dd', 'if=/dev/urandom', `of=${thin.mountpoint}/large`, 'bs=1M', 'count=24', 'status=none');
     const full = await run();
     expect(full.exitCode, full.stderr).toBe(0);
     await writeFile(path.join(thin.mountpoint, 'file'), 'second');
@@ -59,9 +59,9 @@ describeInLab({}, 'a run that images a thin volume', ({ disks }) => {
   });
 
   it('restores to a device, which then holds the filesystem, and to none that is in use', async () => {
-    await must('lvcreate', '--quiet', '--yes', '-L', '404m', '-n', 'copy', group.vg);
+    await must('lvcreate', '--quiet', '--yes', '-L', '100m', '-n', 'copy', group.vg);
     const device = `/dev/${group.vg}/copy`;
-    await must('dd', 'if=/dev/urandom', `of=${device}`, 'bs=1M', 'count=400', 'status=none');
+    await must('dd', 'if=/dev/urandom', `of=${device}`, 'bs=1M', 'count=100', 'status=none');
     const busy = await cli.run('restore', 'srv', '--from', target, '--image', '--to', thin.device, '--force');
     expect(busy.exitCode, busy.stderr).toBe(2);
     const restored = await cli.run('restore', 'srv', '--from', target, '--image', '--to', device, '--force');

@@ -88,7 +88,7 @@ function resumedOf(outcomes: readonly DeviceOutcome[]): string[] {
   return outcomes.filter(({ resumed }) => resumed).map(({ device }) => device.name);
 }
 
-describeInLab({}, 'an lvcreate that is killed', ({ disks }) => {
+describeInLab({}, 'an lvcreate that is killed', ({ disks, share }) => {
   let made: DeadmanLab | undefined;
   let lab: DeadmanLab;
   let runDirectory: string | undefined;
@@ -144,7 +144,7 @@ describeInLab({}, 'an lvcreate that is killed', ({ disks }) => {
     '%s: at each step leaves a volume that is written to, and no snapshot',
     async (kind) => {
       await make(kind);
-      const moments = await momentsOf(kind);
+      const moments = share(await momentsOf(kind));
       const caught: string[] = [];
       for (const moment of moments) {
         lab.mark();

@@ -6,7 +6,7 @@ import { describeInLab } from '../support/lab.js';
 import { LabVolumeGroup, storageState } from '../support/lvm-lab.js';
 import { must } from '../support/throwaway-filesystem.js';
 
-describeInLab({}, 'bad input to LVM', ({ disks }) => {
+describeInLab({ once: 'leaks' }, 'bad input to LVM', ({ disks }) => {
   let group: LabVolumeGroup;
   let cli: FsbackupCli;
   let target: string;

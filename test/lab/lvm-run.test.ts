@@ -21,7 +21,7 @@ function snapshotWindow({ startedAt, steps }: RunReport): FrozenWindow {
   return { startMs, endMs: startMs + step.durationMs };
 }
 
-describeInLab({}, 'a run on LVM', ({ disks, kernel }) => {
+describeInLab({}, 'a run on LVM', ({ disks, kernel, share }) => {
   let group: LabVolumeGroup;
   let classic: LabVolume;
   let thin: LabVolume;
@@ -122,8 +122,10 @@ describeInLab({}, 'a run on LVM', ({ disks, kernel }) => {
   }
 
   it.each(
-    (['classic', 'thin'] as const).flatMap((kind) =>
-      (['snapshot', 'exposure', 'backup', 'release'] as const).map((step) => [kind, step] as const),
+    share(
+      (['classic', 'thin'] as const).flatMap((kind) =>
+        (['snapshot', 'exposure', 'backup', 'release'] as const).map((step) => [kind, step] as const),
+      ),
     ),
   )('%s: leaves nothing once it was killed at its %s and recovered', async (kind, step) => {
     const { mountpoint } = kind === 'classic' ? classic : thin;

@@ -1,36 +1,109 @@
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { listBackups } from '../../src/copy/backup-list.js';
+import { isRetryable } from '../../src/copy/copy-error.js';
+import type { CopyBase } from '../../src/copy/engine.js';
+import { readZfsContents } from '../../src/copy/zfs-contents.js';
+import { runCommand } from '../../src/system/run-command.js';
 import { sendEngineContract } from '../contract/send-engine.js';
+import { copyRequest } from '../support/engine-requests.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { describeInLab } from '../support/lab.js';
 import { LabPool } from '../support/lab-pool.js';
-import { zfsSendWorld } from '../support/send-worlds-lab.js';
+import { SendHarness, type ExposedSnapshot } from '../support/send-harness.js';
+import { LAB_SIZES } from '../support/lab-sizes.js';
 import { must } from '../support/throwaway-filesystem.js';
 import { wipeDisks } from '../support/wipe-disks.js';
+import { zfsSendWorld, type ZfsSendWorld } from '../support/zfs-send-world.js';
 
-/** Does what ssh does with its last argument, here. */
-const SSH = '/usr/local/bin/ssh';
-const SSH_SCRIPT = '#!/bin/bash\nexec sh -c "${@: -1}"\n';
+/** Of the stream. */
+const DROP_AFTER = 8 * 1024 ** 2;
 
 describeInLab({ zfs: true }, 'snapshots of ZFS', ({ disks }) => {
-  beforeAll(async () => {
-    await writeFile(SSH, SSH_SCRIPT);
-    await chmod(SSH, 0o755);
-  });
-  afterAll(async () => {
-    await rm(SSH);
-  });
-
-  const traits = { name: 'zfs-send', makesIncrements: true, smallFiles: 100 } as const;
+  const traits = { name: 'zfs-send', makesIncrements: true, sizes: LAB_SIZES } as const;
   for (const to of ['dataset', 'ssh', 'files'] as const) {
     sendEngineContract(() => zfsSendWorld(disks, to), {
       ...traits,
       title: `to ${to}`,
       isWhole: to !== 'files',
+      ...(to === 'dataset' ? {} : { isVariant: true }),
     });
   }
+});
+
+describeInLab({ zfs: true }, 'snapshots of ZFS that are sent over ssh', ({ disks }) => {
+  let world: ZfsSendWorld;
+  let harness: SendHarness;
+
+  beforeAll(async () => {
+    world = await zfsSendWorld(disks, 'ssh');
+    harness = new SendHarness(world);
+  });
+
+  afterAll(async () => {
+    await world.dispose();
+  });
+
+  beforeEach(() => harness.clear());
+
+  /** What the far end knows of the receive that was cut short, once it has noticed. */
+  async function resumeToken(dataset: string): Promise<string> {
+    for (;;) {
+      const token = await must('zfs', 'get', '-H', '-o', 'value', 'receive_resume_token', dataset);
+      const receiving = await runCommand(['pgrep', '-f', 'zfs receive -s'], { timeoutMs: 10_000 });
+      if (receiving.exitCode !== 0) return token;
+      await sleep(100);
+    }
+  }
+
+  /** Copies until the connection is dropped after some MiB, then again. Returns what went at each time. */
+  async function copyTwice(
+    snapshot: ExposedSnapshot,
+    base?: CopyBase,
+  ): Promise<{ dataDirectory: string; first: number; second: number; base: CopyBase }> {
+    const { dataDirectory, ...backup } = await harness.backup();
+    const request = copyRequest([snapshot.source], dataDirectory, { backup, base });
+    let first = 0;
+    const dropped = harness.engine.copy({
+      ...request,
+      onProgress: ({ bytes }) => {
+        const isFirst = first < DROP_AFTER;
+        first = bytes;
+        if (isFirst && first >= DROP_AFTER) void world.server?.dropConnections();
+      },
+    });
+    const error: unknown = await dropped.catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'copyFailed', exitCode: 40 });
+    expect(isRetryable(error)).toBe(true);
+    const { snapshots } = await readZfsContents(dataDirectory);
+    expect(await resumeToken(snapshots[0]?.dataset ?? '')).toMatch(/^1-/);
+    const result = await harness.engine.copy(request);
+    return {
+      dataDirectory,
+      first,
+      second: result.bytes,
+      base: { ...backup, dataDirectory, snapshots: result.keep ?? [] },
+    };
+  }
+
+  it('goes on where the connection was lost, of a full one and of an increment', async () => {
+    await harness.random('large', 32);
+    const one = await world.snapshot();
+    const full = await copyTwice(one);
+    expect(full.second).toBeLessThan(28 * 1024 ** 2);
+    const sources = [one.source];
+    expect(await harness.differences({ ...full, sources }, one)).toEqual([]);
+    await one.hide();
+    await harness.random('more', 32);
+    const two = await world.snapshot();
+    const increment = await copyTwice(two, full.base);
+    expect(increment.second).toBeLessThan(28 * 1024 ** 2);
+    expect(await harness.differences({ ...increment, sources }, two)).toEqual([]);
+    await one.remove();
+    await two.remove();
+  });
 });
 
 describeInLab({ zfs: true }, 'a run that sends a dataset', ({ disks: [disk = '', other = ''] }) => {

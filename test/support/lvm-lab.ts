@@ -1,10 +1,11 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { readLogicalVolumes, type LogicalVolume } from '../../src/system/lvm.js';
 import { readMounts } from '../../src/system/mountinfo.js';
 import { runCommand } from '../../src/system/run-command.js';
-import { must } from './throwaway-filesystem.js';
+import { must, type ThrowawayType } from './throwaway-filesystem.js';
 import { wipeDisks } from './wipe-disks.js';
 
 /** A volume on the disks of the lab, mounted. */
@@ -23,10 +24,11 @@ export interface LabVolumeOptions {
   pool?: string;
 }
 
-const MKFS: Readonly<Record<LabVolumeOptions['fstype'], [string, ...string[]]>> = {
+const MKFS: Readonly<Record<ThrowawayType, [string, ...string[]]>> = {
   // Nothing is left for the kernel to write in the background: that would fill snapshots.
   ext4: ['mkfs.ext4', '-q', '-F', '-E', 'lazy_itable_init=0,lazy_journal_init=0'],
   xfs: ['mkfs.xfs', '-q', '-f'],
+  btrfs: ['mkfs.btrfs', '-q', '-f'],
 };
 
 /** A volume group on whole disks of the lab's guest; all of it is undone by `dispose`, frozen or not. */
@@ -34,7 +36,6 @@ export class LabVolumeGroup {
   readonly vg: string;
   readonly directory: string;
   readonly #disks: readonly string[];
-  readonly #volumes: LabVolume[] = [];
 
   private constructor(vg: string, directory: string, disks: readonly string[]) {
     this.vg = vg;
@@ -50,33 +51,39 @@ export class LabVolumeGroup {
     return new LabVolumeGroup(vg, directory, disks);
   }
 
-  async pool(lv: string, sizeMiB: number): Promise<void> {
-    await must(
-      'lvcreate',
-      '--quiet',
-      '--yes',
-      '--type',
-      'thin-pool',
-      '-L',
-      `${sizeMiB}m`,
-      '-n',
-      lv,
-      '--',
-      this.vg,
-    );
+  /** `lvcreate ARGUMENTS VG` */
+  async create(...args: string[]): Promise<void> {
+    await must('lvcreate', '--quiet', '--yes', '-Wy', ...args, '--', this.vg);
   }
 
-  async volume({ lv, fstype, sizeMiB = 320, pool }: LabVolumeOptions): Promise<LabVolume> {
-    const how = pool === undefined ? ['-L', `${sizeMiB}m`] : ['-V', `${sizeMiB}m`, '--thinpool', pool];
-    await must('lvcreate', '--quiet', '--yes', '-Wy', ...how, '-n', lv, '--', this.vg);
+  async pool(lv: string, sizeMiB: number): Promise<void> {
+    await this.create('--type', 'thin-pool', '-L', `${sizeMiB}m`, '-n', lv);
+  }
+
+  /** Makes a filesystem on the volume and mounts it. */
+  async mount(lv: string, fstype: ThrowawayType): Promise<LabVolume> {
     const device = `/dev/${this.vg}/${lv}`;
     await must(...MKFS[fstype], device);
     const mountpoint = path.join(this.directory, lv);
     await mkdir(mountpoint);
     await must('mount', device, mountpoint);
-    const volume = { lv, mountpoint, device };
-    this.#volumes.push(volume);
-    return volume;
+    return { lv, mountpoint, device };
+  }
+
+  async volume({ lv, fstype, sizeMiB = 320, pool }: LabVolumeOptions): Promise<LabVolume> {
+    const how = pool === undefined ? ['-L', `${sizeMiB}m`] : ['-V', `${sizeMiB}m`, '--thinpool', pool];
+    await this.create(...how, '-n', lv);
+    return await this.mount(lv, fstype);
+  }
+
+  /** Waits until a mirror is in sync. */
+  async inSync(lv: string): Promise<void> {
+    for (let round = 0; round < 600; round += 1) {
+      const percent = await must('lvs', '--noheadings', '-o', 'sync_percent', `${this.vg}/${lv}`);
+      if (percent === '100.00') return;
+      await sleep(100);
+    }
+    throw new Error(`${this.vg}/${lv} does not come into sync`);
   }
 
   async volumes(): Promise<readonly LogicalVolume[]> {
@@ -101,10 +108,16 @@ export class LabVolumeGroup {
 
 /** What LVM, device-mapper, the loop devices and the mounts are now: to be the same after a run as before it. */
 export async function storageState(): Promise<string[]> {
-  const volumes = await must('lvs', '--all', '--noheadings', '-o', 'vg_name,lv_name,lv_attr,lv_tags');
-  const devices = await must('dmsetup', 'info', '--columns', '--noheadings', '-o', 'name,suspended,open');
-  const loops = await must('losetup', '--list', '--noheadings', '-O', 'NAME');
-  const mounts = (await readMounts()).map(({ mountpoint, source }) => `${source} ${mountpoint}`);
-  const lines = [volumes, devices, loops].flatMap((text) => text.split('\n').map((line) => line.trim()));
-  return [...lines, ...mounts].toSorted();
+  const volumes = await must(
+    'lvs',
+    '-a',
+    '--noheadings',
+    '-o',
+    'lv_full_name,lv_layout,lv_attr,lv_role,lv_tags',
+  );
+  const devices = await must('dmsetup', 'info', '-c', '--noheadings', '-o', 'name,suspended,readonly,open');
+  const loops = await must('losetup', '--list', '--noheadings', '-O', 'NAME,BACK-FILE');
+  const mounts = (await readMounts()).map(({ mountpoint, source }) => `${source} at ${mountpoint}`);
+  const lines = [volumes, devices, loops].flatMap((text) => text.split('\n'));
+  return [...lines.map((line) => line.trim().replaceAll(/\s+/g, ' ')), ...mounts].toSorted();
 }

@@ -23,6 +23,8 @@ export function successfulReport(changes: Partial<RunReport> = {}): RunReport {
         frozenMs: 44.6,
         freezeCallMs: 39.2,
         snapshotMs: 3.14,
+        snapshotStartedAt: '2026-01-02T03:04:05.249Z',
+        snapshotFinishedAt: '2026-01-02T03:04:05.254Z',
         thawMs: 0.21,
         snapshot: 'fsbackup-srv-20260102T030405Z-1a2b3c-0',
         consistency: 'filesystem',

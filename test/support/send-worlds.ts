@@ -4,7 +4,8 @@ import { createBtrfsSendEngine } from '../../src/copy/btrfs-send-engine.js';
 import { createImageEngine } from '../../src/copy/image-engine.js';
 import type { FreezeMode, ProviderName } from '../../src/snapshots/provider.js';
 import { providerByName } from '../../src/snapshots/registry.js';
-import { flipByteOfLargest, type ExposedSnapshot, type SendWorld } from '../contract/send-engine.js';
+import { flipByteOfLargest } from './engine-requests.js';
+import type { ExposedSnapshot, SendWorld } from './send-harness.js';
 import { exposeIn, takeSnapshot } from './take-snapshot.js';
 import { must, ThrowawayDisks, type ThrowawayFilesystem } from './throwaway-filesystem.js';
 

@@ -1,10 +1,17 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { must } from './throwaway-filesystem.js';
+
+const CLIENT = [
+  'StrictHostKeyChecking=no',
+  'UserKnownHostsFile=/dev/null',
+  'LogLevel=ERROR',
+  'BatchMode=yes',
+] as const;
 
 /** A port of the loopback that nobody listens at. */
 export async function freePort(): Promise<number> {
@@ -38,6 +45,7 @@ export class SshServer {
     readonly port: number,
     /** The client, with all that it needs to come in as root. */
     readonly client: string,
+    private readonly identity: string,
     private readonly child: ChildProcess,
   ) {}
 
@@ -65,14 +73,22 @@ export class SshServer {
     await writeFile(at('config'), `${lines.join('\n')}\n`);
     const child = spawn('/usr/sbin/sshd', ['-D', '-e', '-f', at('config')], { stdio: 'ignore' });
     await listening(port, child);
-    const options = [
-      'StrictHostKeyChecking=no',
-      'UserKnownHostsFile=/dev/null',
-      'LogLevel=ERROR',
-      'BatchMode=yes',
-    ];
-    const client = ['ssh', '-F', 'none', '-i', at('client'), ...options.flatMap((option) => ['-o', option])];
-    return new SshServer(port, client.join(' '), child);
+    const client = ['ssh', '-F', 'none', '-i', at('client'), ...CLIENT.flatMap((option) => ['-o', option])];
+    return new SshServer(port, client.join(' '), at('client'), child);
+  }
+
+  /** Lines of ssh_config(5): how `ssh HOST` comes in as root. */
+  config(host: string): string {
+    const lines = [`HostName 127.0.0.1`, `Port ${this.port}`, `IdentityFile ${this.identity}`, ...CLIENT];
+    return `Host ${host}\n${lines.map((line) => `  ${line.replace('=', ' ')}\n`).join('')}`;
+  }
+
+  /** Ends the connections that there are, as a network that goes away; what runs at their ends is told nothing. */
+  async dropConnections(): Promise<void> {
+    const { pid = 0 } = this.child;
+    const sessions = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    for (const session of sessions.split(' ').filter((text) => text !== ''))
+      process.kill(Number(session), 'SIGKILL');
   }
 
   async stop(): Promise<void> {

@@ -13,6 +13,8 @@ export default class ConfigInit extends BaseCommand {
     json: jsonFlag,
   };
 
+  protected override readonly believesState = false;
+
   async run(): Promise<void> {
     const { flags } = await this.parse(ConfigInit);
     const file = configFile(flags.config, process.env);

@@ -8,6 +8,8 @@ export default class ConfigShow extends BaseCommand {
   static override examples = ['<%= config.bin %> <%= command.id %> --json'];
   static override flags = { config: configFlag, json: jsonFlag };
 
+  protected override readonly believesState = false;
+
   async run(): Promise<void> {
     const { flags } = await this.parse(ConfigShow);
     const config = await loadConfig({ configFile: flags.config });

@@ -10,6 +10,8 @@ export default class ConfigValidate extends BaseCommand {
   static override examples = ['<%= config.bin %> <%= command.id %> --config /etc/fsbackup/config.yaml'];
   static override flags = { config: configFlag, json: jsonFlag };
 
+  protected override readonly believesState = false;
+
   async run(): Promise<void> {
     const { flags } = await this.parse(ConfigValidate);
     const file = configFile(flags.config, process.env);

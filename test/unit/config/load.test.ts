@@ -167,6 +167,8 @@ describe('trust', () => {
 
   it('refuses a symlink into a directory that others may write to', async () => {
     const open = path.join(directory, 'open');
+    // Below a directory that nobody else may enter they could not.
+    await chmod(directory, 0o755);
     await mkdir(open);
     await chmod(open, 0o777);
     await writeFile(file, MINIMAL);

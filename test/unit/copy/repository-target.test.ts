@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { dataDirectory } from '../../../src/copy/backup-layout.js';
 import { isComplete, listBackups, type Backup } from '../../../src/copy/backup-list.js';
 import { findBackup } from '../../../src/copy/backup-select.js';
@@ -55,6 +55,8 @@ const journal: Journal = {
 
 beforeEach(async () => {
   state = await mkdtemp(path.join(os.tmpdir(), 'catalogue-'));
+  // Catalogues are read below the state directory alone.
+  vi.stubEnv('FSBACKUP_STATE_DIR', state);
   stored = new Set();
   id = 'the-one';
   failing = false;
@@ -70,7 +72,10 @@ beforeEach(async () => {
     },
   };
 });
-afterEach(() => rm(state, { recursive: true, force: true }));
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await rm(state, { recursive: true, force: true });
+});
 
 function writer(): ReturnType<typeof createBackupWriter> {
   return createBackupWriter({ stateDirectory: state, engines });

@@ -17,6 +17,7 @@ const LAYERS = [
   'quiesce',
   'plan',
   'run',
+  'schedule',
   'doctor',
   'commands',
 ];

@@ -36,6 +36,13 @@ describe('renderReport', () => {
     expect(text).not.toContain('consistency: ');
   });
 
+  it('tells which targets have no backup, beside those that have one', () => {
+    const error = { code: 'copyFailed', exitCode: 40, message: 'no room', hint: 'Make room.' } as const;
+    const failedCopies = [{ target: '/other', engine: 'image', error } as const];
+    const text = renderReport(successfulReport({ outcome: 'failed', exitCode: 40, failedCopies }), plain);
+    expect(text).toMatch(/ {2}→ \/backup by rsync: .*\n {2}✖ \/other by image: no room\n/);
+  });
+
   it('tells of a source that was not frozen, and of tries', () => {
     const times = { frozenMs: null, freezeCallMs: null, snapshotMs: null, thawMs: null } as const;
     const sources = successfulReport().sources.map((one) => ({

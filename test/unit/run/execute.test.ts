@@ -147,6 +147,12 @@ describe('a run that goes well', () => {
         { target: '/b2', backupId: 'run' },
       ],
     });
+    const spans = report.sources.map(({ snapshotStartedAt, snapshotFinishedAt }) => [
+      Date.parse(snapshotStartedAt ?? ''),
+      Date.parse(snapshotFinishedAt ?? ''),
+    ]);
+    expect(spans[1]).toEqual(spans[0]);
+    expect(spans[0]?.[0]).toBeLessThan(spans[0]?.[1] ?? 0);
     expect(report.error).toBeUndefined();
     expect(report.steps.filter(({ frozen }) => frozen).map(({ step }) => step)).toEqual([
       'freeze',
@@ -190,8 +196,6 @@ describe('a run that goes well', () => {
 describe('a run in which something fails leaves nothing behind', () => {
   const later = ['freeze /srv /home', 'copy /b1'];
   it.each([
-    ['the engine is not there', 'engine preflight', 'usage', 2, later],
-    ['a target is not there', 'target preflight /b2', 'usage', 2, later],
     ['a snapshot cannot be prepared', 'prepare', 'snapshotFailed', 30, later],
     ['the journal cannot be written', 'journal snapshot', 'failed', 1, later],
     ['an application’s journal cannot be written', 'journal quiesce', 'failed', 1, ['before db', ...later]],
@@ -244,6 +248,36 @@ describe('a run in which something fails leaves nothing behind', () => {
     world.fail('expose', new TypeError('x is undefined'));
     expect(await execute()).toMatchObject({ exitCode: 70, error: { code: 'bug' } });
     await expectNothingHeld();
+  });
+});
+
+describe('a target that no backup can be made in', () => {
+  it.each(['engine preflight', 'target preflight /b1'])(
+    'at its %s leaves the others theirs',
+    async (call) => {
+      world.fail(call, failure('usage'));
+      const report = await execute();
+      await expectNothingHeld();
+      expect(report).toMatchObject({
+        exitCode: 2,
+        outcome: 'failed',
+        error: { code: 'usage' },
+        copies: [{ target: '/b2' }],
+        failedCopies: [{ target: '/b1', engine: 'rsync', error: { code: 'usage', hint: 'Mend it.' } }],
+      });
+      expect(world.log).not.toContain('begin /b1');
+      expect(report.copies).toHaveLength(1);
+    },
+  );
+
+  it('is one of several: each is told of, and nothing is frozen when there is no other', async () => {
+    world.fail('target preflight /b1', failure('usage'));
+    world.fail('target preflight /b2', failure('usage'));
+    const report = await execute();
+    await expectNothingHeld();
+    expect(report).toMatchObject({ exitCode: 2, error: { code: 'usage' }, copies: [] });
+    expect(report.failedCopies?.map(({ target }) => target)).toEqual(['/b1', '/b2']);
+    for (const never of ['freeze /srv /home', 'copy /b1', 'copy /b2']) expect(world.log).not.toContain(never);
   });
 });
 
@@ -347,11 +381,27 @@ describe('a target that fails', () => {
         outcome: 'failed',
         error: { code: 'copyFailed' },
         copies: [{ target: '/b2' }],
+        failedCopies: [{ target: '/b1', engine: 'rsync', error: { code: 'copyFailed' } }],
       });
       expect([...world.backups.keys()]).toEqual(['/b2']);
       await expectNothingHeld();
     },
   );
+
+  it('for good is a failed copy, and what it holds of it is left to the journal', async () => {
+    world.fail('copy /b1', failure('copyFailed'));
+    world.fail('discard /b1', new Error('EIO'), new Error('EIO'));
+    const report = await execute();
+    expect(report).toMatchObject({
+      exitCode: 40,
+      error: { code: 'copyFailed' },
+      copies: [{ target: '/b2' }],
+    });
+    expect(report.warnings).toEqual([
+      expect.stringContaining('what was begun in /b1 is not removed yet: EIO'),
+    ]);
+    expect([...world.journal]).toEqual([expect.stringContaining('backup')]);
+  });
 
   it('in part is told with the files, and kept', async () => {
     world.engine.copy = async () => ({

@@ -1,0 +1,96 @@
+import type { JobConfig } from '../config/types.js';
+import { CALENDAR_PATTERN, JOB_NAME_PATTERN } from '../config/schema.js';
+import { FsbackupError } from '../errors.js';
+import { pickJobs } from '../run/select-jobs.js';
+import { crontabLine, dropInsOf, planInstall, type InstallFacts, type Schedule } from './plan-install.js';
+import type { Systemd } from './systemd.js';
+import type { UnitDirectory } from './unit-directory.js';
+import { TEMPLATES, unitName } from './unit-text.js';
+
+/** What schedules are made with. */
+export interface ScheduleHost {
+  systemd: Systemd;
+  units: UnitDirectory;
+}
+
+/** What `schedule install` and `remove` did. Plain data. */
+export interface ScheduleChange {
+  version: 1;
+  /** The timers that are enabled now, or are no more. */
+  timers: string[];
+  /** Files written or removed, relative to the directory of units; none: all was so before. */
+  changed: string[];
+}
+
+function usage(message: string, hint: string): FsbackupError {
+  return new FsbackupError('usage', message, { hint });
+}
+
+/**
+ * Pure. The jobs named, each when `calendar` or else its own `schedule` says; without names all that have a `schedule`.
+ * Throws `usage`.
+ */
+export function selectSchedules(
+  jobs: readonly JobConfig[],
+  names: readonly string[],
+  calendar: string | undefined,
+): Schedule[] {
+  if (calendar !== undefined && !CALENDAR_PATTERN.test(calendar)) {
+    throw usage(`"${calendar}" is no calendar event`, 'Write for example daily, or "*-*-* 02:30".');
+  }
+  if (calendar !== undefined && names.length === 0) {
+    throw usage(
+      '--calendar is for jobs that are named',
+      'Name them, or write `schedule` into the configuration.',
+    );
+  }
+  const chosen = pickJobs(jobs, names).filter((job) => names.length > 0 || job.schedule !== undefined);
+  if (chosen.length === 0) {
+    throw usage(
+      'no job of the configuration has a schedule',
+      'Write `schedule: daily` into a job, or name the job.',
+    );
+  }
+  return chosen.map((job) => ({ job, calendar: calendar ?? job.schedule }));
+}
+
+function requireBooted({ systemd }: ScheduleHost, hint: string): void {
+  if (systemd.isBooted()) return;
+  throw new FsbackupError('failed', 'this system was not booted with systemd', { hint });
+}
+
+/** Has systemd run the jobs. Idempotent; a calendar that systemd does not know is refused before anything is written. */
+export async function installSchedules(
+  schedules: readonly Schedule[],
+  facts: InstallFacts,
+  host: ScheduleHost,
+): Promise<ScheduleChange> {
+  const lines = schedules.map((schedule) => crontabLine(schedule, facts));
+  requireBooted(host, `With cron, write this to /etc/cron.d/fsbackup:\n${lines.join('\n')}`);
+  const { systemd, units } = host;
+  for (const { calendar } of schedules) if (calendar !== undefined) await systemd.checkCalendar(calendar);
+  const changed = await units.install(planInstall(schedules, facts));
+  const timers = schedules.map(({ job }) => unitName(job.name, 'timer'));
+  await systemd.systemctl('daemon-reload');
+  await systemd.systemctl('enable', '--', ...timers);
+  // Not `enable --now`: a timer that runs would go on by its old calendar.
+  await systemd.systemctl('restart', '--', ...timers);
+  return { version: 1, timers, changed };
+}
+
+/** Ends the schedules of jobs; a run that goes on is left alone. Idempotent. Throws `usage` for what is no job's name. */
+export async function removeSchedules(names: readonly string[], host: ScheduleHost): Promise<ScheduleChange> {
+  const wrong = names.find((name) => !JOB_NAME_PATTERN.test(name));
+  if (wrong !== undefined)
+    throw usage(`"${wrong}" is not the name of a job`, 'See "fsbackup schedule status".');
+  requireBooted(host, 'There is no schedule to remove; see to cron (/etc/cron.d/fsbackup, crontab -l).');
+  const { systemd, units } = host;
+  const before = await units.jobs();
+  const timers = names.filter((name) => before.includes(name)).map((name) => unitName(name, 'timer'));
+  if (timers.length > 0) await systemd.systemctl('disable', '--now', '--', ...timers);
+  const changed = await units.remove(names.flatMap(dropInsOf));
+  // The templates go with the last of the schedules.
+  if ((await units.jobs()).length === 0) changed.push(...(await units.remove(TEMPLATES)));
+  if (changed.length > 0) await systemd.systemctl('daemon-reload');
+  return { version: 1, timers, changed };
+}

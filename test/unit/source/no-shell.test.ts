@@ -1,0 +1,83 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = path.resolve(import.meta.dirname, '../../..');
+
+/** Files of a directory by their path from the checkout, with comments left out: those may speak of shells. */
+function sources(directory: string, extension: RegExp): Map<string, string> {
+  const names = readdirSync(path.join(ROOT, directory), { recursive: true, encoding: 'utf8' });
+  return new Map(
+    names
+      .filter((name) => extension.test(name))
+      .map((name) => {
+        const file = path.join(directory, name);
+        const text = readFileSync(path.join(ROOT, file), 'utf8');
+        return [file, text.replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')];
+      }),
+  );
+}
+
+function filesWith(files: ReadonlyMap<string, string>, pattern: RegExp): string[] {
+  return [...files].filter(([, text]) => pattern.test(text)).map(([file]) => file);
+}
+
+const TYPESCRIPT = new Map([...sources('src', /\.ts$/), ...sources('bin', /\.[jt]s$/)]);
+const C = sources('native', /\.[ch]$/);
+
+/**
+ * They mount in a namespace that ends with the program, and then become it: a fixed script, whose arguments are its own
+ * positional ones and never part of its text.
+ */
+const NAMESPACE_SCRIPTS = [
+  'src/copy/merged-tree.ts',
+  'src/copy/mounted-trees.ts',
+  'src/system/sealed-view.ts',
+];
+
+describe('the sources', () => {
+  it('start programs in three files, none of them by way of a shell', () => {
+    expect(
+      filesWith(
+        TYPESCRIPT,
+        /from 'node:child_process'|from 'child_process'|require\('(?:node:)?child_process/,
+      ).toSorted(),
+    ).toEqual(['src/freeze/held-command.ts', 'src/freeze/watchdog-process.ts']);
+    expect(filesWith(TYPESCRIPT, /from 'execa'/)).toEqual(['src/system/run-command.ts']);
+    expect(
+      filesWith(
+        TYPESCRIPT,
+        /\bshell\s*:|(?<!\.)\bexec(?:File)?(?:Sync)?\(['"`]|\bspawnSync\b|\bexecaCommand\b|\bexeca`/,
+      ),
+    ).toEqual([]);
+    expect(TYPESCRIPT.get('src/system/run-command.ts')).toMatch(/import \{ execa \} from 'execa'/);
+  });
+
+  it('evaluate no text as a program', () => {
+    expect(filesWith(TYPESCRIPT, /\beval\(|new Function\(|from 'node:vm'|runInNewContext/)).toEqual([]);
+  });
+
+  it('name a shell only for the fixed scripts that mount in a namespace', () => {
+    const shell = /['"`](?:\/(?:usr\/)?bin\/)?(?:ba|da|z|k)?sh['"`]|['"`](?:\/usr)?\/bin\/env['"`]/;
+    expect(filesWith(TYPESCRIPT, shell).toSorted()).toEqual(NAMESPACE_SCRIPTS);
+  });
+
+  it.each(NAMESPACE_SCRIPTS)('%s: puts nothing into its script', (file) => {
+    const text = TYPESCRIPT.get(file) ?? '';
+    const script = /const SCRIPT = `([^`]*)`/.exec(text)?.[1];
+    expect(script).toContain('exec "$@"');
+    expect(script).not.toContain('${');
+    // Unquoted, an argument would be split and expanded, but in an assignment.
+    expect(script?.replaceAll(/"[^"]*"|\b\w+=\$\d/g, '')).not.toMatch(/\$[\w@*{(]|\beval\b|`/);
+    expect(text).toMatch(/'-e?c',\s*SCRIPT,/);
+  });
+
+  it('of C start one program, by its arguments', () => {
+    const starts = [...C].flatMap(([file, text]) =>
+      [
+        ...text.matchAll(/\b(?:system|popen|exec[lv]p?e?|execveat|posix_spawnp?|wordexp)\s*\(\s*([^,)]*)/g),
+      ].map(([, what]) => `${file}: ${what}`),
+    );
+    expect(starts).toEqual(['native/private-disk.c: "mkfs.ext4"']);
+  });
+});
