@@ -78,8 +78,13 @@ export function localRepository({ repository }: Pick<BackupTarget, 'repository'>
 
 /** Where, in the state directory, the catalogues are. */
 export const CATALOGUES = 'catalogue';
-/** Beside it, in the same way: backups of repositories that this host did not make, or has forgotten. */
+/** The same for what repositories hold beside that. */
 export const FOUND = 'found';
+
+/** Beside a catalogue: backups of its repository that this host did not make, or has forgotten. */
+export function foundDirectory(catalogue: string): string {
+  return path.join(path.dirname(path.dirname(catalogue)), FOUND, path.basename(catalogue));
+}
 
 /** The directory of the catalogue of a repository: readable, and another one for every engine and repository. */
 export function catalogueDirectory(engine: EngineName, repository: string, stateDirectory: string): string {

@@ -1,6 +1,5 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
-import path from 'node:path';
-import { FOUND, targetName, type EngineTarget } from '../backup-target.js';
+import { foundDirectory, targetName, type EngineTarget } from '../backup-target.js';
 import { errnoOf, messageOf } from '../errors.js';
 import { exists } from '../system/exists.js';
 import { backupDirectory, dataDirectory, type BackupRef } from './backup-layout.js';
@@ -22,11 +21,6 @@ export interface RepositoryReading {
   isNamed: boolean;
   /** Is told what could not be done, where something was found all the same. */
   warn: (message: string) => void;
-}
-
-/** Beside the catalogue: backups that this host did not make, or has forgotten. Retention never looks there. */
-export function foundDirectory(catalogue: string): string {
-  return path.join(path.dirname(path.dirname(catalogue)), FOUND, path.basename(catalogue));
 }
 
 async function backupsIn(directory: string): Promise<Backup[]> {
