@@ -49,20 +49,6 @@ export interface CommandDependencies {
   treeDirectory?: string;
 }
 
-/** Of a source that is copied live too. `$1`, … are the sources, up to `--`; then comes the program. */
-const READ_ONLY = `
-while [ "$1" != -- ]; do
-  mount --no-mtab -o remount,bind,ro,nosuid,nodev,noexec -- "$PWD/$1"
-  shift
-done
-shift
-exec "$@"
-`;
-
-function readOnly(names: readonly string[], argv: [string, ...string[]]): [string, ...string[]] {
-  return ['sh', '-ec', READ_ONLY, 'fsbackup-tree', ...names, '--', ...argv];
-}
-
 /** A path as a command may write it, relative to its directory or to `/`. */
 function withoutRoot(name: string): string {
   return name.replace(/^(?:\.?\/)+/, '');
@@ -141,7 +127,7 @@ class CommandEngine implements CopyEngine {
       { job: backup.job, id: backup.backupId, directory, unreadable: told },
       {
         signal,
-        wrap: (argv) => tree.inTree(readOnly(tree.names, argv)),
+        wrap: tree.inTree,
         env: { FSBACKUP_SOURCES: tree.names.join('\n') },
       },
     );

@@ -4,7 +4,7 @@ import { FsbackupError } from '../errors.js';
 import { closest } from '../suggest.js';
 import { stateDirectory } from '../system/directories.js';
 import { openCatalogue, targetAt } from './catalogue.js';
-import { parseSshPlace } from './ssh-place.js';
+import { parseSshPlace } from '../ssh-place.js';
 import { canKeepIn, ENGINE_NAMES, type EngineName } from '../engine-names.js';
 import { catalogueDirectory, repositoryFromFlag, type BackupTarget } from '../backup-target.js';
 

@@ -5,7 +5,8 @@ import type { CommandOptions, CommandResult, runCommand } from '../system/run-co
 import type { BackupRef } from './backup-layout.js';
 import { copyFailure, copyStopped } from './copy-error.js';
 import { NoRepositoryError } from './open-repository.js';
-import type { SshClient, SshPlace } from './ssh-place.js';
+import type { SshPlace } from '../ssh-place.js';
+import type { SshClient } from './ssh-client.js';
 
 /** A host that does not answer within it is no place to freeze a filesystem for. */
 const ANSWER_TIMEOUT_MS = 90_000;
@@ -38,7 +39,8 @@ if ! [ -f "$mark" ]; then
   mv "$mark.new" "$mark"
 fi
 printf 'fsbackup: user %s\\n' "$(id -u)"
-printf 'fsbackup: id %s\\n' "$(cat "$mark")"
+printf 'fsbackup: id '
+cat "$mark"
 `;
 
 /**

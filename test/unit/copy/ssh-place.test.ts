@@ -1,11 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import {
-  joinShellCommand,
-  parseSshPlace,
-  rsyncName,
-  splitShellCommand,
-  SshClient,
-} from '../../../src/copy/ssh-place.js';
+import { joinShellCommand, rsyncName, splitShellCommand, SshClient } from '../../../src/copy/ssh-client.js';
+import { parseSshPlace } from '../../../src/ssh-place.js';
 
 describe('parseSshPlace', () => {
   it.each([
