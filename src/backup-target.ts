@@ -78,6 +78,8 @@ export function localRepository({ repository }: Pick<BackupTarget, 'repository'>
 
 /** Where, in the state directory, the catalogues are. */
 export const CATALOGUES = 'catalogue';
+/** Beside it, in the same way: backups of repositories that this host did not make, or has forgotten. */
+export const FOUND = 'found';
 
 /** The directory of the catalogue of a repository: readable, and another one for every engine and repository. */
 export function catalogueDirectory(engine: EngineName, repository: string, stateDirectory: string): string {

@@ -8,6 +8,7 @@ import { toErrorJson, toErrorReport } from './report/error-report.js';
 import { requireTrustedDirectories } from './system/directories.js';
 import type { LogEvent } from './report/log-event.js';
 import type { ErrorReport } from './report/run-report.js';
+import { spareMemory } from './system/spare-memory.js';
 
 /**
  * What all commands share: errors as a line of what and a line of what to do, exit codes from the one table, JSON.
@@ -37,6 +38,7 @@ export abstract class BaseCommand extends Command {
 
   protected override async init(): Promise<void> {
     await super.init();
+    spareMemory();
     guardOutputs(process);
     process.on('uncaughtException', this.crash);
     if (this.believesState) await requireTrustedDirectories();

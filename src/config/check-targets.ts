@@ -1,5 +1,5 @@
 import { canKeepIn, ENGINE_NAMES } from '../engine-names.js';
-import { parseSshPlace } from '../ssh-place.js';
+import { parseSshPlace } from '../system/ssh-place.js';
 import type { Complaint, ValuePath } from './problems.js';
 import type { RawJob } from './schema.js';
 import { checkCommands } from './check-commands.js';

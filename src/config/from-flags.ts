@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { canKeepIn, ENGINE_NAMES } from '../engine-names.js';
 import { repositoryFromFlag } from '../backup-target.js';
-import { parseSshPlace } from '../ssh-place.js';
+import { parseSshPlace } from '../system/ssh-place.js';
 import { FsbackupError } from '../errors.js';
 import { stateDirectory } from '../system/directories.js';
 import { checkJob } from './check-job.js';

@@ -49,6 +49,20 @@ export interface CommandDependencies {
   treeDirectory?: string;
 }
 
+/** Of a source that is copied live too. `$1`, … are the sources, up to `--`; then comes the program. */
+const SCRIPT = `
+while [ "$1" != -- ]; do
+  mount --no-mtab -o remount,bind,ro,nosuid,nodev,noexec -- "$PWD/$1"
+  shift
+done
+shift
+exec "$@"
+`;
+
+function readOnly(names: readonly string[], argv: [string, ...string[]]): [string, ...string[]] {
+  return ['sh', '-ec', SCRIPT, 'fsbackup-tree', ...names, '--', ...argv];
+}
+
 /** A path as a command may write it, relative to its directory or to `/`. */
 function withoutRoot(name: string): string {
   return name.replace(/^(?:\.?\/)+/, '');
@@ -127,7 +141,7 @@ class CommandEngine implements CopyEngine {
       { job: backup.job, id: backup.backupId, directory, unreadable: told },
       {
         signal,
-        wrap: tree.inTree,
+        wrap: (argv) => tree.inTree(readOnly(tree.names, argv)),
         env: { FSBACKUP_SOURCES: tree.names.join('\n') },
       },
     );

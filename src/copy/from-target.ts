@@ -4,7 +4,7 @@ import { FsbackupError } from '../errors.js';
 import { closest } from '../suggest.js';
 import { stateDirectory } from '../system/directories.js';
 import { openCatalogue, targetAt } from './catalogue.js';
-import { parseSshPlace } from '../ssh-place.js';
+import { parseSshPlace } from '../system/ssh-place.js';
 import { canKeepIn, ENGINE_NAMES, type EngineName } from '../engine-names.js';
 import { catalogueDirectory, repositoryFromFlag, type BackupTarget } from '../backup-target.js';
 
@@ -22,7 +22,8 @@ function usage(message: string, hint: string): FsbackupError {
   return new FsbackupError('usage', message, { hint });
 }
 
-function requireEngine(name: string): EngineName {
+/** The engine that a command line names as that of a repository. Throws `usage` for one without repositories. */
+export function engineOfRepository(name: string): EngineName {
   const engine = ENGINE_NAMES.find((one) => one === name);
   const able = ENGINE_NAMES.filter((one) => canKeepIn(one, 'repository'));
   if (engine !== undefined && canKeepIn(engine, 'repository')) return engine;
@@ -47,7 +48,7 @@ export async function targetFrom(
   // Nothing else is written like it, and no directory is.
   const isRemote = parseSshPlace(from) !== undefined && !existsSync(from);
   if (engine === undefined && !isRemote) return await targetAt(path.resolve(from));
-  const name = requireEngine(engine ?? 'rsync');
+  const name = engineOfRepository(engine ?? 'rsync');
   if (name === 'rsync' && !isRemote) return await targetAt(path.resolve(from));
   const repository = repositoryFromFlag(from);
   const directory = catalogueDirectory(name, repository, stateDirectory(env));

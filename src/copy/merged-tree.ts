@@ -37,7 +37,6 @@ exec 9<"$2"
 shift 2
 while [ "$1" != -- ]; do
   mount --no-mtab --bind -- "$1" "$2"
-  mount --no-mtab -o remount,bind,ro,nosuid,nodev,noexec -- "$2"
   shift 2
 done
 shift

@@ -37,8 +37,7 @@ import {
 import { checkRsync } from './rsync-version.js';
 import { verifyRsync } from './rsync-verify.js';
 import { deepestFirst, parentsOf, pathInBackup, requireSources, topmost } from './source-layout.js';
-import { parseSshPlace, type SshPlace } from '../ssh-place.js';
-import { joinShellCommand, rsyncName, SshClient } from './ssh-client.js';
+import { joinShellCommand, parseSshPlace, rsyncName, SshClient, type SshPlace } from '../system/ssh-place.js';
 
 const reference = new ReferenceFile(
   z.object({ version: z.literal(1), job: z.string().min(1), backupId: z.string().min(1) }),

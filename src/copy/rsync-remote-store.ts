@@ -5,8 +5,7 @@ import type { CommandOptions, CommandResult, runCommand } from '../system/run-co
 import type { BackupRef } from './backup-layout.js';
 import { copyFailure, copyStopped } from './copy-error.js';
 import { NoRepositoryError } from './open-repository.js';
-import type { SshPlace } from '../ssh-place.js';
-import type { SshClient } from './ssh-client.js';
+import type { SshClient, SshPlace } from '../system/ssh-place.js';
 
 /** A host that does not answer within it is no place to freeze a filesystem for. */
 const ANSWER_TIMEOUT_MS = 90_000;
@@ -39,8 +38,7 @@ if ! [ -f "$mark" ]; then
   mv "$mark.new" "$mark"
 fi
 printf 'fsbackup: user %s\\n' "$(id -u)"
-printf 'fsbackup: id '
-cat "$mark"
+printf 'fsbackup: id %s\\n' "$(cat "$mark")"
 `;
 
 /**

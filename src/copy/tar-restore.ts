@@ -1,6 +1,6 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import os from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { makeScratch } from '../system/scratch.js';
 import type { runCommand } from '../system/run-command.js';
 import { bytesOfPath, isText, nulTerminated, pathFromBytes } from './byte-path.js';
 import { copyFailure, TARGET_REFUSES, UnreadablePaths } from './copy-error.js';
@@ -191,7 +191,7 @@ export async function restoreTar(
   if (wanted.length === 0 || wanted.includes('/')) {
     return await extract([], { archive, request, auxiliary: new Set() });
   }
-  const scratch = await mkdtemp(path.join(os.tmpdir(), 'fsbackup-restore-'));
+  const scratch = await makeScratch('fsbackup-restore-');
   try {
     return await extractPaths(wanted, archive, scratch, request, run);
   } finally {

@@ -11,6 +11,7 @@ import type { Consistency, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import { findBase, keepBases } from './keep-bases.js';
 import { retry } from './retry.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /** One target's part of a run. */
 export interface CopyTask {
@@ -50,6 +51,12 @@ export function copySources(
   });
 }
 
+/** What an engine could not remove on its way lies in the backup, which is discarded as a whole: the copy failed. */
+function asCopyFailure(error: unknown): unknown {
+  if (!(error instanceof FsbackupError) || error.code !== 'cleanupIncomplete') return error;
+  return new FsbackupError('copyFailed', error.message, { hint: error.hint, cause: error });
+}
+
 /**
  * Writes one backup, its manifest last. Rejects with the engine's or the target's error once what was begun is
  * discarded again, or is left to the journal with a warning: a target that is gone cannot be tidied up. After an
@@ -78,7 +85,9 @@ export async function copyToTarget(
     await entry.remove();
   });
   try {
+    faultPoint('copy.intended');
     const space = await backups.begin(name);
+    faultPoint('copy.begun');
     const engine = dependencies.engine(target);
     const base = sendableBy(target.engine) === undefined ? undefined : await findBase(target, context);
     const result = await retry(
@@ -95,6 +104,7 @@ export async function copyToTarget(
         }),
       { attempts: plan.attempts, delayMs: dependencies.retryDelayMs, isRetryable, signal },
     );
+    faultPoint('copy.copied');
     for (const warning of result.warnings ?? []) context.warn(warning);
     // A snapshot that was lost meanwhile may have been read without an error.
     await task.checkIntact();
@@ -116,6 +126,7 @@ export async function copyToTarget(
       digests: result.digests,
       needs: result.needs,
     });
+    faultPoint('copy.completed');
     held.keep();
     await entry.remove();
     try {
@@ -134,7 +145,7 @@ export async function copyToTarget(
         `what was begun in ${shown} is not removed yet: ${messageOf(cause)}; the next run tries again, or \`fsbackup recover\``,
       );
     });
-    throw error;
+    throw asCopyFailure(error);
   }
 }
 

@@ -4,8 +4,8 @@ import { proveBackup, type Proof } from '../support/databases/prove-backup.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { ThrowawayDisks } from '../support/throwaway-filesystem.js';
 
-// `npm run databases -- [--runs N]`: N backups of each database under load, shared out among the filesystems; each is
-// restored and checked as in test/integration/databases.test.ts. Exits 1 when one of them breaks the promise. Needs root
+// `npm run databases -- [--runs N] [--database NAME] [--storage NAME]`: N backups of each database under load, shared out
+// among the filesystems; each is restored and checked as in test/integration/databases.test.ts. Exits 1 when one of them breaks the promise. Needs root
 // and a build.
 
 type Kind = readonly [database: (typeof DATABASES)[number], storage: (typeof STORAGES)[number]];
@@ -63,14 +63,22 @@ async function prove(kind: Kind, runs: number): Promise<Tally> {
   return tally;
 }
 
-const { values } = parseArgs({ options: { runs: { type: 'string', default: '50' } } });
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '50' },
+    database: { type: 'string' },
+    storage: { type: 'string' },
+  },
+});
+const databases = DATABASES.filter((name) => values.database === undefined || name === values.database);
+const storages = STORAGES.filter((name) => values.storage === undefined || name === values.storage);
 const runs = Number(values.runs);
-if (!Number.isInteger(runs) || runs < STORAGES.length)
-  throw new Error(`--runs takes a number from ${STORAGES.length} on`);
+if (databases.length === 0 || storages.length === 0 || !Number.isInteger(runs) || runs < storages.length)
+  throw new Error(`--runs N [--database ${DATABASES.join('|')}] [--storage ${STORAGES.join('|')}]`);
 let broken = 0;
-for (const name of DATABASES) {
-  for (const [index, storage] of STORAGES.entries()) {
-    const share = Math.floor((runs + index) / STORAGES.length);
+for (const name of databases) {
+  for (const [index, storage] of storages.entries()) {
+    const share = Math.floor((runs + index) / storages.length);
     const tally = await prove([name, storage], share);
     say(render([name, storage], tally));
     broken += tally.broken;

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { joinShellCommand, rsyncName, splitShellCommand, SshClient } from '../../../src/copy/ssh-client.js';
-import { parseSshPlace } from '../../../src/ssh-place.js';
+import {
+  joinShellCommand,
+  parseSshPlace,
+  rsyncName,
+  splitShellCommand,
+  SshClient,
+} from '../../../src/system/ssh-place.js';
 
 describe('parseSshPlace', () => {
   it.each([
