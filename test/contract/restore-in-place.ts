@@ -12,11 +12,15 @@ import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throw
  * The part of the contract of `CopyEngine.restore` that a restore in place and patterns need: every program that works in
  * the destination is started by `under`, only the parents that are named are touched, paths are bytes.
  */
-export function restoreInPlaceContract(create: () => CopyEngine, needs: readonly Capability[]): void {
+export function restoreInPlaceContract(
+  title: string,
+  create: (storage: string) => Promise<CopyEngine>,
+  needs: readonly Capability[],
+): void {
   const all = ['root', 'loop', 'ext4', 'program:unshare', ...needs] as const;
-  describeNeeding(all, `the ${create().name} engine, restoring in place`, () => {
+  describeNeeding(all, `the ${title} engine, restoring in place`, () => {
     const disks = throwawayDisks(afterAll);
-    const engine = create();
+    let engine: CopyEngine;
     const common = { signal: new AbortController().signal, onProgress: () => undefined };
     let disk: ThrowawayFilesystem;
     let data: string;
@@ -26,6 +30,8 @@ export function restoreInPlaceContract(create: () => CopyEngine, needs: readonly
     beforeAll(async () => {
       disk = await disks.filesystem({ fstype: 'ext4' });
       data = at('data');
+      engine = await create(at('storage'));
+      await engine.openRepository?.({ initialise: true });
       await mkdir(data, { mode: 0o700 });
       await mkdir(at('original', 'below'), { recursive: true });
       await writeFile(at('original', 'below', 'file'), 'file');

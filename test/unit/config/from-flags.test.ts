@@ -45,6 +45,15 @@ describe('jobFromFlags', () => {
     });
   });
 
+  it('takes an address of another host for a place to rsync to, and of no other engine', () => {
+    const to = ['root@host:/srv/backups'];
+    const [target] = jobFromFlags({ ...FLAGS, to, initialise: true }, HOST).targets;
+    expect(target?.repository).toEqual({ repository: to[0], initialise: true, environment: {} });
+    expect(target?.path).toMatch(/\/catalogue\/rsync-root-host-srv-backups-[0-9a-f]{8}$/);
+    const [plain] = jobFromFlags({ ...FLAGS, to, engine: 'image', cwd: '/x' }, HOST).targets;
+    expect(plain).toMatchObject({ path: '/x/root@host:/srv/backups' });
+  });
+
   it.each([
     ['--job', { ...FLAGS, job: '..' }],
     ['--source', { ...FLAGS, source: [] }],
