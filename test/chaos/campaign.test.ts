@@ -9,7 +9,7 @@ import { summarise } from './campaign/summary.js';
 import { chaosTools, type ChaosTools } from './tools.js';
 
 /** Those that continuous integration does each time; more by `npm run chaos` (docs/reliability.md). */
-const RUNS = 100;
+const RUNS = 50;
 const SEED = 1;
 
 describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync', 'program:cc'], 'a campaign', () => {

@@ -36,8 +36,8 @@ function stop(victims: readonly Victim[], outcomes: Outcomes, suits?: Fault['sui
     strike: async (attack) => {
       const pids = await signal(attack, victims, 'SIGSTOP');
       await continueLater(attack, pids);
-      // Nobody has to live without the command line or the copy program: those are waited for.
-      if (victims.some((victim) => victim === 'cli' || victim === 'copyTool'))
+      // Guards are lived without; all else is waited for, outside of the window.
+      if (victims.some((victim) => victim !== 'watchdog' && victim !== 'second'))
         for (const pid of pids) {
           try {
             process.kill(pid, 'SIGCONT');
@@ -72,7 +72,8 @@ export const SIGNAL_FAULTS: readonly Fault[] = [
   kill(['watchdog', 'second'], [0, 1, 21], freezes),
   kill(['cli', 'watchdog'], DEAD, freezes),
   kill(['cli', 'second'], DEAD, freezes),
-  kill(['snapshotCommand'], [0, 21, 30], hasProgram),
+  // 60: the one that removes it.
+  kill(['snapshotCommand'], [0, 21, 30, 60], hasProgram),
   // 1: in its preflight, where it is asked for its version.
   kill(['copyTool'], [0, 1, 40]),
   stop(['cli'], [0, 21]),

@@ -1,13 +1,16 @@
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runCommand } from '../../../src/system/run-command.js';
 import { environmentOf } from '../worlds/world.js';
 import type { Attack, Fault } from './fault.js';
 
-/** Writes until there is no room. */
-function fill(file: string): void {
-  const fd = openSync(file, 'w');
+/** Leaves no room. Most of it is not written: to wait for that is not what writers are measured for. */
+async function fill(file: string): Promise<void> {
+  const { bfree, bsize } = statfsSync(path.dirname(file));
+  const most = String(Math.floor(bfree * 0.9) * bsize);
+  await runCommand(['fallocate', '--length', most, file], { timeoutMs: 20_000 });
+  const fd = openSync(file, 'a');
   const block = Buffer.alloc(64 * 1024, 1);
   try {
     for (let bytes = block.length; bytes >= 512;) {
@@ -30,7 +33,7 @@ function full(name: string, directoryOf: (attack: Attack) => string, outcomes: F
       if (run.hasEnded) return false;
       const file = path.join(directoryOf(attack), 'somebody-elses');
       later(() => rmSync(file, { force: true }));
-      fill(file);
+      await fill(file);
       return true;
     },
     outcomes,
