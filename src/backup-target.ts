@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { BackupRef } from './copy/backup-layout.js';
 import type { EngineName } from './engine-names.js';
 import { FsbackupError } from './errors.js';
+import type { TargetCommands, TargetExitCodes } from './target-commands.js';
 
 /** Where a secret is read from, at the time that it is needed. */
 export type SecretSource =
@@ -23,6 +24,9 @@ export interface RepositorySettings {
   environment: Readonly<Record<string, string | SecretSource>>;
   /** Extended options of the engine's program: `sftp.command` of restic, for one. No secrets: others see them. */
   options?: Readonly<Record<string, string>>;
+  /** Of an engine that reaches it by commands: `repository` is then no more than what people call it. */
+  commands?: TargetCommands;
+  exitCodes?: TargetExitCodes;
 }
 
 /**
@@ -74,6 +78,8 @@ export function localRepository({ repository }: Pick<BackupTarget, 'repository'>
 
 /** Where, in the state directory, the catalogues are. */
 export const CATALOGUES = 'catalogue';
+/** Beside it, in the same way: backups of repositories that this host did not make, or has forgotten. */
+export const FOUND = 'found';
 
 /** The directory of the catalogue of a repository: readable, and another one for every engine and repository. */
 export function catalogueDirectory(engine: EngineName, repository: string, stateDirectory: string): string {

@@ -17,10 +17,11 @@ interface EngineTraits {
  * that an engine must: the configuration, manifests, the journal and reports accept these and no others.
  */
 const ENGINES = {
-  rsync: { storage: ['path'] },
-  tar: { storage: ['path'] },
+  rsync: { storage: ['path', 'repository'] },
+  tar: { storage: ['path', 'repository'] },
   restic: { storage: ['repository'] },
   borg: { storage: ['repository'] },
+  command: { storage: ['repository'] },
   image: { storage: ['path'], sends: ['reflink', 'lvm', 'mirror', 'zfs', 'command'] },
   'btrfs-send': { storage: ['path'], sends: ['btrfs'] },
   'zfs-send': { storage: ['path', 'repository'], sends: ['zfs'] },

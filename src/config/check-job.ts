@@ -51,6 +51,10 @@ export function checkJob(job: JobConfig, path: ValuePath): Complaint[] {
       const message = `${target.engine} sends whole filesystems: the patterns of ${excluding.path} exclude nothing`;
       complain([...path, 'targets', index], message);
     }
+    if (target.engine === 'command' && excluding !== undefined) {
+      const message = `the command is told of no patterns, so those of ${excluding.path} exclude nothing: let the command itself leave out what it is not to copy`;
+      complain([...path, 'targets', index], message);
+    }
     if (job.sources.some((source) => source.path === target.path)) {
       complain([...path, 'targets', index], `"${target.path}" is a source of this job too`);
     }

@@ -1,12 +1,21 @@
 import { canKeepIn, ENGINE_NAMES } from '../engine-names.js';
+import { parseSshPlace } from '../system/ssh-place.js';
 import type { Complaint, ValuePath } from './problems.js';
 import type { RawJob } from './schema.js';
+import { checkCommands } from './check-commands.js';
 
 /** What only a repository has. */
-const OF_REPOSITORIES = ['initialise', 'password', 'environment', 'options'] as const;
+const OF_REPOSITORIES = [
+  'initialise',
+  'password',
+  'environment',
+  'options',
+  'commands',
+  'exitCodes',
+] as const;
 
 /** What is wrong with where the targets of a job lie, as written. Pure; `path` is the job's. */
-export function checkTargets({ targets }: RawJob, path: ValuePath): Complaint[] {
+export function checkTargets({ targets, keep }: RawJob, path: ValuePath): Complaint[] {
   return targets.flatMap((written, index) => {
     const target = typeof written === 'string' ? { path: written } : written;
     const complaint = (key: string | undefined, message: string): Complaint => ({
@@ -26,13 +35,24 @@ export function checkTargets({ targets }: RawJob, path: ValuePath): Complaint[] 
       ];
     }
     const able = ENGINE_NAMES.filter((name) => canKeepIn(name, 'repository'));
+    const ofCommands: Complaint[] = [];
+    checkCommands({ ...target, engine }, keep, (key, message) => ofCommands.push(complaint(key, message)));
     return [
+      ...ofCommands,
       ...(target.path === undefined ? [] : [complaint('path', 'either path or repository, not both')]),
       ...(target.mustBeMountpoint === undefined
         ? []
         : [
             complaint('mustBeMountpoint', 'of a directory alone: a repository is told from any other anyhow'),
           ]),
+      ...(engine === 'rsync' && parseSshPlace(repository) === undefined
+        ? [
+            complaint(
+              'repository',
+              'rsync reaches other hosts by ssh: write ssh://user@host/srv/backups or user@host:/srv/backups, or path for a directory of this one',
+            ),
+          ]
+        : []),
       ...(canKeepIn(engine, 'repository')
         ? []
         : [

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { canKeepIn, ENGINE_NAMES } from '../engine-names.js';
 import { repositoryFromFlag } from '../backup-target.js';
+import { parseSshPlace } from '../system/ssh-place.js';
 import { FsbackupError } from '../errors.js';
 import { stateDirectory } from '../system/directories.js';
 import { checkJob } from './check-job.js';
@@ -62,10 +63,11 @@ function given(values: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 }
 
-/** Whether an engine has no other place for its backups than a repository. */
-function hasRepository(engine: string | undefined): boolean {
+/** Whether a target is a repository: its engine has no other place for backups, or it is one of another host. */
+function isRepository(engine = 'rsync', target: string): boolean {
   const known = ENGINE_NAMES.find((name) => name === engine);
-  return known !== undefined && !canKeepIn(known, 'path');
+  if (known === undefined) return false;
+  return !canKeepIn(known, 'path') || (known === 'rsync' && parseSshPlace(target) !== undefined);
 }
 
 /** The job that flags describe, checked and completed as one from a file is. Throws `usage`. */
@@ -97,7 +99,7 @@ export function jobFromFlags(flags: JobFlags, context: FlagContext): JobConfig {
     ),
     targets: flags.to.map((target) =>
       given({
-        ...(hasRepository(flags.engine)
+        ...(isRepository(flags.engine, target)
           ? { repository: repositoryFromFlag(target) }
           : { path: path.resolve(cwd, target) }),
         engine: flags.engine,

@@ -43,7 +43,7 @@ function normaliseSecret({ file, command, credential }: RawSecret): RepositorySe
 }
 
 function normaliseRepository(repository: string, raw: RawTarget): RepositorySettings {
-  const { initialise = false, password, environment = {}, options } = raw;
+  const { initialise = false, password, environment = {}, options, commands, exitCodes } = raw;
   return {
     repository,
     initialise,
@@ -55,6 +55,8 @@ function normaliseRepository(repository: string, raw: RawTarget): RepositorySett
       ]),
     ),
     ...(options === undefined ? {} : { options }),
+    ...(commands === undefined ? {} : { commands }),
+    ...(exitCodes === undefined ? {} : { exitCodes }),
   };
 }
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { FreezeMode } from '../snapshots/provider.js';
 import { ENGINE_NAMES } from '../engine-names.js';
 import { hasPassword } from '../backup-target.js';
+import type { TargetCommand } from '../target-commands.js';
 import { closest } from '../suggest.js';
 import { DURATION_PATTERN, parseDuration } from './duration.js';
 import { parsePercent, parseSnapshotSize } from './size.js';
@@ -186,6 +187,31 @@ const environmentSchema = z
     }
   });
 
+const targetArgv = argv
+  .refine((words) => !words.some(hasPassword), {
+    error:
+      'a password in it is seen by everybody who looks at the processes: write it as a secret of `environment`',
+  })
+  .exactOptional();
+
+const targetCommandsSchema = mapping({
+  check: targetArgv.describe('Exits 0 when the target can take a backup; run before anything is frozen'),
+  copy: targetArgv.describe('Copies its working directory'),
+  write: targetArgv.describe('Stores what it reads'),
+  read: targetArgv.describe('Prints what `write` stored'),
+  size: targetArgv.describe('Prints how many bytes are stored'),
+  restore: targetArgv.describe('Restores to its working directory'),
+  list: targetArgv.describe('Prints the paths that a backup holds, a line each'),
+  verify: targetArgv.describe('Exits 0 when a backup is good'),
+  remove: targetArgv.describe('Removes a backup; succeeds when it is not there'),
+} satisfies Record<TargetCommand, typeof targetArgv>);
+
+const exitCode = z
+  .int({ error: 'not a whole number' })
+  .min(1, { error: 'an exit code is 1 to 255' })
+  .max(255, { error: 'an exit code is 1 to 255' })
+  .exactOptional();
+
 const targetSchema = mapping({
   path: absolutePath.exactOptional().describe('The directory that receives the backups'),
   repository: z
@@ -203,6 +229,15 @@ const targetSchema = mapping({
     .record(z.string().regex(/^[A-Za-z0-9._-]+$/, { error: 'not the name of an option' }), z.string())
     .exactOptional()
     .describe("Extended options of the engine's program; no secrets"),
+  commands: targetCommandsSchema
+    .exactOptional()
+    .describe('With engine: command, and with engine: tar and a repository'),
+  exitCodes: mapping({
+    partial: exitCode.describe('`copy` could not read some files'),
+    retry: exitCode.describe('The connection was lost'),
+  })
+    .exactOptional()
+    .describe('What exit codes of the commands mean'),
   engine: z.enum(ENGINE_NAMES).exactOptional(),
   mustBeMountpoint: z.boolean().exactOptional(),
   keep: keepSchema.exactOptional(),

@@ -81,6 +81,11 @@ export function parseYamlFile(file: string, text: string): YamlFile {
       const message = `*${alias.source} is an alias of nothing: text that begins with * needs quotes`;
       problems.push(place(alias.range?.[0] ?? 0, '', message));
     },
+    // Of all keys the only one that JavaScript, and with it the check of the shape, passes over.
+    Pair(_key, { key }) {
+      if (!isScalar(key) || String(key.value) !== '__proto__') return;
+      problems.push(place(key.range?.[0] ?? 0, '', '"__proto__" is no name'));
+    },
   });
   let value: unknown;
   if (problems.length === 0) {

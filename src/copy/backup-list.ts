@@ -39,6 +39,11 @@ function compareAge(a: Backup, b: Backup): number {
   );
 }
 
+/** By job, the oldest first. */
+export function inOrder(backups: readonly Backup[]): Backup[] {
+  return backups.toSorted((a, b) => (a.job === b.job ? compareAge(a, b) : a.job < b.job ? -1 : 1));
+}
+
 /** The backups of one job, the oldest first. None where the job has no directory. */
 export async function listJobBackups(target: string, job: string): Promise<Backup[]> {
   const { repository } = await targetAt(target);

@@ -4,15 +4,30 @@ import { z } from 'zod';
 import { FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
+import { exists } from '../system/exists.js';
 import { isWithin } from '../system/mountinfo.js';
 import { readTrustedFile } from '../system/trusted-file.js';
-import { CATALOGUES, type BackupTarget, type RepositorySettings } from '../backup-target.js';
+import { CATALOGUES, FOUND, type BackupTarget, type RepositorySettings } from '../backup-target.js';
+import type { TargetCommand } from '../target-commands.js';
 
 const secretSource = z.union([
   z.strictObject({ file: z.string() }),
   z.strictObject({ command: z.array(z.string()) }),
   z.strictObject({ credential: z.string() }),
 ]);
+
+const argv = z.array(z.string()).exactOptional();
+const commands = z.object({
+  check: argv,
+  copy: argv,
+  write: argv,
+  read: argv,
+  size: argv,
+  restore: argv,
+  list: argv,
+  verify: argv,
+  remove: argv,
+} satisfies Record<TargetCommand, typeof argv>);
 
 const catalogueSchema = z.object({
   version: z.literal(1),
@@ -22,6 +37,10 @@ const catalogueSchema = z.object({
     password: secretSource.exactOptional(),
     environment: z.record(z.string(), z.union([z.string(), secretSource])),
     options: z.record(z.string(), z.string()).exactOptional(),
+    commands: commands.exactOptional(),
+    exitCodes: z
+      .object({ partial: z.number().exactOptional(), retry: z.number().exactOptional() })
+      .exactOptional(),
   }),
 });
 
@@ -42,12 +61,18 @@ export async function openCatalogue({ path: directory, repository }: BackupTarge
   if (before !== text) await writeDurably(file, text);
 }
 
+/** Whether a target's catalogue was made here already. */
+export async function hasCatalogue({ path: directory }: BackupTarget): Promise<boolean> {
+  return await exists(catalogueFile(directory));
+}
+
 /**
  * The repository that a directory is the catalogue of; undefined where it is none. Only those of our own are read: a
  * catalogue may name a command that prints the password, and a disk with backups may be anybody's. Rejects with `usage`.
  */
 async function readCatalogue(directory: string): Promise<RepositorySettings | undefined> {
-  if (!isWithin(directory, path.join(stateDirectory(), CATALOGUES))) return undefined;
+  const own = [CATALOGUES, FOUND].map((name) => path.join(stateDirectory(), name));
+  if (!own.some((parent) => isWithin(directory, parent))) return undefined;
   const file = catalogueFile(directory);
   try {
     const text = await readTrustedFile(file);

@@ -59,7 +59,7 @@ export class LineWriter {
 }
 
 /** The lines of a file, some at a time; of one that ends in `.gz` unpacked. */
-async function* readBatches(file: string): AsyncGenerator<string[]> {
+export async function* readBatches(file: string): AsyncGenerator<string[]> {
   const source = createReadStream(file);
   const input: Readable = file.endsWith('.gz') ? source.pipe(createGunzip()) : source;
   if (input !== source) source.on('error', (error) => input.destroy(error));

@@ -9,6 +9,7 @@ import { CHILD_PATH, describeFailure, runCommand } from '../system/run-command.j
 import { digestsOf } from './backup-digests.js';
 import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
+import { sizeOf, totalsOf } from './manifest.js';
 import { noDifferences } from './digest-compare.js';
 import { chooseDrillDirectory, makeDrillDirectory, removeDrill } from './drill-directory.js';
 import type { CopyEngine, CopyProgress, CopyResult, VerifyFindings } from './engine.js';
@@ -47,8 +48,9 @@ async function check(
   const problems = result.unreadable.map((lost) => `${lost} was not restored`);
   if (digests !== undefined && 'problem' in digests) problems.push(digests.problem);
   if (engine.checkRestored === undefined) {
-    if (result.files !== manifest.files) {
-      problems.push(`${result.files} files were restored, and its manifest says ${manifest.files}`);
+    const size = sizeOf(manifest);
+    if (size !== undefined && result.files !== size.files) {
+      problems.push(`${result.files} files were restored, and its manifest says ${size.files}`);
     }
     return { ...noDifferences(), files: result.files, bytes: result.bytes, problems };
   }
@@ -59,8 +61,7 @@ async function check(
     notInBackup: manifest.unreadable,
     scratch,
     signal,
-    onProgress: (progress) =>
-      onProgress({ totalBytes: manifest.bytes, totalFiles: manifest.files, ...progress }),
+    onProgress: (progress) => onProgress({ ...totalsOf(manifest), ...progress }),
   });
   return { ...findings, problems: [...problems, ...findings.problems] };
 }
@@ -87,14 +88,14 @@ async function drillIn(directory: string, options: DrillOptions): Promise<Verify
   const scratch = path.join(directory, 'work');
   await mkdir(restored, { mode: 0o700 });
   await mkdir(scratch, { mode: 0o700 });
-  const { sources, bytes, files } = backup.manifest;
+  const { manifest } = backup;
   const result = await engine.restore({
     dataDirectory: dataDirectory(backup),
-    sources,
+    sources: manifest.sources,
     destination: restored,
     paths: [],
     signal,
-    onProgress: (progress) => options.onProgress({ ...progress, totalBytes: bytes, totalFiles: files }),
+    onProgress: (progress) => options.onProgress({ ...progress, ...totalsOf(manifest) }),
   });
   const findings = await check(options, { restored, scratch, result });
   const { command, problem } = await tryCommand(options, restored);

@@ -1,16 +1,21 @@
 import { createBorgEngine } from './borg-engine.js';
 import { createBtrfsSendEngine } from './btrfs-send-engine.js';
+import { createCommandEngine } from './command-engine.js';
 import type { CopyEngine, EngineName } from './engine.js';
 import { createImageEngine } from './image-engine.js';
 import { createResticEngine } from './restic-engine.js';
 import { createRsyncEngine } from './rsync-engine.js';
+import { createRsyncRemoteEngine } from './rsync-remote-engine.js';
+import { createTarCommandEngine } from './tar-command-engine.js';
 import { createTarEngine } from './tar-engine.js';
 import { createZfsSendEngine } from './zfs-send-engine.js';
 import type { EngineTarget } from '../backup-target.js';
 
 const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>> = {
-  rsync: () => createRsyncEngine(),
-  tar: () => createTarEngine(),
+  rsync: (target) =>
+    target.repository === undefined ? createRsyncEngine() : createRsyncRemoteEngine(target),
+  tar: (target) => (target.repository === undefined ? createTarEngine() : createTarCommandEngine(target)),
+  command: (target) => createCommandEngine(target),
   restic: (target) => createResticEngine(target),
   image: () => createImageEngine(),
   'btrfs-send': () => createBtrfsSendEngine(),

@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { closest } from '../suggest.js';
 import { stateDirectory } from '../system/directories.js';
 import { openCatalogue, targetAt } from './catalogue.js';
+import { parseSshPlace } from '../system/ssh-place.js';
 import { canKeepIn, ENGINE_NAMES, type EngineName } from '../engine-names.js';
 import { catalogueDirectory, repositoryFromFlag, type BackupTarget } from '../backup-target.js';
 
@@ -20,7 +22,8 @@ function usage(message: string, hint: string): FsbackupError {
   return new FsbackupError('usage', message, { hint });
 }
 
-function requireEngine(name: string): EngineName {
+/** The engine that a command line names as that of a repository. Throws `usage` for one without repositories. */
+export function engineOfRepository(name: string): EngineName {
   const engine = ENGINE_NAMES.find((one) => one === name);
   const able = ENGINE_NAMES.filter((one) => canKeepIn(one, 'repository'));
   if (engine !== undefined && canKeepIn(engine, 'repository')) return engine;
@@ -42,16 +45,21 @@ export async function targetFrom(
       'Name the directory or repository, or leave --from out; an unset shell variable may be why it is empty.',
     );
   }
-  if (engine === undefined) return await targetAt(path.resolve(from));
-  const name = requireEngine(engine);
+  // Nothing else is written like it, and no directory is.
+  const isRemote = parseSshPlace(from) !== undefined && !existsSync(from);
+  if (engine === undefined && !isRemote) return await targetAt(path.resolve(from));
+  const name = engineOfRepository(engine ?? 'rsync');
+  if (name === 'rsync' && !isRemote) return await targetAt(path.resolve(from));
   const repository = repositoryFromFlag(from);
+  const directory = catalogueDirectory(name, repository, stateDirectory(env));
+  // What an earlier run was told of it by the configuration, the command line cannot say.
+  const { repository: known = { repository, environment: {} } } = await targetAt(directory);
   const target = {
-    path: catalogueDirectory(name, repository, stateDirectory(env)),
+    path: directory,
     repository: {
-      repository,
+      ...known,
       initialise: false,
       ...(passwordFile === undefined ? {} : { password: { file: path.resolve(passwordFile) } }),
-      environment: {},
     },
   };
   await openCatalogue(target);

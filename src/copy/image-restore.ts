@@ -1,9 +1,10 @@
 import { constants } from 'node:fs';
-import { mkdir, open, rm, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, realpath, rm, stat, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { copyOptions } from '../snapshots/expose-device.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
+import { requireTrustedPath } from '../system/trusted-path.js';
 import { copyFailure } from './copy-error.js';
 import type { CopyProgress, CopyResult, ImageRestoreRequest, RestoreRequest } from './engine.js';
 import { imageChain, mapFile, readImageContents, type ImageLink, type MapLine } from './image-contents.js';
@@ -70,12 +71,24 @@ async function sizeOfDevice(device: string, run: typeof runCommand): Promise<num
   });
 }
 
+/** Of the directories alone: a device belongs to a group that may write to it, as a rule. */
+async function requireTrustedPlace(destination: string): Promise<void> {
+  const real = await realpath(destination).catch(() => destination);
+  for (const directory of new Set([path.dirname(destination), path.dirname(real)])) {
+    await requireTrustedPath(directory, {
+      what: 'the directory of the destination',
+      why: 'Whoever may change it can have root overwrite something else.',
+    });
+  }
+}
+
 /** Opens a device so that nobody else has it mounted or in use: O_EXCL of open(2), for block devices. */
 async function openDestination(
   destination: string,
   sizeBytes: number,
   run: typeof runCommand,
 ): Promise<{ handle: FileHandle; isEmpty: boolean }> {
+  await requireTrustedPlace(destination);
   const there = await stat(destination).catch((error: unknown) => {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;

@@ -28,12 +28,28 @@ const manifestSchema = z.object({
     .exactOptional(),
   /** Ids of backups in the same place without which this one cannot be restored; absent: it needs none. */
   needs: z.array(z.string()).exactOptional(),
+  /**
+   * Of a manifest that no run wrote: it was made of what the repository tells. Who made the backup, and whether `files` and
+   * `bytes` are known; 0 where not.
+   */
+  found: z.object({ host: z.string(), isSized: z.boolean() }).exactOptional(),
   /** The run up to this backup. */
   report: runReportSchema,
 });
 
 /** What makes a backup complete, `manifest.json`: what it is of, how it was made, how consistent it is. Stable. */
 export type Manifest = z.infer<typeof manifestSchema>;
+
+/** How much a backup holds; undefined where only its repository would tell, by reading it through. */
+export function sizeOf({ files, bytes, found }: Manifest): { files: number; bytes: number } | undefined {
+  return found?.isSized === false ? undefined : { files, bytes };
+}
+
+/** The same as the totals of a progress that goes through all of it. */
+export function totalsOf(manifest: Manifest): { totalBytes?: number; totalFiles?: number } {
+  const size = sizeOf(manifest);
+  return size === undefined ? {} : { totalBytes: size.bytes, totalFiles: size.files };
+}
 
 /** The answer to "is there a manifest?". */
 export type ManifestState =

@@ -1,5 +1,6 @@
 import { lstat, mkdir, readdir, realpath, rmdir } from 'node:fs/promises';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
+import { requireTrustedPath } from '../system/trusted-path.js';
 import { isMountedAt, unmount } from '../system/mount.js';
 import { isWithin, readMounts } from '../system/mountinfo.js';
 import { dataDirectory, jobDirectory } from './backup-layout.js';
@@ -43,6 +44,11 @@ async function prepareDirectory(
   requested: string,
   backup: CompleteBackup,
 ): Promise<{ directory: string; madeDirectory: boolean }> {
+  await requireTrustedPath(requested, {
+    what: 'the directory',
+    why: 'Whoever may change it can have root mount over something else.',
+    otherwise: 'or name another',
+  });
   const madeDirectory = await makeDirectory(requested);
   const directory = await realpath(requested);
   if (!(await lstat(directory)).isDirectory())

@@ -1,5 +1,6 @@
-import { openCatalogue } from './catalogue.js';
+import { hasCatalogue, openCatalogue } from './catalogue.js';
 import type { CopyEngine } from './engine.js';
+import { readRepository } from './read-repository.js';
 import { NoRepositoryError } from './open-repository.js';
 import { targetName, type EngineTarget } from '../backup-target.js';
 import {
@@ -56,12 +57,20 @@ export async function examineRepository(check: RepositoryToCheck): Promise<'ther
 
 /**
  * As `examineRepository`, before any freeze. Makes the repository where the settings ask for that and the job has
- * written to none there before: a disk that is not mounted must not turn into a new repository. Opens the catalogue.
+ * written to none there before: a disk that is not mounted must not turn into a new repository. Opens the catalogue, and
+ * notes what else a repository holds that has none here yet.
  * Returns what the repository is, for `rememberFilesystem`.
  */
 export async function preflightRepository(check: RepositoryToCheck): Promise<FilesystemIdentity> {
   const { target } = check;
   const identity = await identify(check, await mayBeMade(check));
+  const isNew = !(await hasCatalogue(target));
   await openCatalogue(target);
+  // Before the first backup of this host hides that there are others.
+  if (isNew) {
+    const { engine } = check;
+    const { signal } = new AbortController();
+    await readRepository(target, { engines: () => engine, signal, isNamed: false, warn: () => undefined });
+  }
   return identity;
 }

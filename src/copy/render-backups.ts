@@ -1,6 +1,6 @@
 import { formatBytes, formatFiles, withoutControls } from '../report/format.js';
 import type { Backup } from './backup-list.js';
-import type { Manifest } from './manifest.js';
+import { sizeOf, type Manifest } from './manifest.js';
 import type { MountPlaces } from './mount-records.js';
 import { renderVerified } from './render-verify.js';
 import type { RestoreReport } from './restore-backup.js';
@@ -13,7 +13,7 @@ export interface ListedBackup {
   job: string;
   backupId: string;
   state: Backup['state'];
-  /** Null where there is no manifest to tell. */
+  /** Null where there is no manifest to tell; `files` and `bytes` also where the repository does not. */
   engine: string | null;
   completedAt: string | null;
   consistency: string | null;
@@ -45,6 +45,7 @@ export function verifiedOf(record: VerifyRecord | undefined): ListedBackup['veri
 /** A backup for `--json`, without the run's report. */
 export function listedBackup(backup: Backup, { verifications, mountPlaces }: KnownOfBackups): ListedBackup {
   const manifest = backup.state === 'complete' ? backup.manifest : undefined;
+  const size = manifest === undefined ? undefined : sizeOf(manifest);
   return {
     target: targetName(targetOf(backup)),
     job: backup.job,
@@ -53,8 +54,8 @@ export function listedBackup(backup: Backup, { verifications, mountPlaces }: Kno
     engine: manifest?.engine ?? null,
     completedAt: manifest?.completedAt ?? null,
     consistency: manifest?.report.consistency ?? null,
-    files: manifest?.files ?? null,
-    bytes: manifest?.bytes ?? null,
+    files: size?.files ?? null,
+    bytes: size?.bytes ?? null,
     sources: manifest?.sources ?? null,
     unreadable: manifest?.unreadable.length ?? null,
     problem: backup.state === 'damaged' ? backup.problem : null,
@@ -79,11 +80,12 @@ function listRow(backup: Backup, verifications: Verifications): string[] {
   const name = `${backup.job}@${backup.backupId}`;
   if (backup.state !== 'complete') return [name, '', '', '', '', backup.state, ''];
   const { manifest } = backup;
+  const size = sizeOf(manifest);
   return [
     name,
     manifest.engine,
-    formatBytes(manifest.bytes),
-    formatFiles(manifest.files),
+    size === undefined ? '' : formatBytes(size.bytes),
+    size === undefined ? '' : formatFiles(size.files),
     manifest.report.consistency,
     manifest.unreadable.length === 0 ? 'complete' : 'complete, partial',
     renderVerified(verifications(backup)),
@@ -129,7 +131,8 @@ export function renderBackup(
   verified: VerifyRecord | undefined,
 ): string {
   const { manifest } = backup;
-  const { report } = manifest;
+  const { report, found } = manifest;
+  const size = sizeOf(manifest);
   const tools = Object.entries(manifest.tools).map(([tool, version]) => `${tool} ${version}`);
   const frozen = report.sources
     .flatMap(({ mountpoint, frozenMs }) =>
@@ -141,9 +144,10 @@ export function renderBackup(
     ['in', directory],
     ['completed', manifest.completedAt],
     ['consistency', report.consistency],
-    ['frozen', frozen === '' ? 'not' : frozen],
+    ['frozen', found !== undefined ? 'not known' : frozen === '' ? 'not' : frozen],
+    ...(found === undefined ? [] : [['made on', found.host]]),
     ['sources', manifest.sources.join(', ')],
-    ['size', `${formatBytes(manifest.bytes)} in ${formatFiles(manifest.files)}`],
+    ['size', size === undefined ? 'not known' : `${formatBytes(size.bytes)} in ${formatFiles(size.files)}`],
     ['engine', `${manifest.engine} (${[`fsbackup ${manifest.fsbackupVersion}`, ...tools].join(', ')})`],
     ['digests', describeDigests(manifest.digests)],
     ['verified', verified === undefined ? 'never on this host' : renderVerified(verified)],

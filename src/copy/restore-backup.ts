@@ -15,6 +15,7 @@ import type {
   RestoreRequest,
 } from './engine.js';
 import { planInPlace } from './in-place.js';
+import { totalsOf } from './manifest.js';
 import { previewOverwrite, renderPreview } from './overwrite-preview.js';
 import { targetName, targetOf } from '../backup-target.js';
 import { prepareDestination } from './restore-destination.js';
@@ -169,7 +170,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
   const entries: Entries = async () => (await entriesOf(backup, engine, signal))();
   const { paths, matched } = await selectPaths(options.paths, manifest.sources, entries);
   await engine.preflight();
-  const totals = paths.length === 0 ? { totalBytes: manifest.bytes, totalFiles: manifest.files } : {};
+  const totals = paths.length === 0 ? totalsOf(manifest) : {};
   const bring: Bring = (where) =>
     options.asStep(() =>
       engine.restore({

@@ -3,6 +3,8 @@ import { copyFailure, copyStopped, MAX_UNREADABLE } from './copy-error.js';
 import { livePath } from './digest-compare.js';
 import type { CheckRestoredRequest, VerifyFindings } from './engine.js';
 import { parseDigestLine } from './rsync-digests.js';
+import { localTree, type StoredTree } from './rsync-restore.js';
+import { FAITHFUL } from './rsync-transfer.js';
 import { verifyRsync } from './rsync-verify.js';
 
 /**
@@ -11,22 +13,23 @@ import { verifyRsync } from './rsync-verify.js';
  */
 export async function checkRestoredByRsync(
   request: CheckRestoredRequest,
-  faithful: readonly string[],
+  tree: StoredTree,
   run: typeof runCommand,
 ): Promise<VerifyFindings> {
-  const { dataDirectory, restored, signal } = request;
-  const findings = await verifyRsync({ ...request, dataDirectory: restored, mode: 'full' }, run);
+  const { restored, signal } = request;
+  const findings = await verifyRsync({ ...request, mode: 'full' }, localTree(restored), run);
   const { changed } = findings;
   const known = new Set([...changed.paths, ...findings.missing.paths]);
   const result = await run(
     [
       'rsync',
-      ...faithful,
+      ...tree.args,
+      ...FAITHFUL,
       '--dry-run',
       // Without `-ii` it tells of what differs alone.
       '--itemize-changes',
       '--out-format=@%i %C %l %n//%L',
-      `${dataDirectory}/`,
+      `${tree.readFrom}/`,
       `${restored}/`,
     ],
     {

@@ -6,17 +6,21 @@ import type { VerifyFindings, VerifyRequest } from './engine.js';
 import { findUnreadable } from './read-tree.js';
 import { parseDigestLine, TELL_DIGESTS } from './rsync-digests.js';
 import { parseComplaint, parseStats } from './rsync-output.js';
+import type { StoredTree } from './rsync-restore.js';
+import { CONNECTION, PARTIAL } from './rsync-transfer.js';
 import { FoundEntries } from './verify-list.js';
-
-/** rsync(1), "EXIT VALUES": some files could not be read, or vanished. */
-const PARTIAL = new Set([23, 24]);
 
 /**
  * `CopyEngine.verify` for a tree that the rsync engine wrote. rsync itself lists it, as if it copied to an empty
  * directory; asked for checksums, it reads every file whole.
  */
-export async function verifyRsync(request: VerifyRequest, run: typeof runCommand): Promise<VerifyFindings> {
-  const { dataDirectory, mode, digests, signal } = request;
+export async function verifyRsync(
+  request: VerifyRequest,
+  tree: StoredTree,
+  run: typeof runCommand,
+): Promise<VerifyFindings> {
+  const { mode, digests, signal } = request;
+  const { directory } = tree;
   const empty = path.join(request.scratch, 'empty');
   await mkdir(empty);
   const found = new FoundEntries(request);
@@ -28,13 +32,14 @@ export async function verifyRsync(request: VerifyRequest, run: typeof runCommand
   const result = await run(
     [
       'rsync',
+      ...tree.args,
       '--archive',
       '--dry-run',
       '--one-file-system',
       '--stats',
       ...TELL_DIGESTS,
       ...checksums,
-      `${dataDirectory}/`,
+      `${tree.readFrom}/`,
       `${empty}/`,
     ],
     {
@@ -52,16 +57,18 @@ export async function verifyRsync(request: VerifyRequest, run: typeof runCommand
       onStderrLine: (line) => {
         const complaint = parseComplaint(line);
         if (complaint?.kind !== 'path' || problems.length === MAX_UNREADABLE) return;
-        const inside = path.relative(dataDirectory, path.resolve(dataDirectory, complaint.path));
+        const inside = path.relative(directory, path.resolve(directory, complaint.path));
         problems.push(`/${inside} cannot be read: ${line}`);
       },
     },
   );
   if (signal.aborted) throw copyStopped();
   const isPartial = result.exitCode !== undefined && PARTIAL.has(result.exitCode) && problems.length > 0;
-  if (result.exitCode !== 0 && !isPartial) throw copyFailure('rsync', result);
+  if (result.exitCode !== 0 && !isPartial) {
+    throw copyFailure('rsync', result, result.exitCode !== undefined && CONNECTION.has(result.exitCode));
+  }
   const differences = await found.compare();
   if (mode === 'full' && differences.withoutDigest > 0)
-    problems.push(...(await findUnreadable(dataDirectory, signal, run)));
+    problems.push(...(await findUnreadable(directory, signal, tree.runThere ?? run)));
   return { ...differences, files: parseStats(result.stdout).files, bytes, problems };
 }

@@ -14,23 +14,27 @@ function isOlder(version: string): boolean {
   return false;
 }
 
-/** The rsync on the PATH can do what the engine asks of it. Returns its version; rejects with `usage`. */
-export async function checkRsync(run: typeof runCommand): Promise<Record<string, string>> {
+/**
+ * The rsync on the PATH can do what the engine asks of it; `where` says of which host. Returns its version; rejects with
+ * `usage`.
+ */
+export async function checkRsync(run: typeof runCommand, where?: string): Promise<Record<string, string>> {
+  const there = where === undefined ? '' : ` ${where}`;
   const result = await run(['rsync', '--version'], { timeoutMs: 30_000 });
   const version = /^rsync\s+version v?(\S+)/m.exec(result.stdout)?.[1];
   if (result.exitCode !== 0 || version === undefined) {
-    throw new FsbackupError('usage', describeFailure('rsync', result), {
+    throw new FsbackupError('usage', `${describeFailure('rsync', result)}${there}`, {
       hint: 'Install it (apt install rsync), or choose another engine.',
     });
   }
   if (isOlder(version)) {
-    throw new FsbackupError('usage', `rsync ${version} is older than ${OLDEST.join('.')}`, {
+    throw new FsbackupError('usage', `rsync ${version}${there} is older than ${OLDEST.join('.')}`, {
       hint: 'Install a later one, or choose another engine.',
     });
   }
   const lacking = FEATURES.filter((feature) => new RegExp(`\\bno ${feature}\\b`).test(result.stdout));
   if (lacking.length > 0) {
-    throw new FsbackupError('usage', `this rsync was built without ${lacking.join(' and ')}`, {
+    throw new FsbackupError('usage', `the rsync${there} was built without ${lacking.join(' and ')}`, {
       hint: "Install the distribution's rsync, or choose another engine.",
     });
   }

@@ -1,11 +1,10 @@
-import path from 'node:path';
-import { describeFailure, type runCommand } from '../system/run-command.js';
+import { describeFailure } from '../system/run-command.js';
 import { copyFailure, copyStopped, MAX_UNREADABLE } from './copy-error.js';
 import type { CheckRestoredRequest, VerifyFindings } from './engine.js';
 import { printable } from './printable.js';
 import { unescapeName } from './tar-output.js';
-import { ARCHIVE } from './tar-restore.js';
-import { verifyTar } from './tar-verify.js';
+import type { TarArchive } from './tar-archive.js';
+import { verifyMembers } from './tar-verify.js';
 
 /** `srv/x: Contents differ`, `srv/x: Mode differs`, `srv/x: Not linked to srv/y`, on stdout. */
 const DIFFERS = /^(.+?): (?:[A-Z][A-Za-z ]* differs?|Not linked to .*)$/;
@@ -19,10 +18,10 @@ const MISSING = /^tar: (.+?): Warning: Cannot (?:stat|open|readlink): No such fi
  */
 export async function checkRestoredByTar(
   request: CheckRestoredRequest,
-  run: typeof runCommand,
+  archive: TarArchive,
 ): Promise<VerifyFindings> {
-  const { dataDirectory, restored, signal } = request;
-  const findings = await verifyTar({ ...request, mode: 'full' }, run);
+  const { restored, signal } = request;
+  const findings = await verifyMembers(request, archive);
   const { changed, missing } = findings;
   const told = new Set<string>();
   const add = (sample: typeof changed, name: string): void => {
@@ -33,16 +32,9 @@ export async function checkRestoredByTar(
     sample.count += 1;
     if (sample.paths.length < MAX_UNREADABLE) sample.paths.push(live);
   };
-  const result = await run(
-    [
-      'tar',
-      '--compare',
-      `--file=${path.join(dataDirectory, ARCHIVE)}`,
-      '--use-compress-program=zstd -q',
-      '--numeric-owner',
-      '--quoting-style=escape',
-      `--directory=${restored}`,
-    ],
+  const result = await archive.tar(
+    '--compare',
+    ['--numeric-owner', '--quoting-style=escape', `--directory=${restored}`],
     {
       signal,
       onStdoutLine: (line) => {

@@ -1,6 +1,6 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import os from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { makeScratch } from '../system/scratch.js';
 import type { runCommand } from '../system/run-command.js';
 import { bytesOfPath, isText, nulTerminated, pathFromBytes } from './byte-path.js';
 import { copyFailure, TARGET_REFUSES, UnreadablePaths } from './copy-error.js';
@@ -8,10 +8,8 @@ import type { CopyResult, RestoreRequest } from './engine.js';
 import { printable } from './printable.js';
 import { parentsOf, pathInBackup, topmost } from './source-layout.js';
 import { parseComplaint, parseListing, unescapeName } from './tar-output.js';
+import type { TarArchive } from './tar-archive.js';
 import { under } from './under.js';
-
-/** The one file of a tar backup, in its data directory. */
-export const ARCHIVE = 'data.tar.zst';
 
 /**
  * `--delay-directory-restore`: directories may be named again later in the archive, and get their times and modes
@@ -36,18 +34,16 @@ const BROKEN = /not recoverable|Unexpected EOF|Child returned status|does not lo
 
 /** What of an archive is to be extracted. */
 interface Selection {
-  args: string[];
-  /** Names for tar's standard input. */
-  input: Uint8Array;
+  /** A file with the names of what is wanted by itself, NUL-terminated. */
+  alone: string;
+  /** As `alone`, of what is wanted with all that is below it. */
+  whole: string;
 }
 
-/** `paths` with all that is below them, and what the file `alone` names by itself. */
-function select(paths: readonly string[], alone: string): Selection {
-  const names = ['--null', '--no-unquote', '--verbatim-files-from'];
-  return {
-    args: ['--no-recursion', ...names, `--files-from=${alone}`, '--recursion', '--files-from=-'],
-    input: nulTerminated(paths),
-  };
+const NAMES = ['--null', '--no-unquote', '--verbatim-files-from'] as const;
+
+function select({ alone, whole }: Selection): string[] {
+  return ['--no-recursion', ...NAMES, `--files-from=${alone}`, '--recursion', `--files-from=${whole}`];
 }
 
 /** Whether a member is one of `paths` or below one of them. */
@@ -61,18 +57,15 @@ function isInside(name: string, paths: ReadonlySet<string>): boolean {
  * each: a name too many does no harm.
  */
 async function outsideLinkTargets(
-  archive: readonly string[],
+  archive: TarArchive,
   paths: readonly string[],
-  nothingAlone: string,
+  selection: Selection,
   request: RestoreRequest,
-  run: typeof runCommand,
 ): Promise<Map<string, string>> {
   const targets = new Map<string, string>();
   const inside = new Set(paths);
-  const { args, input } = select(paths, nothingAlone);
-  const result = await run(['tar', '--list', ...archive, ...TALKATIVE, '--numeric-owner', ...args], {
+  const result = await archive.tar('--list', [...TALKATIVE, '--numeric-owner', ...select(selection)], {
     signal: request.signal,
-    input,
     onStdoutLine: (line) => {
       const member = parseListing(line);
       if (member?.type !== 'h') return;
@@ -101,11 +94,10 @@ function asReplacement(name: string): string {
 }
 
 async function extract(
-  selection: Selection,
+  args: readonly string[],
   context: {
-    archive: readonly string[];
+    archive: TarArchive;
     request: RestoreRequest;
-    run: typeof runCommand;
     /** Members that nobody asked for. */
     auxiliary: ReadonlySet<string>;
   },
@@ -115,18 +107,11 @@ async function extract(
   const tally = { bytes: 0, files: 0 };
   let complaints = 0;
   let full = false;
-  const result = await context.run(
-    under(request.under, 'tar', [
-      '--extract',
-      ...context.archive,
-      ...FAITHFUL,
-      ...TALKATIVE,
-      `--directory=${request.destination}`,
-      ...selection.args,
-    ]),
+  const result = await context.archive.tar(
+    '--extract',
+    [...FAITHFUL, ...TALKATIVE, `--directory=${request.destination}`, ...args],
     {
       signal: request.signal,
-      input: selection.input,
       onStdoutLine: (line) => {
         const member = parseListing(line);
         if (member === undefined || member.type === 'd' || auxiliary.has(unescapeName(member.name))) return;
@@ -143,46 +128,40 @@ async function extract(
         if (!auxiliary.has(name)) unreadable.add(`/${printable(name)}`);
       },
     },
+    request.under,
   );
   const isPartial = result.exitCode !== undefined && complaints > 0 && !full && !BROKEN.test(result.stderr);
   if (result.exitCode !== 0 && !isPartial) throw copyFailure('tar', result);
   return { ...tally, unreadable: unreadable.paths };
 }
 
-/** Gives the directories that `alone` names their attributes, once more. Best effort. */
-function attributesOnly(archive: readonly string[], alone: string, destination: string): string[] {
-  const { args } = select([], alone);
-  const directories = args.filter((one) => one !== '--recursion' && one !== '--files-from=-');
-  return ['--extract', ...archive, ...FAITHFUL, `--directory=${destination}`, ...directories];
-}
-
 async function extractPaths(
   wanted: readonly string[],
-  archive: readonly string[],
+  archive: TarArchive,
   scratch: string,
   request: RestoreRequest,
   run: typeof runCommand,
 ): Promise<CopyResult> {
   const paths = wanted.map(pathInBackup);
   const parents = (request.parents ?? [...new Set(wanted.flatMap(parentsOf))]).map(pathInBackup);
-  const alone = path.join(scratch, 'alone');
-  await writeFile(alone, '');
-  const targets = await outsideLinkTargets(archive, paths, alone, request, run);
-  await writeFile(alone, nulTerminated([...parents, ...targets.keys()]));
+  const selection = { alone: path.join(scratch, 'alone'), whole: path.join(scratch, 'whole') };
+  await writeFile(selection.alone, '');
+  await writeFile(selection.whole, nulTerminated(paths));
+  const targets = await outsideLinkTargets(archive, paths, selection, request);
+  await writeFile(selection.alone, nulTerminated([...parents, ...targets.keys()]));
   // Extracted under names of their own, beside a link to them, for as long as it takes to make that.
   const places = [...targets].map(([target, beside], index) => ({
     target,
     place: path.join(isText(beside) ? beside : '.', `.fsbackup-link-${process.pid}-${index}`),
   }));
-  const selection = select(paths, alone);
-  for (const { target, place } of places) {
-    selection.args.unshift(`--transform=s,^${escapeForSed(target)}$,${asReplacement(place)},rhS`);
-  }
+  const renamed = places.map(
+    ({ target, place }) => `--transform=s,^${escapeForSed(target)}$,${asReplacement(place)},rhS`,
+  );
   const binary = [...parents, ...targets.keys()].map((name) => bytesOfPath(name).toString('latin1'));
   const touched = [...new Set([...targets.values()].filter(isText))];
   const auxiliary = new Set([...binary, ...places.map(({ place }) => Buffer.from(place).toString('latin1'))]);
   try {
-    return await extract(selection, { archive, request, run, auxiliary });
+    return await extract([...renamed, ...select(selection)], { archive, request, auxiliary });
   } finally {
     const made = places.map(({ place }) => path.join(request.destination, place));
     for (let at = 0; at < made.length; at += MAX_ARGUMENTS) {
@@ -190,23 +169,29 @@ async function extractPaths(
     }
     // Their times are those of the removal now.
     if (touched.length > 0) {
-      await writeFile(alone, nulTerminated(touched));
-      await run(under(request.under, 'tar', attributesOnly(archive, alone, request.destination)), {
-        signal: request.signal,
-      });
+      await writeFile(selection.alone, nulTerminated(touched));
+      const args = [...FAITHFUL, `--directory=${request.destination}`, '--no-recursion', ...NAMES];
+      await archive.tar(
+        '--extract',
+        [...args, `--files-from=${selection.alone}`],
+        { signal: request.signal },
+        request.under,
+      );
     }
   }
 }
 
-/** `CopyEngine.restore` for an archive that the tar engine wrote. */
-export async function restoreTar(request: RestoreRequest, run: typeof runCommand): Promise<CopyResult> {
-  const archive = [`--file=${path.join(request.dataDirectory, ARCHIVE)}`, '--use-compress-program=zstd -q'];
+/** `CopyEngine.restore` for an archive that a tar engine wrote; `run` is for the programs beside tar. */
+export async function restoreTar(
+  request: RestoreRequest,
+  archive: TarArchive,
+  run: typeof runCommand,
+): Promise<CopyResult> {
   const wanted = topmost(request.paths);
   if (wanted.length === 0 || wanted.includes('/')) {
-    const all = { args: [], input: Buffer.alloc(0) };
-    return await extract(all, { archive, request, run, auxiliary: new Set() });
+    return await extract([], { archive, request, auxiliary: new Set() });
   }
-  const scratch = await mkdtemp(path.join(os.tmpdir(), 'fsbackup-restore-'));
+  const scratch = await makeScratch('fsbackup-restore-');
   try {
     return await extractPaths(wanted, archive, scratch, request, run);
   } finally {

@@ -4,7 +4,7 @@ import { copyFailure, copyStopped } from './copy-error.js';
 import { noDifferences } from './digest-compare.js';
 import { escapePath, plainRecord, type DigestRecord } from './digest-record.js';
 import type { VerifyFindings, VerifyRequest } from './engine.js';
-import { ARCHIVE } from './tar-restore.js';
+import { ARCHIVE, type TarArchive } from './tar-archive.js';
 import { TarStream, type TarMember } from './tar-stream.js';
 import { FoundEntries } from './verify-list.js';
 
@@ -29,17 +29,28 @@ export function recordOf(member: TarMember, digest: string): DigestRecord {
     : { ...record, digest };
 }
 
-/** `CopyEngine.verify` for an archive that the tar engine wrote. Quick: zstd's own checksum. */
-export async function verifyTar(request: VerifyRequest, run: typeof runCommand): Promise<VerifyFindings> {
+/** `CopyEngine.verify` for an archive in a data directory. Quick: zstd's own checksum. */
+export async function verifyTar(
+  request: VerifyRequest,
+  archive: TarArchive,
+  run: typeof runCommand,
+): Promise<VerifyFindings> {
   const { mode, signal } = request;
-  const archive = path.join(request.dataDirectory, ARCHIVE);
-  if (mode === 'quick') {
-    const result = await run(['zstd', '-q', '--test', '--', archive], { signal });
-    if (signal.aborted) throw copyStopped();
-    if (result.notFound) throw copyFailure('zstd', result);
-    const problems = result.exitCode === 0 ? [] : [`${ARCHIVE}: ${describeFailure('zstd', result)}`];
-    return { ...noDifferences(), files: undefined, bytes: 0, problems };
-  }
+  if (mode === 'full') return await verifyMembers(request, archive);
+  const file = path.join(request.dataDirectory, ARCHIVE);
+  const result = await run(['zstd', '-q', '--test', '--', file], { signal });
+  if (signal.aborted) throw copyStopped();
+  if (result.notFound) throw copyFailure('zstd', result);
+  const problems = result.exitCode === 0 ? [] : [`${ARCHIVE}: ${describeFailure('zstd', result)}`];
+  return { ...noDifferences(), files: undefined, bytes: 0, problems };
+}
+
+/** Reads an archive whole, and compares its members with the digests that they were packed with. */
+export async function verifyMembers(
+  request: Omit<VerifyRequest, 'mode'>,
+  archive: TarArchive,
+): Promise<VerifyFindings> {
+  const { signal } = request;
   const found = new FoundEntries(request);
   let [files, bytes] = [0, 0];
   const stream = new TarStream(
@@ -53,17 +64,14 @@ export async function verifyTar(request: VerifyRequest, run: typeof runCommand):
     () => found.untilTaken(),
   );
   const problems: string[] = [];
-  stream.on('error', (error) => problems.push(`${ARCHIVE}: ${error.message}, after ${files} files`));
+  stream.on('error', (error) => problems.push(`${archive.name}: ${error.message}, after ${files} files`));
   stream.resume();
-  const result = await run(['zstd', '-q', '--decompress', '--stdout', '--', archive], {
-    signal,
-    stdoutTo: stream,
-  });
+  const result = await archive.unpack(stream, signal);
   if (signal.aborted) throw copyStopped();
   if (result.notFound) throw copyFailure('zstd', result);
   if (result.exitCode !== 0 && problems.length === 0)
-    problems.push(`${ARCHIVE}: ${describeFailure('zstd', result)}, after ${files} files`);
+    problems.push(`${archive.name}: ${describeFailure('zstd', result)}, after ${files} files`);
   if (problems.length === 0 && !stream.isWhole)
-    problems.push(`${ARCHIVE} ends too early, after ${files} files`);
+    problems.push(`${archive.name} ends too early, after ${files} files`);
   return { ...(await found.compare()), files, bytes, problems };
 }

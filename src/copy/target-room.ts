@@ -4,7 +4,7 @@ import { errnoOf, FsbackupError } from '../errors.js';
 import { dataDirectory } from './backup-layout.js';
 import { latestComplete } from './backup-list.js';
 import type { EngineName } from './engine.js';
-import { ARCHIVE } from './tar-restore.js';
+import { ARCHIVE } from './tar-archive.js';
 
 /** What the decision is made from. */
 export interface RoomFacts {

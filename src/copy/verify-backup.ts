@@ -1,14 +1,13 @@
-import { lstat, mkdtemp } from 'node:fs/promises';
-import os from 'node:os';
-import path from 'node:path';
+import { lstat } from 'node:fs/promises';
 import { errnoOf, FsbackupError } from '../errors.js';
+import { makeScratch } from '../system/scratch.js';
 import { exitCode } from '../exit-codes.js';
 import { digestsOf } from './backup-digests.js';
 import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
 import { noDifferences, type PathSample } from './digest-compare.js';
 import type { CopyEngine, CopyProgress, EngineName, VerifyFindings } from './engine.js';
-import { readManifest } from './manifest.js';
+import { readManifest, sizeOf, totalsOf } from './manifest.js';
 import { removeTree } from './remove-tree.js';
 import { targetName, targetOf } from '../backup-target.js';
 import type { VerifyRecord } from './verify-history.js';
@@ -75,8 +74,8 @@ async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions)
   }
   const digests = await digestsOf(backup);
   const list = digests !== undefined && 'file' in digests ? digests : undefined;
-  const totals = { totalBytes: backup.manifest.bytes, totalFiles: backup.manifest.files };
-  const scratch = await mkdtemp(path.join(os.tmpdir(), 'fsbackup-verify-'));
+  const totals = totalsOf(backup.manifest);
+  const scratch = await makeScratch('fsbackup-verify-');
   try {
     const findings = await engine.verify({
       dataDirectory: directory,
@@ -93,6 +92,7 @@ async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions)
     // With a list, each of them was looked for by its name; what could not be read is in the count of rsync.
     if (
       list === undefined &&
+      sizeOf(backup.manifest) !== undefined &&
       unreadable.length === 0 &&
       findings.files !== undefined &&
       findings.files !== files

@@ -1,4 +1,5 @@
 import { FsbackupError } from '../errors.js';
+import { copyFailure } from './copy-error.js';
 import { describeFailure, type CommandResult, type runCommand } from '../system/run-command.js';
 
 /** A dataset that backups are sent to, on this host or another one. */
@@ -52,9 +53,17 @@ export class ZfsStore {
     return await this.#run(atPlaceOf(this.place, ['zfs', ...args]), { timeoutMs: TIMEOUT_MS });
   }
 
+  /** As `zfs`, rejecting with what `isRetryable` is true of when the host did not answer. */
+  async #ask(...args: string[]): Promise<CommandResult> {
+    const result = await this.zfs(...args);
+    // ssh's own exit code.
+    if (this.place.host !== undefined && result.exitCode === 255) throw copyFailure('ssh', result, true);
+    return result;
+  }
+
   /** A property of a dataset or snapshot; undefined when it is not there, or has none (`-`). Rejects with `copyFailed`. */
   async get(property: string, name: string): Promise<string | undefined> {
-    const got = await this.zfs('get', '-H', '-p', '-o', 'value', property, name);
+    const got = await this.#ask('get', '-H', '-p', '-o', 'value', property, name);
     const value = got.stdout.trim();
     if (got.exitCode === 0) return value === '-' || value === '' ? undefined : value;
     if (/does not exist|could not find any snapshots/.test(got.stderr)) return undefined;
@@ -65,7 +74,7 @@ export class ZfsStore {
 
   /** The snapshots of a dataset, the oldest first; none where that is not there. */
   async snapshotsOf(dataset: string): Promise<string[]> {
-    const listed = await this.zfs(
+    const listed = await this.#ask(
       'list',
       '-H',
       '-o',

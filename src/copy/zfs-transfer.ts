@@ -33,8 +33,9 @@ function sendCommand(source: ZfsSource, parent: ZfsParent | undefined): Argv {
 async function pipe(from: Argv, to: Argv, through: HashingStream, transfer: Transfer): Promise<void> {
   const { signal, run } = transfer;
   const { sent, taken } = await pipePrograms({ from, to, through, signal }, run);
-  // 255 is ssh's own: the connection.
-  if (taken.exitCode !== 0) throw copyFailure(to[0], taken, to[0] === 'ssh' && taken.exitCode === 255);
+  // 255 is ssh's own: the connection. The far end may not have noticed yet that an earlier one was lost.
+  const lost = to[0] === 'ssh' && (taken.exitCode === 255 || /\bis busy\b/.test(taken.stderr));
+  if (taken.exitCode !== 0) throw copyFailure(to[0], taken, lost);
   if (sent.exitCode !== 0) throw copyFailure(from[0], sent);
 }
 

@@ -50,6 +50,12 @@ export function copySources(
   });
 }
 
+/** What an engine could not remove on its way lies in the backup, which is discarded as a whole: the copy failed. */
+function asCopyFailure(error: unknown): unknown {
+  if (!(error instanceof FsbackupError) || error.code !== 'cleanupIncomplete') return error;
+  return new FsbackupError('copyFailed', error.message, { hint: error.hint, cause: error });
+}
+
 /**
  * Writes one backup, its manifest last. Rejects with the engine's or the target's error once what was begun is
  * discarded again, or is left to the journal with a warning: a target that is gone cannot be tidied up. After an
@@ -134,7 +140,7 @@ export async function copyToTarget(
         `what was begun in ${shown} is not removed yet: ${messageOf(cause)}; the next run tries again, or \`fsbackup recover\``,
       );
     });
-    throw error;
+    throw asCopyFailure(error);
   }
 }
 

@@ -36,6 +36,8 @@ export interface CommandResult {
   timedOut: boolean;
   /** True when `signal` was aborted. */
   aborted: boolean;
+  /** True when it did not take all of `stdinFrom`: even where it exited with 0, it has not seen the end of it. */
+  inputCutShort?: boolean;
   stdout: string;
   stderr: string;
 }
@@ -145,16 +147,17 @@ class OutputCollector {
 
 /**
  * Connects a child to the streams of its caller. How they end is no failure of its own: who destroys one knows why, and
- * a child whose input or output was cut short says so by its exit code.
+ * a child whose output was cut short says so by its exit code. One that did not take its input may say nothing of it.
  */
 async function connect(
   child: { stdin: Writable | null; stdout: Readable },
   { stdinFrom, stdoutTo }: CommandOptions,
-): Promise<void> {
-  const pipes: Promise<void>[] = [];
-  if (stdinFrom !== undefined && child.stdin !== null) pipes.push(pipeline(stdinFrom, child.stdin));
-  if (stdoutTo !== undefined) pipes.push(pipeline(child.stdout, stdoutTo));
-  await Promise.allSettled(pipes);
+): Promise<{ inputCutShort: boolean }> {
+  const [input] = await Promise.allSettled([
+    stdinFrom === undefined || child.stdin === null ? undefined : pipeline(stdinFrom, child.stdin),
+    stdoutTo === undefined ? undefined : pipeline(child.stdout, stdoutTo),
+  ]);
+  return { inputCutShort: input.status === 'rejected' };
 }
 
 /**
@@ -218,13 +221,14 @@ export async function runCommand(
   else stop.addEventListener('abort', onStop, { once: true });
   try {
     const result = await child;
-    await streams;
+    const { inputCutShort } = await streams;
     return {
       exitCode: result.exitCode,
       signal: result.signal,
       notFound: result.code === 'ENOENT',
       timedOut: stop.aborted && options.signal?.aborted !== true,
       aborted: options.signal?.aborted === true,
+      ...(inputCutShort ? { inputCutShort } : {}),
       stdout: stdout?.text ?? '',
       stderr: stderr.text,
     };

@@ -1,16 +1,42 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
 import path from 'node:path';
+import { afterAll, beforeAll } from 'vitest';
 import { createBorgEngine } from '../../src/copy/borg-engine.js';
+import { createCommandEngine } from '../../src/copy/command-engine.js';
 import { createResticEngine } from '../../src/copy/restic-engine.js';
 import { createRsyncEngine } from '../../src/copy/rsync-engine.js';
+import { createRsyncRemoteEngine } from '../../src/copy/rsync-remote-engine.js';
+import { createTarCommandEngine } from '../../src/copy/tar-command-engine.js';
 import { createTarEngine } from '../../src/copy/tar-engine.js';
-import { borgRepository, resticRepository } from '../support/repositories.js';
+import {
+  borgRepository,
+  commandTarget,
+  resticRepository,
+  sshTarget,
+  tarCommandTarget,
+} from '../support/repositories.js';
+import { SshServer } from '../support/ssh-server.js';
 import { copyEngineContract } from './copy-engine.js';
+
+let ssh: SshServer | undefined;
+let keys = '';
+
+beforeAll(async () => {
+  keys = await mkdtemp(path.join(os.tmpdir(), 'copy-engine-ssh-'));
+  ssh = await SshServer.start(keys);
+});
+afterAll(async () => {
+  await ssh?.stop();
+  await rm(keys, { recursive: true, force: true });
+});
 
 for (const fstype of ['ext4', 'xfs'] as const) {
   copyEngineContract(
     () => createRsyncEngine(),
     {
       name: 'rsync',
+      keepsIn: 'path',
       keepsSockets: true,
       keepsHoles: true,
       keepsLinkedSymlinks: true,
@@ -24,6 +50,7 @@ for (const fstype of ['ext4', 'xfs'] as const) {
     () => createTarEngine(),
     {
       name: 'tar',
+      keepsIn: 'path',
       keepsSockets: false,
       keepsHoles: true,
       keepsLinkedSymlinks: true,
@@ -40,6 +67,7 @@ for (const fstype of ['ext4', 'xfs'] as const) {
     },
     {
       name: 'restic',
+      keepsIn: 'repository',
       keepsSockets: false,
       // None before 0.15, and since then not those within a chunk.
       keepsHoles: false,
@@ -57,6 +85,7 @@ for (const fstype of ['ext4', 'xfs'] as const) {
     },
     {
       name: 'borg',
+      keepsIn: 'repository',
       keepsSockets: false,
       keepsHoles: false,
       keepsLinkedSymlinks: false,
@@ -67,3 +96,58 @@ for (const fstype of ['ext4', 'xfs'] as const) {
     fstype,
   );
 }
+
+copyEngineContract(
+  (storage) => createRsyncRemoteEngine(sshTarget(ssh, path.join(storage, 'remote'))),
+  {
+    name: 'rsync',
+    variant: 'over ssh',
+    keepsIn: 'repository',
+    keepsSockets: true,
+    keepsHoles: true,
+    keepsLinkedSymlinks: true,
+    keepsAllTimes: true,
+    takesDigests: true,
+    needs: ['program:rsync', 'program:ssh', 'program:sshd', 'program:ssh-keygen'],
+  },
+  // What is at the other end is another rsync: the kind of filesystem makes no difference that the local one has not shown.
+  'ext4',
+);
+
+copyEngineContract(
+  (storage) => createTarCommandEngine(tarCommandTarget(path.join(storage, 'given'))),
+  {
+    name: 'tar',
+    variant: 'to a command',
+    keepsIn: 'repository',
+    keepsSockets: false,
+    keepsHoles: true,
+    keepsLinkedSymlinks: true,
+    keepsAllTimes: true,
+    takesDigests: true,
+    makesRepositories: false,
+    needs: ['program:tar', 'program:zstd'],
+  },
+  'ext4',
+);
+
+copyEngineContract(
+  (storage) =>
+    createCommandEngine(commandTarget(path.join(storage, 'given')), {
+      treeDirectory: path.join(storage, 'tree'),
+    }),
+  {
+    name: 'command',
+    keepsIn: 'repository',
+    keepsSockets: false,
+    keepsHoles: true,
+    keepsLinkedSymlinks: false,
+    keepsAllTimes: true,
+    takesDigests: false,
+    takesPatterns: false,
+    tellsVersions: false,
+    makesRepositories: false,
+    needs: ['program:rsync'],
+  },
+  'ext4',
+);

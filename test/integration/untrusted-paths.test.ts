@@ -12,6 +12,7 @@ import {
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { runCommand, type CommandResult } from '../../src/system/run-command.js';
+import { makeScratch } from '../../src/system/scratch.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
@@ -44,8 +45,13 @@ describeNeeding(['root', 'loop', 'xfs', 'ext4'], 'paths that another user decide
   });
 
   function fsbackup(...args: string[]): Promise<CommandResult> {
+    return fsbackupWith({}, ...args);
+  }
+
+  function fsbackupWith(env: Record<string, string>, ...args: string[]): Promise<CommandResult> {
     return runCommand([process.execPath, CLI, ...args], {
       env: {
+        ...env,
         FSBACKUP_RUN_DIR: path.join(disks.directory, 'run'),
         FSBACKUP_STATE_DIR: path.join(disks.directory, 'state'),
       },
@@ -115,6 +121,32 @@ describeNeeding(['root', 'loop', 'xfs', 'ext4'], 'paths that another user decide
     );
     expect(restored.exitCode, restored.stderr).toBe(0);
     expect(existsSync(path.join(disks.directory, 'restored', source.mountpoint, 'passwd'))).toBe(true);
+  });
+
+  it('a directory to mount a backup at, and one for what is on its way', async () => {
+    const target = path.join(disks.directory, 'own');
+    mkdirSync(target);
+    const made = await backUp(target);
+    expect(made.exitCode, made.stderr).toBe(0);
+    symlinkSync(elsewhere, path.join(home, 'link'));
+    for (const at of ['new', 'link']) {
+      const mounted = await fsbackup('backups', 'mount', 'srv', path.join(home, at), '--from', target);
+      expect(mounted.exitCode, mounted.stderr).toBe(2);
+      expect(mounted.stderr).toContain(`${home} belongs to uid ${STRANGER}`);
+    }
+    const verified = await fsbackupWith(
+      { TMPDIR: home },
+      'backups',
+      'verify',
+      'srv',
+      '--full',
+      '--from',
+      target,
+    );
+    expect(verified.exitCode, verified.stderr).toBe(2);
+    expect(verified.stderr).toContain(`${home} belongs to uid ${STRANGER}`);
+    await expect(makeScratch('x-', home)).rejects.toMatchObject({ code: 'usage' });
+    expect(readdirSync(elsewhere)).toEqual(['kept']);
   });
 
   it('a target whose backups are to be removed: nothing is, there or elsewhere', async () => {

@@ -156,7 +156,7 @@ export class StartedCli {
   }
 
   /** Waits for a child that runs this program, and stops it: what it does then lasts until it is killed. */
-  async stopChild(program: string): Promise<void> {
+  async stopChild(program: string, signal: NodeJS.Signals = 'SIGSTOP'): Promise<void> {
     const parent = String(this.#child.pid);
     const deadline = Date.now() + LIMIT_MS;
     while (!this.hasEnded && Date.now() < deadline) {
@@ -164,7 +164,7 @@ export class StartedCli {
         const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
         const [, name, rest = ''] = /^\d+ \((.*)\) \S+ (.*)$/s.exec(stat) ?? [];
         if (name !== program || rest.split(' ')[0] !== parent) continue;
-        process.kill(Number(pid), 'SIGSTOP');
+        process.kill(Number(pid), signal);
         return;
       }
       await sleep(5);

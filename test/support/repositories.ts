@@ -1,7 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { BackupTarget } from '../../src/backup-target.js';
+import type { BackupTarget, RepositorySettings } from '../../src/backup-target.js';
+import type { TargetCommands } from '../../src/target-commands.js';
+import type { SshServer } from './ssh-server.js';
 import { CHILD_PATH, runCommand } from '../../src/system/run-command.js';
 
 /** A directory with other versions of the tools: FSBACKUP_TEST_TOOLS. Before those of the host. */
@@ -49,5 +51,61 @@ export function borgRepository(repository: string): { target: BackupTarget; run:
       },
     },
     run: runTool,
+  };
+}
+
+/** A target whose backups lie in `directory`, and are reached by ssh all the same. */
+export function sshTarget(ssh: SshServer | undefined, directory: string): BackupTarget {
+  if (ssh === undefined) throw new Error('there is no sshd');
+  return {
+    path: '/unused',
+    repository: {
+      repository: `ssh://root@127.0.0.1:${ssh.port}${directory}`,
+      initialise: true,
+      environment: { RSYNC_RSH: ssh.client },
+    },
+  };
+}
+
+/** A target that an archive is given to, and that stores it as a file in `directory`. */
+export function tarCommandTarget(directory: string, commands: TargetCommands = {}): BackupTarget {
+  const file = path.join(directory, '{name}.tar.zst');
+  const sh = (script: string): string[] => ['sh', '-ec', script, 'sh', file, directory];
+  return {
+    path: path.join(directory, 'catalogue'),
+    repository: {
+      repository: 'given away',
+      initialise: false,
+      environment: {},
+      commands: {
+        write: sh('mkdir -p "$2"; cat >"$1"'),
+        read: sh('cat "$1"'),
+        remove: sh('rm -f "$1"'),
+        ...commands,
+      },
+    },
+  };
+}
+
+/** A target whose backups a script keeps in `directory`. */
+export function commandTarget(directory: string, more: Partial<RepositorySettings> = {}): BackupTarget {
+  const script = path.resolve(import.meta.dirname, '../fixtures/engine-command');
+  const run = (what: string): string[] => ['bash', script, what, directory, '{name}'];
+  return {
+    path: path.join(directory, 'catalogue'),
+    repository: {
+      repository: 'a script',
+      initialise: false,
+      environment: {},
+      commands: {
+        copy: run('copy'),
+        restore: run('restore'),
+        list: run('list'),
+        verify: run('verify'),
+        remove: run('remove'),
+      },
+      exitCodes: { partial: 23 },
+      ...more,
+    },
   };
 }

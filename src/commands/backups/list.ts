@@ -1,5 +1,6 @@
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
+import type { Backup } from '../../copy/backup-list.js';
 import { configFlag, fromFlags, fromTarget, jsonFlag } from '../../flags.js';
 
 export default class BackupsList extends BaseCommand {
@@ -14,24 +15,22 @@ export default class BackupsList extends BaseCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(BackupsList);
     const { targetsToSearch } = await import('../../copy/configured-targets.js');
-    const { listBackups } = await import('../../copy/backup-list.js');
+    const { inOrder, listBackups } = await import('../../copy/backup-list.js');
     const { targetAt } = await import('../../copy/catalogue.js');
     const { targetName } = await import('../../backup-target.js');
     const { readVerifications } = await import('../../copy/verify-history.js');
     const { readMountPlaces } = await import('../../copy/mount-records.js');
     const { listedBackup, renderBackupList } = await import('../../copy/render-backups.js');
     const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job: args.job });
-    const byTarget = new Map(
-      await Promise.all(
-        targets.map(async (target) => {
-          const backups = await listBackups(target);
-          return [
-            targetName(await targetAt(target)),
-            backups.filter(({ job }) => args.job === undefined || job === args.job),
-          ] as const;
-        }),
-      ),
-    );
+    const byTarget = new Map<string, Backup[]>();
+    for (const target of targets) {
+      const name = targetName(await targetAt(target));
+      const backups = (await listBackups(target)).filter(
+        ({ job }) => args.job === undefined || job === args.job,
+      );
+      // What a repository itself tells comes from another directory than its catalogue.
+      byTarget.set(name, inOrder([...(byTarget.get(name) ?? []), ...backups]));
+    }
     const all = [...byTarget.values()].flat();
     const known = {
       verifications: await readVerifications(all.map(({ job }) => job)),

@@ -388,6 +388,16 @@ describe('a target that fails', () => {
     },
   );
 
+  it('and cannot even be tidied up by its engine is a failed copy', async () => {
+    world.fail('copy /b1', failure('cleanupIncomplete', 'data/parents could not be removed'));
+    expect(await execute()).toMatchObject({
+      exitCode: 40,
+      error: { code: 'copyFailed', message: 'data/parents could not be removed' },
+      copies: [{ target: '/b2' }],
+    });
+    await expectNothingHeld();
+  });
+
   it('for good is a failed copy, and what it holds of it is left to the journal', async () => {
     world.fail('copy /b1', failure('copyFailed'));
     world.fail('discard /b1', new Error('EIO'), new Error('EIO'));

@@ -30,10 +30,14 @@ const C = sources('native', /\.[ch]$/);
  * positional ones and never part of its text.
  */
 const NAMESPACE_SCRIPTS = [
+  'src/copy/command-engine.ts',
   'src/copy/merged-tree.ts',
   'src/copy/mounted-trees.ts',
   'src/system/sealed-view.ts',
 ];
+
+/** Scripts that a login's shell on another host is given, in the same way: every word of what it runs is quoted. */
+const REMOTE_SCRIPTS = 'src/copy/rsync-remote-store.ts';
 
 describe('the sources', () => {
   it('start programs in three files, none of them by way of a shell', () => {
@@ -57,9 +61,11 @@ describe('the sources', () => {
     expect(filesWith(TYPESCRIPT, /\beval\(|new Function\(|from 'node:vm'|runInNewContext/)).toEqual([]);
   });
 
-  it('name a shell only for the fixed scripts that mount in a namespace', () => {
+  it('name a shell only for fixed scripts: those that mount in a namespace, and those of the other host', () => {
     const shell = /['"`](?:\/(?:usr\/)?bin\/)?(?:ba|da|z|k)?sh['"`]|['"`](?:\/usr)?\/bin\/env['"`]/;
-    expect(filesWith(TYPESCRIPT, shell).toSorted()).toEqual(NAMESPACE_SCRIPTS);
+    expect(filesWith(TYPESCRIPT, shell).toSorted()).toEqual(
+      [...NAMESPACE_SCRIPTS, REMOTE_SCRIPTS].toSorted(),
+    );
   });
 
   it.each(NAMESPACE_SCRIPTS)('%s: puts nothing into its script', (file) => {
@@ -70,6 +76,17 @@ describe('the sources', () => {
     // Unquoted, an argument would be split and expanded, but in an assignment.
     expect(script?.replaceAll(/"[^"]*"|\b\w+=\$\d/g, '')).not.toMatch(/\$[\w@*{(]|\beval\b|`/);
     expect(text).toMatch(/'-e?c',\s*SCRIPT,/);
+  });
+
+  it(`${REMOTE_SCRIPTS}: puts nothing into its scripts but what they begin with`, () => {
+    const text = TYPESCRIPT.get(REMOTE_SCRIPTS) ?? '';
+    const scripts = [...text.matchAll(/^const [A-Z]+ = `([^`]*)`/gm)].map(([, script = '']) => script);
+    expect(scripts.length).toBeGreaterThan(5);
+    for (const script of scripts) {
+      expect(script.replace(/^\$\{PROLOGUE\}/, '')).not.toContain('${');
+      expect(script).not.toMatch(/\beval\b/);
+    }
+    expect([...text.matchAll(/'sh',\s*'-c',\s*(\w+)/g)].map(([, what]) => what)).toEqual(['script']);
   });
 
   it('of C start one program, by its arguments', () => {

@@ -1,0 +1,226 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { compareTrees } from '../support/compare-trees.js';
+import { describeNeeding } from '../support/capabilities.js';
+import { FsbackupCli, type StartedCli } from '../support/fsbackup-cli.js';
+import { findProcesses } from '../support/find-processes.js';
+import { SshServer } from '../support/ssh-server.js';
+import { must, throwawayDisks } from '../support/throwaway-filesystem.js';
+
+const LONG_MS = 300_000;
+
+interface Listed {
+  backups: { target: string; backupId: string; state: string; engine: string }[];
+}
+
+const NEEDS = ['root', 'loop', 'ext4', 'program:rsync', 'program:ssh', 'program:sshd'] as const;
+
+describeNeeding(NEEDS, 'rsync to another host', () => {
+  const disks = throwawayDisks(afterAll);
+  let keys: string;
+  let ssh: SshServer;
+  let directory: string;
+  let source: string;
+  let remote: string;
+  let config: string;
+  let cli: FsbackupCli;
+
+  beforeAll(async () => {
+    keys = await mkdtemp(path.join(os.tmpdir(), 'rsync-remote-keys-'));
+    ssh = await SshServer.start(keys);
+  });
+  afterAll(async () => {
+    await ssh.stop();
+    await rm(keys, { recursive: true, force: true });
+  });
+  beforeEach(async () => {
+    directory = await mkdtemp(path.join(os.tmpdir(), 'rsync-remote-'));
+    source = path.join(directory, 'source');
+    remote = path.join(directory, 'a remote $HOME');
+    config = path.join(directory, 'config.yaml');
+    await mkdir(path.join(source, 'www'), { recursive: true });
+    await writeFile(path.join(source, 'www', 'page'), 'page');
+    cli = new FsbackupCli(directory);
+  });
+  afterEach(async () => {
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  function address(): string {
+    return `ssh://root@127.0.0.1:${ssh.port}${remote}`;
+  }
+
+  async function configure(more: object = {}, ofJob: object = {}): Promise<void> {
+    const target = {
+      repository: address(),
+      initialise: true,
+      environment: { RSYNC_RSH: ssh.client },
+      ...more,
+    };
+    const sources = [{ path: source, snapshot: 'none' }];
+    const jobs = { srv: { sources, targets: [target], attempts: 1, ...ofJob } };
+    await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
+  }
+
+  async function list(): Promise<Listed['backups']> {
+    const { stdout } = await cli.run('backups', 'list', '--config', config, '--json');
+    return (JSON.parse(stdout) as Listed).backups;
+  }
+
+  /** What a run says, on one line: it is folded for people. */
+  async function said(): Promise<string> {
+    const { stdout, stderr } = await cli.run('run', '--config', config);
+    return `${stdout} ${stderr}`.replaceAll(/\s+/g, ' ');
+  }
+
+  async function below(...names: string[]): Promise<string[]> {
+    const found: string[] = await readdir(path.join(remote, ...names)).catch(() => []);
+    return found.toSorted();
+  }
+
+  async function large(...names: string[]): Promise<void> {
+    for (const name of names)
+      await must('dd', 'if=/dev/urandom', `of=${source}/${name}`, 'bs=1M', 'count=48', 'status=none');
+  }
+
+  function incomplete(): string {
+    return path.join(remote, 'srv', `.incomplete-${os.hostname()}`);
+  }
+
+  /** Waits until a file has been copied whole; the next one is then on its way. */
+  async function copied(name: string, started: StartedCli): Promise<number> {
+    for (;;) {
+      const found = await stat(path.join(incomplete(), source, name)).catch(() => undefined);
+      if (found !== undefined) return found.ino;
+      expect(started.hasEnded, started.output).toBe(false);
+      await sleep(5);
+    }
+  }
+
+  /** The one backup there is whole, and was not begun from nothing. */
+  async function expectGoneOnWith(name: string, inode: number): Promise<void> {
+    expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
+    const [backup, ...others] = await list();
+    expect([backup?.state, others]).toEqual(['complete', []]);
+    expect(await below('srv')).toEqual([backup?.backupId]);
+    const stored = path.join(remote, 'srv', backup?.backupId ?? '', source);
+    expect((await stat(path.join(stored, name))).ino).toBe(inode);
+    expect(await compareTrees(source, stored)).toEqual([]);
+    expect(await cli.journalEntries()).toEqual([]);
+  }
+
+  it(
+    'is backed up to, listed, shown, verified, restored and pruned with the same words',
+    async () => {
+      await configure({}, { keep: { last: 2 } });
+      for (let count = 0; count < 2; count += 1) {
+        const { value } = await cli.runJob('--config', config);
+        expect(value.copies).toMatchObject([{ target: address(), engine: 'rsync', files: 1 }]);
+      }
+      const [first, second] = await list();
+      const page = (id = ''): string => path.join(remote, 'srv', id, source, 'www', 'page');
+      expect(await below('srv')).toEqual([first?.backupId, second?.backupId]);
+      expect((await stat(page(first?.backupId))).ino).toBe((await stat(page(second?.backupId))).ino);
+      for (const one of [remote, path.join(remote, 'srv')])
+        expect((await stat(one)).mode & 0o7777).toBe(0o700);
+
+      // Without the configuration: the catalogue knows how to get there.
+      const from = ['--from', address()];
+      expect((await cli.run('backups', 'show', 'srv', ...from)).stdout).toContain(address());
+      expect((await cli.run('backups', 'verify', 'srv', '--full', ...from)).exitCode).toBe(0);
+      expect((await cli.run('backups', 'verify', 'srv', '--drill', ...from)).exitCode).toBe(0);
+      const out = path.join(directory, 'out');
+      expect((await cli.run('restore', 'srv', ...from, '--to', out, `${source}/w*`)).exitCode).toBe(0);
+      expect(await compareTrees(path.join(source, 'www'), path.join(out, source, 'www'))).toEqual([]);
+
+      await writeFile(page(second?.backupId), 'pagE');
+      const verified = await cli.run('backups', 'verify', 'srv', '--full', ...from);
+      expect(verified.exitCode).toBe(50);
+      expect(verified.stdout + verified.stderr).toContain(path.join(source, 'www', 'page'));
+
+      await configure({}, { keep: { last: 1 } });
+      await must('rm', page(first?.backupId));
+      expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
+      expect((await cli.run('backups', 'prune', '--config', config)).exitCode).toBe(0);
+      const left = (await list()).map(({ backupId }) => backupId);
+      expect(await below('srv')).toEqual(left);
+      expect(left).not.toContain(first?.backupId);
+    },
+    LONG_MS,
+  );
+
+  it(
+    'a connection that is lost in mid-copy: exit 40, nothing listed, and the next run goes on',
+    async () => {
+      await large('a', 'b', 'c');
+      await configure();
+      const started = cli.start('run', '--config', config);
+      const inode = await copied('a', started);
+      for (const pid of await findProcesses('ssh', path.join(keys, 'client'), '--server'))
+        process.kill(pid, 'SIGKILL');
+      expect(await started.ended(), started.output).toBe(40);
+      expect(await list()).toEqual([]);
+      expect(await cli.journalEntries()).toEqual([]);
+      expect(await below('srv')).toEqual([path.basename(incomplete())]);
+      await expectGoneOnWith('a', inode);
+    },
+    LONG_MS,
+  );
+
+  it(
+    'fsbackup and rsync that are killed in mid-copy: nothing listed, and the next run goes on',
+    async () => {
+      await large('a', 'b', 'c');
+      await configure();
+      const started = cli.start('run', '--config', config);
+      const inode = await copied('a', started);
+      started.kill('SIGKILL');
+      for (const pid of await findProcesses('rsync', remote, directory)) process.kill(pid, 'SIGKILL');
+      await started.ended();
+      expect(await list()).not.toContainEqual(expect.objectContaining({ state: 'complete' }));
+      await expectGoneOnWith('a', inode);
+    },
+    LONG_MS,
+  );
+
+  it(
+    'a disk that fills up there: exit 40, its room is free again, and the next run completes',
+    async () => {
+      await large('a');
+      const disk = await disks.filesystem({ fstype: 'ext4', sizeMiB: 32 });
+      remote = path.join(disk.mountpoint, 'backups');
+      await configure();
+      const failed = await cli.run('run', '--config', config);
+      expect(failed.exitCode, failed.stderr).toBe(40);
+      expect(failed.stderr).toContain('No space left on device');
+      expect(await list()).toEqual([]);
+      expect(await below('srv')).toEqual([]);
+      await rm(path.join(source, 'a'));
+      expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
+      expect(await list()).toMatchObject([{ state: 'complete' }]);
+
+      // The disk is not mounted any more: nothing is written to where it was.
+      await must('umount', disk.mountpoint);
+      expect(await said()).toContain('see whether its disk is mounted');
+      expect(await readdir(disk.mountpoint)).toEqual([]);
+    },
+    LONG_MS,
+  );
+
+  it('says before anything is copied what is wrong with the other end', async () => {
+    await configure({ environment: { RSYNC_RSH: `${ssh.client} -o ConnectTimeout=5 -p 1` } });
+    const refused = await cli.run('run', '--config', config);
+    expect(refused.exitCode).toBe(2);
+    expect(refused.stderr).toContain('cannot be reached');
+    await configure({ initialise: false });
+    expect(await said()).toContain('`initialise: true`');
+    await configure({ password: { file: '/nonexistent' } });
+    expect(await said()).toContain('rsync knows no password');
+    await configure({ repository: 'elsewhere' });
+    expect((await cli.run('config', 'validate', '--config', config)).stderr).toContain('ssh://user@host');
+    expect(await readFile(config, 'utf8')).toContain('elsewhere');
+  });
+});
