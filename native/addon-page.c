@@ -1,5 +1,6 @@
 /* The page shared with the watchdog, and the freeze that is published in it. */
 #include "addon.h"
+#include "fault-point.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -124,7 +125,9 @@ static int run_freeze(struct task *task) {
     uint32_t state = SLOT_IDLE;
     /* Not idle: cancelled by the watchdog before it began. */
     if (!atomic_compare_exchange_strong(&slot->state, &state, SLOT_CALLING)) return ECANCELED;
-    int error = ioctl(task->fd, FIFREEZE, 0) == 0 ? 0 : errno;
+    int error = FAULT_ERRNO("freeze.calling");
+    if (error == 0 && ioctl(task->fd, FIFREEZE, 0) != 0) error = errno;
+    FAULT_POINT("freeze.called");
     atomic_store(&slot->held_ns, boottime_ns());
     atomic_store(&slot->freeze_errno, error);
     state = SLOT_CALLING;

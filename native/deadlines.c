@@ -1,4 +1,5 @@
 /* When a freeze ends by itself. The deadlines stand in the page, so the second enforces those that the watchdog set. */
+#include "fault-point.h"
 #include "guard.h"
 
 #include <sys/timerfd.h>
@@ -88,6 +89,8 @@ void deadlines_enforce(void) {
         bool frozen = state != SLOT_IDLE && state != SLOT_THAWED && state != SLOT_FAILED;
         if (!frozen || worker_busy(i) || !(state == SLOT_STUCK ? retry_due(i, now) : passed)) continue;
         uint64_t cap = atomic_load(&slot->call_ns) + guard.page->max_hold_ns;
+        if (guard.is_second) FAULT_POINT("second.deadline");
+        else FAULT_POINT("guard.deadline");
         worker_thaw(i, deadline >= cap ? LOSS_MAX_HOLD : LOSS_TIMEOUT);
     }
 }

@@ -1,4 +1,5 @@
 /* What the holder, and root over the control socket, ask of the watchdog. */
+#include "fault-point.h"
 #include "guard.h"
 
 #include <errno.h>
@@ -132,6 +133,7 @@ static void carry_out(struct connection *connection) {
             if (addressed(request, i)) worker_probe(i);
         break;
     case FRAME_THAW:
+        FAULT_POINT("guard.thaw-asked");
         for (uint32_t i = guard.slot_count; i-- > 0;)
             if (addressed(request, i)) worker_thaw(i, by_owner ? LOSS_NONE : LOSS_THIRD_PARTY);
         /* The devices are the command's that runs: it learns that its freeze was taken away. */
@@ -139,6 +141,7 @@ static void carry_out(struct connection *connection) {
         break;
     case FRAME_DETACH: link_send(LINK_DETACH); break;
     case FRAME_QUIT:
+        FAULT_POINT("guard.quit-asked");
         thaw_all(LOSS_NONE);
         guard.holder_left = true;
         break;

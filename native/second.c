@@ -2,14 +2,18 @@
  * The second watchdog: asks nothing of the first. It enforces the same deadlines from the same page, watches the holder by
  * its own pidfd, and thaws at once when the first is gone.
  */
+#include "fault-point.h"
 #include "guard.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum source { ON_HOLDER, ON_PARTNER, ON_TIMER, ON_DONE, ON_SIGNAL, SOURCES };
+
+#define PARTNER_END_NS (2000ull * 1000 * 1000)
 
 static bool quitting;
 
@@ -18,7 +22,10 @@ static void partner_said(void) {
     ssize_t count = recv(guard.partner_fd, &byte, 1, MSG_DONTWAIT);
     if (count == 0) {
         atomic_store(&guard.partner_dead, true);
-        if (!quitting) thaw_all(LOSS_GUARD_DIED);
+        if (!quitting) {
+            FAULT_POINT("second.partner-gone");
+            thaw_all(LOSS_GUARD_DIED);
+        }
         return;
     }
     if (count < 0) return;
@@ -44,6 +51,25 @@ static void handle(const struct pollfd *fds) {
     deadlines_schedule();
 }
 
+/*
+ * Nothing is frozen any more, so all that is left for the watchdog to do is to say that it goes. One that is stopped would
+ * keep the locks that it has inherited, and so every later freeze away, for as long as nobody continues it. Whether it is
+ * dead now, and what it did at its end is ours to do.
+ */
+static bool outlived_partner(void) {
+    struct pollfd poll_fd = {.fd = guard.partner_fd, .events = POLLIN};
+    for (uint64_t until = boottime_ns() + PARTNER_END_NS; boottime_ns() < until;) {
+        char byte;
+        if (poll(&poll_fd, 1, 50) <= 0) continue;
+        ssize_t count = recv(guard.partner_fd, &byte, 1, MSG_DONTWAIT);
+        if (count == 0) return true;
+        if (count == 1 && byte == LINK_QUIT) return false;
+    }
+    /* Still our parent, so still the watchdog. */
+    if (getppid() == guard.watchdog_pid) kill(guard.watchdog_pid, SIGKILL);
+    return true;
+}
+
 void second_main(void) {
     for (;;) {
         bool partner_dead = atomic_load(&guard.partner_dead);
@@ -59,6 +85,7 @@ void second_main(void) {
         };
         if (poll(fds, SOURCES, -1) > 0) handle(fds);
     }
+    if (!quitting && !atomic_load(&guard.partner_dead)) atomic_store(&guard.partner_dead, outlived_partner());
     if (atomic_load(&guard.partner_dead)) {
         expedite_forget();
         record_failures();

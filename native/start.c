@@ -1,9 +1,11 @@
 /* From the first frame to two guards ready to watch. Whatever fails here fails before anything is frozen. */
+#include "fault-point.h"
 #include "guard.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -26,6 +28,8 @@ static _Noreturn void refuse(const struct frame *request, int error) {
                           .sequence = request->sequence,
                           .error = error};
     frame_send(FD_SOCKET, &reply);
+    /* One that hangs in its start would keep the locks that it has inherited. */
+    if (guard.second_pid > 0) kill(guard.second_pid, SIGKILL);
     if (guard.control_path[0] != '\0') unlink(guard.control_path);
     expedite_forget();
     cgroup_leave();
@@ -107,7 +111,7 @@ static int start_second(char **argv) {
         if (guard.listen_fd >= 0) close(guard.listen_fd);
         setsid();
         survive_name(argv, SECOND_NAME);
-        if (guard_ready() != 0) _exit(1);
+        if (FAULT_ERRNO("second.starting") != 0 || guard_ready() != 0) _exit(1);
         link_send(LINK_READY);
         second_main();
     }
@@ -145,10 +149,12 @@ void start_guards(char **argv) {
     /* Afterwards: with RT_GROUP_SCHED a cgroup without a share refuses a process that runs first. */
     survive_limits();
     error = start_second(argv);
+    if (error == 0) error = FAULT_ERRNO("guard.starting");
     if (error == 0) error = guard_ready();
     if (error == 0) error = await_second();
     if (error != 0) refuse(&request, error);
 
+    FAULT_POINT("guard.armed");
     connections_start(request.sequence + 1);
     struct frame reply = {.type = FRAME_ARM, .sequence = request.sequence, .slot = ALL_SLOTS};
     frame_describe(&reply);

@@ -5,6 +5,7 @@
 #include "guard.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -68,6 +69,8 @@ static void await_second_end(void) {
         if (waitpid(guard.second_pid, NULL, WNOHANG) != 0) return;
         sleep_ms(1);
     }
+    /* Stopped: it would keep the locks and the mountpoints. Nothing is left for it to do. */
+    kill(guard.second_pid, SIGKILL);
 }
 
 int main(int argc, char **argv) {

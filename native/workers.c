@@ -2,6 +2,7 @@
  * One thread for each filesystem, made before anything is frozen: FITHAW can wait (for a FIFREEZE in its sync phase, for
  * a frozen filesystem below), and no filesystem's thaw may wait for another's.
  */
+#include "fault-point.h"
 #include "guard.h"
 
 #include <errno.h>
@@ -95,11 +96,13 @@ static void thaw(uint32_t index, uint32_t loss) {
             sleep_ms(1);
             continue;
         }
-        if (ioctl(mountpoint_fd(index), FITHAW, 0) == 0) {
+        int error = FAULT_ERRNO("guard.thaw-claimed");
+        if (error == 0 && ioctl(mountpoint_fd(index), FITHAW, 0) != 0) error = errno;
+        if (error == 0) {
+            FAULT_POINT("guard.thawed");
             finish(index, 0);
             return;
         }
-        int error = errno;
         if (error == EINVAL && (state == SLOT_CALLING || state == SLOT_PROBING)) {
             if (caller_was_gone) {
                 finish(index, 0);
@@ -127,7 +130,9 @@ static void probe(uint32_t index) {
     struct slot *slot = &guard.page->slots[index];
     uint32_t held = SLOT_HELD;
     if (!atomic_compare_exchange_strong(&slot->state, &held, SLOT_PROBING)) return;
-    int error = ioctl(mountpoint_fd(index), FIFREEZE, 0) == 0 ? 0 : errno;
+    int error = FAULT_ERRNO("guard.probing");
+    if (error == 0 && ioctl(mountpoint_fd(index), FIFREEZE, 0) != 0) error = errno;
+    FAULT_POINT("guard.probed");
     if (error != EBUSY) set_loss(slot, LOSS_THIRD_PARTY);
     uint32_t probing = SLOT_PROBING;
     bool ours = atomic_compare_exchange_strong(&slot->state, &probing, SLOT_HELD);
@@ -190,5 +195,7 @@ void thaw_all(enum loss loss) {
 void holder_gone(void) {
     if (guard.detached || guard.holder_left) return;
     guard.holder_left = true;
+    if (guard.is_second) FAULT_POINT("second.holder-gone");
+    else FAULT_POINT("guard.holder-gone");
     thaw_all(LOSS_HOLDER_DIED);
 }

@@ -1,10 +1,10 @@
 import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { build } from 'esbuild';
+import { build, type PluginBuild } from 'esbuild';
 
-// `tsx scripts/bundle.ts DIRECTORY`: builds src/ into DIRECTORY, all that it needs included. Loading some 700 files was
+// `tsx scripts/bundle.ts DIRECTORY [FAULT_POINT_MODULE]`: builds src/ into DIRECTORY, all that it needs included. Loading some 700 files was
 // most of the time that a short command took (docs/decisions/0016-one-bundle.md). TypeScript is checked by
-// `npm run check:types`.
+// `npm run check:types`. Tests of faults put a module that acts in the place of src/system/fault-point.ts.
 
 const ROOT = path.resolve(import.meta.dirname, '..');
 
@@ -13,7 +13,16 @@ async function modulesIn(directory: string): Promise<string[]> {
   return names.filter((name) => name.endsWith('.ts')).map((name) => path.join(directory, name));
 }
 
-const [outdir = path.join(ROOT, 'dist')] = process.argv.slice(2);
+const [outdir = path.join(ROOT, 'dist'), faultPointModule] = process.argv.slice(2);
+
+const actingFaultPoints = {
+  name: 'acting fault points',
+  setup(bundling: PluginBuild): void {
+    if (faultPointModule === undefined) return;
+    bundling.onResolve({ filter: /\/fault-point\.js$/ }, () => ({ path: path.resolve(faultPointModule) }));
+  },
+};
+
 await rm(outdir, { recursive: true, force: true });
 await build({
   absWorkingDir: ROOT,
@@ -29,6 +38,7 @@ await build({
   outbase: 'src',
   chunkNames: 'chunks/[name]-[hash]',
   bundle: true,
+  plugins: [actingFaultPoints],
   splitting: true,
   format: 'esm',
   platform: 'node',

@@ -1,5 +1,6 @@
 import { FsbackupError } from '../errors.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
+import { requireAnswer } from './version-answer.js';
 
 /** `--modify-window=-1`, nanoseconds, needs this (rsync(1)). */
 const OLDEST: readonly [number, number, number] = [3, 1, 3];
@@ -21,6 +22,7 @@ function isOlder(version: string): boolean {
 export async function checkRsync(run: typeof runCommand, where?: string): Promise<Record<string, string>> {
   const there = where === undefined ? '' : ` ${where}`;
   const result = await run(['rsync', '--version'], { timeoutMs: 30_000 });
+  requireAnswer('rsync', result);
   const version = /^rsync\s+version v?(\S+)/m.exec(result.stdout)?.[1];
   if (result.exitCode !== 0 || version === undefined) {
     throw new FsbackupError('usage', `${describeFailure('rsync', result)}${there}`, {

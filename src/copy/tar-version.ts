@@ -1,5 +1,6 @@
 import { FsbackupError } from '../errors.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
+import { requireAnswer } from './version-answer.js';
 
 /** The version that `program --version` tells. Rejects with `usage` when it is not there, or not `description`. */
 export async function versionOf(
@@ -10,6 +11,7 @@ export async function versionOf(
   debianPackage = program,
 ): Promise<string> {
   const result = await run([program, '--version'], { timeoutMs: 30_000 });
+  requireAnswer(program, result);
   const version = pattern.exec(result.stdout)?.[1];
   if (result.exitCode === 0 && version !== undefined) return version;
   const message =

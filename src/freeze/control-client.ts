@@ -11,6 +11,17 @@ function open(path: string): Promise<Socket> {
   });
 }
 
+/** Whether anybody listens at a control socket. */
+export async function isListenedTo(controlPath: string): Promise<boolean> {
+  try {
+    (await open(controlPath)).destroy();
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ECONNREFUSED') return false;
+    throw error;
+  }
+}
+
 /**
  * One request to the watchdog that owns a detached freeze. Undefined when nobody listens there: the freeze is over, or
  * its guards are dead. Rejects with NoReply when the guard is stopped.

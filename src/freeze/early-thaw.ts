@@ -1,4 +1,11 @@
-import { thawAll, thawByHand, thawEach, thawForcibly, type ThawReport } from './release-by-hand.js';
+import {
+  inThawOrder,
+  thawAll,
+  thawByHand,
+  thawEach,
+  thawForcibly,
+  type ThawReport,
+} from './release-by-hand.js';
 
 /**
  * What is to be thawed: everything of ours (`orphaned`: of dead commands), or these mountpoints, ours or (`force`)
@@ -9,9 +16,9 @@ export type ThawRequest =
 
 let begun: { request: string; report: Promise<ThawReport> } | undefined;
 
-function start(request: ThawRequest): Promise<ThawReport> {
-  if (request.all) return thawAll(request);
-  return thawEach(request.mountpoints, request.force ? thawForcibly : thawByHand);
+async function start(request: ThawRequest): Promise<ThawReport> {
+  if (request.all) return await thawAll(request);
+  return await thawEach(await inThawOrder(request.mountpoints), request.force ? thawForcibly : thawByHand);
 }
 
 /** The request behind the plainest of command lines; undefined for any other, which the parser is to judge first. */

@@ -3,6 +3,7 @@ import { messageOf } from '../errors.js';
 import { probeFrozen, thaw } from '../system/native.js';
 import { adoptRecord, readRecords, type FreezeRecordBody } from './freeze-record.js';
 import { openFilesystem } from './mountpoint.js';
+import { sweepControlSockets } from './sweep-control-sockets.js';
 
 /** A freeze whose guards and command are all dead, and what became of it. */
 export interface RecoveredFreeze {
@@ -31,9 +32,11 @@ async function release(body: FreezeRecordBody): Promise<RecoveredFreeze> {
 
 /**
  * Thaws what fsbackup froze in this boot and nobody guards any more: command and both watchdogs were killed together.
- * The record says "armed" and its lock is free, so nobody living holds the freeze. Idempotent; goes on past a failure.
+ * The record says "armed" and its lock is free, so nobody living holds the freeze. Removes dead guards' control sockets
+ * too. Idempotent; goes on past a failure.
  */
 export async function recoverFreezes(): Promise<FreezeRecovery> {
+  await sweepControlSockets();
   const recovery: FreezeRecovery = { recovered: [], failures: [] };
   for (const { body, status, guarded } of readRecords()) {
     if (guarded || status.kind !== 'armed') continue;

@@ -180,7 +180,28 @@ export interface ThawReport {
   failures: unknown[];
 }
 
-/** Thaws each with `thaw`, going on past failures. */
+/**
+ * A filesystem is frozen before those that it lies on, and its FITHAW waits for theirs: what was frozen last is to be
+ * thawed first. For sort.
+ */
+function byThawOrder(a: FreezeRecordBody, b: FreezeRecordBody): number {
+  return Date.parse(b.since) - Date.parse(a.since) || b.slot - a.slot;
+}
+
+/** Mountpoints in the order in which they can be thawed; first those that fsbackup does not hold, as they were given. */
+export async function inThawOrder(mountpoints: readonly string[]): Promise<string[]> {
+  const held: { path: string; body: FreezeRecordBody }[] = [];
+  const others: string[] = [];
+  for (const path of mountpoints) {
+    // Why it is not held is told when it is thawed.
+    const body = await heldRecord(path).catch(() => undefined);
+    if (body === undefined) others.push(path);
+    else held.push({ path, body });
+  }
+  return [...others, ...held.toSorted((a, b) => byThawOrder(a.body, b.body)).map(({ path }) => path)];
+}
+
+/** Thaws each with `thaw`, in this order, going on past failures. */
 export async function thawEach(
   mountpoints: readonly string[],
   thaw: (mountpoint: string) => Promise<void>,
@@ -204,7 +225,7 @@ export async function thawEach(
 export async function thawAll({ orphaned = false } = {}): Promise<ThawReport> {
   const bodies = heldRecords().map(({ body }) => body);
   const chosen = orphaned ? bodies.filter(({ detached, owner }) => !detached && !isAlive(owner.pid)) : bodies;
-  const held = new Map(chosen.map((body) => [body.mountpoint, body]));
+  const held = new Map(chosen.toSorted(byThawOrder).map((body) => [body.mountpoint, body]));
   return await thawEach([...held.keys()], async (mountpoint) => {
     const body = held.get(mountpoint);
     if (body !== undefined) await thawRecord(body);

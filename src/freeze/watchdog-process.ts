@@ -1,9 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FsbackupError } from '../errors.js';
+import { watchdogEnvironment } from '../system/fault-point.js';
 import { inInitialPidNamespace, PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import { createMemfd } from '../system/native.js';
 import { packageRoot } from '../system/package-root.js';
@@ -58,7 +59,7 @@ function start(request: WatchdogRequest, program: string): Promise<ChildProcess>
       argv0: NEUTRAL_NAME,
       cwd: '/',
       detached: true,
-      env: {},
+      env: watchdogEnvironment(),
       stdio: [
         'ignore',
         'ignore',
@@ -135,6 +136,8 @@ export async function startWatchdog(request: WatchdogRequest): Promise<Watchdog>
         await exited(child);
         clearTimeout(timer);
         await endSecond(reply.secondPid);
+        // Of guards that were killed.
+        rmSync(request.controlPath, { force: true });
         connection.destroy();
       },
       release() {
@@ -145,6 +148,7 @@ export async function startWatchdog(request: WatchdogRequest): Promise<Watchdog>
   } catch (error) {
     child.kill('SIGKILL');
     connection.destroy();
+    rmSync(request.controlPath, { force: true });
     throw new FsbackupError('failed', 'the dead-man could not be started, so nothing was frozen', {
       hint: `Check that ${builtWatchdog()} exists and may be executed ("npm run build:native" makes it).`,
       cause: error,

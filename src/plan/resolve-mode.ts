@@ -160,9 +160,10 @@ export function consistencyOf(
 ): Consistency {
   if (freezeMode === 'none') return 'none';
   if (quiesced) return 'application';
-  // btrfs and ZFS commit before a snapshot of their own; one of the device below, without a freeze, finds the
-  // filesystem as a power cut would.
-  return freezeMode === 'atomic' && provider !== fstype ? 'crash' : 'filesystem';
+  // ZFS commits all that was written before a snapshot of its own. btrfs commits its metadata, and data only as far as it
+  // was on the disk by then: a file that was written and renamed into place, without fsync, is there and empty (measured).
+  // One of the device below, without a freeze, finds the filesystem as a power cut would.
+  return freezeMode === 'atomic' && (fstype === 'btrfs' || provider !== fstype) ? 'crash' : 'filesystem';
 }
 
 const STRENGTH: readonly Consistency[] = ['none', 'crash', 'filesystem', 'application'];

@@ -11,6 +11,7 @@ import type { Consistency, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import { findBase, keepBases } from './keep-bases.js';
 import { retry } from './retry.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /** One target's part of a run. */
 export interface CopyTask {
@@ -84,7 +85,9 @@ export async function copyToTarget(
     await entry.remove();
   });
   try {
+    faultPoint('copy.intended');
     const space = await backups.begin(name);
+    faultPoint('copy.begun');
     const engine = dependencies.engine(target);
     const base = sendableBy(target.engine) === undefined ? undefined : await findBase(target, context);
     const result = await retry(
@@ -101,6 +104,7 @@ export async function copyToTarget(
         }),
       { attempts: plan.attempts, delayMs: dependencies.retryDelayMs, isRetryable, signal },
     );
+    faultPoint('copy.copied');
     for (const warning of result.warnings ?? []) context.warn(warning);
     // A snapshot that was lost meanwhile may have been read without an error.
     await task.checkIntact();
@@ -122,6 +126,7 @@ export async function copyToTarget(
       digests: result.digests,
       needs: result.needs,
     });
+    faultPoint('copy.completed');
     held.keep();
     await entry.remove();
     try {

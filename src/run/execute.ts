@@ -17,6 +17,7 @@ import { retainAfterRun } from './retain-after-run.js';
 import { SourceRecord } from './source-record.js';
 import { takeSnapshots, type TakenSnapshot } from './take-snapshots.js';
 import { watchSnapshots, type SnapshotWatch } from './watch-snapshots.js';
+import { faultPoint } from '../system/fault-point.js';
 
 export interface ExecuteOptions {
   runId: string;
@@ -116,6 +117,7 @@ class Execution {
       await windowDevices(window, this.#context);
     }
     signal.throwIfAborted();
+    faultPoint('run.preflighted');
     return { tools, prepared };
   }
 
@@ -174,6 +176,7 @@ class Execution {
     try {
       const snapshots = new Map([...taken].map(([index, { ref }]) => [index, ref]));
       await this.#copyAll(copySources(this.#plan, exposed, snapshots), tools, watch);
+      faultPoint('run.copied');
     } finally {
       watch.stop();
     }

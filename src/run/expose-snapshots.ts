@@ -4,6 +4,7 @@ import { errnoOf } from '../errors.js';
 import { ensurePrivateDirectory } from '../system/directories.js';
 import type { RunContext } from './context.js';
 import type { TakenSnapshot } from './take-snapshots.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /** Removes an empty directory; never what is in one. */
 export async function removeEmptyDirectory(directory: string): Promise<void> {
@@ -31,11 +32,14 @@ export async function exposeSnapshots(
     const unexpose = async (): Promise<void> => {
       await provider.unexpose(exposure);
       await removeEmptyDirectory(directory);
+      faultPoint('exposure.released');
       await entry.remove();
     };
     stack.push(`the mount ${directory}`, unexpose, held);
+    faultPoint('exposure.intended');
     await ensurePrivateDirectory(directory);
     directories.set(index, (await provider.expose(ref, directory)).path);
+    faultPoint('exposure.shown');
   }
   return directories;
 }

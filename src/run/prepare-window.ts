@@ -4,6 +4,7 @@ import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import { releaseSnapshot } from './release-snapshot.js';
 import type { Held } from './release-stack.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /** A snapshot of a window, named and not yet made. */
 export interface PreparedSnapshot {
@@ -91,8 +92,10 @@ export async function intendSnapshots(
     const entry = await dependencies.journal.record('snapshot', { ...ref, data: { ...ref.data } });
     const held = stack.push(`the snapshot ${ref.name}`, async () => {
       await releaseSnapshot(ref, provider, dependencies.bases);
+      faultPoint('snapshot.released');
       await entry.remove();
     });
+    faultPoint('snapshot.intended');
     intended.push({ ...snapshot, held });
   }
   return intended;

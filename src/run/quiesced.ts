@@ -1,6 +1,7 @@
 import { quiesceApplication, releaseApplication } from '../quiesce/hooks.js';
 import type { RunContext } from './context.js';
 import { releaseInReverse, type Held } from './release-stack.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /**
  * Does `work` while the plan's applications are at rest. They go on again, in reverse, whatever happened: also one
@@ -19,11 +20,14 @@ export async function whileQuiesced<T>(context: RunContext, work: () => Promise<
         quiesced.push(
           stack.push(`the application ${name}`, async () => {
             await timeline.step(`unquiesce ${name}`, () => releaseApplication(hook, runProgram));
+            faultPoint('quiesce.released');
             await entry.remove();
           }),
         );
+        faultPoint('quiesce.intended');
       }
       await timeline.step(`quiesce ${hook.name}`, () => quiesceApplication(hook, runProgram, signal));
+      faultPoint('quiesce.held');
     }
     return await work();
   } finally {

@@ -4,6 +4,7 @@ import type { PlannedTarget } from '../plan/plan.js';
 import type { RetentionReport } from '../report/run-report.js';
 import type { RetentionResult } from '../retention/apply.js';
 import type { RunContext } from './context.js';
+import { faultPoint } from '../system/fault-point.js';
 
 function reported({ target, verdicts, removed, failed }: RetentionResult): RetentionReport {
   return {
@@ -30,6 +31,7 @@ export async function retainAfterRun(
       const result = await dependencies.timeline.step(`retention in ${targetName(target)}`, () =>
         dependencies.retain(target, plan.job, { journal: dependencies.journal, signal }),
       );
+      faultPoint('run.retained');
       reports.push(reported(result));
       for (const { message } of result.failed) warn(message);
     } catch (error) {

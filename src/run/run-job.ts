@@ -14,6 +14,7 @@ import { ReleaseStack } from './release-stack.js';
 import { reportUnplanned } from './run-outcome.js';
 import { takeLocks } from './take-locks.js';
 import { Timeline, type Clock } from './timeline.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /** The host as a run sees it: the real one, or a test's. */
 export interface RunHost {
@@ -72,16 +73,19 @@ export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptio
     );
     // A run that another one locked out is no part of the history.
     isRecorded = true;
+    faultPoint('run.locked');
     const lockJob = async (name: string): Promise<Lock | undefined> =>
       name === job.name
         ? { name, release: async () => undefined }
         : await tryAcquireLock(jobLockName(name), locks);
     const recovered = await timeline.step('recover', () => host.recover(lockJob));
     warnings.push(...recoveryWarnings(recovered));
+    faultPoint('run.recovered');
     const plan = await timeline.step('plan', async () =>
       makePlan(job, await host.gatherFacts(job), host.detectors, { force: options.force }),
     );
     signal.throwIfAborted();
+    faultPoint('run.planned');
     const dependencies = {
       ...host.execution,
       timeline,
@@ -95,6 +99,7 @@ export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptio
   if (isRecorded) {
     try {
       await host.recordRun(report);
+      faultPoint('run.recorded');
     } catch (error) {
       reporter.warn(`the run is not in the history: ${messageOf(error)}`);
     }

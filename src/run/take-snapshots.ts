@@ -7,6 +7,7 @@ import { intendSnapshots, prepareWindow, windowDevices, type PreparedSnapshot } 
 import { releaseInReverse, type Held } from './release-stack.js';
 import { retry } from './retry.js';
 import { takeWindow, type SnapshotBatch } from './window.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /** A snapshot that was taken, and who made it. */
 export interface TakenSnapshot {
@@ -68,6 +69,7 @@ async function tryWindow(
     // What is written now need not be written while the writers wait.
     const mountpoints = [...new Set(prepared.map(({ source }) => source.mountpoint))];
     await timeline.step('sync', () => Promise.all(mountpoints.map(dependencies.syncFilesystem)));
+    faultPoint('window.synced');
     const result = await takeWindow(
       { targets: freezeTargets(plan, window), devices, options: plan.freeze, batches },
       { arm, timeline, stack, warn: context.warn },

@@ -12,6 +12,7 @@ import { placeOf } from '../freeze/guarded-devices.js';
 import type { CreateOptions, SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 import type { ReleaseStack } from './release-stack.js';
 import type { Timeline } from './timeline.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /** The snapshots that one provider takes in one call. */
 export interface SnapshotBatch {
@@ -112,7 +113,7 @@ async function withFreeze(
 
   // From here to the thaw nothing is written: no step told, no journal, no log.
   const openedAt = now();
-  const freezing = settle(freezer.freeze());
+  const freezing = settle(freezer.freeze().then(() => faultPoint('window.frozen')));
   await Promise.race([freezing, aborted]);
   const frozenAt = now();
   let creating: Promise<PromiseSettledResult<void>> | undefined;
@@ -121,13 +122,14 @@ async function withFreeze(
       createAll(batches, {
         signal: stop,
         ...(devices.length === 0 ? {} : { watchCommand: () => freezer.watchCommand() }),
-      }),
+      }).then(() => faultPoint('window.created')),
     );
     // Not awaited alone: a snapshot that hangs on what is frozen ends with the thaw only.
     await Promise.race([creating, aborted]);
   }
   const createdAt = now();
   const thawing = await settle(freezer.thaw());
+  faultPoint('window.thawed');
   const thawedAt = now();
 
   const failure = whatFailed(thawing, await freezing, await creating, signal);
@@ -201,6 +203,7 @@ export async function takeWindow(
   const freezer = await timeline.step('arm', () => arm({ targets, devices }, options));
   const guard = stack.push('the watchdogs', () => freezer.close());
   try {
+    faultPoint('window.armed');
     return await withFreeze(freezer, request, { timeline, warn }, signal);
   } finally {
     // A failure stays on the stack and is told at the end of the run.

@@ -21,6 +21,7 @@ import type {
 } from './provider.js';
 import { SnapshotTool } from './snapshot-tool.js';
 import { requireRoom, requireStorage, storageData } from './storage.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /** btrfs reserves metadata for every open transaction; below this a snapshot may fail or end the last room. */
 const MIN_ROOM_BYTES = 32 * 1024 * 1024;
@@ -95,9 +96,11 @@ export class BtrfsProvider implements SnapshotProvider {
     if (!(await isOwnDirectory(directory))) {
       await this.#tool.make(ref.name, ['mkdir', '--parents', '--mode=0700', '--', directory], options);
       await ensureOwnDirectory(directory);
+      faultPoint('btrfs.directory-made');
     }
     const snapshotting = ['btrfs', 'subvolume', 'snapshot', '-r', '--', subvolume, snapshot] as const;
     await this.#tool.make(ref.name, snapshotting, options);
+    faultPoint('btrfs.snapshotted');
   }
 
   async exists(ref: SnapshotRef): Promise<boolean> {
@@ -117,6 +120,7 @@ export class BtrfsProvider implements SnapshotProvider {
     const shown = await mountAt(directory);
     if (shown === undefined) {
       await bindReadOnly(path.join(snapshot, inside), directory);
+      faultPoint('btrfs.mounted');
     } else if (
       shown.fstype !== 'btrfs' ||
       !shown.root.endsWith(path.join('/', path.basename(snapshot), inside))
@@ -130,6 +134,7 @@ export class BtrfsProvider implements SnapshotProvider {
 
   async unexpose(exposure: Exposure): Promise<void> {
     await unmount(exposure.path);
+    faultPoint('btrfs.unmounted');
   }
 
   async remove(ref: SnapshotRef): Promise<void> {
@@ -149,6 +154,7 @@ export class BtrfsProvider implements SnapshotProvider {
     } else {
       await requireStorage(ref);
     }
+    faultPoint('btrfs.deleted');
     await removeIfEmpty(path.dirname(snapshot));
   }
 }

@@ -13,6 +13,7 @@ import type {
   SnapshotRequest,
 } from './provider.js';
 import { SnapshotTool } from './snapshot-tool.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /** For every command but `create`, which the freeze's own deadline ends earlier. */
 const COMMAND_TIMEOUT_MS = 300_000;
@@ -76,6 +77,7 @@ export class CommandProvider implements SnapshotProvider {
     const make = async (ref: SnapshotRef): Promise<void> => {
       const argv = fillIn(commandOf(ref, 'create'), placeholders(ref));
       await this.#tool.make(ref.name, argv, { ...options, timeoutMs: COMMAND_TIMEOUT_MS });
+      faultPoint('command.created');
     };
     const results = await Promise.allSettled(refs.map(make));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
@@ -113,6 +115,7 @@ export class CommandProvider implements SnapshotProvider {
         );
       }
     }
+    faultPoint('command.exposed');
     const shown = await mountAt(directory);
     if (shown === undefined) {
       // An empty directory would make an empty backup.
@@ -136,6 +139,7 @@ export class CommandProvider implements SnapshotProvider {
     const wasMounted = (await mountAt(path)) !== undefined;
     const result =
       unexpose === undefined ? undefined : await this.#run(unexpose, placeholders(snapshot, path));
+    faultPoint('command.unexposed');
     await unmount(path);
     if (unexpose === undefined || result === undefined || result.exitCode === 0 || !wasMounted) return;
     throw new FsbackupError(
@@ -150,6 +154,7 @@ export class CommandProvider implements SnapshotProvider {
     if (!(await this.exists(ref))) return;
     const remove = commandOf(ref, 'remove');
     const result = await this.#run(remove, placeholders(ref));
+    faultPoint('command.removed');
     if (result.exitCode === 0 || (commandOf(ref, 'exists') !== undefined && !(await this.exists(ref)))) {
       this.#removed.add(ref.name);
       return;

@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
 import { ensureOwnDirectory, removeIfEmpty } from './private-directory.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /** ioctl(2) FICLONE. The descriptors stay open until the promise is settled. */
 export type Ficlone = (destinationFd: number, sourceFd: number) => Promise<void>;
@@ -99,6 +100,7 @@ export class ImageClone {
       throw cannotClone(this.#plan.image, error);
     }
     this.#state = 'made';
+    faultPoint('reflink.cloned');
   }
 
   /** Gives the complete clone its name and closes the files. Rejects with `snapshotFailed`. */
@@ -117,6 +119,7 @@ export class ImageClone {
         { hint: 'See whether its filesystem is full or read-only.' },
       );
     }
+    faultPoint('reflink.named');
     await this.close();
   }
 
@@ -153,5 +156,6 @@ export async function removePublished(clone: string): Promise<void> {
   } catch (error) {
     if (!isAbsence(error)) throw error;
   }
+  faultPoint('reflink.unlinked');
   await removeIfEmpty(path.dirname(clone));
 }

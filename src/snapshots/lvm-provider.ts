@@ -27,6 +27,7 @@ import type {
   SnapshotRequest,
 } from './provider.js';
 import { SnapshotTool } from './snapshot-tool.js';
+import { faultPoint } from '../system/fault-point.js';
 
 const CREATE_TIMEOUT_MS = 120_000;
 const COMMAND_TIMEOUT_MS = 60_000;
@@ -80,6 +81,7 @@ export class LvmProvider implements SnapshotProvider {
   async makeReady(refs: readonly SnapshotRef[], { signal }: { signal: AbortSignal }): Promise<void> {
     for (const ref of refs) {
       for (const argv of makeRoomCommands(ref)) await this.#make(ref, argv, { signal });
+      faultPoint('lvm.made-ready');
     }
   }
 
@@ -91,7 +93,10 @@ export class LvmProvider implements SnapshotProvider {
       groups.set(vg, [...(groups.get(vg) ?? []), ref]);
     }
     const makeAll = async (group: readonly SnapshotRef[]): Promise<void> => {
-      for (const ref of group) await this.#make(ref, createCommand(ref), options);
+      for (const ref of group) {
+        await this.#make(ref, createCommand(ref), options);
+        faultPoint('lvm.created');
+      }
     };
     const results = await Promise.allSettled([...groups.values()].map(makeAll));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
@@ -113,6 +118,7 @@ export class LvmProvider implements SnapshotProvider {
   async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {
     const data = lvmDataOf(ref);
     await this.#activate(ref);
+    faultPoint('lvm.activated');
     const device = devicePath(data.vg, data.snapshot);
     await must(['blockdev', '--setro', device], `The snapshot ${ref.name} cannot be made read-only`);
     const { snapshot, keyFile } = data;
@@ -120,6 +126,7 @@ export class LvmProvider implements SnapshotProvider {
     if (!(await isMountedAt(directory))) await requireFrozen(ref, source);
     const { fstype, takenFrozen: clean } = ref;
     await exposeDevice({ device: source, directory, fstype, root: data.root, clean });
+    faultPoint('lvm.mounted');
     return { snapshot: ref, path: directory };
   }
 
@@ -143,6 +150,7 @@ export class LvmProvider implements SnapshotProvider {
 
   async unexpose(exposure: Exposure): Promise<void> {
     await unmount(exposure.path);
+    faultPoint('lvm.unmounted');
     await closeLayers(layersOf(exposure.snapshot), lvmDataOf(exposure.snapshot).snapshot);
   }
 
@@ -159,5 +167,6 @@ export class LvmProvider implements SnapshotProvider {
     // Of an `expose` that was cut short.
     await closeLayers(layersOf(ref), lvmDataOf(ref).snapshot);
     await removeOwnVolumes(ref);
+    faultPoint('lvm.removed');
   }
 }

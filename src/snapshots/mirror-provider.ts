@@ -15,6 +15,7 @@ import type {
   SnapshotRequest,
 } from './provider.js';
 import { SnapshotTool } from './snapshot-tool.js';
+import { faultPoint } from '../system/fault-point.js';
 
 const SPLIT_TIMEOUT_MS = 120_000;
 const MERGE_TIMEOUT_MS = 300_000;
@@ -164,6 +165,7 @@ export class MirrorProvider implements SnapshotProvider {
       ...options,
       timeoutMs: SPLIT_TIMEOUT_MS,
     });
+    faultPoint('mirror.split');
   }
 
   async #isSplit({ vg, lv, image }: Names): Promise<boolean> {
@@ -202,11 +204,13 @@ export class MirrorProvider implements SnapshotProvider {
       );
     }
     await exposeDevice({ device, directory, fstype: ref.fstype, root: ref.data['root'] ?? '/', clean: true });
+    faultPoint('mirror.mounted');
     return { snapshot: ref, path: directory };
   }
 
   async unexpose(exposure: Exposure): Promise<void> {
     await unmount(exposure.path);
+    faultPoint('mirror.unmounted');
   }
 
   /** Merges the half back, and waits until the volume has all its copies again. */
@@ -227,6 +231,7 @@ export class MirrorProvider implements SnapshotProvider {
         );
       }
     }
+    faultPoint('mirror.merged');
     await this.#whole(vg, lv);
   }
 

@@ -20,6 +20,7 @@ import type {
 import { refuseReflink } from './reflink-refusal.js';
 import { requireRoom, requireStorage, storageData } from './storage.js';
 import { throwIfAborted } from './aborted.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /** Room that must be free beside an image: for what is overwritten while its clone exists. */
 const MIN_ROOM_BYTES = 64 * 1024 * 1024;
@@ -75,6 +76,7 @@ export class ReflinkProvider implements SnapshotProvider {
     const clone = path.join(path.dirname(image), SNAPSHOT_DIRECTORY_NAME, `${name}.img`);
     const plan = { image, clone, incremental: storage.fstype === 'xfs' };
     this.#clones.set(name, await ImageClone.open(plan, this.#ficlone));
+    faultPoint('reflink.prepared');
     const { mountpoint, fstype, root } = filesystem.mount;
     return {
       provider: this.name,
@@ -134,6 +136,7 @@ export class ReflinkProvider implements SnapshotProvider {
     const shown = await mountAt(directory);
     if (shown === undefined) {
       await mountReadOnly({ source: clone, directory, fstype: ref.fstype, options: mountOptions(ref) });
+      faultPoint('reflink.mounted');
     } else if ((await readBlockStack(shown.majorMinor))?.[0].backingFile !== clone) {
       throw alreadyMounted(directory, shown);
     }
@@ -156,6 +159,7 @@ export class ReflinkProvider implements SnapshotProvider {
 
   async unexpose(exposure: Exposure): Promise<void> {
     await unmount(exposure.path);
+    faultPoint('reflink.unmounted');
   }
 
   async #giveUp(ref: SnapshotRef): Promise<void> {

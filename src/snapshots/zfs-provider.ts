@@ -28,6 +28,7 @@ import {
   type ZfsSnapshotName,
 } from './zfs-snapshot.js';
 import { exposeZvol, isCloneOf } from './zvol-clone.js';
+import { faultPoint } from '../system/fault-point.js';
 
 const CREATE_TIMEOUT_MS = 120_000;
 /** A pool is asked once for all the snapshots in it that are looked at together. */
@@ -154,6 +155,7 @@ export class ZfsProvider implements SnapshotProvider {
       ['zfs', 'snapshot', ...properties, ...snapshots],
       { ...options, timeoutMs: CREATE_TIMEOUT_MS, describe: describeZfsFailure },
     );
+    faultPoint('zfs.snapshotted');
   }
 
   async exists(ref: SnapshotRef): Promise<boolean> {
@@ -190,7 +192,9 @@ export class ZfsProvider implements SnapshotProvider {
     if (shown !== undefined && !(await this.#isOf(ref, snapshot, shown)))
       throw alreadyMounted(directory, shown);
     await holdSnapshot(snapshot);
+    faultPoint('zfs.held');
     if (shown === undefined) await this.#mount(ref, snapshot, directory);
+    faultPoint('zfs.mounted');
     const { root = '/' } = ref.data;
     await showReadOnly(directory, root, shown);
     return { snapshot: ref, path: directory };
@@ -222,6 +226,7 @@ export class ZfsProvider implements SnapshotProvider {
 
   async unexpose(exposure: Exposure): Promise<void> {
     await unmount(exposure.path);
+    faultPoint('zfs.unmounted');
   }
 
   /** Held, so that no job that prunes snapshots takes it. */
@@ -232,5 +237,6 @@ export class ZfsProvider implements SnapshotProvider {
   async remove(ref: SnapshotRef): Promise<void> {
     await this.#tool.settled(ref.name);
     await removeZfsSnapshot(nameOf(ref));
+    faultPoint('zfs.destroyed');
   }
 }

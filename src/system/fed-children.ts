@@ -1,6 +1,6 @@
 /**
- * Children that we write to. One that ends before it has read all (its disk is full) makes our next write raise SIGPIPE
- * here, which is then no wish of anybody's that we end: the child's exit code tells what happened.
+ * Children that we write to, the watchdog among them. One that ends before it has read all (its disk is full, it was killed) makes our next write raise SIGPIPE
+ * here, which is then no wish of anybody's that we end: what was asked of the child tells what happened.
  */
 let children = 0;
 let lastEndMs = Number.NEGATIVE_INFINITY;

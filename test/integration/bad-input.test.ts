@@ -1,4 +1,5 @@
-import { chmod, lstat, mkdir, readdir, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, mkdtemp, readdir, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { stringify } from 'yaml';
@@ -120,12 +121,13 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'a configurati
     await configure();
     await chmod(config, 0o666);
     await expectRefusal(['--config', config], 2, `${config} may be written by its group or by others`);
-    const open = path.join(disks.directory, 'open');
-    await mkdir(open);
+    // Not below a directory that nobody else may enter.
+    const open = await mkdtemp(path.join(os.tmpdir(), 'open-'));
     await chmod(open, 0o777);
     await must('cp', config, open);
     await chmod(path.join(open, 'config.yaml'), 0o600);
     await expectRefusal(['--config', path.join(open, 'config.yaml')], 2, `${open} may be written by`);
+    await rm(open, { recursive: true });
   });
 
   it('has the target inside its source, by another name too', async () => {

@@ -61,7 +61,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync'], 'what
     expect(run.exitCode).toBe(3);
     expect(run.value.warnings).toEqual(expect.arrayContaining(named));
     expect(run.value.sources).toMatchObject([
-      { fstype: 'btrfs', provider: 'btrfs', freezeMode: 'atomic', frozenMs: null, consistency: 'filesystem' },
+      { fstype: 'btrfs', provider: 'btrfs', freezeMode: 'atomic', frozenMs: null, consistency: 'crash' },
     ]);
     const manifest = path.join(target, 'plain', run.value.runId, 'manifest.json');
     expect(JSON.parse(await readFile(manifest, 'utf8'))).toMatchObject({

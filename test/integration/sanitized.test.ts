@@ -86,7 +86,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the C code under the sanitizer
     const { pids } = await freeze('--timeout', '110', lower.mountpoint, upper.mountpoint);
     for (const pid of pids) expect(readFileSync(`/proc/${pid}/maps`, 'utf8')).toContain('libasan');
     expect(pids).toHaveLength(2);
-    expect(await fsbackup('reset', '--timeout', '100', upper.mountpoint)).toMatchObject({ exitCode: 0 });
+    expect(await fsbackup('reset', '--timeout', '50', upper.mountpoint)).toMatchObject({ exitCode: 0 });
     expect(await fsbackup('thaw', upper.mountpoint, lower.mountpoint)).toMatchObject({ exitCode: 0 });
     await gone(pids);
     expect(reports()).toBe('');

@@ -73,7 +73,7 @@ describeNeeding(['root', 'loop', 'xfs', 'ext4'], 'paths that another user decide
       if (kind === 'a directory of theirs') chownSync(target, STRANGER, STRANGER);
       const { exitCode, stdout, stderr } = await backUp(target);
       expect(exitCode, stderr).toBe(2);
-      expect(stderr).toContain(`${home} belongs to uid ${STRANGER}`);
+      expect(stdout).toContain(`${home} belongs to uid ${STRANGER}`);
       expect(stdout).toContain(`chown root ${home}`);
       expect(readdirSync(elsewhere)).toEqual(['kept']);
       expect(await disks.leftovers()).toEqual({ mountpoints: [], loopDevices: [] });

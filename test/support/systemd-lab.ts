@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import process from 'node:process';
@@ -147,13 +147,15 @@ export class SystemdLab {
     rmSync(HANG, { force: true });
   }
 
-  /** Processes of guards, their cgroups, and what the journal of fsbackup holds. */
+  /** What the journal of fsbackup holds, and cgroups of guards that are in use: of guards that were killed, an empty one stays. */
   async leftovers(): Promise<string[]> {
     await patiently('the guards to end', () => Object.values(guards()).every(Number.isNaN));
     const list = (directory: string, pattern: RegExp): string[] =>
       existsSync(directory) ? readdirSync(directory).filter((name) => pattern.test(name)) : [];
     return [
-      ...list('/sys/fs/cgroup', /^qsentry-/),
+      ...list('/sys/fs/cgroup', /^qsentry-/).filter(
+        (name) => readFileSync(`/sys/fs/cgroup/${name}/cgroup.procs`, 'utf8') !== '',
+      ),
       ...list('/run/fsbackup/journal', /\.json$/),
       ...list('/var/lib/fsbackup/journal', /\.json$/),
     ];

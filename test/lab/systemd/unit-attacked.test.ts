@@ -12,7 +12,7 @@ import { JOB, patiently, SERVICE, SystemdLab, TIMER } from '../../support/system
 import { must } from '../../support/throwaway-filesystem.js';
 
 // Each step starts fsbackup some times, which takes an emulated guest with other things to do a while.
-vi.setConfig({ testTimeout: 600_000 });
+vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 });
 
 /** What the freezes are given is 90 s: what thawed within this was not the deadline. An emulated guest is slow. */
 const LIMIT_MS = 45_000;

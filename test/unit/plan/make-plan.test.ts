@@ -33,7 +33,7 @@ const BTRFS = { fstype: 'btrfs', majorMinor: '0:40', source: '/dev/vdb' } as con
 describe('the mode of a source', () => {
   it.each([
     ['ext4 in an image', {}, 'reflink', 'explicit', 'filesystem'],
-    ['btrfs', BTRFS, 'btrfs', 'atomic', 'filesystem'],
+    ['btrfs', BTRFS, 'btrfs', 'atomic', 'crash'],
   ] as const)('is decided by the storage: %s', (_, mount, provider, freezeMode, consistency) => {
     const { sources } = plan({}, { sources: [sourceFacts(aFilesystem(mount))] });
     expect(sources).toMatchObject([

@@ -18,7 +18,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-const own = [process.geteuid?.() ?? 0];
+const own = [0, process.geteuid?.() ?? 0];
 
 it('passes what only its owner can have written', async () => {
   await expect(requireTrustedProgram(program, own)).resolves.toBeUndefined();

@@ -1,0 +1,151 @@
+import { readdir, readFile, rm, mkdtemp } from 'node:fs/promises';
+import path from 'node:path';
+import { readMounts } from '../../src/system/mountinfo.js';
+import type { RunReport } from '../../src/report/run-report.js';
+import type { ThrowawayDisks } from '../support/throwaway-filesystem.js';
+import { JobRun } from './job-run.js';
+import { checkTree, type SnapshotInterval } from './load/check-tree.js';
+import { monotonicMs } from './load/load.js';
+import { processesUsing } from './processes.js';
+import { environmentOf, JOB, type World } from './worlds/world.js';
+
+const LIMIT_MS = 60_000;
+/** Two clocks are compared, each read by another process. */
+const CLOCK_SLACK_MS = 20;
+
+async function namesIn(directory: string): Promise<string[]> {
+  return await readdir(directory).catch(() => []);
+}
+
+/** Everything of ours that is still there, named; and everything of others that is not. */
+export async function whatIsLeft(world: World, disks: ThrowawayDisks): Promise<string[]> {
+  const { FSBACKUP_RUN_DIR: run = '', FSBACKUP_STATE_DIR: state = '' } = environmentOf(world);
+  const left = await world.findLeft();
+  const mounts = await readMounts();
+  const own = [world.directory, world.mountpoint, world.target.mountpoint];
+  const ours = mounts.filter(({ mountpoint }) => mountpoint.startsWith(`${run}/`));
+  for (const { mountpoint } of ours) left.push(`mount ${mountpoint}`);
+  for (const device of (await disks.leftovers()).loopDevices) {
+    const backing = await readFile(`/sys/block/${path.basename(device)}/loop/backing_file`, 'utf8').catch(
+      () => '',
+    );
+    if (backing.includes(world.name)) left.push(`loop device ${device} of ${backing.trim()}`);
+  }
+  for (const directory of [run, state]) {
+    for (const name of await namesIn(path.join(directory, 'journal')))
+      if (name.endsWith('.json')) left.push(`journal entry ${name}`);
+  }
+  for (const name of await namesIn(path.join(run, 'control'))) left.push(`control socket ${name}`);
+  for (const { pid, comm, state: status } of processesUsing(world.directory))
+    left.push(`process ${pid} ${comm} ${status}`);
+  for (const { pid, comm } of processesUsing(world.target.mountpoint)) left.push(`process ${pid} ${comm}`);
+  for (const name of await namesIn(path.join(world.target.mountpoint, JOB))) {
+    const files = await namesIn(path.join(world.target.mountpoint, JOB, name));
+    if (!files.includes('manifest.json')) left.push(`incomplete backup ${name}: ${files.join(' ')}`);
+  }
+  for (const mountpoint of own.slice(1))
+    if (!mounts.some((mount) => mount.mountpoint === mountpoint)) left.push(`MISSING: mount ${mountpoint}`);
+  return left;
+}
+
+/** When a run took its snapshot, by its own report; within the time that it ran. */
+export function snapshotInterval(report: RunReport, ran: SnapshotInterval): SnapshotInterval {
+  const offsetMs = monotonicMs() - Date.now();
+  const [source] = report.sources;
+  if (source === undefined || source.snapshotStartedAt === null || source.snapshotFinishedAt === null)
+    return ran;
+  return {
+    beginMs: Math.max(ran.beginMs, Date.parse(source.snapshotStartedAt) + offsetMs - CLOCK_SLACK_MS),
+    endMs: Math.min(ran.endMs, Date.parse(source.snapshotFinishedAt) + offsetMs + CLOCK_SLACK_MS),
+  };
+}
+
+/** Runs a command of fsbackup in a world, to its end. */
+export async function fsbackup(
+  cli: string,
+  world: World,
+  ...args: string[]
+): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
+  const run = new JobRun([process.execPath, cli, ...args], environmentOf(world));
+  const { exitCode } = await run.ended(LIMIT_MS);
+  return { exitCode, stdout: run.stdout, stderr: run.stderr };
+}
+
+interface Manifest {
+  backupId: string;
+  unreadable: string[];
+  report: RunReport;
+}
+
+/** The ids of the backups that are listed as good. */
+export async function listedBackups(world: World): Promise<string[]> {
+  const directory = path.join(world.target.mountpoint, JOB);
+  const listed: string[] = [];
+  for (const name of await namesIn(directory)) {
+    if ((await namesIn(path.join(directory, name))).includes('manifest.json')) listed.push(name);
+  }
+  return listed;
+}
+
+/** What a backup that is listed as good says of itself. */
+async function readManifest(world: World, backupId: string): Promise<Manifest> {
+  const file = path.join(world.target.mountpoint, JOB, backupId, 'manifest.json');
+  return JSON.parse(await readFile(file, 'utf8')) as Manifest;
+}
+
+/** What is wrong with a tree of a backup, a line each: against what the load says that it had done when it was taken. */
+async function checkCopied(
+  world: World,
+  backupId: string,
+  tree: string,
+  ran: SnapshotInterval,
+): Promise<string[]> {
+  const { report, unreadable } = await readManifest(world, backupId);
+  return [
+    ...unreadable.map((name) => `unreadable: ${name}`),
+    ...(await checkTree(
+      tree,
+      world.load.log,
+      snapshotInterval(report, ran),
+      report.sources[0]?.provider === 'btrfs',
+    )),
+  ];
+}
+
+/** Looks at a backup of rsync where it lies. */
+export async function checkRsyncBackup(
+  world: World,
+  backupId: string,
+  ran: SnapshotInterval,
+): Promise<string[]> {
+  const data = path.join(world.target.mountpoint, JOB, backupId, 'data');
+  return await checkCopied(world, backupId, path.join(data, world.mountpoint), ran);
+}
+
+/** Restores a backup of any engine, and looks at that. */
+export async function checkRestored(
+  cli: string,
+  world: World,
+  backupId: string,
+  ran: SnapshotInterval,
+): Promise<string[]> {
+  const directory = await mkdtemp(path.join(world.directory, 'restored-'));
+  const to = path.join(directory, 'to');
+  const from = world.target.mountpoint;
+  try {
+    const { exitCode, stderr } = await fsbackup(
+      cli,
+      world,
+      'restore',
+      `${JOB}@${backupId}`,
+      '--from',
+      from,
+      '--to',
+      to,
+    );
+    if (exitCode !== 0) return [`restore exits ${exitCode}: ${stderr}`];
+    return await checkCopied(world, backupId, path.join(to, world.mountpoint), ran);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,221 @@
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EXIT_CODES } from '../../../src/exit-codes.js';
+import { messageOf } from '../../../src/errors.js';
+import type { ThrowawayDisks } from '../../support/throwaway-filesystem.js';
+import { checkRestored, checkRsyncBackup, fsbackup, listedBackups, whatIsLeft } from '../aftermath.js';
+import { JobRun, type Ending } from '../job-run.js';
+import { environmentOf, writeConfig, type World } from '../worlds/world.js';
+import type { DrawnRun, Moment } from './draw.js';
+import type { Attack } from './fault.js';
+
+/** What runs are made with. */
+export interface Campaign {
+  /** What is installed, and the same with boundaries that act. */
+  cli: string;
+  faultCli: string;
+  disks: ThrowawayDisks;
+}
+
+/** A line of the results. */
+export interface RunResult {
+  seed: number;
+  index: number;
+  environment: string;
+  world: string;
+  fault: string;
+  moment: string;
+  engine: string;
+  /** Whether the fault found something to hit. */
+  struck: boolean;
+  ended: number | string;
+  /** What `recover` ended with, where there was something to recover. */
+  recover: number | null;
+  /** The longest that a writer waited, what it may have, and what the same writer waited on a filesystem never frozen. */
+  stallMs: number;
+  limitMs: number;
+  controlMs: number;
+  /** Backups that the run added to those listed as good. */
+  good: number;
+  seconds: number;
+  problems: string[];
+}
+
+/** From the freeze, whatever becomes of its owner: both deadlines are the same. */
+const TIMEOUT_MS = 2000;
+const SLACK_MS = 100;
+const LIMIT_MS = 120_000;
+/** How long a boundary waits for what is to happen there: synchronously, so the event loop hangs meanwhile. */
+const BOUNDARY_MS = 250;
+
+function momentText(moment: Moment): string {
+  return moment.kind === 'time' ? `${moment.afterMs} ms` : moment.name;
+}
+
+async function until(moment: Moment, run: JobRun, trace: string): Promise<void> {
+  if (moment.kind === 'time') {
+    await Promise.race([sleep(moment.afterMs), run.whenEnded()]);
+    return;
+  }
+  for (let size = 0; !run.hasEnded; await sleep(3)) {
+    const now = statSync(trace, { throwIfNoEntry: false })?.size ?? 0;
+    if (now !== size && readFileSync(trace, 'utf8').split('\n').includes(moment.name)) return;
+    size = now;
+  }
+}
+
+function isDocumented(ended: number | string): boolean {
+  return typeof ended === 'string' || Object.values(EXIT_CODES).some(({ code }) => code === ended);
+}
+
+class OneRun {
+  readonly problems: string[] = [];
+  readonly #drawn: DrawnRun;
+  readonly #world: World;
+  readonly #campaign: Campaign;
+  readonly #undo: (() => Promise<void> | void)[] = [];
+
+  constructor(drawn: DrawnRun, world: World, campaign: Campaign) {
+    this.#drawn = drawn;
+    this.#world = world;
+    this.#campaign = campaign;
+  }
+
+  async #start(trace: string): Promise<{ run: JobRun; attack: Attack }> {
+    const { fault, moment, engine, attempts, random } = this.#drawn;
+    const world = this.#world;
+    const base = {
+      world,
+      random,
+      later: (undo: () => Promise<void> | void) => this.#undo.push(undo),
+      report: (problem: string) => this.problems.push(problem),
+    };
+    const config = await writeConfig(world, {
+      engine,
+      attempts,
+      timeoutMs: TIMEOUT_MS,
+      maxHoldMs: TIMEOUT_MS,
+    });
+    const before = (await fault.prepare?.(base)) ?? [];
+    const cli = moment.kind === 'time' ? this.#campaign.cli : this.#campaign.faultCli;
+    const [file, ...args] = [...before, process.execPath, cli, 'run', '--config', config];
+    const run = new JobRun([file, ...args], {
+      ...environmentOf(world),
+      ...(moment.kind === 'time'
+        ? {}
+        : { FSBACKUP_FAULT: `${moment.name}=delay:${BOUNDARY_MS}`, FSBACKUP_FAULT_TRACE: trace }),
+    });
+    return { run, attack: { ...base, run } };
+  }
+
+  async #undoAll(): Promise<void> {
+    for (const undo of this.#undo.toReversed()) {
+      try {
+        await undo();
+      } catch (error) {
+        this.problems.push(messageOf(error));
+      }
+    }
+  }
+
+  async #check(ending: Ending, before: readonly string[]): Promise<{ recover: number | null; good: number }> {
+    const world = this.#world;
+    const { cli, disks } = this.#campaign;
+    // Who ends by himself leaves, as a rule, nothing that would have to be recovered.
+    const isClean = ending.signal === null && (await whatIsLeft(world, disks)).length === 0;
+    const recovered = isClean ? undefined : await fsbackup(cli, world, 'recover');
+    if (recovered !== undefined && recovered.exitCode !== 0)
+      this.problems.push(`recover exits ${recovered.exitCode}: ${recovered.stdout}${recovered.stderr}`);
+    const left = isClean ? [] : await whatIsLeft(world, disks);
+    this.problems.push(...left.map((one) => `left: ${one}`));
+    const fresh = (await listedBackups(world)).filter((id) => !before.includes(id));
+    for (const id of fresh) {
+      const isPlain = this.#drawn.engine === 'rsync' && this.#drawn.index % 4 !== 0;
+      const wrong = isPlain
+        ? await checkRsyncBackup(world, id, ending)
+        : await checkRestored(cli, world, id, ending);
+      this.problems.push(...wrong.map((one) => `backup ${id}: ${one}`));
+    }
+    return { recover: recovered?.exitCode ?? null, good: fresh.length };
+  }
+
+  async run(): Promise<Omit<RunResult, 'seed' | 'index' | 'environment' | 'seconds' | 'problems'>> {
+    const { fault, moment, engine, world: name, random } = this.#drawn;
+    const world = this.#world;
+    const trace = path.join(world.directory, 'trace');
+    rmSync(trace, { force: true });
+    if (world.pauseFile !== undefined) writeFileSync(world.pauseFile, `${random.between(0, 4) / 10}`);
+    await world.control.begin();
+    await world.load.begin();
+    const before = await listedBackups(world);
+    let struck = false;
+    const { run, attack } = await this.#start(trace);
+    let ending: Ending;
+    try {
+      if (fault.strike !== undefined) {
+        await until(moment, run, trace);
+        struck = await fault.strike(attack);
+      }
+      ending = await run.ended(LIMIT_MS);
+    } finally {
+      await this.#undoAll();
+    }
+    await world.load.writes(LIMIT_MS);
+    const controlMs = world.control.longestStallMs(run.beginMs);
+    const stallMs = world.load.longestStallMs(run.beginMs);
+    const limitMs = TIMEOUT_MS + SLACK_MS + controlMs + (fault.ownStallMs ?? 0);
+    if (stallMs > limitMs)
+      this.problems.push(`a writer waited ${stallMs.toFixed(0)} ms of ${limitMs.toFixed(0)}`);
+    const ended = ending.signal ?? ending.exitCode ?? 'nothing';
+    if (!isDocumented(ended) || !fault.outcomes.includes(ended))
+      this.problems.push(`it ended with ${ended}: ${`${run.stdout}${run.stderr}`.slice(-1500)}`);
+    world.control.rest();
+    world.load.rest();
+    const checked = await this.#check(ending, before);
+    const recorded = {
+      stallMs: Math.round(stallMs),
+      limitMs: Math.round(limitMs),
+      controlMs: Math.round(controlMs),
+    };
+    return {
+      world: name,
+      fault: fault.name,
+      moment: momentText(moment),
+      engine,
+      struck: struck || fault.strike === undefined,
+      ended,
+      ...checked,
+      ...recorded,
+    };
+  }
+}
+
+/** Does one run, and checks what a run must leave behind. Never rejects for what the run did: that is a problem. */
+export async function doRun(
+  drawn: DrawnRun,
+  world: World,
+  campaign: Campaign,
+  environment: string,
+): Promise<RunResult> {
+  const { seed, index, fault, moment, engine } = drawn;
+  const one = new OneRun(drawn, world, campaign);
+  const begun = performance.now();
+  const key = { seed, index, environment };
+  const unknown = {
+    struck: false,
+    ended: 'unknown',
+    recover: null,
+    stallMs: 0,
+    limitMs: 0,
+    controlMs: 0,
+    good: 0,
+  };
+  const drawnText = { world: world.name, fault: fault.name, moment: momentText(moment), engine };
+  const result = await one.run().catch((error: unknown) => {
+    one.problems.push(messageOf(error));
+    return { ...drawnText, ...unknown };
+  });
+  const seconds = Math.round((performance.now() - begun) / 100) / 10;
+  return { ...key, ...result, seconds, problems: one.problems };
+}

@@ -1,0 +1,99 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { describeNeeding } from '../support/capabilities.js';
+import { listFaultPoints, type FaultPoint } from '../support/fault-points.js';
+import { ThrowawayDisks } from '../support/throwaway-filesystem.js';
+import { outcomesOf, type Action } from './fault-point-outcomes.js';
+import { attackBoundary, needsCommand } from './fault-point-suite.js';
+import { chaosTools, type ChaosTools } from './tools.js';
+import { HOST_WORLDS } from './worlds/host-worlds.js';
+import type { World } from './worlds/world.js';
+
+/** So many runs wait for their deadlines side by side, each with disks of its own. */
+const LANES = 4;
+/** Of providers that the host's kernel has nothing for: test/lab/fault-points.test.ts. */
+const IN_LAB = new Set(['lvm', 'mirror', 'zfs']);
+const WORLD_OF: Readonly<Record<string, string>> = { btrfs: 'btrfs-snapshot', command: 'ext4-command' };
+
+function kindOf({ name }: FaultPoint): string {
+  return name.split('.')[0] ?? '';
+}
+
+const POINTS = listFaultPoints();
+const CASES = POINTS.filter((point) => !IN_LAB.has(kindOf(point))).flatMap((point) =>
+  (['kill', 'stop', 'fail:EIO'] as const)
+    .filter((action) => action !== 'fail:EIO' || point.canFail)
+    .map((action): [string, Action, FaultPoint] => [point.name, action, point]),
+);
+
+interface Lane {
+  disks: ThrowawayDisks;
+  worlds: Map<string, World>;
+}
+
+const lanes: Lane[] = [];
+const idle: Lane[] = [];
+const waiting: ((lane: Lane) => void)[] = [];
+let tools: ChaosTools;
+
+async function withLane(work: (lane: Lane) => Promise<void>): Promise<void> {
+  const lane = idle.pop() ?? (await new Promise<Lane>((resolve) => waiting.push(resolve)));
+  try {
+    await work(lane);
+  } finally {
+    const next = waiting.shift();
+    if (next === undefined) idle.push(lane);
+    else next(lane);
+  }
+}
+
+async function worldOf({ disks, worlds }: Lane, name: string): Promise<World> {
+  const known = worlds.get(name);
+  if (known !== undefined) return known;
+  const world = await HOST_WORLDS[name]?.({ disks, loadProgram: tools.loadProgram });
+  if (world === undefined) throw new Error(`no world ${name}`);
+  worlds.set(name, world);
+  return world;
+}
+
+describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync', 'program:cc'], 'a boundary', () => {
+  beforeAll(async () => {
+    tools = await chaosTools();
+    for (let count = 0; count < LANES; count += 1)
+      lanes.push({ disks: new ThrowawayDisks(), worlds: new Map() });
+    idle.push(...lanes);
+  });
+
+  afterAll(async () => {
+    for (const { disks, worlds } of lanes) {
+      for (const { load, control } of worlds.values()) {
+        await load.stop();
+        await control.stop();
+      }
+      await disks.dispose();
+    }
+    await tools.remove();
+  });
+
+  it.concurrent.each(CASES)(
+    '%s, made to %s, leaves nothing frozen, nothing behind, nothing bad called good',
+    async (_name, action, point) => {
+      await withLane(async (lane) => {
+        const kind = needsCommand(point) ? 'command' : kindOf(point);
+        const world = await worldOf(lane, WORLD_OF[kind] ?? 'ext4-reflink-xfs');
+        const outcome = await attackBoundary(
+          { faultCli: tools.faultCli, disks: lane.disks, world },
+          point,
+          action,
+        );
+        expect(outcome.hits, `it was not come to: ${outcome.said}`).toContain(point.name);
+        expect(outcomesOf(point, action), outcome.said).toContain(outcome.ended);
+        expect(outcome.stalledMs).toBeLessThan(outcome.allowedMs);
+        expect(outcome.recoverExitCode).toBe(0);
+        expect(outcome.left).toEqual([]);
+        expect(outcome.wrong).toEqual([]);
+      });
+    },
+    // Those before it may each have waited for a guard that never answers.
+    600_000,
+  );
+});

@@ -1,0 +1,92 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import type { ThrowawayFilesystem, ThrowawayType } from '../../support/throwaway-filesystem.js';
+import { commonParts, type World, type WorldParts } from './world.js';
+
+const ARRAY = path.resolve(import.meta.dirname, 'slow-array');
+const SNAPSHOTS = '.fsbackup-snapshots';
+
+function below(directory: string): string[] {
+  return existsSync(directory) ? readdirSync(directory).map((name) => path.join(directory, name)) : [];
+}
+
+async function onImage(
+  fstype: ThrowawayType,
+  outer: 'xfs' | 'btrfs',
+  name: string,
+  parts: WorldParts,
+): Promise<{ origin: ThrowawayFilesystem; storage: ThrowawayFilesystem }> {
+  const { disks } = parts;
+  const storage = await disks.filesystem({ fstype: outer, name: `${name}-storage`, sizeMiB: 1024 });
+  const sizeMiB = fstype === 'ext4' ? 64 : 320;
+  return { origin: await disks.filesystem({ fstype, name, sizeMiB, on: storage }), storage };
+}
+
+async function reflinkWorld(
+  fstype: ThrowawayType,
+  outer: 'xfs' | 'btrfs',
+  parts: WorldParts,
+): Promise<World> {
+  const name = `${fstype}-reflink-${outer}`;
+  const { origin, storage } = await onImage(fstype, outer, name, parts);
+  return {
+    ...(await commonParts(name, parts, origin, storage)),
+    source: { path: origin.mountpoint, snapshot: 'reflink' },
+    provider: 'reflink',
+    freezes: true,
+    findLeft: async () => below(path.join(storage.mountpoint, SNAPSHOTS)),
+    snapshotProgram: undefined,
+  };
+}
+
+/** A storage array that takes its time: `slow-array`. Its snapshots are held in a directory of its own. */
+async function commandWorld(fstype: ThrowawayType, parts: WorldParts): Promise<World> {
+  const name = `${fstype}-command`;
+  const { origin, storage } = await onImage(fstype, 'xfs', name, parts);
+  const store = path.join(storage.mountpoint, 'store');
+  await mkdir(store, { mode: 0o700 });
+  return {
+    ...(await commonParts(name, parts, origin, storage)),
+    source: {
+      path: origin.mountpoint,
+      snapshot: 'command',
+      freezeMode: 'explicit',
+      commands: {
+        create: [ARRAY, store, 'create', '{device}', '{name}'],
+        expose: [ARRAY, store, 'expose', '{name}', '{directory}'],
+        unexpose: [ARRAY, store, 'unexpose', '{directory}'],
+        exists: [ARRAY, store, 'exists', '{name}'],
+        remove: [ARRAY, store, 'remove', '{name}'],
+      },
+    },
+    provider: 'command',
+    freezes: true,
+    findLeft: async () => below(store),
+    snapshotProgram: 'slow-array',
+    pauseFile: path.join(storage.mountpoint, 'pause'),
+  };
+}
+
+async function btrfsWorld(parts: WorldParts): Promise<World> {
+  const name = 'btrfs-snapshot';
+  const origin = await parts.disks.filesystem({ fstype: 'btrfs', name, sizeMiB: 512 });
+  return {
+    ...(await commonParts(name, parts, origin)),
+    source: { path: origin.mountpoint, snapshot: 'btrfs' },
+    provider: 'btrfs',
+    freezes: false,
+    findLeft: async () => below(path.join(origin.mountpoint, SNAPSHOTS)),
+    snapshotProgram: 'btrfs',
+  };
+}
+
+/** The stacks that every host has, by name. */
+export const HOST_WORLDS: Readonly<Record<string, (parts: WorldParts) => Promise<World>>> = {
+  'ext4-reflink-xfs': (parts) => reflinkWorld('ext4', 'xfs', parts),
+  'xfs-reflink-xfs': (parts) => reflinkWorld('xfs', 'xfs', parts),
+  'ext4-reflink-btrfs': (parts) => reflinkWorld('ext4', 'btrfs', parts),
+  'ext4-command': (parts) => commandWorld('ext4', parts),
+  'xfs-command': (parts) => commandWorld('xfs', parts),
+  'btrfs-snapshot': btrfsWorld,
+};

@@ -1,0 +1,104 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { must, type ThrowawayDisks, type ThrowawayFilesystem } from '../../support/throwaway-filesystem.js';
+import { Load } from '../load/load.js';
+
+/** What a world is made from. */
+export interface WorldParts {
+  disks: ThrowawayDisks;
+  /** The compiled `load.c`. */
+  loadProgram: string;
+}
+
+/** Something whose existence after a run is a leftover of ours. */
+export type FindLeft = () => Promise<string[]>;
+
+/** A filesystem under load, and a job that backs it up. */
+export interface World {
+  name: string;
+  mountpoint: string;
+  load: Load;
+  /** The same load, never frozen, on the storage that the other lies on: how long writers wait there anyway. */
+  control: Load;
+  /** The job's `sources`, as the configuration has them. */
+  source: Readonly<Record<string, unknown>>;
+  /** The provider's names of fault points begin so. */
+  provider: string;
+  /** Whether a run freezes it. */
+  freezes: boolean;
+  /** Where backups go: a filesystem of its own. */
+  target: ThrowawayFilesystem;
+  /** Where a run keeps its state. */
+  directory: string;
+  /** What of the provider's is there now. */
+  findLeft: FindLeft;
+  /** Takes the number of seconds that the snapshot program is to wait before it does anything, where it can. */
+  pauseFile?: string;
+  /** The program that takes the snapshot, as it is called in `ps`; undefined where fsbackup does it by itself. */
+  snapshotProgram: string | undefined;
+}
+
+/** The job of a world that is about to be run. */
+export interface JobShape {
+  engine: string;
+  attempts: number;
+  timeoutMs: number;
+  maxHoldMs: number;
+}
+
+export const JOB = 'chaos';
+
+/** Where the state of a world's runs lies. */
+export function environmentOf(world: Pick<World, 'directory'>): Record<string, string> {
+  return {
+    FSBACKUP_RUN_DIR: path.join(world.directory, 'run'),
+    FSBACKUP_STATE_DIR: path.join(world.directory, 'state'),
+    NO_COLOR: '1',
+  };
+}
+
+/** Writes the configuration of a world's job; resolves to its path. */
+export async function writeConfig(world: World, shape: JobShape): Promise<string> {
+  const file = path.join(world.directory, 'config.yaml');
+  const config = {
+    version: 1,
+    freeze: { timeout: `${shape.timeoutMs}ms`, maxHold: `${shape.maxHoldMs}ms` },
+    attempts: shape.attempts,
+    jobs: {
+      [JOB]: {
+        sources: [world.source],
+        targets: [{ path: world.target.mountpoint, engine: shape.engine }],
+        keep: { last: 2 },
+        quiesce: [{ name: 'application', before: ['true'], after: ['true'] }],
+      },
+    },
+  };
+  await writeFile(file, JSON.stringify(config), { mode: 0o600 });
+  return file;
+}
+
+/** What every world on the host has besides its origin. */
+export async function commonParts(
+  name: string,
+  { disks, loadProgram }: WorldParts,
+  origin: ThrowawayFilesystem,
+  storage?: ThrowawayFilesystem,
+): Promise<Pick<World, 'name' | 'mountpoint' | 'load' | 'control' | 'target' | 'directory'>> {
+  const on = storage === undefined ? {} : { on: storage };
+  const { fstype } = origin;
+  const beside = await disks.filesystem({ fstype, name: `${name}-control`, ...on });
+  const target = await disks.filesystem({ fstype: 'ext4', name: `${name}-target`, sizeMiB: 128 });
+  const directory = path.join(disks.directory, `${name}-state`);
+  await mkdir(directory, { mode: 0o700 });
+  // As /run is one: small, so that it can be filled.
+  await mkdir(path.join(directory, 'run'), { mode: 0o700 });
+  await must('mount', '-t', 'tmpfs', '-o', 'size=1m,mode=0700', 'chaos', path.join(directory, 'run'));
+  return {
+    name,
+    mountpoint: origin.mountpoint,
+    load: new Load(loadProgram, origin.mountpoint),
+    control: new Load(loadProgram, beside.mountpoint),
+    target,
+    directory,
+  };
+}
