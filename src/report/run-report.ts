@@ -18,7 +18,8 @@ export interface SourceReport {
   freezeCallMs: number | null;
   snapshotMs: number | null;
   /**
-   * What was written before the first of these instants is in the snapshot, what was begun after the second is not.
+   * What was written before the first of these instants is in the snapshot (where `consistency` is `crash`: what was synced
+   * before it), what was begun after the second is not.
    * `explicit`: frozen from the one to the other, so that nothing was written in between. Rounded outwards to
    * milliseconds, by the wall clock as it was set just after the window. Null without a snapshot, and in reports of
    * before there were these two.

@@ -5,8 +5,8 @@ import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { ThrowawayDisks } from '../support/throwaway-filesystem.js';
 
 // `npm run databases -- [--runs N] [--database NAME] [--storage NAME]`: N backups of each database under load, shared out
-// among the filesystems; each is restored and checked as in test/integration/databases.test.ts. Exits 1 when one of them breaks the promise. Needs root
-// and a build.
+// among the filesystems; each is restored and checked as in test/integration/databases.test.ts. Exits 1 when one of them
+// breaks the promise. SIGINT and SIGTERM end it after the backup that is being made. Needs root and a build.
 
 type Kind = readonly [database: (typeof DATABASES)[number], storage: (typeof STORAGES)[number]];
 
@@ -41,7 +41,7 @@ function render([name, storage]: Kind, tally: Tally): string {
   return `${name} on ${storage}: ${backups} backups, ${broken} broken; ${last} transactions in the last, ${during} in flight at a snapshot; ${longest}`;
 }
 
-async function prove(kind: Kind, runs: number): Promise<Tally> {
+async function prove(kind: Kind, runs: number, stop: AbortSignal): Promise<Tally> {
   const tally: Tally = { backups: 0, broken: 0, last: 0, during: 0, frozenMs: [] };
   const disks = new ThrowawayDisks();
   const cli = new FsbackupCli(disks.directory);
@@ -49,7 +49,7 @@ async function prove(kind: Kind, runs: number): Promise<Tally> {
   try {
     await database.create(place.directory);
     const load = await database.startLoad();
-    for (let run = 1; run <= runs; run += 1) {
+    for (let run = 1; run <= runs && !stop.aborted; run += 1) {
       const proof = await proveBackup(cli, place, database, load);
       add(tally, proof);
       for (const complaint of proof.complaints) say(`  backup ${run}: ${complaint}`);
@@ -75,11 +75,14 @@ const storages = STORAGES.filter((name) => values.storage === undefined || name 
 const runs = Number(values.runs);
 if (databases.length === 0 || storages.length === 0 || !Number.isInteger(runs) || runs < storages.length)
   throw new Error(`--runs N [--database ${DATABASES.join('|')}] [--storage ${STORAGES.join('|')}]`);
+const stopping = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort());
 let broken = 0;
 for (const name of databases) {
   for (const [index, storage] of storages.entries()) {
+    if (stopping.signal.aborted) break;
     const share = Math.floor((runs + index) / storages.length);
-    const tally = await prove([name, storage], share);
+    const tally = await prove([name, storage], share, stopping.signal);
     say(render([name, storage], tally));
     broken += tally.broken;
   }
