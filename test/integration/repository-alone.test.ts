@@ -39,7 +39,8 @@ describeNeeding(
 
     async function listed(cli: FsbackupCli, ...args: string[]): Promise<Listed['backups']> {
       const { stdout, stderr } = await cli.run('backups', 'list', '--json', ...args);
-      return stdout === '' ? expect.fail(stderr) : (JSON.parse(stdout) as Listed).backups;
+      if (stdout === '') throw new Error(stderr);
+      return (JSON.parse(stdout) as Listed).backups;
     }
 
     it.each(['restic', 'borg'] as const)(
