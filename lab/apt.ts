@@ -47,7 +47,7 @@ async function sourcesOf(release: string, suites: readonly string[]): Promise<st
   const line = (address: string, suite: string): string => `deb ${options}${address} ${suite} main contrib\n`;
   return [
     ...suites.map((suite) => line(archive, `${release}${suite}`)),
-    ...(security === undefined || release === 'sid' ? [] : [line(security, `${release}-security`)]),
+    ...(security === undefined ? [] : [line(security, `${release}-security`)]),
   ].join('');
 }
 

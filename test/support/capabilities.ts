@@ -3,12 +3,10 @@
 import { accessSync, constants, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'vitest';
-import { hasRcloneWithS3 } from './rclone.js';
 import { findPostgresql } from './databases/postgresql-server.js';
 
 /** What a test may need of the host beyond Node; `program:NAME` is a program on the PATH, sbin included. */
-export type Capability =
-  'root' | 'loop' | 'ext4' | 'xfs' | 'btrfs' | 'postgresql' | 'rclone-s3' | `program:${string}`;
+export type Capability = 'root' | 'loop' | 'ext4' | 'xfs' | 'btrfs' | 'postgresql' | `program:${string}`;
 
 const PROGRAM_DIRECTORIES = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 const CAP_SYS_ADMIN = 21n;
@@ -44,8 +42,6 @@ function has(capability: Capability): boolean {
       return hasProgram(`mkfs.${capability}`);
     case 'postgresql':
       return findPostgresql() !== undefined;
-    case 'rclone-s3':
-      return hasRcloneWithS3();
     default:
       return hasProgram(capability.slice('program:'.length));
   }
