@@ -48,23 +48,23 @@ describeNeeding(['root', 'program:restic'], 'a restic whose cache has a disk tha
   }
 
   it(
-    'backs up, warns of it, and restores, in place of trying for a quarter of an hour',
+    'restores, backs up and warns of it, in place of trying for a quarter of an hour',
     async () => {
       const first = await cli.runJob('--config', config);
       expect([first.exitCode, first.value.warnings]).toEqual([0, []]);
       expect(await must('find', cache, '-path', '*/index/*', '-type', 'f')).not.toBe('');
       await fill();
-      await writeFile(path.join(source, 'second'), 'second');
-
-      const second = await cli.runJob('--config', config);
-      expect(second.exitCode, second.stderr).toBe(3);
-      expect(second.value.warnings).toEqual([expect.stringContaining(WARNING)]);
-      expect(second.value.copies).toMatchObject([{ engine: 'restic', files: 2 }]);
 
       const out = path.join(directory, 'out');
       const restored = await cli.run('restore', 'srv', '--config', config, '--to', out);
       expect(restored.exitCode, restored.stderr).toBe(0);
       expect(await compareTrees(source, path.join(out, source), { ignoreRoot: true })).toEqual([]);
+
+      await writeFile(path.join(source, 'second'), 'second');
+      const second = await cli.runJob('--config', config);
+      expect(second.exitCode, second.stderr).toBe(3);
+      expect(second.value.warnings).toEqual([expect.stringContaining(WARNING)]);
+      expect(second.value.copies).toMatchObject([{ engine: 'restic', files: 2 }]);
       const verified = await cli.run('backups', 'verify', 'srv', '--full', '--config', config);
       expect(verified.exitCode, verified.stderr).toBe(0);
     },
