@@ -61,7 +61,9 @@ describeNeeding(['root', 'program:restic'], 'a restic repository in S3', () => {
       const jobs = { srv: { sources: [{ path: source, snapshot: 'none' }], targets } };
       await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
       let printed = '';
-      const fsbackup = async (...args: string[]): Promise<{ exitCode: number | undefined; stdout: string }> => {
+      const fsbackup = async (
+        ...args: string[]
+      ): Promise<{ exitCode: number | undefined; stdout: string }> => {
         const { exitCode, stdout, stderr } = await cli.run(...args, '--config', config);
         printed += stdout + stderr;
         return { exitCode, stdout };
