@@ -12,7 +12,11 @@ export interface S3Keys {
   secret: string;
 }
 
-/** An S3 server of the test's own on the loopback, in a process that can be killed, and started again on what it stored. */
+/**
+ * An S3 server of the test's own on the loopback, in a process that can be killed, and started again on what it stored.
+ * It is s3rver, kept up to date by those who forked it (4.x is for Node 20, 5 wants 24): Debian's rclone is built without
+ * `serve s3`, and what Debian has of servers (Ceph, Swift) is a cluster.
+ */
 export class S3Server {
   readonly #directory: string;
   readonly #port: number;
