@@ -7,6 +7,7 @@ import { describeNeeding } from '../support/capabilities.js';
 import { compareTrees } from '../support/compare-trees.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { resticRepository } from '../support/repositories.js';
+import { argumentsSeen } from '../support/secret-watch.js';
 import { must } from '../support/throwaway-filesystem.js';
 
 const LONG_MS = 240_000;
@@ -48,7 +49,7 @@ describeNeeding(['root', 'program:restic'], 'a restic whose cache has a disk tha
   }
 
   it(
-    'restores, backs up and warns of it, in place of trying for a quarter of an hour',
+    'restores, backs up and warns of it, in place of trying again and again',
     async () => {
       const first = await cli.runJob('--config', config);
       expect([first.exitCode, first.value.warnings]).toEqual([0, []]);
@@ -56,8 +57,10 @@ describeNeeding(['root', 'program:restic'], 'a restic whose cache has a disk tha
       await fill();
 
       const out = path.join(directory, 'out');
-      const restored = await cli.run('restore', 'srv', '--config', config, '--to', out);
-      expect(restored.exitCode, restored.stderr).toBe(0);
+      const restoring = cli.start('restore', 'srv', '--config', config, '--to', out);
+      const seen = await argumentsSeen(restoring, undefined);
+      expect(await restoring.ended(), restoring.output).toBe(0);
+      expect(seen.some((line) => line.includes('restic\0--no-cache\0restore'))).toBe(true);
       expect(await compareTrees(source, path.join(out, source), { ignoreRoot: true })).toEqual([]);
 
       await writeFile(path.join(source, 'second'), 'second');
