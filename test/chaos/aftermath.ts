@@ -10,7 +10,8 @@ import { monotonicMs } from './load/load.js';
 import { processesUsing } from './processes.js';
 import { environmentOf, JOB, type World } from './worlds/world.js';
 
-const LIMIT_MS = 60_000;
+/** Only against hanging: an emulated guest needs many seconds for each program. */
+const LIMIT_MS = 240_000;
 /** Two clocks are compared, each read by another process. */
 const CLOCK_SLACK_MS = 20;
 
@@ -50,7 +51,7 @@ export async function whatIsLeft(world: World, disks: ThrowawayDisks): Promise<s
 }
 
 /** How long guards may take to end, one of them stopped, once nothing is frozen: seconds, on a busy machine more. */
-const SETTLE_MS = 20_000;
+const SETTLE_MS = 45_000;
 
 /** As `whatIsLeft`, once those that end by themselves had the time to. */
 export async function whatStays(world: World, disks: ThrowawayDisks): Promise<string[]> {

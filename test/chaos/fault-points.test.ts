@@ -86,7 +86,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync', 'progr
           action,
         );
         expect(outcome.hits, `it was not come to: ${outcome.said}`).toContain(point.name);
-        expect(outcomesOf(point, action), outcome.said).toContain(outcome.ended);
+        expect(outcomesOf(point, action, world.freezes), outcome.said).toContain(outcome.ended);
         expect(outcome.stalledMs).toBeLessThan(outcome.allowedMs);
         expect(outcome.recoverExitCode).toBe(0);
         expect(outcome.left).toEqual([]);
