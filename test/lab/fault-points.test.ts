@@ -14,7 +14,7 @@ import { ThrowawayDisks } from '../support/throwaway-filesystem.js';
 // each: test/chaos/fault-points.test.ts.
 
 /** Under emulation a program needs seconds to start, and some of them run in the window. */
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 20_000;
 
 /** A world, and how what it lies on is undone. */
 interface Made {
