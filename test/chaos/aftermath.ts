@@ -112,6 +112,7 @@ async function checkCopied(
   backupId: string,
   tree: string,
   ran: SnapshotInterval,
+  movedClock = false,
 ): Promise<string[]> {
   const { report, unreadable } = await readManifest(world, backupId);
   return [
@@ -119,28 +120,30 @@ async function checkCopied(
     ...(await checkTree(
       tree,
       world.load.log,
-      snapshotInterval(report, ran),
+      movedClock ? ran : snapshotInterval(report, ran),
       report.sources[0]?.provider === 'btrfs',
     )),
   ];
 }
 
-/** Looks at a backup of rsync where it lies. */
+/** Looks at a backup of rsync where it lies; where the clock was moved, not by the times that its run noted. */
 export async function checkRsyncBackup(
   world: World,
   backupId: string,
   ran: SnapshotInterval,
+  movedClock = false,
 ): Promise<string[]> {
   const data = path.join(world.target.mountpoint, JOB, backupId, 'data');
-  return await checkCopied(world, backupId, path.join(data, world.mountpoint), ran);
+  return await checkCopied(world, backupId, path.join(data, world.mountpoint), ran, movedClock);
 }
 
-/** Restores a backup of any engine, and looks at that. */
+/** Restores a backup of any engine, and looks at that in the same way. */
 export async function checkRestored(
   cli: string,
   world: World,
   backupId: string,
   ran: SnapshotInterval,
+  movedClock = false,
 ): Promise<string[]> {
   const directory = await mkdtemp(path.join(world.directory, 'restored-'));
   const to = path.join(directory, 'to');
@@ -157,7 +160,7 @@ export async function checkRestored(
       to,
     );
     if (exitCode !== 0) return [`restore exits ${exitCode}: ${stderr}`];
-    return await checkCopied(world, backupId, path.join(to, world.mountpoint), ran);
+    return await checkCopied(world, backupId, path.join(to, world.mountpoint), ran, movedClock);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

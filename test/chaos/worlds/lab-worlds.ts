@@ -37,8 +37,13 @@ async function makeVolumes(
   return { mountpoint, beside: (await group.volume({ lv: 'beside', ...shape, ...pool })).mountpoint };
 }
 
-/** A world in a volume group of its own, made for it and otherwise empty. */
-export async function lvmWorld(stack: LvmStack, parts: WorldParts, group: LabVolumeGroup): Promise<World> {
+/** A world in a volume group of its own, made for it and otherwise empty; `settings` are the source's further ones. */
+export async function lvmWorld(
+  stack: LvmStack,
+  parts: WorldParts,
+  group: LabVolumeGroup,
+  settings: Readonly<Record<string, unknown>> = {},
+): Promise<World> {
   const name = `lvm-${stack}`;
   const volumes = await makeVolumes(stack, group);
   const provider = stack === 'mirror' ? 'mirror' : 'lvm';
@@ -48,6 +53,7 @@ export async function lvmWorld(stack: LvmStack, parts: WorldParts, group: LabVol
       path: volumes.mountpoint,
       snapshot: provider,
       ...(stack === 'held' ? { freezeMode: 'explicit' } : {}),
+      ...settings,
     },
     provider,
     freezes: stack === 'mirror' || stack === 'held',
