@@ -10,6 +10,8 @@ import { resticReference as reference, toLivePath } from './restic-reference.js'
 import type { ResticRepository } from './restic-repository.js';
 import { consistencyTag, resticTags } from './restic-tags.js';
 import { RetryWatch } from './retry-watch.js';
+import { readSpace } from '../system/filesystem-space.js';
+import { FullWatch } from './full-watch.js';
 
 /** restic's exit code for a snapshot that lacks what could not be read. */
 const PARTIAL = 3;
@@ -19,6 +21,8 @@ export interface ResticBackupContext extends TreeOfJob {
   repository: ResticRepository;
   /** How long restic may try to get its connection back. */
   patienceMs: number;
+  /** The directory of the repository, where it is on this host. */
+  localPath: string | undefined;
 }
 
 function argsOf({ sources, backup, consistency }: CopyRequest, { tree, directory }: TreeOfJob): string[] {
@@ -49,19 +53,25 @@ async function findMade(
 /** Makes the snapshot of one backup, and writes its reference. Rejects with `copyFailed`. */
 export async function makeSnapshot(request: CopyRequest, context: ResticBackupContext): Promise<CopyResult> {
   const { dataDirectory, sources, signal } = request;
-  const { repository, tree, directory } = context;
+  const { repository, tree, directory, localPath } = context;
   const unreadable = new UnreadablePaths();
   const watch = new RetryWatch(context.patienceMs, signal);
+  const stuck = new AbortController();
+  const fullWatch =
+    localPath === undefined
+      ? undefined
+      : new FullWatch({ readSpace: () => readSpace(localPath), stop: () => stuck.abort() });
   let done: { files: number; bytes: number } | undefined;
   await reference.announce(dataDirectory);
   const result = await repository.run(
     argsOf(request, context),
     {
-      signal: watch.signal,
+      signal: AbortSignal.any([watch.signal, stuck.signal]),
       onStdoutLine: (line) => {
         const said = parseMessage(line);
         if (said?.message_type === 'status') {
           watch.did(said.bytes_done);
+          fullWatch?.did(`${said.bytes_done} ${said.files_done}`);
           request.onProgress({
             bytes: said.bytes_done,
             files: said.files_done,
@@ -82,13 +92,15 @@ export async function makeSnapshot(request: CopyRequest, context: ResticBackupCo
     tree.inTree,
   );
   watch.end();
+  fullWatch?.end();
   const isPartial = result.exitCode === PARTIAL && unreadable.paths.length > 0;
   if ((result.exitCode !== 0 && !isPartial) || done === undefined) {
     // restic that ends by itself with an error has saved no snapshot, nor has one that reached nobody for so long.
     const endedItself = result.exitCode !== undefined && !signal.aborted && done === undefined;
     if (endedItself || watch.gaveUp) await reference.withdraw(dataDirectory);
     if (signal.aborted) throw copyStopped();
-    throw repository.failure({ ...result, aborted: false }, watch.gaveUp);
+    const stderr = fullWatch?.isFull === true ? `${result.stderr}\nno space left on device` : result.stderr;
+    throw repository.failure({ ...result, stderr, aborted: false }, watch.gaveUp);
   }
   request.onProgress(done);
   const { id, tree: content } = await findMade(request, repository);

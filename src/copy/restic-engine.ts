@@ -1,4 +1,4 @@
-import { targetName, type BackupTarget, type RepositorySettings } from '../backup-target.js';
+import { localRepository, targetName, type BackupTarget, type RepositorySettings } from '../backup-target.js';
 import { runCommand } from '../system/run-command.js';
 import { copyStopped, withCopyErrors } from './copy-error.js';
 import { noDifferences } from './digest-compare.js';
@@ -51,6 +51,7 @@ class ResticEngine implements CopyEngine {
   readonly #repository: ResticRepository;
   readonly #run: typeof runCommand;
   readonly #dependencies: ResticDependencies;
+  readonly #localPath: string | undefined;
 
   constructor(target: BackupTarget, dependencies: ResticDependencies) {
     const settings = settingsOf(target);
@@ -62,6 +63,7 @@ class ResticEngine implements CopyEngine {
     );
     this.#run = run;
     this.#dependencies = dependencies;
+    this.#localPath = localRepository(target);
     this.#repository = new ResticRepository(withEnvironment, targetName(target), options);
   }
 
@@ -79,7 +81,8 @@ class ResticEngine implements CopyEngine {
     const result = await copyMerged(request, treeDirectory, async (of) => {
       // An earlier attempt's, whose success nobody heard of.
       await this.remove(request);
-      return await makeSnapshot(request, { ...of, repository, patienceMs });
+      const context = { ...of, repository, patienceMs, localPath: this.#localPath };
+      return await makeSnapshot(request, context);
     });
     if (!repository.isWithoutCache) return result;
     const warning = "the disk of restic's cache is full: it worked without its cache, which takes longer";

@@ -58,13 +58,18 @@ export class LabVolumeGroup {
     return new LabVolumeGroup(vg, directory, disks);
   }
 
-  /** `lvcreate ARGUMENTS VG` */
+  async #lvcreate(...args: string[]): Promise<void> {
+    await must('lvcreate', '--quiet', '--yes', ...args, '--', this.vg);
+  }
+
+  /** `lvcreate ARGUMENTS VG`, of a volume to write to: what was on the disk before is wiped. */
   async create(...args: string[]): Promise<void> {
-    await must('lvcreate', '--quiet', '--yes', '-Wy', ...args, '--', this.vg);
+    await this.#lvcreate('-Wy', ...args);
   }
 
   async pool(lv: string, sizeMiB: number): Promise<void> {
-    await this.create('--type', 'thin-pool', '-L', `${sizeMiB}m`, '-n', lv);
+    // lvcreate refuses to wipe what nobody writes to.
+    await this.#lvcreate('--type', 'thin-pool', '-L', `${sizeMiB}m`, '-n', lv);
   }
 
   /** Makes a filesystem on the volume and mounts it. */
