@@ -2,7 +2,9 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { summarizeReports } from '../scripts/test-summary.js';
+import { buildChaosTools } from './build/chaos-tools.js';
 import { pruneCache } from './cache.js';
+import { CHECKOUT } from './checkout.js';
 import { findGuest, GUESTS, type Guest } from './guests.js';
 import { prepareGuest } from './prepare.js';
 import type { PreparedGuest } from './prepared-guest.js';
@@ -69,7 +71,10 @@ async function prepareAll(guests: readonly Guest[]): Promise<PreparedGuest[]> {
 
 async function test({ guests, rest, results, thorough }: Arguments): Promise<number> {
   const prepared = await prepareAll(guests);
-  const tested = await runTests(prepared, rest, { thorough });
+  const tested = await runTests(prepared, rest, {
+    thorough,
+    chaosTools: await buildChaosTools(CHECKOUT),
+  });
   if (results !== undefined) {
     for (const { guest, report } of tested) {
       if (report !== undefined) await writeFile(path.join(results, `${guest.name}.json`), report);
@@ -84,7 +89,7 @@ async function test({ guests, rest, results, thorough }: Arguments): Promise<num
 
 async function execute(prepared: PreparedGuest, { rest, timeoutMs }: Arguments): Promise<number> {
   const outcome = await runJob(prepared, {
-    job: { argv: rest, env: {} },
+    job: { argv: rest, env: {}, chaosTools: await buildChaosTools(CHECKOUT) },
     timeoutMs,
     onStdout: (chunk) => process.stdout.write(chunk),
     onStderr: (chunk) => process.stderr.write(chunk),

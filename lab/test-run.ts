@@ -14,6 +14,8 @@ const TIMEOUT_MS = 40 * 60_000;
 export interface TestOptions {
   /** Every test in every guest that it is for, instead of sharing cases out among them. */
   thorough: boolean;
+  /** A directory of lab/build/chaos-tools.ts. */
+  chaosTools: string;
 }
 
 /** What a test run in a guest came to. */
@@ -41,7 +43,7 @@ function vitestArgv(tests: readonly string[], guest: Guest): string[] {
 async function runInGuest(
   prepared: PreparedGuest,
   tests: readonly string[],
-  { thorough }: TestOptions,
+  { thorough, chaosTools }: TestOptions,
   write: (chunk: string | Buffer) => void,
 ): Promise<GuestTests> {
   const { guest, kernelRelease, behaviour, accelerator } = prepared;
@@ -52,6 +54,7 @@ async function runInGuest(
     const outcome = await runJob(prepared, {
       job: {
         argv: vitestArgv(tests, guest),
+        chaosTools,
         // With CI a skipped test is a failure there too.
         env: {
           CI: process.env['CI'] ?? '',

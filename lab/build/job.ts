@@ -10,6 +10,8 @@ export interface Job {
   /** Run in the checkout, with Node on the PATH. */
   argv: readonly string[];
   env: Readonly<Record<string, string>>;
+  /** A directory that it finds as `.lab/chaos`: lab/build/chaos-tools.ts. */
+  chaosTools?: string;
 }
 
 function shellQuote(text: string): string {
@@ -18,7 +20,7 @@ function shellQuote(text: string): string {
 
 /**
  * Makes `image`: the checkout as it is now, built or not, without `node_modules`; and in `.lab` what is to be run in
- * it. `directory` is a place for the copy, removed again.
+ * it, and what was compiled for that. `directory` is a place for the copy, removed again.
  */
 export async function makeJobImage(
   image: string,
@@ -30,6 +32,8 @@ export async function makeJobImage(
   await must(['rsync', '-r', '-l', '-p', '-t', ...exclude, `${checkout}/`, `${directory}/`]);
   await mkdir(path.join(directory, 'node_modules'));
   await mkdir(path.join(directory, '.lab'));
+  if (job.chaosTools !== undefined)
+    await must(['rsync', '-r', '-l', '-p', '-t', `${job.chaosTools}/`, `${directory}/.lab/chaos/`]);
   const exports = Object.entries(job.env).map(([name, value]) => `export ${name}=${shellQuote(value)}\n`);
   await writeFile(path.join(directory, '.lab/environment'), exports.join(''));
   await writeFile(path.join(directory, '.lab/argv'), job.argv.map((argument) => `${argument}\0`).join(''));

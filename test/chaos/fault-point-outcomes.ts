@@ -23,11 +23,12 @@ export function provocationOf(name: string): readonly string[] {
 }
 
 /** While the filesystem is frozen, or is about to be: whoever stops here longer than the timeout loses the freeze. */
-const FROZEN = /^(?:freeze\.call|window\.frozen|window\.created|reflink\.cloned|command\.created)/;
+const FROZEN =
+  /^(?:freeze\.call|window\.frozen|window\.created|reflink\.cloned|command\.created|lvm\.created|mirror\.split)/;
 
 /** The ways in which a run may end that is stopped here, and continued once nobody waits for it. */
-function stopped(name: string): readonly (number | string)[] {
-  if (FROZEN.test(name)) return [21];
+function stopped(name: string, isHeld: boolean): readonly (number | string)[] {
+  if (isHeld && FROZEN.test(name)) return [21];
   if (PROVOCATIONS[name]?.includes('window.frozen=kill') === true) return ['SIGKILL'];
   if (PROVOCATIONS[name]?.includes('window.frozen=stop') === true) return [21];
   if (name === 'second.deadline') return [21];
@@ -54,15 +55,22 @@ function failed(name: string): readonly (number | string)[] {
   // The thaw is the command line's then; a freeze that cannot be proven is given up.
   if (name.startsWith('guard.')) return [0, 21];
   // What was released is called held, which `recover` puts right.
-  if (/\.(?:released|unmounted|unlinked|unexposed|removed|deleted)$/.test(name)) return [60];
+  if (/\.(?:released|unmounted|unlinked|unexposed|removed|deleted|merged|destroyed)$/.test(name)) return [60];
   // The backup is good, whatever becomes of old ones and of the history.
   if (name === 'run.retained') return [3];
   if (name === 'run.recorded') return [0];
   return [1];
 }
 
-/** The ways in which a run may end, exit codes or signals, when a boundary is made to do this. */
-export function outcomesOf({ name }: FaultPoint, action: Action): readonly (number | string)[] {
+/**
+ * The ways in which a run may end, exit codes or signals, when a boundary is made to do this; `isHeld` where the freeze
+ * is fsbackup's own, and not one of the snapshot command's that ends with it.
+ */
+export function outcomesOf(
+  { name }: FaultPoint,
+  action: Action,
+  isHeld: boolean,
+): readonly (number | string)[] {
   if (action === 'kill') return killed(name);
-  return action === 'stop' ? stopped(name) : failed(name);
+  return action === 'stop' ? stopped(name, isHeld) : failed(name);
 }

@@ -9,15 +9,18 @@ import { JobRun } from './job-run.js';
 import { readProcess } from './processes.js';
 import { environmentOf, writeConfig, type World } from './worlds/world.js';
 
-/** The longest that a freeze may last, however its owner fares. */
+/** The longest that a freeze may last, however its owner fares, unless an attacker says otherwise. */
 const TIMEOUT_MS = 2000;
-const LIMIT_MS = 60_000;
+/** Only against hanging: an emulated guest needs many seconds for each program. */
+const LIMIT_MS = 240_000;
 
 /** What an attack on a boundary is made with. */
 export interface Attacker {
   faultCli: string;
   disks: ThrowawayDisks;
   world: World;
+  /** Of the freeze; two seconds where a program starts at once. */
+  timeoutMs?: number;
 }
 
 /** What became of a run in which a boundary was made to do something. */
@@ -53,15 +56,14 @@ export function needsCommand({ name }: FaultPoint): boolean {
 
 /** Runs the job of a world once, with a boundary that is made to do something. */
 export async function attackBoundary(
-  { faultCli, disks, world }: Attacker,
+  { faultCli, disks, world, timeoutMs = TIMEOUT_MS }: Attacker,
   { name }: FaultPoint,
   action: Action,
 ): Promise<Survival> {
-  if (world.pauseFile !== undefined)
-    writeFileSync(world.pauseFile, String(snapshotSeconds(name, TIMEOUT_MS)));
+  if (world.pauseFile !== undefined) writeFileSync(world.pauseFile, String(snapshotSeconds(name, timeoutMs)));
   const trace = path.join(world.directory, 'trace');
   rmSync(trace, { force: true });
-  const shape = { engine: 'rsync', attempts: 1, timeoutMs: TIMEOUT_MS, maxHoldMs: TIMEOUT_MS };
+  const shape = { engine: 'rsync', attempts: 1, timeoutMs, maxHoldMs: timeoutMs };
   const config = await writeConfig(world, shape);
   await world.control.begin();
   await world.load.begin();
@@ -77,7 +79,7 @@ export async function attackBoundary(
   await continuing;
   await world.load.writes(LIMIT_MS);
   const stalledMs = world.load.longestStallMs(run.beginMs);
-  const allowedMs = TIMEOUT_MS + 100 + world.control.longestStallMs(run.beginMs);
+  const allowedMs = timeoutMs + 100 + world.control.longestStallMs(run.beginMs);
   world.control.rest();
   world.load.rest();
   // Who ends by himself leaves nothing to recover.

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { describeNeeding } from '../support/capabilities.js';
-import { listFaultPoints, type FaultPoint } from '../support/fault-points.js';
+import type { FaultPoint } from '../support/fault-points.js';
 import { ThrowawayDisks } from '../support/throwaway-filesystem.js';
-import { outcomesOf, type Action } from './fault-point-outcomes.js';
+import { casesOf } from './fault-point-cases.js';
+import { outcomesOf } from './fault-point-outcomes.js';
 import { attackBoundary, needsCommand } from './fault-point-suite.js';
 import { chaosTools, type ChaosTools } from './tools.js';
 import { HOST_WORLDS } from './worlds/host-worlds.js';
@@ -10,20 +11,11 @@ import type { World } from './worlds/world.js';
 
 /** So many runs wait for their deadlines side by side, each with disks of its own. */
 const LANES = 4;
-/** Of providers that the host's kernel has nothing for: test/lab/fault-points.test.ts. */
-const IN_LAB = new Set(['lvm', 'mirror', 'zfs']);
 const WORLD_OF: Readonly<Record<string, string>> = { btrfs: 'btrfs-snapshot', command: 'ext4-command' };
 
 function kindOf({ name }: FaultPoint): string {
   return name.split('.')[0] ?? '';
 }
-
-const POINTS = listFaultPoints();
-const CASES = POINTS.filter((point) => !IN_LAB.has(kindOf(point))).flatMap((point) =>
-  (['kill', 'stop', 'fail:EIO'] as const)
-    .filter((action) => action !== 'fail:EIO' || point.canFail)
-    .map((action): [string, Action, FaultPoint] => [point.name, action, point]),
-);
 
 interface Lane {
   disks: ThrowawayDisks;
@@ -74,7 +66,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync', 'progr
     await tools.remove();
   });
 
-  it.concurrent.each(CASES)(
+  it.concurrent.each(casesOf('host'))(
     '%s, made to %s, leaves nothing frozen, nothing behind, nothing bad called good',
     async (_name, action, point) => {
       await withLane(async (lane) => {
@@ -86,7 +78,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync', 'progr
           action,
         );
         expect(outcome.hits, `it was not come to: ${outcome.said}`).toContain(point.name);
-        expect(outcomesOf(point, action), outcome.said).toContain(outcome.ended);
+        expect(outcomesOf(point, action, world.freezes), outcome.said).toContain(outcome.ended);
         expect(outcome.stalledMs).toBeLessThan(outcome.allowedMs);
         expect(outcome.recoverExitCode).toBe(0);
         expect(outcome.left).toEqual([]);

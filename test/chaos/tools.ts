@@ -1,12 +1,12 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { buildWithFaults } from '../support/fault-build/build.js';
 import { buildLoad } from './load/load.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
-/** In the copy of the checkout that a guest of the lab has, which has no compiler. */
-const PREBUILT = path.join(ROOT, 'node_modules/.fsbackup/chaos');
+/** In the copy of the checkout that a guest of the lab has, which has no compiler: lab/build/job.ts puts it there. */
+const PREBUILT = path.join(ROOT, '.lab/chaos');
 
 /** What has to be compiled for tests of faults. */
 export interface ChaosTools {
@@ -17,15 +17,13 @@ export interface ChaosTools {
   remove: () => Promise<void>;
 }
 
-/** Compiles for the guests of the lab, into the checkout that they get a copy of. */
-export async function prebuild(): Promise<void> {
-  await rm(PREBUILT, { recursive: true, force: true });
-  await mkdir(PREBUILT, { recursive: true, mode: 0o700 });
-  await buildWithFaults(PREBUILT);
-  await buildLoad(PREBUILT);
+/** Compiles into an empty directory, for the guests of the lab. */
+export async function prebuild(directory: string): Promise<void> {
+  await buildWithFaults(directory);
+  await buildLoad(directory);
 }
 
-/** Compiles, but in a guest of the lab, where `npm run chaos -- --prebuild` has done so before. */
+/** Compiles, but in a guest of the lab, which gets what the host has compiled. */
 export async function chaosTools(): Promise<ChaosTools> {
   if (process.env['FSBACKUP_LAB_GUEST'] !== undefined) {
     const [faultCli, loadProgram] = [path.join(PREBUILT, 'bin/run.js'), path.join(PREBUILT, 'load')];

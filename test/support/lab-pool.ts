@@ -63,8 +63,8 @@ export class LabPool {
     return mountpoint;
   }
 
-  /** All that a run may leave: datasets, snapshots and clones with their own properties, holds, mounts. */
-  async held(): Promise<string[]> {
+  /** Its datasets, snapshots and clones with their own properties, and holds. */
+  async state(): Promise<string[]> {
     const things = await must('zfs', 'list', '-H', '-t', 'all', '-o', 'name,origin', '-r', this.pool);
     const columns = 'name,property,value';
     const properties = await must('zfs', 'get', '-H', '-s', 'local', '-o', columns, '-r', 'all', this.pool);
@@ -74,10 +74,15 @@ export class LabPool {
     const holds = await Promise.all(
       snapshots.filter((name) => name !== '').map((name) => must('zfs', 'holds', '-H', name)),
     );
+    return [things, properties, ...holds].flatMap((text) => text.split('\n')).toSorted();
+  }
+
+  /** All that a run may leave: that, and mounts. */
+  async held(): Promise<string[]> {
     // The number of a zvol's device is another one after each import.
     const device = (source: string): string => source.replace(/^\/dev\/zd\d+/, '/dev/zd');
     const mounts = (await readMounts()).map(({ mountpoint, source }) => `${device(source)} at ${mountpoint}`);
-    return [...[things, properties, ...holds].flatMap((text) => text.split('\n')), ...mounts].toSorted();
+    return [...(await this.state()), ...mounts].toSorted();
   }
 
   /** Unmounts and removes everything. */

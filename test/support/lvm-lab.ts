@@ -31,6 +31,13 @@ const MKFS: Readonly<Record<ThrowawayType, [string, ...string[]]>> = {
   btrfs: ['mkfs.btrfs', '-q', '-f'],
 };
 
+const VOLUME_COLUMNS = 'lv_full_name,lv_layout,lv_attr,lv_role,lv_tags';
+const DEVICE_COLUMNS = 'name,suspended,readonly,open';
+
+function linesOf(text: string): string[] {
+  return text.split('\n').map((line) => line.trim().replaceAll(/\s+/g, ' '));
+}
+
 /** A volume group on whole disks of the lab's guest; all of it is undone by `dispose`, frozen or not. */
 export class LabVolumeGroup {
   readonly vg: string;
@@ -97,6 +104,14 @@ export class LabVolumeGroup {
     return read.volumes;
   }
 
+  /** All of its volumes, hidden ones too, and their devices of device-mapper, a line each. */
+  async state(): Promise<string[]> {
+    const volumes = await must('lvs', '-a', '--noheadings', '-o', VOLUME_COLUMNS, this.vg);
+    const devices = await must('dmsetup', 'info', '-c', '--noheadings', '-o', DEVICE_COLUMNS);
+    const isOurs = (line: string): boolean => line.startsWith(`${this.vg.replaceAll('-', '--')}-`);
+    return [...linesOf(volumes), ...linesOf(devices).filter(isOurs)].toSorted();
+  }
+
   async dispose(): Promise<void> {
     const isOurs = (mountpoint: string): boolean => mountpoint.startsWith(`${this.directory}/`);
     for (const { mountpoint } of (await readMounts())
@@ -113,16 +128,9 @@ export class LabVolumeGroup {
 
 /** What LVM, device-mapper, the loop devices and the mounts are now: to be the same after a run as before it. */
 export async function storageState(): Promise<string[]> {
-  const volumes = await must(
-    'lvs',
-    '-a',
-    '--noheadings',
-    '-o',
-    'lv_full_name,lv_layout,lv_attr,lv_role,lv_tags',
-  );
-  const devices = await must('dmsetup', 'info', '-c', '--noheadings', '-o', 'name,suspended,readonly,open');
+  const volumes = await must('lvs', '-a', '--noheadings', '-o', VOLUME_COLUMNS);
+  const devices = await must('dmsetup', 'info', '-c', '--noheadings', '-o', DEVICE_COLUMNS);
   const loops = await must('losetup', '--list', '--noheadings', '-O', 'NAME,BACK-FILE');
   const mounts = (await readMounts()).map(({ mountpoint, source }) => `${source} at ${mountpoint}`);
-  const lines = [volumes, devices, loops].flatMap((text) => text.split('\n'));
-  return [...lines.map((line) => line.trim().replaceAll(/\s+/g, ' ')), ...mounts].toSorted();
+  return [...[volumes, devices, loops].flatMap(linesOf), ...mounts].toSorted();
 }

@@ -18,8 +18,6 @@ export interface DrawnRun {
   random: Random;
 }
 
-/** About as long as a run takes on a quiet machine. */
-const RUN_MS = 900;
 const ENGINES = ['rsync', 'rsync', 'rsync', 'tar'] as const;
 
 /** Boundaries of the command line's own, in a world with this provider. */
@@ -41,12 +39,13 @@ export interface DrawableWorld {
   hasSnapshotProgram: boolean;
 }
 
-/** Draws the run of this index. */
+/** Draws the run of this index; `runMs` is about as long as a run takes on a quiet machine. */
 export function drawRun(
   seed: number,
   index: number,
   worlds: readonly DrawableWorld[],
   faults: readonly Fault[],
+  runMs: number,
 ): DrawnRun {
   const random = new Random(seed, index);
   const world = random.pick(worlds);
@@ -57,7 +56,7 @@ export function drawRun(
     (name) => name.startsWith('window.') || /\.(?:cloned|created)$/.test(name),
   );
   const moments: Moment[] = [
-    { kind: 'time', afterMs: random.between(0, RUN_MS) },
+    { kind: 'time', afterMs: random.between(0, runMs) },
     { kind: 'boundary', name: random.pick(boundaries) },
     { kind: 'boundary', name: random.pick(world.freezes ? inWindow : boundaries) },
   ];

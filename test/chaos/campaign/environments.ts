@@ -3,6 +3,8 @@ import type { World, WorldParts } from '../worlds/world.js';
 import { CGROUP_FAULTS } from './cgroup-faults.js';
 import type { DrawableWorld } from './draw.js';
 import type { Fault } from './fault.js';
+import { labEnvironment } from './lab-environment.js';
+import type { Pace } from './one-run.js';
 import { SIGNAL_FAULTS } from './signal-faults.js';
 import { STORAGE_FAULTS } from './storage-faults.js';
 
@@ -11,6 +13,7 @@ export interface ChaosEnvironment {
   name: string;
   worlds: readonly (DrawableWorld & { make: (parts: WorldParts) => Promise<World> })[];
   faults: readonly Fault[];
+  pace: Pace;
 }
 
 function hostWorld(name: string): ChaosEnvironment['worlds'][number] {
@@ -32,5 +35,7 @@ export const ENVIRONMENTS: Readonly<Record<string, ChaosEnvironment>> = {
     name: 'host',
     worlds: Object.keys(HOST_WORLDS).map(hostWorld),
     faults: [...SIGNAL_FAULTS, ...CGROUP_FAULTS, ...STORAGE_FAULTS],
+    pace: { timeoutMs: 2000, runMs: 900, boundaryMs: 250 },
   },
+  ...(process.env['FSBACKUP_LAB_GUEST'] === undefined ? {} : { lab: labEnvironment() }),
 };

@@ -28,5 +28,7 @@ export interface Fault {
   strike?: (attack: Attack) => Promise<boolean>;
   /** For how long writers were held up on account of the fault itself. */
   ownStallMs?: number;
+  /** The times that a run notes are not to be compared with those of the load. */
+  movesClock?: true;
   outcomes: Outcomes;
 }

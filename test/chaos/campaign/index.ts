@@ -2,14 +2,14 @@ import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { ThrowawayDisks } from '../../support/throwaway-filesystem.js';
-import { chaosTools, prebuild } from '../tools.js';
+import { chaosTools } from '../tools.js';
 import { ENVIRONMENTS } from './environments.js';
 import { runAll } from './run-all.js';
 import { parseResults, summarise } from './summary.js';
 
 // `npm run chaos -- --runs N --seed S [--results FILE] [--environment host] [--only INDEX] [--lanes N]`: real jobs under load, a
 // fault in each. Runs that the file has already are not run again, so a batch that was cut short goes on. Exits 1 when a
-// run has a problem. Needs root, a build and a C compiler. `--prebuild` compiles for the guests of the lab (lab/README.md).
+// run has a problem. Needs root, a build and a C compiler.
 
 const { values } = parseArgs({
   options: {
@@ -19,13 +19,8 @@ const { values } = parseArgs({
     environment: { type: 'string', default: 'host' },
     only: { type: 'string' },
     lanes: { type: 'string', default: '2' },
-    prebuild: { type: 'boolean', default: false },
   },
 });
-if (values.prebuild) {
-  await prebuild();
-  process.exit();
-}
 const environment = ENVIRONMENTS[values.environment];
 if (environment === undefined)
   throw new Error(`no environment ${values.environment}: ${Object.keys(ENVIRONMENTS).join(', ')}`);

@@ -49,12 +49,18 @@ export interface RunResult {
   problems: string[];
 }
 
-/** From the freeze, whatever becomes of its owner: both deadlines are the same. */
-const TIMEOUT_MS = 2000;
 const SLACK_MS = 100;
-const LIMIT_MS = 120_000;
-/** How long a boundary waits for what is to happen there: synchronously, so the event loop hangs meanwhile. */
-const BOUNDARY_MS = 250;
+const LIMIT_MS = 240_000;
+
+/** How fast programs are where a campaign runs. */
+export interface Pace {
+  /** From the freeze, whatever becomes of its owner: both deadlines are the same. */
+  timeoutMs: number;
+  /** About as long as a run takes on a quiet machine. */
+  runMs: number;
+  /** How long a boundary waits for what is to happen there: synchronously, so the event loop hangs meanwhile. */
+  boundaryMs: number;
+}
 
 function momentText(moment: Moment): string {
   return moment.kind === 'time' ? `${moment.afterMs} ms` : moment.name;
@@ -81,12 +87,14 @@ class OneRun {
   readonly #drawn: DrawnRun;
   readonly #world: World;
   readonly #campaign: Campaign;
+  readonly #pace: Pace;
   readonly #undo: (() => Promise<void> | void)[] = [];
 
-  constructor(drawn: DrawnRun, world: World, campaign: Campaign) {
+  constructor(drawn: DrawnRun, world: World, campaign: Campaign, pace: Pace) {
     this.#drawn = drawn;
     this.#world = world;
     this.#campaign = campaign;
+    this.#pace = pace;
   }
 
   async #start(trace: string): Promise<{ run: JobRun; attack: Attack }> {
@@ -101,8 +109,8 @@ class OneRun {
     const config = await writeConfig(world, {
       engine,
       attempts,
-      timeoutMs: TIMEOUT_MS,
-      maxHoldMs: TIMEOUT_MS,
+      timeoutMs: this.#pace.timeoutMs,
+      maxHoldMs: this.#pace.timeoutMs,
     });
     const before = (await fault.prepare?.(base)) ?? [];
     const cli = moment.kind === 'time' ? this.#campaign.cli : this.#campaign.faultCli;
@@ -111,7 +119,7 @@ class OneRun {
       ...environmentOf(world),
       ...(moment.kind === 'time'
         ? {}
-        : { FSBACKUP_FAULT: `${moment.name}=delay:${BOUNDARY_MS}`, FSBACKUP_FAULT_TRACE: trace }),
+        : { FSBACKUP_FAULT: `${moment.name}=delay:${this.#pace.boundaryMs}`, FSBACKUP_FAULT_TRACE: trace }),
     });
     return { run, attack: { ...base, run } };
   }
@@ -140,8 +148,8 @@ class OneRun {
     for (const id of fresh) {
       const isPlain = this.#drawn.engine === 'rsync' && this.#drawn.index % 4 !== 0;
       const wrong = isPlain
-        ? await checkRsyncBackup(world, id, ending)
-        : await checkRestored(cli, world, id, ending);
+        ? await checkRsyncBackup(world, id, ending, this.#drawn.fault.movesClock)
+        : await checkRestored(cli, world, id, ending, this.#drawn.fault.movesClock);
       this.problems.push(...wrong.map((one) => `backup ${id}: ${one}`));
     }
     return { recover: recovered?.exitCode ?? null, good: fresh.length };
@@ -171,7 +179,7 @@ class OneRun {
     await world.load.writes(LIMIT_MS);
     const controlMs = world.control.longestStallMs(run.beginMs);
     const stallMs = world.load.longestStallMs(run.beginMs);
-    const limitMs = TIMEOUT_MS + SLACK_MS + controlMs + (fault.ownStallMs ?? 0);
+    const limitMs = this.#pace.timeoutMs + SLACK_MS + controlMs + (fault.ownStallMs ?? 0);
     if (stallMs > limitMs)
       this.problems.push(`a writer waited ${stallMs.toFixed(0)} ms of ${limitMs.toFixed(0)}`);
     const ended = ending.signal ?? ending.exitCode ?? 'nothing';
@@ -203,12 +211,12 @@ export async function doRun(
   drawn: DrawnRun,
   world: World,
   campaign: Campaign,
-  environment: string,
+  environment: { name: string; pace: Pace },
 ): Promise<RunResult> {
   const { seed, index, fault, moment, engine } = drawn;
-  const one = new OneRun(drawn, world, campaign);
+  const one = new OneRun(drawn, world, campaign, environment.pace);
   const begun = performance.now();
-  const key = { seed, index, environment };
+  const key = { seed, index, environment: environment.name };
   const unknown = {
     struck: false,
     ended: 'unknown',

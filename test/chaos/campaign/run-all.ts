@@ -20,7 +20,7 @@ export interface CampaignPlan {
 export async function runAll(plan: CampaignPlan): Promise<RunResult[]> {
   const { environment, campaign, loadProgram, signal } = plan;
   const waiting = plan.indices.map((index) =>
-    drawRun(plan.seed, index, environment.worlds, environment.faults),
+    drawRun(plan.seed, index, environment.worlds, environment.faults, environment.pace.runMs),
   );
   const worlds = new Map<string, World>();
   const busy = new Set<string>();
@@ -44,7 +44,7 @@ export async function runAll(plan: CampaignPlan): Promise<RunResult[]> {
     for (let drawn = next(); drawn !== undefined; drawn = next()) {
       busy.add(drawn.world);
       try {
-        const result = await doRun(drawn, await worldOf(drawn.world), campaign, environment.name);
+        const result = await doRun(drawn, await worldOf(drawn.world), campaign, environment);
         results.push(result);
         plan.onResult(result);
       } finally {

@@ -24,7 +24,7 @@ export interface World {
   source: Readonly<Record<string, unknown>>;
   /** The provider's names of fault points begin so. */
   provider: string;
-  /** Whether a run freezes it. */
+  /** Whether a run holds it frozen by itself, and whoever stops then loses the freeze. */
   freezes: boolean;
   /** Where backups go: a filesystem of its own. */
   target: ThrowawayFilesystem;
@@ -77,16 +77,28 @@ export async function writeConfig(world: World, shape: JobShape): Promise<string
   return file;
 }
 
+/** What a world has besides its snapshots. */
+export type CommonParts = Pick<World, 'name' | 'mountpoint' | 'load' | 'control' | 'target' | 'directory'>;
+
 /** What every world on the host has besides its origin. */
 export async function commonParts(
   name: string,
-  { disks, loadProgram }: WorldParts,
+  parts: WorldParts,
   origin: ThrowawayFilesystem,
   storage?: ThrowawayFilesystem,
-): Promise<Pick<World, 'name' | 'mountpoint' | 'load' | 'control' | 'target' | 'directory'>> {
+): Promise<CommonParts> {
   const on = storage === undefined ? {} : { on: storage };
-  const { fstype } = origin;
-  const beside = await disks.filesystem({ fstype, name: `${name}-control`, ...on });
+  const { fstype, mountpoint } = origin;
+  const beside = await parts.disks.filesystem({ fstype, name: `${name}-control`, ...on });
+  return await partsBeside(name, parts, { mountpoint, beside: beside.mountpoint });
+}
+
+/** The same for a filesystem that is there, and one on the same storage, `beside`, that nobody freezes. */
+export async function partsBeside(
+  name: string,
+  { disks, loadProgram }: WorldParts,
+  { mountpoint, beside }: { mountpoint: string; beside: string },
+): Promise<CommonParts> {
   const target = await disks.filesystem({ fstype: 'ext4', name: `${name}-target`, sizeMiB: 128 });
   const directory = path.join(disks.directory, `${name}-state`);
   await mkdir(directory, { mode: 0o700 });
@@ -95,9 +107,9 @@ export async function commonParts(
   await must('mount', '-t', 'tmpfs', '-o', 'size=1m,mode=0700', 'chaos', path.join(directory, 'run'));
   return {
     name,
-    mountpoint: origin.mountpoint,
-    load: new Load(loadProgram, origin.mountpoint),
-    control: new Load(loadProgram, beside.mountpoint),
+    mountpoint,
+    load: new Load(loadProgram, mountpoint),
+    control: new Load(loadProgram, beside),
     target,
     directory,
   };

@@ -6,7 +6,9 @@ import { Random } from '../../chaos/campaign/random.js';
 function draws(seed: number, count: number) {
   const host = ENVIRONMENTS['host'];
   if (host === undefined) throw new Error('no host');
-  return Array.from({ length: count }, (_, index) => drawRun(seed, index, host.worlds, host.faults));
+  return Array.from({ length: count }, (_, index) =>
+    drawRun(seed, index, host.worlds, host.faults, host.pace.runMs),
+  );
 }
 
 describe('a campaign', () => {

@@ -1,0 +1,49 @@
+import { LabPool } from '../../support/lab-pool.js';
+import { labGuest } from '../../support/lab.js';
+import { LabVolumeGroup } from '../../support/lvm-lab.js';
+import { lvmWorld, zfsWorld, type LvmStack } from '../worlds/lab-worlds.js';
+import { CGROUP_FAULTS } from './cgroup-faults.js';
+import type { ChaosEnvironment } from './environments.js';
+import { LAB_FAULTS } from './lab-faults.js';
+import { SIGNAL_FAULTS } from './signal-faults.js';
+import { STORAGE_FAULTS } from './storage-faults.js';
+
+type LabWorld = ChaosEnvironment['worlds'][number];
+
+/** Far more than the load changes during a run, and far less than `COW space full` does. */
+const SNAPSHOT_SIZE = '32MiB';
+
+function onLvm(stack: LvmStack, disks: readonly string[]): LabWorld {
+  const isMirror = stack === 'mirror';
+  return {
+    name: `lvm-${stack}`,
+    provider: isMirror ? 'mirror' : 'lvm',
+    freezes: isMirror,
+    hasSnapshotProgram: true,
+    make: async (parts) => {
+      const group = await LabVolumeGroup.make(`chaos-${stack}`, disks);
+      return await lvmWorld(stack, parts, group, stack === 'classic' ? { lvm: { size: SNAPSHOT_SIZE } } : {});
+    },
+  };
+}
+
+/** What the guest has, each on disks of its own. None of it is undone: a guest is new each time. */
+export function labEnvironment(): ChaosEnvironment {
+  const { disks, zfs, kernel } = labGuest();
+  const worlds = [onLvm('classic', disks.slice(0, 1)), onLvm('thin', disks.slice(1, 2))];
+  if (zfs)
+    worlds.push({
+      name: 'zfs-dataset',
+      provider: 'zfs',
+      freezes: false,
+      hasSnapshotProgram: true,
+      make: async (parts) => await zfsWorld(parts, await LabPool.make('chaos', disks.slice(2, 3))),
+    });
+  else if (kernel !== 'refuses') worlds.push(onLvm('mirror', disks.slice(2, 4)));
+  return {
+    name: 'lab',
+    worlds,
+    faults: [...SIGNAL_FAULTS, ...CGROUP_FAULTS, ...STORAGE_FAULTS, ...LAB_FAULTS],
+    pace: { timeoutMs: 20_000, runMs: 10_000, boundaryMs: 2000 },
+  };
+}

@@ -1,0 +1,76 @@
+import type { LabPool } from '../../support/lab-pool.js';
+import type { LabVolumeGroup } from '../../support/lvm-lab.js';
+import { partsBeside, type FindLeft, type World, type WorldParts } from './world.js';
+
+/** Stacks on LVM. `held`: a classic volume whose freeze is ours, where the kernel lets LVM suspend what is frozen. */
+export type LvmStack = 'classic' | 'thin' | 'mirror' | 'held';
+
+const SIZE_MIB = { ext4: 96, xfs: 320 } as const;
+
+/** What is there and was not when this was called, and the other way round. */
+async function changesOf(state: () => Promise<string[]>): Promise<FindLeft> {
+  const before = await state();
+  return async () => {
+    const now = await state();
+    return [
+      ...now.filter((line) => !before.includes(line)),
+      ...before.filter((line) => !now.includes(line)).map((line) => `MISSING: ${line}`),
+    ];
+  };
+}
+
+async function makeVolumes(
+  stack: LvmStack,
+  group: LabVolumeGroup,
+): Promise<{ mountpoint: string; beside: string }> {
+  const fstype = stack === 'thin' ? 'xfs' : 'ext4';
+  const shape = { fstype, sizeMiB: SIZE_MIB[fstype] } as const;
+  if (stack === 'mirror') {
+    await group.create('--type', 'raid1', '--mirrors', '1', '--size', `${SIZE_MIB.ext4}m`, '--name', 'srv');
+    await group.inSync('srv');
+    const { mountpoint } = await group.mount('srv', fstype);
+    return { mountpoint, beside: (await group.volume({ lv: 'beside', ...shape })).mountpoint };
+  }
+  if (stack === 'thin') await group.pool('pool', 1024);
+  const pool = stack === 'thin' ? { pool: 'pool' } : {};
+  const { mountpoint } = await group.volume({ lv: 'srv', ...shape, ...pool });
+  return { mountpoint, beside: (await group.volume({ lv: 'beside', ...shape, ...pool })).mountpoint };
+}
+
+/** A world in a volume group of its own, made for it and otherwise empty; `settings` are the source's further ones. */
+export async function lvmWorld(
+  stack: LvmStack,
+  parts: WorldParts,
+  group: LabVolumeGroup,
+  settings: Readonly<Record<string, unknown>> = {},
+): Promise<World> {
+  const name = `lvm-${stack}`;
+  const volumes = await makeVolumes(stack, group);
+  const provider = stack === 'mirror' ? 'mirror' : 'lvm';
+  return {
+    ...(await partsBeside(name, parts, volumes)),
+    source: {
+      path: volumes.mountpoint,
+      snapshot: provider,
+      ...(stack === 'held' ? { freezeMode: 'explicit' } : {}),
+      ...settings,
+    },
+    provider,
+    freezes: stack === 'mirror' || stack === 'held',
+    findLeft: await changesOf(() => group.state()),
+    snapshotProgram: stack === 'mirror' || stack === 'held' ? 'lvconvert' : 'lvcreate',
+  };
+}
+
+/** A world on a dataset of a pool that was made for it. */
+export async function zfsWorld(parts: WorldParts, pool: LabPool): Promise<World> {
+  const [mountpoint, beside] = [await pool.dataset('srv'), await pool.dataset('beside')];
+  return {
+    ...(await partsBeside('zfs-dataset', parts, { mountpoint, beside })),
+    source: { path: mountpoint, snapshot: 'zfs' },
+    provider: 'zfs',
+    freezes: false,
+    findLeft: await changesOf(() => pool.state()),
+    snapshotProgram: 'zfs',
+  };
+}
