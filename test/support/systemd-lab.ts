@@ -12,8 +12,8 @@ import { must } from './throwaway-filesystem.js';
 
 const RUN_JS = path.resolve(import.meta.dirname, '../../bin/run.js');
 const CONFIG = '/etc/fsbackup/config.yaml';
-/** Found before the real one. While HANG exists, it hangs with the volume frozen or, as HANG says, suspended. */
-const LVCREATE = '/usr/local/sbin/lvcreate';
+/** What fsbackup runs while it holds the freeze; found before the real one. While HANG exists, it hangs with the volume frozen or, as HANG says, suspended. */
+const LVCONVERT = '/usr/local/sbin/lvconvert';
 const HANG = '/run/lab-hang';
 const HANGING = '/run/lab-hanging';
 const PATIENCE_MS = 240_000;
@@ -59,11 +59,11 @@ export class SystemdLab {
       `  touch ${HANGING}`,
       '  sleep 600',
       'fi',
-      'exec /usr/sbin/lvcreate "$@"',
+      'exec /usr/sbin/lvconvert "$@"',
       '',
     ];
-    await writeFile(LVCREATE, script.join('\n'));
-    await chmod(LVCREATE, 0o755);
+    await writeFile(LVCONVERT, script.join('\n'));
+    await chmod(LVCONVERT, 0o755);
     // The checkout may be of somebody whose group may write to it.
     await must('chmod', '-R', 'go-w', '--', path.dirname(RUN_JS), path.join(path.dirname(RUN_JS), '../dist'));
     return lab;
@@ -167,7 +167,7 @@ export class SystemdLab {
 
   async dispose(): Promise<void> {
     for (const pid of Object.values(guards())) if (!Number.isNaN(pid)) process.kill(pid, 'SIGCONT');
-    for (const file of [HANG, HANGING, LVCREATE]) rmSync(file, { force: true });
+    for (const file of [HANG, HANGING, LVCONVERT]) rmSync(file, { force: true });
     await runCommand(['systemctl', 'kill', '--signal=KILL', '--', SERVICE], { timeoutMs: 30_000 });
     await resumeAllDevices();
     await runCommand(['fsfreeze', '--unfreeze', this.volume.mountpoint], { timeoutMs: 20_000 });

@@ -69,7 +69,7 @@ const ATTACKS: readonly Attack[] = [
     ending: 'lost holder-died',
   },
   {
-    name: 'systemctl kill -s KILL with the device suspended by lvcreate',
+    name: 'systemctl kill -s KILL with the device suspended by LVM',
     how: 'suspended',
     attack: () => kill(),
     result: 'signal',
