@@ -45,5 +45,6 @@ export function labEnvironment(): ChaosEnvironment {
     worlds,
     faults: [...SIGNAL_FAULTS, ...CGROUP_FAULTS, ...STORAGE_FAULTS, ...LAB_FAULTS],
     pace: { timeoutMs: 20_000, runMs: 10_000, boundaryMs: 2000 },
+    loadSlower: 25,
   };
 }
