@@ -1,39 +1,7 @@
-import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises';
-import type { RunReport } from '../src/report/run-report.js';
+import { mkdir, rm } from 'node:fs/promises';
 import { CLI, inWorld, mustRun, timed } from './bench-world.js';
+import { COPY_TREE, copyStepMs, makeTree, onSnapshot } from './copy-tree.js';
 import { median, type Figure } from './measure.js';
-
-const SMALL_FILES = 5000;
-const LARGE_FILES = 8;
-const LARGE_MIB = 64;
-
-async function makeTree(tree: string): Promise<void> {
-  for (let index = 0; index < SMALL_FILES; index += 1) {
-    const directory = `${tree}/small/${index % 50}`;
-    if (index < 50) await mkdir(directory, { recursive: true });
-    await writeFile(`${directory}/${index}`, `file ${index}\n`.repeat(200));
-  }
-  for (let index = 0; index < LARGE_FILES; index += 1) {
-    const into = `of=${tree}/large-${index}`;
-    await mustRun(['dd', 'if=/dev/urandom', into, 'bs=1M', `count=${LARGE_MIB}`, 'status=none']);
-  }
-}
-
-/** Runs `use` on a snapshot of the filesystem in `image`, as a run makes one: a clone that nobody has read yet. */
-async function onSnapshot(image: string, use: (mountpoint: string) => Promise<void>): Promise<void> {
-  const clone = `${image}.clone`;
-  const mountpoint = `${image}.mnt`;
-  await mustRun(['cp', '--reflink=always', image, clone]);
-  await mkdir(mountpoint);
-  try {
-    await mustRun(['mount', '-o', 'loop,ro,noload', clone, mountpoint]);
-    await use(mountpoint);
-  } finally {
-    await mustRun(['umount', mountpoint]);
-    await rmdir(mountpoint);
-    await rm(clone);
-  }
-}
 
 /**
  * What a first backup costs beside the rsync that does its copying, with the same options from a snapshot of the same kind,
@@ -68,17 +36,14 @@ export async function benchCopyOverhead(samples: number): Promise<Figure[]> {
         const job = ['--job', 'bench', '--source', source, '--to', target, '--json'];
         ({ stdout } = await mustRun([process.execPath, CLI, 'run', ...job], environment));
       });
-      // All of the step: what `durationMs` of a copy leaves out is the sync and the manifest.
-      const { steps } = JSON.parse(stdout) as RunReport;
-      const copyMs = steps.find(({ step }) => step.startsWith('copy to '))?.durationMs ?? Number.NaN;
+      const copyMs = copyStepMs(stdout);
       copies.push(copyMs);
       rests.push(total - copyMs);
       await rm(target, { recursive: true });
     }
-    const tree = `${SMALL_FILES} small files and ${(LARGE_FILES * LARGE_MIB) / 1024} GiB`;
     return [
       {
-        what: `the copy of a first run, ${tree}`,
+        what: `the copy of a first run, ${COPY_TREE}`,
         ours: median(copies),
         unit: 'ms',
         baseline: { what: 'bare rsync and sync', value: median(bares) },

@@ -6,31 +6,46 @@ import { makeEmptyCommand } from './empty-command.js';
 import { benchMemory } from './memory.js';
 import { holds, renderFigure, type Figure } from './measure.js';
 import { benchOverhead } from './overhead.js';
+import { benchResticOverhead } from './restic-overhead.js';
 import { benchWindow } from './window.js';
 
-// `npm run bench [-- SAMPLES] [--files N]`: every figure against its baseline in the same run. Exits 1 when one is over its limit.
+// `npm run bench [-- SAMPLES] [--files N] [--only NAME]`: every figure, or those of one bench, against its baseline in the
+// same run. Exits 1 when one is over its limit.
 // Needs root and a build. It measures; whether things work is for the tests.
 
 const { values, positionals } = parseArgs({
-  options: { files: { type: 'string', default: '100000' } },
+  options: { files: { type: 'string', default: '100000' }, only: { type: 'string' } },
   allowPositionals: true,
 });
 const samples = Number(positionals[0] ?? 7);
+
+async function benchEarlyThaw(): Promise<Figure[]> {
+  const empty = await makeEmptyCommand();
+  try {
+    return [await benchThaw(samples, empty.argv)];
+  } finally {
+    await rm(empty.directory, { recursive: true, force: true });
+  }
+}
+
+const benches: Readonly<Record<string, () => Promise<Figure[]>>> = {
+  window: () => benchWindow(samples),
+  deadman: () => benchDeadman(samples),
+  thaw: benchEarlyThaw,
+  overhead: async () => [await benchOverhead(samples)],
+  copy: () => benchCopyOverhead(samples),
+  restic: () => benchResticOverhead(samples),
+  memory: () => benchMemory(Number(values.files)),
+};
+const { only } = values;
+if (only !== undefined && !(only in benches))
+  throw new Error(`there is no bench ${only}; there are ${Object.keys(benches).join(', ')}`);
+
 const figures: Figure[] = [];
-const report = (...made: Figure[]): void => {
+for (const [name, bench] of Object.entries(benches)) {
+  if (only !== undefined && only !== name) continue;
+  const made = await bench();
   figures.push(...made);
   for (const figure of made) process.stdout.write(`${renderFigure(figure)}\n`);
-};
-
-report(...(await benchWindow(samples)));
-report(...(await benchDeadman(samples)));
-const empty = await makeEmptyCommand();
-try {
-  report(await benchThaw(samples, empty.argv));
-} finally {
-  await rm(empty.directory, { recursive: true, force: true });
 }
-report(await benchOverhead(samples));
-report(...(await benchCopyOverhead(samples)));
-report(...(await benchMemory(Number(values.files))));
 process.exitCode = figures.every(holds) ? 0 : 1;

@@ -72,13 +72,11 @@ class BorgEngine implements CopyEngine {
   restore(request: RestoreRequest): Promise<CopyResult> {
     return withCopyErrors(async () => {
       const { archive, root } = await reference.read(request.dataDirectory);
-      return await restoreStaged(
-        { ...request, ...(root === undefined ? {} : { root }) },
-        {
-          run: this.#run,
-          extract: (extraction) => extractArchive(this.#repository, archive, extraction, request.signal),
-        },
-      );
+      return await restoreStaged(request, {
+        run: this.#run,
+        root,
+        extract: (extraction) => extractArchive(this.#repository, archive, extraction, request.signal),
+      });
     });
   }
 

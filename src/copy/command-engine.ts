@@ -164,29 +164,27 @@ class CommandEngine implements CopyEngine {
       const { job, backupId, root } = await reference.read(request.dataDirectory);
       this.#programs.require('restore');
       const { signal } = request;
-      return await restoreStaged(
-        { ...request, ...(root === undefined ? {} : { root }) },
-        {
-          run: this.#run,
-          extract: async ({ staged, paths, unreadable }) => {
-            // Beside, not in, what is moved into place.
-            const wanted = `${staged}.paths`;
-            await writeFile(wanted, nulTerminated(paths.map(pathInBackup)), { mode: 0o600 });
-            try {
-              const result = await this.#programs.run(
-                'restore',
-                { job, id: backupId, directory: staged, paths: wanted },
-                { signal, cwd: staged },
-              );
-              const isPartial = this.#programs.isPartial(result);
-              if (result.exitCode !== 0 && !isPartial) throw this.#programs.failure('restore', result);
-              if (isPartial) unreadable.add('/(some files: the command does not say which)');
-            } finally {
-              await rm(wanted, { force: true });
-            }
-          },
+      return await restoreStaged(request, {
+        run: this.#run,
+        root,
+        extract: async ({ staged, paths, unreadable }) => {
+          // Beside, not in, what is moved into place.
+          const wanted = `${staged}.paths`;
+          await writeFile(wanted, nulTerminated(paths.map(pathInBackup)), { mode: 0o600 });
+          try {
+            const result = await this.#programs.run(
+              'restore',
+              { job, id: backupId, directory: staged, paths: wanted },
+              { signal, cwd: staged },
+            );
+            const isPartial = this.#programs.isPartial(result);
+            if (result.exitCode !== 0 && !isPartial) throw this.#programs.failure('restore', result);
+            if (isPartial) unreadable.add('/(some files: the command does not say which)');
+          } finally {
+            await rm(wanted, { force: true });
+          }
         },
-      );
+      });
     });
   }
 

@@ -1,8 +1,8 @@
 import type { CommandOptions, CommandResult } from '../system/run-command.js';
 
 /**
- * restic keeps a file that it loads in its cache, and where it cannot, loads it again, for a quarter of an hour: to load
- * it needs no other disk. Up to 0.16 at least.
+ * restic keeps a file that it loads in its cache, and where it cannot, loads it again, though to load it needs no other
+ * disk: 0.14 ten times, most of a minute, before it does without, and all of that for each file. Up to 0.16 at least.
  */
 const CACHE_REFUSES =
   /^Load\(.*returned error, retrying after.*(?:no space left on device|disk quota exceeded|read-only file system)/i;

@@ -92,13 +92,11 @@ class ResticEngine implements CopyEngine {
   restore(request: RestoreRequest): Promise<CopyResult> {
     return withCopyErrors(async () => {
       const { snapshot, root } = await reference.read(request.dataDirectory);
-      return await restoreStaged(
-        { ...request, ...(root === undefined ? {} : { root }) },
-        {
-          run: this.#run,
-          extract: (extraction) => extractSnapshot(this.#repository, snapshot, extraction, request),
-        },
-      );
+      return await restoreStaged(request, {
+        run: this.#run,
+        root,
+        extract: (extraction) => extractSnapshot(this.#repository, snapshot, extraction, request),
+      });
     });
   }
 

@@ -11,6 +11,10 @@ const WRONG_PASSWORD = 12;
 const LOST =
   /connection (?:refused|reset|timed out)|broken pipe|i\/o timeout|unexpected EOF|no route to host|network is unreachable|TLS handshake timeout|server misbehaving|ssh command exited|connection lost/i;
 
+/** What S3, a REST server and a filesystem say of somebody whom they do not let in. */
+const DENIED =
+  /signature we calculated does not match|Access Key Id you provided does not exist|access denied|permission denied|unexpected HTTP response \(40[13]\)/i;
+
 function usage(message: string, hint: string): FsbackupError {
   return new FsbackupError('usage', message, { hint });
 }
@@ -29,9 +33,9 @@ export function resticFailure(name: string, result: CommandResult, lost = false)
   return copyFailure('restic', result, lost || LOST.test(stderr));
 }
 
-/** Whether there is no repository. restic before 0.17 asks for one that does not answer, too. */
+/** Whether there is no repository. restic before 0.17 asks for one that does not answer or lets nobody in, too. */
 export function isNoRepository({ exitCode, stderr, timedOut }: CommandResult): boolean {
-  if (timedOut || LOST.test(stderr)) return false;
+  if (timedOut || LOST.test(stderr) || DENIED.test(stderr)) return false;
   return exitCode === NO_REPOSITORY || /Is there a repository at/.test(stderr);
 }
 

@@ -21,6 +21,8 @@ export interface Extraction {
 
 export interface StagedRestoreDependencies {
   run: typeof runCommand;
+  /** Of `/`, where that was a source: no program has a place for them. */
+  root: RootAttributes | undefined;
   extract: (extraction: Extraction) => Promise<void>;
 }
 
@@ -75,10 +77,10 @@ async function count(directory: Buffer, tally: { files: number; bytes: number })
  * directory beside, and what it restored is then moved into place. Nothing is deleted. See `CopyEngine.restore`.
  */
 export async function restoreStaged(
-  request: RestoreRequest & { root?: RootAttributes },
-  { run, extract }: StagedRestoreDependencies,
+  request: RestoreRequest,
+  { run, root, extract }: StagedRestoreDependencies,
 ): Promise<CopyResult> {
-  const { destination, sources, signal, root } = request;
+  const { destination, sources, signal } = request;
   const asked = topmost(request.paths);
   const isAll = asked.length === 0 || asked.includes('/');
   const unreadable = new UnreadablePaths();

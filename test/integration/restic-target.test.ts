@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { runCommand } from '../../src/system/run-command.js';
 import { compareTrees } from '../support/compare-trees.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { secretFile } from '../support/repositories.js';
+import { argumentsSeen, textBelow } from '../support/secret-watch.js';
 import { must } from '../support/throwaway-filesystem.js';
 
 const SECRET = 'correct-horse-battery';
@@ -66,16 +66,6 @@ describeNeeding(['root', 'program:restic', 'program:rclone'], 'a restic reposito
   async function listed(...args: string[]): Promise<Listed['backups']> {
     const { stdout } = await fsbackup('backups', 'list', ...args, '--json');
     return (JSON.parse(stdout) as Listed).backups;
-  }
-
-  /** All text that lies in a directory. */
-  async function textBelow(where: string): Promise<string> {
-    const names = await readdir(where, { recursive: true, withFileTypes: true });
-    const files = names.filter((entry) => entry.isFile());
-    const texts = await Promise.all(
-      files.map((entry) => readFile(path.join(entry.parentPath, entry.name), 'latin1')),
-    );
-    return texts.join('\n');
   }
 
   it(
@@ -159,20 +149,12 @@ describeNeeding(['root', 'program:restic', 'program:rclone'], 'a restic reposito
         expect(printed).toContain(`rest:http://127.0.0.1:${port}/ is made by the first run`);
 
         const started = cli.start('run', '--config', config, '--json');
-        const seen = new Set<string>();
-        while (!started.hasEnded) {
-          for (const pid of (await readdir('/proc')).filter(
-            (name) => /^\d+$/.test(name) && name !== String(rest.pid),
-          )) {
-            seen.add(await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''));
-          }
-          await sleep(10);
-        }
+        const seen = await argumentsSeen(started, rest.pid);
         expect(await started.ended()).toBe(0);
         printed += started.output;
         // It saw the program that it looked for.
-        expect([...seen].some((line) => line.includes('restic\0backup'))).toBe(true);
-        expect([...seen].filter((line) => line.includes(SECRET))).toEqual([]);
+        expect(seen.some((line) => line.includes('restic\0backup'))).toBe(true);
+        expect(seen.filter((line) => line.includes(SECRET))).toEqual([]);
         await fsbackup('backups', 'show', 'srv', '--config', config, '--json');
 
         // The errors: a wrong password of the repository, of the server, and a server that is gone.

@@ -12,7 +12,7 @@ const DOWN_MS = 400_000;
 const SCRIPT = `set -e
 set -- $FSBACKUP_LAB_DISKS
 fsbackup() { node bin/run.js "$@"; }
-mkdir -p /hand /srv /backup /etc/fsbackup
+mkdir -p /hand /srv /backup /etc/fsbackup /usr/lib/systemd/system-shutdown
 mkfs.ext4 -q -F "$1"
 mkfs.ext4 -q -F "$2"
 mount "$1" /hand
