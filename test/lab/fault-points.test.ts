@@ -74,9 +74,13 @@ describeInLab({ thorough: true }, 'a boundary of a thin snapshot', (suite) => {
   const [first, ...others] = casesOf('native');
   attackLvm('thin', first === undefined ? others : [...others, first], suite);
 });
-describeInLab({ thorough: true, kernel: 'nests' }, 'a boundary of a snapshot in a freeze of ours', (suite) => {
-  attackLvm('held', casesOf('held'), suite);
-});
+describeInLab(
+  { thorough: true, kernel: 'nests' },
+  'a boundary of a snapshot in a freeze of ours',
+  (suite) => {
+    attackLvm('held', casesOf('held'), suite);
+  },
+);
 describeInLab({ thorough: true, kernel: ['leaks', 'nests'] }, 'a boundary of a split mirror', (suite) => {
   attackLvm('mirror', casesOf('mirror'), suite);
 });
