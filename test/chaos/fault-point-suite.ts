@@ -38,14 +38,19 @@ export interface Survival {
 }
 
 /** What is stopped goes on once it was seen that nobody waits for it; guards are left to whoever must live without them. */
-async function continueWhenThawed(run: JobRun, world: World, trace: string, name: string): Promise<void> {
+async function continueWhenThawed(
+  run: JobRun,
+  world: World,
+  trace: string,
+  { name, pollMs }: { name: string; pollMs: number },
+): Promise<void> {
   while (!run.hasEnded) {
     const isHit = existsSync(trace) && readFileSync(trace, 'utf8').split('\n').includes(name);
     if (isHit && readProcess(run.pid)?.state === 'T') {
       await world.load.writes(LIMIT_MS);
       run.child.kill('SIGCONT');
     }
-    await sleep(10);
+    await sleep(pollMs);
   }
 }
 
@@ -73,7 +78,7 @@ export async function attackBoundary(
     FSBACKUP_FAULT: [`${name}=${action}`, ...provocationOf(name)].join(','),
     FSBACKUP_FAULT_TRACE: trace,
   });
-  const continuing = continueWhenThawed(run, world, trace, name);
+  const continuing = continueWhenThawed(run, world, trace, { name, pollMs: timeoutMs / 200 });
   continuing.catch(() => undefined);
   const ending = await run.ended(LIMIT_MS);
   await continuing;

@@ -28,6 +28,8 @@ export interface LabNeeds {
   zfs?: true;
   /** Left out: it makes no difference, and the guest that is there for systemd runs it only when asked to. */
   init?: 'systemd';
+  /** Left out of a run that is not thorough. */
+  thorough?: true;
   /** Whose kernel hardly matters to it: the guest that it is left to unless the run is thorough. */
   once?: KernelBehaviour;
 }
@@ -63,6 +65,7 @@ export function describeInLab(needs: LabNeeds, name: string, body: (suite: LabSu
   const kernels = kernelsFor(needs, guest.thorough);
   const rank = kernels.indexOf(guest.kernel);
   if (rank === -1 || (needs.zfs === true && !guest.zfs)) return;
+  if (needs.thorough === true && !guest.thorough) return;
   if (needs.init !== undefined && needs.init !== guest.init) return;
   // There is one guest with ZFS, and one with systemd.
   const isAlone = guest.thorough || needs.zfs === true || needs.init !== undefined;

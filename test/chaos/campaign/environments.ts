@@ -14,6 +14,8 @@ export interface ChaosEnvironment {
   worlds: readonly (DrawableWorld & { make: (parts: WorldParts) => Promise<World> })[];
   faults: readonly Fault[];
   pace: Pace;
+  /** As `WorldParts` has it. */
+  loadSlower?: number;
 }
 
 function hostWorld(name: string): ChaosEnvironment['worlds'][number] {

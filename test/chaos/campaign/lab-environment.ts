@@ -44,6 +44,7 @@ export function labEnvironment(): ChaosEnvironment {
     name: 'lab',
     worlds,
     faults: [...SIGNAL_FAULTS, ...CGROUP_FAULTS, ...STORAGE_FAULTS, ...LAB_FAULTS],
-    pace: { timeoutMs: 20_000, runMs: 10_000, boundaryMs: 2000 },
+    pace: { timeoutMs: 60_000, runMs: 10_000, boundaryMs: 2000 },
+    loadSlower: 25,
   };
 }

@@ -35,7 +35,7 @@ export async function runAll(plan: CampaignPlan): Promise<RunResult[]> {
     if (known !== undefined) return known;
     const made = await environment.worlds
       .find((world) => world.name === name)
-      ?.make({ disks: campaign.disks, loadProgram });
+      ?.make({ disks: campaign.disks, loadProgram, loadSlower: environment.loadSlower });
     if (made === undefined) throw new Error(`no world ${name}`);
     worlds.set(name, made);
     return made;

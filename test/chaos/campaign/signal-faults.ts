@@ -3,7 +3,7 @@ import type { Attack, Fault, Outcomes } from './fault.js';
 import { signal, type Victim } from './victims.js';
 
 /** Longer than the deadline, by which every freeze must have ended. */
-const THAWED_BY_MS = 30_000;
+const THAWED_BY_MS = 90_000;
 
 function kill(victims: readonly Victim[], outcomes: Outcomes, suits?: Fault['suits']): Fault {
   return {

@@ -1,5 +1,6 @@
 /*
- * A load on one filesystem, that knows what it did: `load DIRECTORY`, statically linked, one thread for each part.
+ * A load on one filesystem, that knows what it did: `load DIRECTORY [SLOWER]`, statically linked, one thread for each part.
+ * It waits SLOWER times as long between what it does: on an emulated machine it would leave no time for anything else.
  *
  *   probe  rewrites a few bytes of one file every millisecond, and tells how long writers were held up
  *   log    appends numbered, checksummed records, fsyncs each, and acknowledges it
@@ -31,6 +32,7 @@
 #define MAX_BYTES 12000
 
 static const char *directory;
+static unsigned slower = 1;
 static atomic_int wanted = 0;
 static atomic_bool over = false;
 static atomic_bool working = false;
@@ -98,9 +100,9 @@ static void *probe(void *argument) {
         if (pwrite(fd, &begin, sizeof begin, 0) != sizeof begin && !passing(wanted)) fail("probe");
         uint64_t end = now_ns();
         /* From write to write: also what the machine alone makes it wait, which is what the one beside it is for. */
-        if (was_working && end - begin > STALL_NS) tell("stall %" PRIu64 " %" PRIu64 "\n", begin, end);
+        if (was_working && end - begin > STALL_NS + (slower - 1) * 1000000ull) tell("stall %" PRIu64 " %" PRIu64 "\n", begin, end);
         if (end - beat > BEAT_NS) tell("beat %" PRIu64 "\n", beat = end);
-        pause_us(working ? 1000 : 20000);
+        pause_us(working ? 1000 * slower : 20000);
         begin = was_working ? end : now_ns();
     }
     return NULL;
@@ -136,7 +138,7 @@ static void *append(void *argument) {
         } else {
             tell("ack %d %u %" PRIu64 "\n", epoch, ++sequence, now_ns());
         }
-        pause_us(3000);
+        pause_us(3000 * slower);
     }
     return NULL;
 }
@@ -178,7 +180,7 @@ static void *churn(void *argument) {
             write_version(epoch, turn * 7 % FILES, turn / FILES + 1);
             turn++;
         }
-        pause_us(working ? 4000 : 10000);
+        pause_us(working ? 4000 * slower : 10000);
     }
     return NULL;
 }
@@ -207,8 +209,10 @@ static void begin_epoch(int epoch) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2) return 2;
+    if (argc < 2 || argc > 3) return 2;
     directory = argv[1];
+    if (argc == 3) slower = (unsigned)atoi(argv[2]);
+    if (slower == 0 || slower > 1000) return 2;
     mlockall(MCL_CURRENT | MCL_FUTURE);
     pthread_t threads[3];
     void *(*const parts[3])(void *) = {probe, append, churn};

@@ -49,8 +49,9 @@ export class Load {
   #epoch = 0;
   readonly #child: ChildProcess;
 
-  constructor(program: string, directory: string) {
-    this.#child = spawn(program, [directory], { stdio: ['pipe', 'pipe', 'pipe'] });
+  /** `slower`: how many times as long it waits between what it does, on a machine that has no time for more. */
+  constructor(program: string, directory: string, slower = 1) {
+    this.#child = spawn(program, [directory, String(slower)], { stdio: ['pipe', 'pipe', 'pipe'] });
     let partial = '';
     this.#child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
       const lines = (partial + chunk).split('\n');

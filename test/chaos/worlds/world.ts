@@ -8,6 +8,8 @@ export interface WorldParts {
   disks: ThrowawayDisks;
   /** The compiled `load.c`. */
   loadProgram: string;
+  /** How many times as long it waits between what it does; 1 when left out. */
+  loadSlower?: number | undefined;
 }
 
 /** Something whose existence after a run is a leftover of ours. */
@@ -96,7 +98,7 @@ export async function commonParts(
 /** The same for a filesystem that is there, and one on the same storage, `beside`, that nobody freezes. */
 export async function partsBeside(
   name: string,
-  { disks, loadProgram }: WorldParts,
+  { disks, loadProgram, loadSlower }: WorldParts,
   { mountpoint, beside }: { mountpoint: string; beside: string },
 ): Promise<CommonParts> {
   const target = await disks.filesystem({ fstype: 'ext4', name: `${name}-target`, sizeMiB: 128 });
@@ -108,8 +110,8 @@ export async function partsBeside(
   return {
     name,
     mountpoint,
-    load: new Load(loadProgram, mountpoint),
-    control: new Load(loadProgram, beside),
+    load: new Load(loadProgram, mountpoint, loadSlower),
+    control: new Load(loadProgram, beside, loadSlower),
     target,
     directory,
   };
