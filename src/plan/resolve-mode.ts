@@ -146,10 +146,20 @@ export function resolveMode(
   }
   // While it is snapshotted without a freeze of ours, no freeze of ours may stand in the way of that.
   if (freezeMode !== 'explicit') for (const one of reachedByWrites([majorMinor], layers)) writes.add(one);
-  const chosen = source.freezeMode === 'auto' ? '' : ', as configured';
   const { warnings = [], proveOrigin = false } = detection;
-  const freezeModeReason = `${detection.reason}${chosen}`;
+  const freezeModeReason = whyThatMode(source.freezeMode, freezeMode, detection);
   return { provider: name, freezeMode, freezeModeReason, writes, warnings, proveOrigin };
+}
+
+/** The reason of a detection is why its first mode is the best. */
+function whyThatMode(
+  asked: SourceConfig['freezeMode'],
+  freezeMode: FreezeMode,
+  { freezeModes: [best], reason }: Extract<Detection, { suits: true }>,
+): string {
+  if (asked === 'auto') return reason;
+  if (freezeMode === best || best === undefined) return `${reason}, as configured`;
+  return `the configuration asks for it; \`auto\` would be ${best}: ${reason}`;
 }
 
 /** What a snapshot of a filesystem of that type, taken so, is worth, when the freeze held. */

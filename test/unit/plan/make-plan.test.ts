@@ -42,13 +42,21 @@ describe('the mode of a source', () => {
   });
 
   it.each([
-    ['explicit', 'filesystem'],
-    ['native', 'filesystem'],
-    ['atomic', 'crash'],
-  ] as const)('is %s when the configuration asks for it, and worth %s', (freezeMode, consistency) => {
+    ['explicit', 'filesystem', 'it offers explicit and native and atomic, as configured'],
+    [
+      'native',
+      'filesystem',
+      'the configuration asks for it; `auto` would be explicit: it offers explicit and native and atomic',
+    ],
+    [
+      'atomic',
+      'crash',
+      'the configuration asks for it; `auto` would be explicit: it offers explicit and native and atomic',
+    ],
+  ] as const)('is %s when the configuration asks for it, and worth %s', (freezeMode, consistency, why) => {
     const { sources } = plan({ sources: [aSource({ snapshot: 'command', freezeMode })] });
     expect(sources).toMatchObject([{ provider: 'command', freezeMode, consistency }]);
-    expect(sources[0]?.freezeModeReason).toMatch(/, as configured$/);
+    expect(sources[0]?.freezeModeReason).toBe(why);
   });
 
   it('is none for a live copy, which is worth nothing even with a quiesced application', () => {
