@@ -8,7 +8,8 @@ const PROVOCATIONS: Readonly<Record<string, readonly string[]>> = {
   // And not the command line's stop: then there would be nobody left.
   'second.deadline': ['guard.deadline=stop'],
   'guard.holder-gone': ['window.frozen=kill'],
-  'second.holder-gone': ['window.frozen=kill'],
+  // The watchdog would else have thawed, and told the second to end, before that one looks.
+  'second.holder-gone': ['window.frozen=kill', 'guard.holder-gone=delay:300'],
   'second.partner-gone': ['guard.thaw-asked=kill'],
 };
 
