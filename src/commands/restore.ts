@@ -1,8 +1,5 @@
-import path from 'node:path';
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
-import type { RestoreTo } from '../copy/restore-backup.js';
-import { FsbackupError } from '../errors.js';
 import { backupDescription, configFlag, fromFlags, fromTarget, jsonFlag, logJsonFlag } from '../flags.js';
 
 export default class Restore extends BaseCommand {
@@ -48,7 +45,13 @@ export default class Restore extends BaseCommand {
 
   async run(): Promise<void> {
     const { args, argv, flags } = await this.parse(Restore);
-    const to = await this.#where(flags);
+    const { chooseDestination } = await import('../copy/choose-destination.js');
+    const to = await chooseDestination({
+      to: flags.to,
+      inPlace: flags['in-place'],
+      force: flags.force,
+      logsJson: flags['log-json'],
+    });
     const { targetsToSearch } = await import('../copy/configured-targets.js');
     const { findBackup, parseSelector } = await import('../copy/backup-select.js');
     const { engineFor } = await import('../copy/engines.js');
@@ -88,35 +91,5 @@ export default class Restore extends BaseCommand {
     if (flags.json) this.printJson(report);
     else this.print(renderRestore(report));
     if (report.exitCode !== 0) this.exit(report.exitCode);
-  }
-
-  async #where(flags: {
-    to?: string | undefined;
-    'in-place': boolean;
-    force: boolean;
-    'log-json': boolean;
-  }): Promise<RestoreTo> {
-    if (flags['in-place']) {
-      if (flags.force) return { inPlace: { confirm: undefined } };
-      const { canAsk, confirmed } = await import('../system/ask.js');
-      const terminal = { input: process.stdin, output: process.stderr };
-      // A question among the events would be none.
-      if (canAsk(terminal) && !flags['log-json']) {
-        return { inPlace: { confirm: (text, signal) => confirmed(text, terminal, signal) } };
-      }
-      throw new FsbackupError('usage', '--in-place overwrites, and there is no terminal to ask on', {
-        hint: 'Say --force if that is meant, or restore with --to DIR.',
-      });
-    }
-    if (flags.to === undefined || flags.to === '') {
-      throw new FsbackupError(
-        'usage',
-        flags.to === '' ? '--to names no directory' : 'nothing says where to',
-        {
-          hint: 'Name the directory to restore to with --to (an unset shell variable may be why it is empty), or say --in-place.',
-        },
-      );
-    }
-    return { directory: path.resolve(flags.to), force: flags.force };
   }
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type BackupTarget } from '../backup-target.js';
+import type { BackupTarget } from '../backup-target.js';
 import { runCommand } from '../system/run-command.js';
 import { copyStopped, withCopyErrors } from './copy-error.js';
 import { noDifferences } from './digest-compare.js';
