@@ -92,7 +92,7 @@ export async function attackBoundary(
   const recovered = isToRecover ? await fsbackup(faultCli, world, 'recover', '--json') : undefined;
   const fresh = (await listedBackups(world)).filter((id) => !before.includes(id));
   const wrong: string[] = [];
-  for (const id of fresh) wrong.push(...(await checkRsyncBackup(world, id, ending)));
+  for (const id of fresh) wrong.push(...(await checkRsyncBackup({ world, ran: ending }, id)));
   return {
     said: run.stderr + run.stdout,
     hits: existsSync(trace) ? readFileSync(trace, 'utf8').split('\n') : [],

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { must, type ThrowawayDisks, type ThrowawayFilesystem } from '../../support/throwaway-filesystem.js';
 import { Load } from '../load/load.js';
+import type { SwitchableDisk } from './switchable-disk.js';
 
 /** What a world is made from. */
 export interface WorldParts {
@@ -38,6 +39,14 @@ export interface World {
   pauseFile?: string;
   /** The program that takes the snapshot, as it is called in `ps`; undefined where fsbackup does it by itself. */
   snapshotProgram: string | undefined;
+  /** What the origin and the filesystem beside it lie on, and what the target lies on; where they can be switched. */
+  switchable?: { storage: SwitchableDisk; target: SwitchableDisk };
+  /** Repairs its filesystems after their storage failed, as an administrator would, and starts its loads anew. */
+  repair?: () => Promise<void>;
+  /** The same for its target. */
+  repairTarget?: () => Promise<void>;
+  /** Fills up what its snapshots share with others; resolves to how that is undone. Only where there is such a thing. */
+  fillStorage?: () => Promise<() => Promise<void>>;
 }
 
 /** The job of a world that is about to be run. */
