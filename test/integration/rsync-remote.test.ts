@@ -187,7 +187,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
       const started = cli.start('run', '--config', config);
       const halfWay = async (): Promise<boolean> => {
         const inside = path.join(incomplete(), source);
-        const [name = ''] = (await readdir(inside).catch(() => [])).filter((one) => one.startsWith('.a.'));
+        const name = (await readdir(inside).catch(() => [])).find((one) => one.startsWith('.a.')) ?? '';
         return ((await stat(path.join(inside, name)).catch(() => undefined))?.size ?? 0) > 48 * MIB;
       };
       while (!(await halfWay())) {
