@@ -21,7 +21,7 @@ async function namesIn(directory: string): Promise<string[]> {
 }
 
 /** Everything of ours that is still there, named; and everything of others that is not. */
-export async function whatIsLeft(world: World, disks: ThrowawayDisks): Promise<string[]> {
+async function whatIsLeft(world: World, disks: ThrowawayDisks): Promise<string[]> {
   const { FSBACKUP_RUN_DIR: run = '', FSBACKUP_STATE_DIR: state = '' } = environmentOf(world);
   const left = await world.findLeft();
   const mounts = await readMounts();

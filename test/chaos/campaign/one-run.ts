@@ -4,14 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_CODES } from '../../../src/exit-codes.js';
 import { messageOf } from '../../../src/errors.js';
 import type { ThrowawayDisks } from '../../support/throwaway-filesystem.js';
-import {
-  checkRestored,
-  checkRsyncBackup,
-  fsbackup,
-  listedBackups,
-  whatIsLeft,
-  whatStays,
-} from '../aftermath.js';
+import { checkRestored, checkRsyncBackup, fsbackup, listedBackups, whatStays } from '../aftermath.js';
 import { JobRun, type Ending } from '../job-run.js';
 import { startNeighbour, type Neighbour, type NeighbourName } from '../load/neighbour.js';
 import { environmentOf, writeConfig, type World } from '../worlds/world.js';
@@ -150,8 +143,11 @@ class OneRun {
   async #check(ending: Ending, before: readonly string[]): Promise<{ recover: number | null; good: number }> {
     const world = this.#world;
     const { cli, disks } = this.#campaign;
-    // Who ends by himself leaves, as a rule, nothing that would have to be recovered.
-    const isClean = ending.signal === null && (await whatIsLeft(world, disks)).length === 0;
+    // Who ends by himself leaves nothing that would have to be recovered, or says so.
+    const mayLeave = ending.signal !== null || ending.exitCode === EXIT_CODES.cleanupIncomplete.code;
+    const remains = mayLeave ? [] : await whatStays(world, disks);
+    this.problems.push(...remains.map((one) => `left although it ended by itself: ${one}`));
+    const isClean = !mayLeave && remains.length === 0;
     const recovered = isClean ? undefined : await fsbackup(cli, world, 'recover');
     if (recovered !== undefined && recovered.exitCode !== 0)
       this.problems.push(`recover exits ${recovered.exitCode}: ${recovered.stdout}${recovered.stderr}`);

@@ -1,14 +1,29 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { must } from '../../support/throwaway-filesystem.js';
 import type { ThrowawayFilesystem, ThrowawayType } from '../../support/throwaway-filesystem.js';
-import { commonParts, type World, type WorldParts } from './world.js';
+import { changesOf, commonParts, type FindLeft, type World, type WorldParts } from './world.js';
 
 const ARRAY = path.resolve(import.meta.dirname, 'slow-array');
 const SNAPSHOTS = '.fsbackup-snapshots';
 
-function below(directory: string): string[] {
-  return existsSync(directory) ? readdirSync(directory).map((name) => path.join(directory, name)) : [];
+/** What somebody else has where our snapshots lie. */
+const FOREIGN = 'somebody-elses';
+
+async function changesBelow(directory: string): Promise<FindLeft> {
+  return await changesOf(() =>
+    Promise.resolve(
+      existsSync(directory) ? readdirSync(directory).map((name) => path.join(directory, name)) : [],
+    ),
+  );
+}
+
+/** The directory of the snapshots, with something in it that is not ours. */
+async function withForeign(directory: string, plant: (name: string) => Promise<unknown>): Promise<FindLeft> {
+  await mkdir(directory, { mode: 0o700 });
+  await plant(path.join(directory, FOREIGN));
+  return await changesBelow(directory);
 }
 
 async function onImage(
@@ -35,7 +50,7 @@ async function reflinkWorld(
     source: { path: origin.mountpoint, snapshot: 'reflink' },
     provider: 'reflink',
     freezes: true,
-    findLeft: async () => below(path.join(storage.mountpoint, SNAPSHOTS)),
+    findLeft: await withForeign(path.join(storage.mountpoint, SNAPSHOTS), (file) => writeFile(file, '')),
     snapshotProgram: undefined,
   };
 }
@@ -45,7 +60,7 @@ async function commandWorld(fstype: ThrowawayType, parts: WorldParts): Promise<W
   const name = `${fstype}-command`;
   const { origin, storage } = await onImage(fstype, 'xfs', name, parts);
   const store = path.join(storage.mountpoint, 'store');
-  await mkdir(store, { mode: 0o700 });
+  const findLeft = await withForeign(store, (file) => writeFile(file, ''));
   return {
     ...(await commonParts(name, parts, origin, storage)),
     source: {
@@ -62,7 +77,7 @@ async function commandWorld(fstype: ThrowawayType, parts: WorldParts): Promise<W
     },
     provider: 'command',
     freezes: true,
-    findLeft: async () => below(store),
+    findLeft,
     snapshotProgram: 'slow-array',
     pauseFile: path.join(storage.mountpoint, 'pause'),
   };
@@ -76,7 +91,9 @@ async function btrfsWorld(parts: WorldParts): Promise<World> {
     source: { path: origin.mountpoint, snapshot: 'btrfs' },
     provider: 'btrfs',
     freezes: false,
-    findLeft: async () => below(path.join(origin.mountpoint, SNAPSHOTS)),
+    findLeft: await withForeign(path.join(origin.mountpoint, SNAPSHOTS), (foreign) =>
+      must('btrfs', 'subvolume', 'snapshot', '-r', origin.mountpoint, foreign),
+    ),
     snapshotProgram: 'btrfs',
   };
 }

@@ -2,7 +2,7 @@ import { runCommand } from '../../../src/system/run-command.js';
 import type { LabPool } from '../../support/lab-pool.js';
 import type { LabVolumeGroup } from '../../support/lvm-lab.js';
 import { must } from '../../support/throwaway-filesystem.js';
-import { partsBeside, type FindLeft, type World, type WorldParts } from './world.js';
+import { changesOf, partsBeside, type World, type WorldParts } from './world.js';
 
 /** Stacks on LVM. `held`: a classic volume whose freeze is ours, where the kernel lets LVM suspend what is frozen. */
 export type LvmStack = 'classic' | 'thin' | 'mirror' | 'held';
@@ -12,18 +12,6 @@ const SIZE_MIB = { ext4: 96, xfs: 320 } as const;
 const POOL_MIB = 512;
 /** Only against hanging. */
 const LIMIT_MS = 240_000;
-
-/** What is there and was not when this was called, and the other way round. */
-async function changesOf(state: () => Promise<string[]>): Promise<FindLeft> {
-  const before = await state();
-  return async () => {
-    const now = await state();
-    return [
-      ...now.filter((line) => !before.includes(line)),
-      ...before.filter((line) => !now.includes(line)).map((line) => `MISSING: ${line}`),
-    ];
-  };
-}
 
 async function makeVolumes(
   stack: LvmStack,

@@ -16,6 +16,18 @@ export interface WorldParts {
 /** Something whose existence after a run is a leftover of ours. */
 export type FindLeft = () => Promise<string[]>;
 
+/** What is there and was not when this was called, and the other way round: what others have there is to stay. */
+export async function changesOf(state: () => Promise<string[]>): Promise<FindLeft> {
+  const before = await state();
+  return async () => {
+    const now = await state();
+    return [
+      ...now.filter((line) => !before.includes(line)),
+      ...before.filter((line) => !now.includes(line)).map((line) => `MISSING: ${line}`),
+    ];
+  };
+}
+
 /** A filesystem under load, and a job that backs it up. */
 export interface World {
   name: string;
