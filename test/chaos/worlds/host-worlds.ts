@@ -1,9 +1,17 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { createBaseStore } from '../../../src/copy/base-store.js';
 import { must } from '../../support/throwaway-filesystem.js';
 import type { ThrowawayFilesystem, ThrowawayType } from '../../support/throwaway-filesystem.js';
-import { changesOf, commonParts, type FindLeft, type World, type WorldParts } from './world.js';
+import {
+  changesOf,
+  commonParts,
+  environmentOf,
+  type FindLeft,
+  type World,
+  type WorldParts,
+} from './world.js';
 
 const ARRAY = path.resolve(import.meta.dirname, 'slow-array');
 const SNAPSHOTS = '.fsbackup-snapshots';
@@ -83,8 +91,7 @@ async function commandWorld(fstype: ThrowawayType, parts: WorldParts): Promise<W
   };
 }
 
-async function btrfsWorld(parts: WorldParts): Promise<World> {
-  const name = 'btrfs-snapshot';
+async function btrfsWorld(parts: WorldParts, name = 'btrfs-snapshot'): Promise<World> {
   const origin = await parts.disks.filesystem({ fstype: 'btrfs', name, sizeMiB: 512 });
   return {
     ...(await commonParts(name, parts, origin)),
@@ -98,6 +105,32 @@ async function btrfsWorld(parts: WorldParts): Promise<World> {
   };
 }
 
+/** The same, sent as increments: the snapshot that each backup was made from is kept for the next one. */
+async function btrfsSendWorld(parts: WorldParts): Promise<World> {
+  const name = 'btrfs-send';
+  const world = await btrfsWorld(parts, name);
+  const snapshots = path.join(world.mountpoint, SNAPSHOTS);
+  const bases = createBaseStore(path.join(environmentOf(world)['FSBACKUP_STATE_DIR'] ?? '', 'bases'));
+  const kept = async (): Promise<string[]> =>
+    (await bases.list()).flatMap((base) =>
+      base.snapshots.map(({ snapshot }) => path.join(snapshots, snapshot.name)),
+    );
+  return {
+    ...world,
+    engine: 'btrfs-send',
+    findLeft: async () => {
+      const [changed, recorded] = [await world.findLeft(), await kept()];
+      const lost = recorded.filter((one) => !changed.includes(one)).map((one) => `MISSING: base ${one}`);
+      return [...changed.filter((one) => !recorded.includes(one)), ...lost];
+    },
+  };
+}
+
+/** Stacks of every host that are there for one boundary: a campaign draws none of them. */
+export const OTHER_WORLDS: Readonly<Record<string, (parts: WorldParts) => Promise<World>>> = {
+  'btrfs-send': btrfsSendWorld,
+};
+
 /** The stacks that every host has, by name. */
 export const HOST_WORLDS: Readonly<Record<string, (parts: WorldParts) => Promise<World>>> = {
   'ext4-reflink-xfs': (parts) => reflinkWorld('ext4', 'xfs', parts),
@@ -105,5 +138,5 @@ export const HOST_WORLDS: Readonly<Record<string, (parts: WorldParts) => Promise
   'ext4-reflink-btrfs': (parts) => reflinkWorld('ext4', 'btrfs', parts),
   'ext4-command': (parts) => commandWorld('ext4', parts),
   'xfs-command': (parts) => commandWorld('xfs', parts),
-  'btrfs-snapshot': btrfsWorld,
+  'btrfs-snapshot': (parts) => btrfsWorld(parts),
 };

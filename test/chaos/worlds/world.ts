@@ -41,6 +41,8 @@ export interface World {
   provider: string;
   /** Whether a run holds it frozen by itself, and whoever stops then loses the freeze. */
   freezes: boolean;
+  /** Of its backups, where that is not drawn: a world may be there for what one engine does. */
+  engine?: string;
   /** Where backups go: a filesystem of its own. */
   target: ThrowawayFilesystem;
   /** Where a run keeps its state. */
