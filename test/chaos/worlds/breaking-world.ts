@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, open } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { describeFailure, runCommand } from '../../../src/system/run-command.js';
@@ -61,7 +61,12 @@ export async function breakingWorld(
     repair: async () => {
       await world.load.stop();
       await world.control.stop();
-      for (const { device, mountpoint } of [srv, beside]) await repairFilesystem(device, mountpoint);
+      for (const { device, mountpoint } of [srv, beside]) {
+        await repairFilesystem(device, mountpoint);
+        // A new load counts from 1 again.
+        for (const name of await readdir(mountpoint))
+          if (name.startsWith('epoch-')) await rm(path.join(mountpoint, name), { recursive: true });
+      }
       world.load = new Load(parts.loadProgram, srv.mountpoint, parts.loadSlower);
       world.control = new Load(parts.loadProgram, beside.mountpoint, parts.loadSlower);
     },
