@@ -1,12 +1,13 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { Writable } from 'node:stream';
-import { FsbackupError } from '../errors.js';
 
-/** Writes a file (0600) that somebody else sends, and fails when it becomes larger than they said. */
+/** Writes a file (0600) that somebody else sends, and fails when it becomes larger than it may. */
 export class LimitedFile extends Writable {
   readonly #handle: FileHandle;
   readonly #limit: number;
   #bytes = 0;
+  /** True: that is why it failed. */
+  isTooMuch = false;
 
   private constructor(handle: FileHandle, limitBytes: number) {
     super();
@@ -22,11 +23,8 @@ export class LimitedFile extends Writable {
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error) => void): void {
     this.#bytes += chunk.length;
     if (this.#bytes > this.#limit) {
-      done(
-        new FsbackupError('copyFailed', `the other host sends more than the ${this.#limit} bytes that it told of`, {
-          hint: 'See what it keeps there, and whether it is the host that you mean.',
-        }),
-      );
+      this.isTooMuch = true;
+      done(new Error(`more than ${this.#limit} bytes were sent`));
       return;
     }
     this.#handle.appendFile(chunk).then(() => done(), done);

@@ -83,6 +83,14 @@ function placeOf(target: BackupTarget): SshPlace {
   return place;
 }
 
+/** What unchanged files are linked from. */
+interface Linking {
+  /** Trees there. */
+  from: readonly string[];
+  /** What is unchanged is found out by reading it, at both ends. */
+  byContent: boolean;
+}
+
 class RsyncRemoteEngine implements CopyEngine {
   readonly name = 'rsync';
   readonly restoresInPlace = true;
@@ -133,14 +141,15 @@ class RsyncRemoteEngine implements CopyEngine {
   async #copy(request: CopyRequest): Promise<CopyResult> {
     const { sources, backup, signal, dataDirectory, digests } = request;
     await requireSources(sources);
-    const linkFrom = await this.#store.prepare(backup, signal);
-    const parent = request.parentDataDirectory;
-    if (parent !== undefined) linkFrom.push(this.#store.directoryOf(await reference.read(parent)));
-    const taking = digests === undefined ? undefined : takeDigests(sources, digests, await this.#checksum(), { keepRaw: true });
+    const linking = await this.#linking(request);
+    const taking =
+      digests === undefined
+        ? undefined
+        : takeDigests(sources, digests, await this.#checksum(), { keepRaw: true });
     const tally = newTally(taking);
     const copyAll = async (): Promise<void> => {
       await this.#sendParents(sources, request);
-      for (const source of deepestFirst(sources)) await this.#copySource(source, request, linkFrom, tally);
+      for (const source of deepestFirst(sources)) await this.#copySource(source, request, linking, tally);
     };
     await (taking === undefined ? copyAll() : taking.log.closeAfter(copyAll));
     // The times of those that lie in no source, now that nothing is made in them any more.
@@ -157,6 +166,17 @@ class RsyncRemoteEngine implements CopyEngine {
     await reference.write(dataDirectory, { version: 1, job: backup.job, backupId: backup.backupId });
     await taking?.forget();
     return result;
+  }
+
+  /** Makes the place to copy to, and finds what unchanged files are to be linked from. */
+  async #linking({ backup, signal, parentDataDirectory }: CopyRequest): Promise<Linking> {
+    const { earlier, last } = await this.#store.prepare(backup, signal);
+    if (parentDataDirectory !== undefined) {
+      const parent = this.#store.directoryOf(await reference.read(parentDataDirectory));
+      return { from: [...earlier, parent], byContent: false };
+    }
+    // Of another host, or of this one's life before: that size and time are the same proves nothing of the content.
+    return { from: [...earlier, ...(last === undefined ? [] : [last])], byContent: last !== undefined };
   }
 
   /** The fastest digest that both ends have. */
@@ -195,17 +215,18 @@ class RsyncRemoteEngine implements CopyEngine {
   async #copySource(
     source: CopySource,
     request: CopyRequest,
-    linkFrom: readonly string[],
+    { from, byContent }: Linking,
     tally: Tally,
   ): Promise<void> {
     const inside = pathInBackup(source.path);
     const destination = path.join(this.#store.incompleteOf(request.backup), inside);
-    const links = linkFrom.map((directory) => path.join(directory, inside));
+    const links = from.map((directory) => path.join(directory, inside));
     await transfer(
       [
         '-s',
         // Of a large file that was half sent the rest is enough, the next time.
         '--partial',
+        ...(byContent ? ['--checksum'] : []),
         ...copyArguments(source, request.sources, { links, tally }),
         `${source.readFrom}/`,
         `${this.#at(destination)}/`,
@@ -267,7 +288,12 @@ class RsyncRemoteEngine implements CopyEngine {
       (await this.#store.find(signal)).map((remote) => {
         const { job, backupId } = remote;
         const listBytes = listBytesOf(remote);
-        const found = { version: 1, job, backupId, ...(listBytes === undefined ? {} : { listBytes }) } as const;
+        const found = {
+          version: 1,
+          job,
+          backupId,
+          ...(listBytes === undefined ? {} : { listBytes }),
+        } as const;
         return {
           ...foundBackupOf(remote),
           writeReference: (dataDirectory) => reference.write(dataDirectory, found),

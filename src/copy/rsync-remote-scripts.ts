@@ -33,7 +33,7 @@ printf 'fsbackup: id %s\\n' "$(cat "$mark")"
 
 /**
  * `$1` the job, `$2` the id, `$3` the incomplete directory, `$4` and `$5` the same of the note and of the list. What an earlier attempt or run copied is set aside under
- * names that rsync can link from; there are eight at most.
+ * names that rsync can link from; there are eight at most. Tells of them, and of the last backup, whoever made it.
  */
 export const PREPARE = `${PROLOGUE}
 mkdir -p "$1"
@@ -51,6 +51,9 @@ mkdir "$3"
 for one in "$3".earlier-*; do
   if [ -d "$one" ]; then printf 'fsbackup: earlier %s\\n' "$one"; fi
 done
+for one in ????????T??????Z-*; do
+  if [ -d "$one" ] && ! [ -h "$one" ]; then printf 'fsbackup: backup %s\\n' "$one"; fi
+done | tail -n 1
 `;
 
 /** `$1` the job, `$2` a name that nothing else has, `$3` how many bytes come: what is broken off ends like what is whole. */

@@ -5,7 +5,7 @@ import os from 'node:os';
 import { Readable } from 'node:stream';
 import { FsbackupError } from '../errors.js';
 import type { CommandOptions, CommandResult, runCommand } from '../system/run-command.js';
-import type { BackupRef } from './backup-layout.js';
+import { isBackupId, type BackupRef } from './backup-layout.js';
 import { copyFailure, copyStopped } from './copy-error.js';
 import { LimitedFile } from './limited-file.js';
 import { NoRepositoryError } from './open-repository.js';
@@ -111,11 +111,21 @@ export class RsyncRemoteStore {
     return found;
   }
 
-  /** Makes the incomplete directory, empty. Returns what earlier attempts and runs left, to link from. */
-  async prepare(backup: Backup, signal: AbortSignal): Promise<string[]> {
-    const result = await this.#on(PREPARE, backup, signal);
+  /**
+   * Makes the incomplete directory, empty. Returns what there is to link from: what earlier attempts and runs of this
+   * host left, and the last backup of the job, whichever host made it.
+   */
+  async prepare(
+    backup: Backup,
+    signal: AbortSignal,
+  ): Promise<{ earlier: string[]; last: string | undefined }> {
+    const { stdout } = await this.#on(PREPARE, backup, signal);
     const job = `${this.#place.directory}/${backup.job}`;
-    return answers(result.stdout, 'earlier').map((name) => `${job}/${name}`);
+    const [last] = answers(stdout, 'backup').filter(isBackupId);
+    return {
+      earlier: answers(stdout, 'earlier').map((name) => `${job}/${name}`),
+      last: last === undefined ? undefined : `${job}/${last}`,
+    };
   }
 
   /** Gives what was copied its name, once all of it is on disk there, its note and the list of its digests beside it. */
@@ -166,8 +176,8 @@ export class RsyncRemoteStore {
   }
 
   /**
-   * Brings the list of a backup's digests to `file`; false where there is none. Rejects with `copyFailed`, for one that
-   * is larger than `sizeBytes` too.
+   * Brings the list of a backup's digests to `file`; false where there is none. Of one that is larger than `sizeBytes` no
+   * more than that, which is then another. Rejects with `copyFailed`.
    */
   async fetchList(
     { job, backupId }: Backup,
@@ -181,6 +191,7 @@ export class RsyncRemoteStore {
       signal,
     });
     await to.close();
+    if (to.isTooMuch) return true;
     if (to.errored !== null) throw to.errored;
     if (result.exitCode === NOT_THERE) return false;
     this.#requireDone(result, signal);
