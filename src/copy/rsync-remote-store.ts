@@ -121,7 +121,7 @@ export class RsyncRemoteStore {
   ): Promise<{ earlier: string[]; last: string | undefined }> {
     const { stdout } = await this.#on(PREPARE, backup, signal);
     const job = `${this.#place.directory}/${backup.job}`;
-    const [last] = answers(stdout, 'backup').filter(isBackupId);
+    const last = answers(stdout, 'backup').find(isBackupId);
     return {
       earlier: answers(stdout, 'earlier').map((name) => `${job}/${name}`),
       last: last === undefined ? undefined : `${job}/${last}`,
@@ -184,7 +184,7 @@ export class RsyncRemoteStore {
     { file, sizeBytes }: { file: string; sizeBytes: number },
     signal: AbortSignal,
   ): Promise<boolean> {
-    const to = await LimitedFile.create(file, sizeBytes);
+    const to = new LimitedFile(file, sizeBytes);
     const result = await this.#script(FETCH, [job, backupId], {
       timeoutMs: REMOVE_TIMEOUT_MS,
       stdoutTo: to,

@@ -39,8 +39,8 @@ describe.each(['sh', 'bash'])('the directory of another host, whose shell is %s'
     options?: CommandOptions,
     under: readonly string[] = [],
   ): Promise<CommandResult> {
-    const [file = shell, ...rest] = [...under, shell, '-c', argv.at(-1) ?? ''];
-    return await runCommand([file, ...rest], options);
+    const [file, ...rest] = [...under, shell, '-c', argv.at(-1) ?? ''];
+    return await runCommand([file ?? shell, ...rest], options);
   }
 
   function at(...names: string[]): string {
@@ -116,11 +116,17 @@ describe.each(['sh', 'bash'])('the directory of another host, whose shell is %s'
     await symlink('srv', path.join(root, 'linked'));
     await mkdir(path.join(root, 'lost+found'));
 
-    const found = (await storeOver(local).find(SIGNAL)).map(({ begunAt: _, ...rest }) => rest);
-    expect(found).toEqual([
-      { job: 'srv', backupId: id('aaaa'), top: ['/srv', '/.file', '/..link'], note: undefined },
-      { job: 'srv', backupId: id('bbbb'), top: ['/srv'], note: { problem: 'it is no JSON' } },
-      { job: 'srv', backupId: id('cccc'), top: ['/srv'], note: { problem: 'it is too large to be one' } },
+    const begunAt = new Date('2026-11-23T18:45:00Z');
+    expect(await storeOver(local).find(SIGNAL)).toEqual([
+      { job: 'srv', backupId: id('aaaa'), begunAt, top: ['/srv', '/.file', '/..link'], note: undefined },
+      { job: 'srv', backupId: id('bbbb'), begunAt, top: ['/srv'], note: { problem: 'it is no JSON' } },
+      {
+        job: 'srv',
+        backupId: id('cccc'),
+        begunAt,
+        top: ['/srv'],
+        note: { problem: 'it is too large to be one' },
+      },
     ]);
     const { last } = await storeOver(local).prepare(backup, SIGNAL);
     expect(last).toBe(at(id('cccc')));

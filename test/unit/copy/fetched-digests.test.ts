@@ -63,15 +63,20 @@ describe('a list of digests that comes from elsewhere', () => {
   it('is no longer than was told', async () => {
     const file = path.join(directory, 'part');
     const send = async (text: string): Promise<void> => {
-      const to = await LimitedFile.create(file, 8);
-      await pipeline(Readable.from([Buffer.from(text.slice(0, 5)), Buffer.from(text.slice(5))]), to).finally(
-        () => to.close(),
-      );
+      const to = new LimitedFile(file, 8);
+      try {
+        await pipeline(Readable.from([Buffer.from(text.slice(0, 5)), Buffer.from(text.slice(5))]), to);
+      } finally {
+        await to.close();
+      }
     };
     await send('12345678');
     expect(await readFile(file, 'utf8')).toBe('12345678');
     await expect(send('123456789')).rejects.toThrow('more than 8 bytes');
     expect(await readFile(file, 'utf8')).toBe('12345');
+    const nowhere = new LimitedFile(path.join(directory, 'no', 'where'), 8);
+    await expect(pipeline(Readable.from([Buffer.from('x')]), nowhere)).rejects.toThrow('ENOENT');
+    await nowhere.close();
     expect(await readdir(directory)).toEqual(['part']);
   });
 });
