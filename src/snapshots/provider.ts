@@ -127,7 +127,7 @@ export interface SnapshotRequest {
 /** Where an exposed snapshot can be read. Plain JSON, journalled before it is acquired. */
 export interface Exposure {
   snapshot: SnapshotRef;
-  /** The directory given to `expose`: it shows, read-only, what `snapshot.mountpoint` showed. */
+  /** The directory given to `expose`: it shows, read-only, what the mount of the request showed of its filesystem. */
   path: string;
 }
 
@@ -177,7 +177,8 @@ export interface SnapshotProvider {
   checkIntact(ref: SnapshotRef): Promise<void>;
 
   /**
-   * After the thaw: shows the snapshot read-only at `directory`, an empty directory that exists (0700).
+   * After the thaw: shows the snapshot read-only at `directory`, an empty directory that exists (0700): of its filesystem
+   * the directory `mount.root` of the request, which may hold what several mounts show.
    * Idempotent: exposing what is exposed there is no error.
    */
   expose(ref: SnapshotRef, directory: string): Promise<Exposure>;
