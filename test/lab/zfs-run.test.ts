@@ -192,9 +192,14 @@ describeInLab({ zfs: true }, 'a run over ZFS', ({ disks }) => {
     await mkdir(bind);
     await must('mount', '--bind', path.join(srv, 'still'), bind);
     const before = await pool.held();
-    // Both: a dataset is in a command of ZFS once only.
-    const run = await cli.runJob(...jobOf(srv, bind));
-    expect(run.value, run.stderr).toMatchObject({ copies: [{ files: 2 }] });
+    const run = await cli.runJob(...jobOf(bind, srv));
+    expect(run.value, run.stderr).toMatchObject({
+      copies: [{ files: 2 }],
+      oneInstant: true,
+      sources: [{ mountpoint: srv, otherMountpoints: [bind] }],
+    });
+    expect(run.value.sources).toHaveLength(1);
+    expect(run.value.sources[0]?.snapshot).toMatch(/-0$/);
     expect(await pool.held()).toEqual(before);
   });
 
@@ -211,6 +216,7 @@ describeInLab({ zfs: true }, 'a run over ZFS', ({ disks }) => {
       const run = await cli.runJob(...jobOf(data, srv), '--exclude', '*.img');
       expect(run.value, run.stderr).toMatchObject({ exitCode: 3, copies: [{ files: 1 }] });
       expect(run.value.warnings).toEqual([expect.stringContaining(`not at one instant`)]);
+      expect(run.value.oneInstant).toBe(false);
       expect(run.value.sources).toMatchObject([
         { freezeMode: 'explicit', attempts: 1 },
         { freezeMode: 'atomic', attempts: 1 },

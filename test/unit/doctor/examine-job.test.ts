@@ -14,7 +14,7 @@ import {
 
 /** A host on which `auto` takes commands: they need neither images nor spaces to be looked at. */
 function aHost(facts: HostFacts, overrides: Partial<ExaminingHost> = {}): ExaminingHost {
-  const { named } = fakeDetectors({ command: () => ({ ...suits(['explicit']), warnings: ['it is slow'] }) });
+  const { named } = fakeDetectors({ command: () => suits(['explicit']) });
   return {
     plan: {
       detectors: { auto: [named('command', undefined)], named },
@@ -34,8 +34,12 @@ function statuses(findings: readonly { check: string; status: string }[]): strin
 }
 
 describe('the examination of a job', () => {
+  const recursive = aJob({ sources: [aSource({ recursive: true })] });
+  const unmounted = ['tank/idle'];
+
   it('tells the mode of each source with it, and of the job what its plan warns of', async () => {
-    const { mountpoints, findings } = await examineJob(examined(), aHost(hostFacts()));
+    const facts = hostFacts({ sources: [{ ...sourceFacts(aFilesystem()), unmounted }] });
+    const { mountpoints, findings } = await examineJob(examined({ job: recursive }), aHost(facts));
     expect(mountpoints).toMatchObject([
       {
         mountpoint: '/srv',
@@ -46,14 +50,17 @@ describe('the examination of a job', () => {
       },
     ]);
     expect(statuses(mountpoints[0]?.findings ?? [])).toEqual(['mode ok', 'snapshot ok']);
-    expect(findings).toMatchObject([{ check: 'job-srv', status: 'warning', summary: 'it is slow' }]);
+    expect(findings).toMatchObject([
+      { check: 'job-srv', status: 'warning', summary: expect.stringContaining('tank/idle') },
+    ]);
   });
 
   it('says of a filesystem that was named alone what the plan warns of, but for what lies below it', async () => {
     const below = { kind: 'submount', path: '/srv/below', fstype: 'ext4' } as const;
-    const facts = hostFacts({ sources: [sourceFacts(aFilesystem(), '/srv', [below])] });
-    const { mountpoints, findings } = await examineJob(examined({ isConfigured: false }), aHost(facts));
-    expect(mountpoints[0]?.findings.map(({ summary }) => summary)).toContain('it is slow');
+    const facts = hostFacts({ sources: [{ ...sourceFacts(aFilesystem(), '/srv', [below]), unmounted }] });
+    const named = examined({ isConfigured: false, job: recursive });
+    const { mountpoints, findings } = await examineJob(named, aHost(facts));
+    expect(JSON.stringify(mountpoints[0]?.findings)).toContain('tank/idle');
     expect(JSON.stringify(mountpoints)).not.toContain('/srv/below');
     expect(findings).toEqual([]);
     const configured = await examineJob(examined(), aHost(facts));
