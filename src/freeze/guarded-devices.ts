@@ -21,7 +21,7 @@ async function readAttribute(
 
 /** To be run by hand. A table that a dead command left half-made must go: it may lead nowhere. */
 export function resumeCommand(name: string): string {
-  return `"dmsetup clear ${name}; dmsetup resume ${name}"`;
+  return `dmsetup clear ${name}; dmsetup resume ${name}`;
 }
 
 /** Where a guarded device is, as a clause. */
@@ -33,7 +33,7 @@ export function placeOf({ mountpoints, snapshotOf }: GuardedDevice): string {
 export function suspendedError(device: GuardedDevice): FsbackupError {
   const { name } = device;
   return new FsbackupError('notFrozen', `${name}, ${placeOf(device)}, is suspended already`, {
-    hint: `If no LVM command is at it any more, one died there: run ${resumeCommand(name)}, and look at "lvs -a".`,
+    hint: `If no LVM command is at it any more, one died there: run "${resumeCommand(name)}", and look at "lvs -a".`,
   });
 }
 

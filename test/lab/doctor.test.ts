@@ -63,18 +63,25 @@ describeInLab({}, 'doctor on real volumes', ({ kernel, disks }) => {
     ]);
   });
 
-  it('finds a device that was left suspended', async () => {
+  it('finds a device that was left suspended, and has the command that brings it back as it was', async () => {
     await group.create('--size', '64M', '--name', 'srv');
     const device = `/dev/${group.vg}/srv`;
+    const table = await must('dmsetup', 'table', device);
     await must('dmsetup', 'suspend', device);
-    let report;
     try {
-      report = await doctor('/');
+      // As a killed lvcreate leaves one: a resume alone would make it live.
+      await must('dmsetup', 'load', device, '--table', `0 ${table.split(' ')[1] ?? ''} error`);
+      const { findings } = await doctor('/');
+      const found = findings.filter(({ check }) => check === 'suspended-device');
+      expect(found).toMatchObject([
+        { status: 'problem', fix: 'dmsetup clear lab--doctor-srv; dmsetup resume lab--doctor-srv' },
+      ]);
+      await must('sh', '-c', found[0]?.fix ?? 'false');
+      expect(await must('dmsetup', 'table', device)).toBe(table);
+      await must('dd', `if=${device}`, 'of=/dev/null', 'bs=64K', 'count=1', 'iflag=direct', 'status=none');
     } finally {
+      await must('dmsetup', 'clear', device);
       await must('dmsetup', 'resume', device);
     }
-    expect(report.findings.filter(({ check }) => check === 'suspended-device')).toMatchObject([
-      { status: 'problem', fix: 'dmsetup resume lab--doctor-srv' },
-    ]);
   });
 });
