@@ -181,20 +181,4 @@ describeInLab({}, 'a run on LVM', ({ disks, kernel, share }) => {
     expect(refused.exitCode).toBe(2);
     expect(refused.value.error?.message).toMatch(/explicit is not possible/);
   });
-
-  it('fails cleanly on an origin that somebody else froze', async () => {
-    // Elsewhere a snapshot of it succeeds, and may wreck it.
-    if (kernel !== 'refuses') return;
-    const file = await config('foreign', { path: classic.mountpoint });
-    await must('fsfreeze', '--freeze', classic.mountpoint);
-    let run;
-    try {
-      run = await cli.runJob('foreign', '--config', file);
-    } finally {
-      await must('fsfreeze', '--unfreeze', classic.mountpoint);
-    }
-    expect(run.exitCode).not.toBe(0);
-    expect(run.value.copies).toEqual([]);
-    await cli.recover();
-  });
 });
