@@ -3,9 +3,11 @@ import type { Journal } from '../journal/journal.js';
 import type { BackupRef } from './backup-layout.js';
 import type { Differences } from './digest-compare.js';
 import type { EngineName } from '../engine-names.js';
+import type { CopyDigests } from './copy-digests.js';
 import type { FoundBackup } from './found-backup.js';
 
 export type { EngineName } from '../engine-names.js';
+export type { CopyDigests } from './copy-digests.js';
 
 /** One tree to copy. */
 export interface CopySource {
@@ -32,16 +34,6 @@ export interface DigestRequest {
   file: string;
   /** Of the backup at `parentDataDirectory`: files that are shared with it keep their digest. */
   parent: DigestList | undefined;
-}
-
-/** What the digests of a finished copy are. */
-export interface CopyDigests {
-  algorithm: string;
-  /** Of the list itself. */
-  sha256: string;
-  entries: number;
-  /** Files whose digest is not known, since they are shared with a backup that has none. */
-  unknown: number;
 }
 
 /** How far a copy has come. Totals are undefined where the engine cannot know them. */
