@@ -10,7 +10,7 @@ import type { RunContext } from './context.js';
 import { copySources, copyToTarget, partialCopyError } from './copy-to-target.js';
 import type { ExecuteDependencies } from './dependencies.js';
 import { exposeSnapshots } from './expose-snapshots.js';
-import { prepareWindow, windowDevices, type PreparedSnapshot } from './prepare-window.js';
+import { prepareWindow, refuseFrozen, windowDevices, type PreparedSnapshot } from './prepare-window.js';
 import { proveOrigins } from './prove-origins.js';
 import { whileQuiesced } from './quiesced.js';
 import { ReleaseStack, type ReleaseFailure } from './release-stack.js';
@@ -134,6 +134,7 @@ class Execution {
       prepared.push(await prepareWindow(window, 1, this.#context));
       // What is suspended would stop us in the sync, in the kernel.
       await windowDevices(window, this.#context);
+      await refuseFrozen(window, this.#context);
     }
     signal.throwIfAborted();
     faultPoint('run.preflighted');
@@ -206,7 +207,7 @@ class Execution {
   async #prove(): Promise<void> {
     const { records, dependencies, signal } = this.#context;
     const doubtful = this.#plan.sources.filter(
-      ({ proveOrigin }, index) => proveOrigin === true && records[index]?.wasTried === true,
+      ({ proveOrigin }, index) => proveOrigin === true && records[index]?.wasBegun === true,
     );
     if (doubtful.length === 0 || signal.aborted) return;
     await dependencies.timeline.step('prove', () => proveOrigins(doubtful, this.#context));

@@ -18,6 +18,7 @@ export interface Stall {
 export class SourceRecord {
   readonly #source: PlannedSource;
   #attempts = 0;
+  #wasBegun = false;
   #snapshot: string | null = null;
   #span: (WallSpan & { durationMs: number }) | undefined;
   #stall: Stall | undefined;
@@ -30,9 +31,13 @@ export class SourceRecord {
     this.#attempts = attempt;
   }
 
-  /** Whether a snapshot of it was begun. */
-  get wasTried(): boolean {
-    return this.#attempts > 0;
+  begun(): void {
+    this.#wasBegun = true;
+  }
+
+  /** Whether a snapshot of it was begun: one may have been made. */
+  get wasBegun(): boolean {
+    return this.#wasBegun;
   }
 
   /** The snapshot is complete: taken within that span. */

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { examineJob, type ExaminedJob, type ExaminingHost } from '../../../src/doctor/examine-job.js';
 import { FsbackupError } from '../../../src/errors.js';
 import type { HostFacts } from '../../../src/plan/facts.js';
+import type { SnapshotProvider } from '../../../src/snapshots/provider.js';
 import {
   aFilesystem,
   aJob,
@@ -86,6 +87,57 @@ describe('the examination of a job', () => {
       summary: 'too little room',
       detail: 'Free some.',
     });
+  });
+
+  it('asks for the sources of a window together, as a run does, and blames those that are to blame', async () => {
+    const room = new Map([
+      ['/a', 6],
+      ['/b', 3],
+      ['/c', 50],
+    ]);
+    const asked: string[][] = [];
+    // Ten is what there is.
+    const prepare: SnapshotProvider['prepare'] = async (requests) => {
+      const mountpoints = requests.map(({ filesystem }) => filesystem.mount.mountpoint);
+      asked.push(mountpoints);
+      expect(new Set(requests.map(({ name }) => name)).size).toBe(requests.length);
+      const needed = mountpoints.reduce((sum, mountpoint) => sum + (room.get(mountpoint) ?? 0), 0);
+      if (needed > 10)
+        throw new FsbackupError('snapshotFailed', `no room for ${needed}`, { hint: 'Free it.' });
+      return [];
+    };
+    const examine = async (...mountpoints: string[]): Promise<[string, string][]> => {
+      asked.length = 0;
+      const sources = mountpoints.map((mountpoint, index) =>
+        sourceFacts(aFilesystem({ mountpoint, majorMinor: `7:${index + 10}` })),
+      );
+      const job = aJob({ sources: mountpoints.map((path) => aSource({ path })) });
+      const host = aHost(hostFacts({ sources }), { providerOf: () => ({ prepare }) });
+      const { mountpoints: reports } = await examineJob(examined({ job }), host);
+      return reports.map(({ mountpoint, findings }) => [
+        mountpoint,
+        findings.find(({ check }) => check === 'snapshot')?.summary ?? '',
+      ]);
+    };
+    expect(await examine('/a', '/b')).toEqual([
+      ['/a', 'command could snapshot it now'],
+      ['/b', 'command could snapshot it now'],
+    ]);
+    expect(asked).toEqual([['/a', '/b']]);
+    room.set('/b', 5);
+    expect(await examine('/a', '/b')).toEqual([
+      ['/a', 'no room for 11'],
+      ['/b', 'no room for 11'],
+    ]);
+    expect(await examine('/a', '/c')).toEqual([
+      ['/a', 'command could snapshot it now'],
+      ['/c', 'no room for 50'],
+    ]);
+    expect(await examine('/a', '/b', '/c')).toEqual([
+      ['/a', 'no room for 11'],
+      ['/b', 'no room for 11'],
+      ['/c', 'no room for 50'],
+    ]);
   });
 
   it('is no problem where nobody asked about what cannot be snapshotted', async () => {
