@@ -23,6 +23,7 @@ import { endOrphans } from '../system/orphans.js';
 import { readProcessIdentity, type ProcessIdentity } from '../system/process-identity.js';
 import { releaseMetadata } from '../system/thin-pool.js';
 import { runCommand } from '../system/run-command.js';
+import { looksFrozen } from '../system/looks-frozen.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
 import { gatherFacts } from './gather-facts.js';
 import { recordRun } from './history.js';
@@ -133,6 +134,7 @@ export async function createRunHost(): Promise<RunHost> {
       bases: createBaseStore(),
       retain: retainBackups,
       runProgram: runCommand,
+      looksFrozen,
       syncFilesystem,
       retryDelayMs: RETRY_DELAY_MS,
       watchIntervalMs: WATCH_INTERVAL_MS,
