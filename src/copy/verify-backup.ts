@@ -72,7 +72,7 @@ async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions)
     if (errno === undefined) throw error;
     return { ...nothing, problems: [`${directory} cannot be read: ${errno}`] };
   }
-  const digests = await digestsOf(backup);
+  const digests = await digestsOf(backup, { engine, signal });
   const list = digests !== undefined && 'file' in digests ? digests : undefined;
   const totals = totalsOf(backup.manifest);
   const scratch = await makeScratch('fsbackup-verify-');

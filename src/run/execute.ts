@@ -1,8 +1,10 @@
 import { atPlace } from '../config/written-at.js';
 import type { CopySource } from '../copy/engine.js';
 import { FsbackupError } from '../errors.js';
-import type { CopyReport, RetentionReport, RunReport } from '../report/run-report.js';
+import { areAtOneInstant, describeInstants } from '../report/instants.js';
+import type { CopyReport, RetentionReport, RunReport, SourceReport } from '../report/run-report.js';
 import { targetName } from '../backup-target.js';
+import { numberInstants } from '../plan/instants.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { RunContext } from './context.js';
 import { copySources, copyToTarget, partialCopyError } from './copy-to-target.js';
@@ -64,13 +66,30 @@ class Execution {
     this.#context.dependencies.timeline.reporter.warn(message);
   }
 
+  #sources(): SourceReport[] {
+    const { records } = this.#context;
+    const instants = numberInstants(records.map((record) => record.instantCandidate));
+    return records.map((record, index) => record.report(instants[index] ?? null));
+  }
+
+  /** What a job must be is looked at once more when it has happened, before anything is copied. */
+  #requireOneInstant(): void {
+    const sources = this.#sources();
+    if (!this.#plan.mustBeOneInstant || areAtOneInstant(sources)) return;
+    throw new FsbackupError(
+      'snapshotFailed',
+      `The snapshots were not taken at one instant, as the job must be: ${describeInstants(sources)}`,
+      { hint: 'Run the job again; see `fsbackup plan` for how each is taken.' },
+    );
+  }
+
   #report(copies: readonly CopyReport[], releaseFailures: readonly ReleaseFailure[]): RunReport {
     return reportRun({
       job: this.#plan.job,
       runId: this.#options.runId,
       startedAt: this.#options.startedAt,
       freeze: this.#plan.freeze,
-      sources: this.#context.records.map((record) => record.report()),
+      sources: this.#sources(),
       copies,
       failedCopies: this.#failed,
       steps: this.#context.dependencies.timeline.steps,
@@ -166,6 +185,7 @@ class Execution {
       }
       return snapshots;
     });
+    this.#requireOneInstant();
     const exposed =
       taken.size === 0
         ? new Map<number, string>()

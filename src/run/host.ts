@@ -24,6 +24,7 @@ import { readProcessIdentity, type ProcessIdentity } from '../system/process-ide
 import { releaseMetadata } from '../system/thin-pool.js';
 import { runCommand } from '../system/run-command.js';
 import { looksFrozen } from '../system/looks-frozen.js';
+import { endMakers } from './end-makers.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
 import { gatherFacts } from './gather-facts.js';
 import { recordRun } from './history.js';
@@ -91,6 +92,7 @@ async function recoverWith(
     recoverFreezes,
     releasers: releasers(),
     endOrphans,
+    endMakers: (makers) => endMakers(makers),
     lockJob,
   });
 }

@@ -101,7 +101,8 @@ async function tryWindow(
       const { filesystems } = result.outcome;
       const frozen = filesystems.find(({ target }) => target.majorMinor === source.majorMinor);
       const suspended = topDevice(source, result.outcome.devices);
-      records[index]?.taken(ref.name, span, { frozen, suspended });
+      const stall = { window: plan.windows.indexOf(window), frozen, suspended };
+      records[index]?.taken(ref.name, span, stall);
     }
     for (const warning of result.warnings) context.note(warning);
     return new Map(intended.map(({ index, provider, ref, held }) => [index, { provider, ref, held }]));
