@@ -40,6 +40,8 @@ export class FakeWorld {
   /** Loss of each window's freeze, in order. */
   readonly losses: (LossReason | undefined)[] = [];
   freezerWarnings: readonly string[] = [];
+  /** Whether filesystems look frozen; undefined: it does not show. */
+  looks: boolean | undefined = undefined;
   /** Below all that is snapshotted. */
   devices: readonly GuardedDevice[] = [];
   /** Of each window's devices, in order: why their watch was lost. One that is `left-suspended` was resumed. */
@@ -337,6 +339,7 @@ export class FakeWorld {
           stderr: '',
         };
       },
+      looksFrozen: async () => this.looks,
       syncFilesystem: (mountpoint) => this.#call(`sync ${mountpoint}`),
       mountDirectory,
       retryDelayMs: 0,
