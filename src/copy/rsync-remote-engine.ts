@@ -190,12 +190,13 @@ class RsyncRemoteEngine implements CopyEngine {
     const inside = pathInBackup(source.path);
     const destination = path.join(this.#store.incompleteOf(request.backup), inside);
     const links = linkFrom.map((directory) => path.join(directory, inside));
+    const compare = request.isParentDoubtful === true;
     await transfer(
       [
         '-s',
         // Of a large file that was half sent the rest is enough, the next time.
         '--partial',
-        ...copyArguments(source, request.sources, { links, tally }),
+        ...copyArguments(source, request.sources, { links, tally, compare }),
         `${source.readFrom}/`,
         `${this.#at(destination)}/`,
       ],

@@ -1,5 +1,5 @@
 import type { KeepRules } from '../config/types.js';
-import { isBackupId } from '../copy/backup-layout.js';
+import { begunAt } from '../copy/backup-layout.js';
 import { listJobBackups, type Backup } from '../copy/backup-list.js';
 import { readMountPlaces, type MountPlaces } from '../copy/mount-records.js';
 import type { EngineFor } from '../copy/engines.js';
@@ -36,21 +36,15 @@ export interface RetentionResult {
   failed: { backupId: string; message: string }[];
 }
 
-/** The time that an id tells: when its run was begun. */
-function timeOf(backupId: string): Date {
-  if (!isBackupId(backupId)) throw new Error(`${backupId} is not the id of a backup`);
-  return new Date(backupId.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z.*$/, '$1-$2-$3T$4:$5:$6Z'));
-}
-
 function qualityOf(backup: Backup, verifications: Verifications): JudgedBackup['quality'] {
   if (backup.state !== 'complete') return 'poor';
   const { unreadable, report } = backup.manifest;
-  if (unreadable.length > 0 || verifications(backup)?.outcome === 'failed') return 'poor';
+  if (unreadable.length > 0 || verifications.of(backup)?.outcome === 'failed') return 'poor';
   return report.outcome === 'success' ? 'good' : 'warned';
 }
 
 function judged(backup: Backup, verifications: Verifications, mountPlaces: MountPlaces): JudgedBackup {
-  const time = timeOf(backup.backupId);
+  const time = begunAt(backup.backupId);
   return {
     backupId: backup.backupId,
     // Digits that are no date: it is kept, as all that lies in the future.

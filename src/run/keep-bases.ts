@@ -16,8 +16,16 @@ export async function findBase(
   if (record === undefined || record.engine !== target.engine) return undefined;
   const { backupId, snapshots } = record;
   const dataDirectory = await dependencies.backups.completeData({ target, job: plan.job, backupId });
-  if (dataDirectory !== undefined) return { backupId, dataDirectory, snapshots };
-  warn(`${targetName(target)} has no backup ${backupId} any more to make an increment of: this one is full`);
+  if (dataDirectory === undefined) {
+    warn(
+      `${targetName(target)} has no backup ${backupId} any more to make an increment of: this one is full`,
+    );
+    return undefined;
+  }
+  const doubt = await dependencies.backups.doubt({ target, job: plan.job, backupId });
+  if (doubt === undefined) return { backupId, dataDirectory, snapshots };
+  // It stays recorded until a backup takes its place: a verify that finds it good makes it a base again.
+  warn(`in ${targetName(target)}, ${doubt}: this one is full, and no increment of ${backupId}`);
   return undefined;
 }
 

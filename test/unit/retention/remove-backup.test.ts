@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { backupDirectory, dataDirectory, type BackupRef } from '../../../src/copy/backup-layout.js';
 import { listBackups } from '../../../src/copy/backup-list.js';
+import { verificationsFrom, type VerifyRecord } from '../../../src/copy/verify-history.js';
 import type { Journal } from '../../../src/journal/journal.js';
 import { applyRetention } from '../../../src/retention/apply.js';
 import { finishRemoval, removeBackup } from '../../../src/retention/remove-backup.js';
@@ -115,7 +116,7 @@ describe('the rules applied', () => {
       job: 'srv',
       rules: { last: 1 },
       now,
-      verifications: () => undefined,
+      verifications: verificationsFrom([]),
     };
     const result = await applyRetention(request, { journal, signal });
     expect(result.removed).toEqual([old, FIRST, SECOND]);
@@ -124,8 +125,10 @@ describe('the rules applied', () => {
   });
 
   it('do not count a backup that lacks files, or failed its verify, as the last good one', async () => {
-    const failed = (backupId: string, outcome: 'ok' | 'failed') =>
-      ({ version: 1, target, job: 'srv', backupId, mode: 'full', outcome, finishedAt: '' }) as const;
+    const verified = (backupId: string, outcome: VerifyRecord['outcome']): VerifyRecord => {
+      const finishedAt = '2026-11-22T01:00:00.000Z';
+      return { version: 1, target, job: 'srv', backupId, mode: 'full', outcome, finishedAt };
+    };
     await makeBackup(ref(FIRST));
     await makeBackup(ref(SECOND));
     await makeBackup(ref(THIRD), { unreadable: ['/srv/x'] });
@@ -133,7 +136,7 @@ describe('the rules applied', () => {
     const result = await applyRetention(
       {
         ...request,
-        verifications: ({ backupId }) => failed(backupId, backupId === SECOND ? 'failed' : 'ok'),
+        verifications: verificationsFrom([verified(SECOND, 'failed'), verified(FIRST, 'ok')]),
       },
       { journal, signal },
     );
@@ -150,7 +153,7 @@ describe('the rules applied', () => {
       job: 'srv',
       rules: { last: 1 },
       now,
-      verifications: () => undefined,
+      verifications: verificationsFrom([]),
     };
     const result = await applyRetention(request, { journal, signal });
     expect(result.removed).toEqual([SECOND]);
