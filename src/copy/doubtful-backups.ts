@@ -35,9 +35,14 @@ export function doubtOf(
   });
 }
 
-/** Of a failure, as people are told: a clause. */
-export function describeFailed({ backupId, mode, finishedAt }: VerifyRecord): string {
-  return `the backup ${backupId} failed its ${mode === 'drill' ? 'drill' : `${mode} verify`} of ${finishedAt.slice(0, 10)}`;
+/** Of a failure, as people are told: a clause without its subject. */
+export function failedClause({ mode, finishedAt }: VerifyRecord): string {
+  return `failed its ${mode === 'drill' ? 'drill' : `${mode} verify`} of ${finishedAt.slice(0, 10)}`;
+}
+
+/** The same with the backup. */
+export function describeFailed(record: VerifyRecord): string {
+  return `the backup ${record.backupId} ${failedClause(record)}`;
 }
 
 /** Why nothing is to be made of what a backup stores without a look at it, a clause; undefined: it may be. */

@@ -1,5 +1,6 @@
 import type { KeepRules } from '../config/types.js';
 import { begunAt } from '../copy/backup-layout.js';
+import { describeFailed, doubtOf, failedClause } from '../copy/doubtful-backups.js';
 import { listJobBackups, type Backup } from '../copy/backup-list.js';
 import { readMountPlaces, type MountPlaces } from '../copy/mount-records.js';
 import type { EngineFor } from '../copy/engines.js';
@@ -36,11 +37,19 @@ export interface RetentionResult {
   failed: { backupId: string; message: string }[];
 }
 
-function qualityOf(backup: Backup, verifications: Verifications): JudgedBackup['quality'] {
-  if (backup.state !== 'complete') return 'poor';
+/** Of a backup by itself: what it needs is the policy's to see. */
+function qualityOf(backup: Backup, verifications: Verifications): Pick<JudgedBackup, 'quality' | 'flaw'> {
+  if (backup.state !== 'complete') return { quality: 'poor' };
   const { unreadable, report } = backup.manifest;
-  if (unreadable.length > 0 || verifications.of(backup)?.outcome === 'failed') return 'poor';
-  return report.outcome === 'success' ? 'good' : 'warned';
+  const verified = verifications.of(backup);
+  if (verified?.outcome === 'failed') return { quality: 'poor', flaw: failedClause(verified) };
+  if (unreadable.length > 0) return { quality: 'poor', flaw: 'lacks what could not be read' };
+  const doubt = doubtOf(backup, [], verifications);
+  if (doubt !== undefined)
+    return { quality: 'warned', flaw: `may share what is bad: ${describeFailed(doubt)}` };
+  return report.outcome === 'success'
+    ? { quality: 'good' }
+    : { quality: 'warned', flaw: 'was made with warnings' };
 }
 
 function judged(backup: Backup, verifications: Verifications, mountPlaces: MountPlaces): JudgedBackup {
@@ -50,7 +59,7 @@ function judged(backup: Backup, verifications: Verifications, mountPlaces: Mount
     // Digits that are no date: it is kept, as all that lies in the future.
     time: Number.isNaN(time.getTime()) ? new Date(8.64e15) : time,
     state: backup.state,
-    quality: qualityOf(backup, verifications),
+    ...qualityOf(backup, verifications),
     needs: backup.state === 'complete' ? (backup.manifest.needs ?? []) : [],
     mountedAt: mountPlaces(backup),
   };

@@ -6,7 +6,8 @@ import { backupDirectory, dataDirectory, type BackupRef } from '../../../src/cop
 import { listBackups } from '../../../src/copy/backup-list.js';
 import { verificationsFrom, type VerifyRecord } from '../../../src/copy/verify-history.js';
 import type { Journal } from '../../../src/journal/journal.js';
-import { applyRetention } from '../../../src/retention/apply.js';
+import { applyRetention, judgeRetention } from '../../../src/retention/apply.js';
+import { pruneReport, renderPrune } from '../../../src/retention/render.js';
 import { finishRemoval, removeBackup } from '../../../src/retention/remove-backup.js';
 import { makeBackup, makeUnfinished, manifestFor } from '../../support/backups.js';
 
@@ -142,6 +143,33 @@ describe('the rules applied', () => {
     );
     expect(result.removed).toEqual([SECOND]);
     expect(await idsLeft()).toEqual([FIRST, THIRD]);
+  });
+
+  it('keep the last that can be restored when what increments need is bad, and say so', async () => {
+    const [increment, last] = ['20261120T110000Z-dddddd', '20261120T120000Z-eeeeee'];
+    const manifests = { [FIRST]: [], [SECOND]: [], [increment]: [SECOND], [last]: [increment] };
+    for (const [id, needs] of Object.entries(manifests))
+      await makeBackup(ref(id), { engine: 'image', ...(needs.length === 0 ? {} : { needs }) });
+    const [finishedAt, mode, outcome] = ['2026-11-20T11:30:00.000Z', 'full', 'failed'] as const;
+    const bad: VerifyRecord = { version: 1, ...ref(SECOND), mode, outcome, finishedAt };
+    const proven: VerifyRecord = { ...bad, backupId: FIRST, outcome: 'ok' };
+    const request = { target: { path: target }, job: 'srv', rules: { last: 1 }, now };
+    const result = await judgeRetention({ ...request, verifications: verificationsFrom([bad, proven]) });
+    const [first, second, , fourth] = renderPrune([result], true).split('\n').slice(1);
+    expect(first).toMatch(/keep .*the last good one$/);
+    expect(second).toMatch(/needs it; not good: it failed its full verify of 2026-11-20$/);
+    expect(fourth).toMatch(
+      new RegExp(`the newest; not good: it needs ${SECOND}, which failed its full verify`),
+    );
+    expect(pruneReport(result).backups.map(({ flaw }) => flaw)).toEqual([
+      null,
+      'it failed its full verify of 2026-11-20',
+      `it needs ${SECOND}, which failed its full verify of 2026-11-20`,
+      `it needs ${SECOND}, which failed its full verify of 2026-11-20`,
+    ]);
+    // What was made of files that both have is no proof of either, until it is looked at.
+    const doubtful = await judgeRetention({ ...request, verifications: verificationsFrom([bad]) });
+    expect(doubtful.verdicts[0]?.flaw).toMatch(new RegExp(`may share what is bad: the backup ${SECOND}`));
   });
 
   it('go on past a backup that cannot be removed, and name it', async () => {
