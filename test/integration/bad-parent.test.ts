@@ -1,12 +1,15 @@
-import { mkdir, mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
 import { dataDirectory } from '../../src/copy/backup-layout.js';
 import { isComplete, listBackups, type CompleteBackup } from '../../src/copy/backup-list.js';
+import type { ListedBackup } from '../../src/copy/render-backups.js';
+import type { VerifyReport } from '../../src/copy/verify-backup.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { flipByteOfLargest } from '../support/engine-requests.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
+import { flipMarker } from '../support/send-worlds.js';
 import { SshServer } from '../support/ssh-server.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
@@ -165,6 +168,58 @@ describeNeeding(
       expect((await last(target)).manifest.needs).toEqual([full.backupId]);
     });
 
+    it('finds in an increment what is wrong with the backups that it needs, and knows it of those', async () => {
+      const target = path.join(disks.directory, `target-${count}`);
+      await mkdir(target);
+      for (let round = 0; round < 3; round += 1) {
+        expect((await run(target)).exitCode).toBe(0);
+        await writeFile(path.join(origin.mountpoint, 'file'), `content ${round}`);
+      }
+      const [full, middle, latest] = await complete(target);
+      if (full === undefined || middle === undefined || latest === undefined) throw new Error('three');
+      const verified = async (...args: string[]) => {
+        const { exitCode, stdout } = await verify(target, '--json', ...args);
+        const [report] = (JSON.parse(stdout) as { verified: VerifyReport[] }).verified;
+        return { exitCode, report };
+      };
+      expect(await verified('--full')).toMatchObject({
+        exitCode: 0,
+        report: {
+          outcome: 'ok',
+          // All that a restore reads.
+          bytes: full.manifest.bytes + middle.manifest.bytes + latest.manifest.bytes,
+          needs: [
+            { backupId: full.backupId, outcome: 'ok', bytes: full.manifest.bytes },
+            { backupId: middle.backupId, outcome: 'ok', bytes: middle.manifest.bytes },
+          ],
+        },
+      });
+
+      await flipByteOfLargest(dataDirectory(full));
+      const bad = await verified('--full');
+      expect(bad).toMatchObject({
+        exitCode: 50,
+        report: {
+          backupId: latest.backupId,
+          outcome: 'failed',
+          needs: [{ outcome: 'failed' }, { outcome: 'ok' }],
+        },
+      });
+      expect(bad.report?.problems.join()).toContain(
+        `it needs the backup ${full.backupId}, which is not what it was`,
+      );
+      const list = await cli.run('backups', 'list', '--from', target, '--json');
+      const { backups } = JSON.parse(list.stdout) as { backups: ListedBackup[] };
+      expect(backups.map((one) => one.verified?.outcome)).toEqual(['failed', 'failed', 'failed']);
+
+      await rm(path.dirname(dataDirectory(full)), { recursive: true });
+      const quick = await verified('--quick');
+      expect([quick.exitCode, quick.report?.problems]).toEqual([
+        50,
+        [`it cannot be restored without the backup ${full.backupId}, which is not there`],
+      ]);
+    });
+
     it('builds on no subvolume that cannot be read', async () => {
       const disk = await disks.filesystem({ fstype: 'btrfs', name: `target-${count}` });
       const target = disk.mountpoint;
@@ -175,14 +230,10 @@ describeNeeding(
         await must('ls', dataDirectory(first)).then(subvolumeOf),
       );
       const file = path.join(received, 'large');
-      // btrfs finds by its own checksums that a block is not what it was, in each copy of it.
+      // btrfs finds by its own checksums that a block is not what it was.
       const start = (await readFile(file)).subarray(0, 64);
       await must('umount', target);
-      const image = await readFile(disk.image);
-      const handle = await open(disk.image, 'r+');
-      for (let at = image.indexOf(start); at >= 0; at = image.indexOf(start, at + 1))
-        await handle.write('spoilt', at);
-      await handle.close();
+      await flipMarker(disk.image, start);
       await must('mount', disk.device, target);
       expect((await verify(target, '--full')).exitCode).toBe(50);
       const second = await run(target);
