@@ -5,6 +5,7 @@ import type { PlannedTarget } from '../plan/plan.js';
 import type { SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import type { ExecuteDependencies } from './dependencies.js';
+import { describeDoubt } from './doubtful-parent.js';
 import { releaseSnapshot } from './release-snapshot.js';
 
 /** The recorded base of a target, with the backup that it belongs to. What keeps it from being used is a warning. */
@@ -25,7 +26,7 @@ export async function findBase(
   const doubt = await dependencies.backups.doubt({ target, job: plan.job, backupId });
   if (doubt === undefined) return { backupId, dataDirectory, snapshots };
   // It stays recorded until a backup takes its place: a verify that finds it good makes it a base again.
-  warn(`in ${targetName(target)}, ${doubt}: this one is full, and no increment of ${backupId}`);
+  warn(describeDoubt(target, { job: plan.job, backupId, doubt }));
   return undefined;
 }
 

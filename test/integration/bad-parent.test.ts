@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { dataDirectory } from '../../src/copy/backup-layout.js';
 import { isComplete, listBackups, type CompleteBackup } from '../../src/copy/backup-list.js';
 import type { ListedBackup } from '../../src/copy/render-backups.js';
@@ -10,8 +10,12 @@ import { describeNeeding } from '../support/capabilities.js';
 import { flipByteOfLargest } from '../support/engine-requests.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { flipMarker } from '../support/send-worlds.js';
+import { secretFile } from '../support/repositories.js';
 import { SshServer } from '../support/ssh-server.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
+
+/** A bound against hanging: commands of a loaded machine take their time. */
+vi.setConfig({ testTimeout: 600_000 });
 
 /** The backups of a target, the oldest first. */
 async function complete(target: string): Promise<CompleteBackup[]> {
@@ -25,8 +29,8 @@ async function last(target: string): Promise<CompleteBackup> {
 }
 
 describeNeeding(
-  ['root', 'program:rsync', 'program:ssh', 'program:sshd'],
-  'rsync after a backup was found bad',
+  ['root', 'program:rsync', 'program:ssh', 'program:sshd', 'program:restic'],
+  'rsync and restic after a backup was found bad',
   () => {
     let directory: string;
     let source: string;
@@ -67,9 +71,12 @@ describeNeeding(
       await flipByteOfLargest(dataDirectory(first));
       expect((await verify('srv', '--full')).exitCode).toBe(50);
 
+      const plan = await cli.run('plan', 'srv', '--config', config);
+      expect(plan.stdout.replaceAll(/\s+/g, ' ')).toContain(`${first.backupId} failed its full verify`);
       const second = await run();
       expect(second.exitCode, second.stderr).toBe(3);
       expect(second.value.outcome).toBe('warnings');
+      expect(second.value.warnings).toHaveLength(1);
       expect(second.value.warnings.join()).toMatch(
         new RegExp(`${first.backupId}.*failed its full verify.*content`),
       );
@@ -105,13 +112,33 @@ describeNeeding(
       expect((await run()).exitCode).toBe(0);
     });
 
+    it('cannot help what a repository has already, and says so until that is proven', async () => {
+      const repository = path.join(directory, 'restic');
+      const password = { file: secretFile(path.join(directory, 'key'), 'a password that nobody sees') };
+      const environment = { RESTIC_CACHE_DIR: path.join(directory, 'cache') };
+      await configure({ engine: 'restic', repository, initialise: true, password, environment });
+      const first = await run();
+      expect(first.exitCode, first.stderr).toBe(0);
+      await flipByteOfLargest(path.join(repository, 'data'));
+      expect((await verify('srv', '--full')).exitCode).toBe(50);
+      for (let count = 0; count < 2; count += 1) {
+        const { exitCode, value, stderr } = await run();
+        expect(exitCode, stderr).toBe(3);
+        expect(value.warnings).toHaveLength(1);
+        expect(value.warnings[0]).toMatch(/failed its full verify.*may be as bad.*restic check/);
+      }
+      // It is.
+      expect((await verify('srv', '--full')).exitCode).toBe(50);
+    });
+
     it('does the same at another host', async () => {
       const ssh = await SshServer.start(directory);
       try {
         const remote = path.join(directory, 'remote');
         const repository = `ssh://root@127.0.0.1:${ssh.port}${remote}`;
         await configure({ repository, initialise: true, environment: { RSYNC_RSH: ssh.client } });
-        expect((await run()).exitCode).toBe(0);
+        const first = await run();
+        expect(first.exitCode, first.stderr).toBe(0);
         await flipByteOfLargest(remote);
         expect((await verify('srv', '--full')).exitCode).toBe(50);
         const second = await run();
@@ -144,7 +171,14 @@ describeNeeding(
     async function run(target: string) {
       const { mountpoint } = origin;
       return await cli.runJob(
-        ...['--job', 'srv', '--source', mountpoint, '--to', target, '--engine', 'btrfs-send'],
+        '--job',
+        'srv',
+        '--source',
+        mountpoint,
+        '--to',
+        target,
+        '--engine',
+        'btrfs-send',
       );
     }
     const verify = (target: string, ...args: string[]) =>
@@ -159,7 +193,8 @@ describeNeeding(
 
       const second = await run(target);
       expect(second.exitCode, second.stderr).toBe(3);
-      expect(second.value.warnings.join()).toMatch(/failed its full verify.*full/);
+      expect(second.value.warnings).toHaveLength(1);
+      expect(second.value.warnings[0]).toMatch(/failed its full verify.*a full backup is made/);
       const full = await last(target);
       expect(full.manifest.needs).toBeUndefined();
       expect((await verify(target, '--full')).exitCode).toBe(0);

@@ -127,7 +127,7 @@ it('makes no increment of a backup that is doubtful, says so, and goes on from t
   expect([report.outcome, report.warnings]).toEqual([
     'warnings',
     [
-      'in /b1, the backup one failed its full verify of 2026-11-24: this one is full, and no increment of one',
+      'in /b1, the backup one failed its full verify of 2026-11-24: a full backup is made, and no increment of one',
     ],
   ]);
   const third = await run('three', [target]);
