@@ -19,10 +19,10 @@ async function* fromList(file: string): AsyncGenerator<BackupEntry> {
  */
 export async function entriesOf(
   backup: CompleteBackup,
-  engine: Pick<CopyEngine, 'list'>,
+  engine: Pick<CopyEngine, 'list' | 'fetchDigests'>,
   signal: AbortSignal,
 ): Promise<() => AsyncIterable<BackupEntry>> {
-  const digests = await digestsOf(backup);
+  const digests = await digestsOf(backup, { engine, signal });
   if (digests !== undefined && 'file' in digests) return () => fromList(digests.file);
   if (engine.list !== undefined) {
     const list = engine.list.bind(engine);

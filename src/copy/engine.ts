@@ -284,4 +284,10 @@ export interface CopyEngine {
 
   /** Of an engine with repositories: the backups that the repository itself tells of, in any order. */
   find?(signal: AbortSignal): Promise<FoundBackup[]>;
+
+  /**
+   * Of an engine that `find` tells of digests by: brings their list to `file`, and may leave part of it there when it
+   * rejects. False: the repository has none any more. What comes is not checked.
+   */
+  fetchDigests?(request: { dataDirectory: string; file: string; signal: AbortSignal }): Promise<boolean>;
 }

@@ -37,7 +37,7 @@ export async function lookAtBackup({
     if (errno === undefined) throw error;
     return { ...nothing, problems: [`${directory} cannot be read: ${errno}`] };
   }
-  const digests = await digestsOf(backup);
+  const digests = await digestsOf(backup, { engine, signal });
   const list = digests !== undefined && 'file' in digests ? digests : undefined;
   const totals = totalsOf(backup.manifest);
   const scratch = await makeScratch('fsbackup-verify-');

@@ -145,7 +145,7 @@ export function renderBackup(
     ['completed', manifest.completedAt],
     ['consistency', report.consistency],
     ['frozen', found !== undefined ? 'not known' : frozen === '' ? 'not' : frozen],
-    ...(found === undefined ? [] : [['made on', found.host]]),
+    ...(found === undefined ? [] : [['made on', found.host === '' ? 'not known' : found.host]]),
     ['sources', manifest.sources.join(', ')],
     ['size', size === undefined ? 'not known' : `${formatBytes(size.bytes)} in ${formatFiles(size.files)}`],
     ['engine', `${manifest.engine} (${[`fsbackup ${manifest.fsbackupVersion}`, ...tools].join(', ')})`],

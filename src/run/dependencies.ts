@@ -3,7 +3,7 @@ import type { BaseStore } from '../copy/base-store.js';
 import type { CopyDigests, DigestRequest } from '../copy/engine.js';
 import type { EngineFor } from '../copy/engines.js';
 import type { SnapshotCommands } from '../config/types.js';
-import type { ArmFreezer, GuardedDevice } from '../freeze/freezer.js';
+import type { ArmFreezer, FreezeTarget, GuardedDevice } from '../freeze/freezer.js';
 import type { Journal } from '../journal/journal.js';
 import type { PlannedTarget, PlannedTree } from '../plan/plan.js';
 import type { RunProgram } from '../quiesce/hooks.js';
@@ -85,6 +85,8 @@ export interface ExecuteDependencies {
   journal: Journal;
   timeline: Timeline;
   runProgram: RunProgram;
+  /** Whether somebody may hold it frozen, see `looksFrozen`. */
+  looksFrozen: (filesystem: FreezeTarget) => Promise<boolean | undefined>;
   /** syncfs(2) of the filesystem at this mountpoint. */
   syncFilesystem: (mountpoint: string) => Promise<void>;
   /** Snapshots are exposed in numbered directories below this one: the same for every run of the job. */
