@@ -70,6 +70,11 @@ export interface CopyRequest {
   dataDirectory: string;
   /** Data directory of the last complete backup of the same job and engine, to share unchanged files with. */
   parentDataDirectory: string | undefined;
+  /**
+   * What was shared with earlier backups may be damaged: nothing is shared with any of them, or with what an earlier
+   * attempt left, unless its content was read and compared with the source's.
+   */
+  isParentDoubtful?: boolean | undefined;
   /** The id of that backup, for an engine that makes increments of it: see `CopyResult.needs`. */
   parentBackupId?: string | undefined;
   /** Of an engine that keeps bases: the last one, as it is recorded. Whether it is still there is for the engine to see. */

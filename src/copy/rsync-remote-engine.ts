@@ -169,11 +169,11 @@ class RsyncRemoteEngine implements CopyEngine {
   }
 
   /** Makes the place to copy to, and finds what unchanged files are to be linked from. */
-  async #linking({ backup, signal, parentDataDirectory }: CopyRequest): Promise<Linking> {
+  async #linking({ backup, signal, parentDataDirectory, isParentDoubtful }: CopyRequest): Promise<Linking> {
     const { earlier, last } = await this.#store.prepare(backup, signal);
     if (parentDataDirectory !== undefined) {
       const parent = this.#store.directoryOf(await reference.read(parentDataDirectory));
-      return { from: [...earlier, parent], byContent: false };
+      return { from: [...earlier, parent], byContent: isParentDoubtful === true };
     }
     // Of another host, or of this one's life before: that size and time are the same proves nothing of the content.
     return { from: [...earlier, ...(last === undefined ? [] : [last])], byContent: last !== undefined };
@@ -226,8 +226,7 @@ class RsyncRemoteEngine implements CopyEngine {
         '-s',
         // Of a large file that was half sent the rest is enough, the next time.
         '--partial',
-        ...(byContent ? ['--checksum'] : []),
-        ...copyArguments(source, request.sources, { links, tally }),
+        ...copyArguments(source, request.sources, { links, tally, compare: byContent }),
         `${source.readFrom}/`,
         `${this.#at(destination)}/`,
       ],
