@@ -495,20 +495,34 @@ export function copyEngineContract(
     it('copies the rest and names the files that cannot be read', async () => {
       const damaged = await disks.filesystem({ fstype: 'ext4' });
       const at = (name: string): string => path.join(damaged.mountpoint, name);
-      for (const name of ['bad inode', 'good', 'z bad\nextents'])
+      for (const name of ['bad attributes', 'bad inode', 'good', 'z bad\nextents'])
         await writeFile(at(name), 'content'.repeat(9000));
       const inode = async (name: string): Promise<string> => `<${(await lstat(at(name))).ino}>`;
       const [badInode, badExtents] = [await inode('bad inode'), await inode('z bad\nextents')];
+      const [badAttributes, good] = [await inode('bad attributes'), await inode('good')];
       await must('umount', damaged.mountpoint);
-      // Garbage for the checksum of one inode and the extent header of another: the kernel refuses to read them.
+      // Garbage for the checksum of one inode, the extent header of another, the extended attributes of a third: the
+      // kernel refuses to read them.
+      const foreign = (await must('debugfs', '-R', `bmap ${good} 0`, damaged.image)).trim();
       await must('debugfs', '-w', '-R', `set_inode_field ${badInode} checksum 1`, damaged.image);
       await must('debugfs', '-w', '-R', `set_inode_field ${badExtents} block[0] 7`, damaged.image);
+      await must(
+        'debugfs',
+        '-w',
+        '-R',
+        `set_inode_field ${badAttributes} file_acl ${foreign}`,
+        damaged.image,
+      );
       await must('mount', '-o', 'ro', damaged.device, damaged.mountpoint);
 
       const sources = [source('/srv', damaged.mountpoint)];
       const [data, out] = [await place(), await place()];
       const unreadable = (await engine.copy(copyRequest(sources, data))).unreadable.toSorted();
-      expect(unreadable).toEqual(['/srv/bad inode', String.raw`/srv/z bad\012extents`]);
+      expect(unreadable).toEqual([
+        '/srv/bad attributes',
+        '/srv/bad inode',
+        String.raw`/srv/z bad\012extents`,
+      ]);
       await engine.restore(restoreRequest(sources, data, out));
       expect(await must('cmp', at('good'), path.join(out, 'srv', 'good'))).toBe('');
     });
