@@ -1,3 +1,4 @@
+import { rmdir } from 'node:fs/promises';
 import { FsbackupError } from '../errors.js';
 import { exitCode } from '../exit-codes.js';
 import type { Consistency } from '../snapshots/provider.js';
@@ -19,7 +20,8 @@ import { totalsOf } from './manifest.js';
 import { previewOverwrite, renderPreview } from './overwrite-preview.js';
 import { targetName, targetOf } from '../backup-target.js';
 import { prepareDestination } from './restore-destination.js';
-import { selectPaths } from './select-paths.js';
+import { isPattern } from './path-pattern.js';
+import { selectPaths, type SelectedPaths } from './select-paths.js';
 
 /** Asks whether to go on, with what a person needs to know to decide. */
 export type Confirm = (text: string, signal: AbortSignal) => Promise<boolean>;
@@ -78,7 +80,7 @@ export interface RestoreReport {
 
 type Entries = () => Promise<AsyncIterable<BackupEntry>>;
 type Bring = (
-  where: Pick<RestoreRequest, 'destination' | 'paths' | 'parents' | 'under'>,
+  where: Pick<RestoreRequest, 'destination' | 'paths' | 'choose' | 'parents' | 'under'>,
 ) => Promise<CopyResult>;
 
 async function describePreview(
@@ -167,10 +169,24 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
       hint: 'Restore to a directory on the same filesystem (--to DIR), see what came, and move it to its place.',
     });
   }
+  const select = (entries: Entries): Promise<SelectedPaths> =>
+    selectPaths(options.paths, manifest.sources, entries);
   const entries: Entries = async () => (await entriesOf(backup, engine, signal))();
-  const { paths, matched } = await selectPaths(options.paths, manifest.sources, entries);
+  // What patterns mean is known when the backup is unpacked: of the paths beside them, what can be said now is.
+  const isLate = engine.choosesWhenOpen === true && options.paths.some(isPattern);
+  let { paths, matched } = isLate
+    ? await selectPaths(
+        options.paths.filter((one) => !isPattern(one)),
+        manifest.sources,
+        entries,
+      )
+    : await select(entries);
   await engine.preflight();
-  const totals = paths.length === 0 ? totalsOf(manifest) : {};
+  const totals = paths.length === 0 && !isLate ? totalsOf(manifest) : {};
+  const choose: NonNullable<RestoreRequest['choose']> = async (opened) => {
+    ({ paths, matched } = await select(async () => opened()));
+    return paths;
+  };
   const bring: Bring = (where) =>
     options.asStep(() =>
       engine.restore({
@@ -188,13 +204,20 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     if ('inPlace' in to) {
       result = await restoreInPlace(paths, options, to.inPlace.confirm, entries, bring);
     } else {
-      destination = await prepareDestination({
+      const prepared = await prepareDestination({
         destination: to.directory,
         backup,
         engine: manifest.engine,
         force: to.force,
       });
-      result = await bring({ destination, paths });
+      destination = prepared.directory;
+      try {
+        result = await bring({ destination, paths, ...(isLate ? { choose } : {}) });
+      } catch (error) {
+        // Where nothing came of it, it is as if it had not been asked for.
+        if (prepared.isNew && isLate) await rmdir(destination).catch(() => undefined);
+        throw error;
+      }
     }
   } catch (error) {
     signal.throwIfAborted();

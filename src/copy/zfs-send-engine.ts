@@ -6,20 +6,23 @@ import { runCommand } from '../system/run-command.js';
 import { CONTENTS } from './contents-file.js';
 import { withCopyErrors } from './copy-error.js';
 import type {
+  CheckRestoredRequest,
   CopyEngine,
   CopyRequest,
   CopyResult,
+  ListRequest,
   RemoveRequest,
   RestoreRequest,
   VerifyFindings,
   VerifyRequest,
 } from './engine.js';
+import { checkOpened, restoreOpened } from './open-trees.js';
 import { checkRsync } from './rsync-version.js';
 import { resultOf, sendEach, type SentPart } from './send-each.js';
 import { snapshotsToSend } from './sent-snapshots.js';
 import { versionOf } from './tar-version.js';
 import { findZfsContents, writeZfsContents, type SentZfsSnapshot, type ZfsContents } from './zfs-contents.js';
-import { restoreZfs } from './zfs-restore.js';
+import { roomForZfs, zfsOpener } from './zfs-restore.js';
 import { kindOf, planSending, type Sending } from './zfs-sending.js';
 import { parseZfsPlace, ZfsStore } from './zfs-target.js';
 import { sendToDataset, sendToFile } from './zfs-transfer.js';
@@ -124,8 +127,18 @@ class ZfsSendEngine implements CopyEngine {
     };
   }
 
+  readonly choosesWhenOpen = true;
+
   restore(request: RestoreRequest): Promise<CopyResult> {
-    return withCopyErrors(() => restoreZfs(request, this.#store, this.#run));
+    return restoreOpened(request, zfsOpener(this.#store, this.#run), this.#run);
+  }
+
+  checkRestored(request: CheckRestoredRequest): Promise<VerifyFindings> {
+    return checkOpened(request, zfsOpener(this.#store, this.#run), this.#run);
+  }
+
+  roomToRestore(request: ListRequest): Promise<number> {
+    return roomForZfs(request, this.#store);
   }
 
   verify(request: VerifyRequest): Promise<VerifyFindings> {
