@@ -16,10 +16,11 @@ import type {
   RestoreRequest,
 } from './engine.js';
 import { planInPlace } from './in-place.js';
-import { totalsOf } from './manifest.js';
+import { sizeOf, totalsOf } from './manifest.js';
 import { previewOverwrite, renderPreview } from './overwrite-preview.js';
 import { targetName, targetOf } from '../backup-target.js';
 import { prepareDestination } from './restore-destination.js';
+import { requireNotRemoved } from './verify-backup.js';
 import { isPattern } from './path-pattern.js';
 import { selectPaths, type SelectedPaths } from './select-paths.js';
 
@@ -155,10 +156,26 @@ export function reportRestore(
   };
 }
 
+/** Of all of a backup that lacks nothing, by an engine whose manifest counts files. */
+function requireWhole(
+  { manifest }: CompleteBackup,
+  { choosesWhenOpen }: CopyEngine,
+  { paths, result }: { paths: readonly string[]; result: CopyResult },
+): void {
+  const expected = sizeOf(manifest)?.files;
+  const isAll = paths.length === 0 && manifest.unreadable.length + result.unreadable.length === 0;
+  if (!isAll || expected === undefined || choosesWhenOpen === true || result.files === expected) return;
+  throw new FsbackupError(
+    'copyPartial',
+    `${result.files} files were restored, and the manifest of the backup says ${expected}`,
+    { hint: 'See `fsbackup backups verify --full` for what the backup lacks.' },
+  );
+}
+
 /**
  * Restores a backup, or some paths of it. Rejects with `usage` before anything is written when it cannot be done as
  * asked, with `notFrozen` when it would write to a frozen filesystem, with `copyFailed` when it broke off, with the
- * signal's reason when it was aborted; resolves, `partial` (exit 41), when single files could not be restored.
+ * signal's reason when it was aborted, with `failed` when the backup was removed meanwhile; resolves, `partial` (exit 41), when single files could not be restored.
  */
 export async function restoreBackup(options: RestoreOptions): Promise<RestoreReport> {
   const { backup, engine, signal, to } = options;
@@ -223,6 +240,9 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     signal.throwIfAborted();
     throw error;
   }
+  // It is renamed before anything of it goes: what was restored before that is whole.
+  await requireNotRemoved(backup, 'restored');
+  requireWhole(backup, engine, { paths, result });
   return reportRestore(
     options,
     { destination, inPlace: 'inPlace' in to, paths, asked: options.paths, matched },

@@ -1,6 +1,8 @@
 import { chmod, lstat, mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { entriesOf } from '../../src/copy/backup-entries.js';
+import { dataDirectory, digestFile } from '../../src/copy/backup-layout.js';
 import { isRetryable } from '../../src/copy/copy-error.js';
 import type {
   CopyEngine,
@@ -11,6 +13,8 @@ import type {
 } from '../../src/copy/engine.js';
 import type { EngineStorage } from '../../src/engine-names.js';
 import { FsbackupError } from '../../src/errors.js';
+import { selectPaths } from '../../src/copy/select-paths.js';
+import { manifestFor } from '../support/backups.js';
 import { compareTrees, countEntries } from '../support/compare-trees.js';
 import { itWhere } from '../support/applies.js';
 import { describeNeeding } from '../support/capabilities.js';
@@ -453,6 +457,51 @@ export function copyEngineContract(
       expect(await readdir(out)).toEqual(['srv']);
       const above = await stat(path.join(out, 'srv', 'a'));
       expect([above.mode & 0o7777, above.mtimeMs]).toEqual([0o750, 1_000_000_003_000]);
+    });
+
+    it('restores what patterns match, by words that mean the same of every engine', async () => {
+      const original = await tree();
+      await mkdir(path.join(original, 'a', 'deep'), { recursive: true });
+      const bytes = Buffer.concat([
+        Buffer.from(`${original}/a/deep/b`),
+        Buffer.from([0xff]),
+        Buffer.from('.conf'),
+      ]);
+      for (const name of ['a/one.conf', 'a/deep/\u00fc "\u{1f4be}".conf', 'a/deep/other', 'a/deep/bb.cfg'])
+        await writeFile(path.join(original, name), name);
+      await writeFile(bytes, 'bytes');
+      await mkdir(path.join(original, 'b.conf'));
+      await writeFile(path.join(original, 'b.conf', 'in a directory that matches'), 'x');
+      const ref = { target: await place(), ...backupOf(original) };
+      const data = dataDirectory(ref);
+      await mkdir(data, { recursive: true, mode: 0o700 });
+      const sources = [source('/srv', original)];
+      const { digests } = await engine.copy(
+        copyRequest(sources, data, { digests: { file: digestFile(ref), parent: undefined } }),
+      );
+      const manifest = manifestFor(ref, {
+        engine: engine.name,
+        ...(digests === undefined ? {} : { digests }),
+      });
+      const { signal } = new AbortController();
+      const restored = async (...patterns: string[]): Promise<string[]> => {
+        const entries = await entriesOf({ ...ref, state: 'complete', manifest }, engine, signal);
+        const { paths } = await selectPaths(patterns, ['/srv'], async () => entries());
+        const out = await place();
+        expect((await engine.restore(restoreRequest(sources, data, out, paths))).unreadable).toEqual([]);
+        const found = await must('bash', '-c', 'cd "$1" && find . ! -type d -printf "%P\\n"', 'bash', out);
+        return found.split('\n').toSorted();
+      };
+      const odd = 'srv/a/deep/\u00fc "\u{1f4be}".conf';
+      const inDirectory = 'srv/b.conf/in a directory that matches';
+      const all = ['srv/a/deep/b\ufffd.conf', odd, 'srv/a/one.conf', inDirectory];
+      expect(await restored('*.conf')).toEqual(all.toSorted());
+      expect(await restored('/srv/a/**/b?.conf', '/srv/a/one.conf')).toEqual(
+        [all[0], 'srv/a/one.conf'].toSorted(),
+      );
+      expect(await restored('/srv/*.conf')).toEqual([inDirectory]);
+      expect(await restored('/srv/a/deep/b[b].*')).toEqual(['srv/a/deep/bb.cfg']);
+      await expect(restored('*.none', '*.conf')).rejects.toMatchObject({ code: 'usage' });
     });
 
     it('overwrites and never deletes, and says what it could not restore', async () => {
