@@ -5,7 +5,13 @@ import { deleteSubvolume, readSubvolume, type Subvolume } from '../system/btrfs-
 import { mountOfPath, readMounts } from '../system/mountinfo.js';
 import { runCommand } from '../system/run-command.js';
 import { findBtrfsParent, identityOf, type BtrfsParent } from './btrfs-base.js';
-import { streamFile, writeContents, type BtrfsContents, type SentSubvolume } from './btrfs-contents.js';
+import {
+  readContents,
+  streamFile,
+  writeContents,
+  type BtrfsContents,
+  type SentSubvolume,
+} from './btrfs-contents.js';
 import { btrfsOpener, roomForBtrfs } from './btrfs-restore.js';
 import { checkOpened, restoreOpened } from './open-trees.js';
 import { verifyBtrfs } from './btrfs-verify.js';
@@ -166,6 +172,16 @@ class BtrfsSendEngine implements CopyEngine {
     throw new FsbackupError('copyFailed', `btrfs receive ended well, and ${name} is not whole`, {
       hint: 'See the kernel log (dmesg) for errors of the target disk, then run it again.',
     });
+  }
+
+  /** What was received lies there as it was. */
+  async howToLook(dataDirectory: string): Promise<string | undefined> {
+    const { kind, trees } = await readContents(dataDirectory);
+    if (kind !== 'received') return undefined;
+    const places = trees.map(
+      ({ path: live, subvolume, inside }) => `${live} at ${path.join(dataDirectory, subvolume, inside)}`,
+    );
+    return `See it, read-only, where it lies: ${places.join(', ')}.`;
   }
 
   readonly choosesWhenOpen = true;

@@ -270,6 +270,9 @@ export interface CopyEngine {
   /** Undefined: its backups cannot be mounted, only restored. */
   readonly mounting?: Mounting;
 
+  /** Without `mounting`: how a backup can be looked into all the same, as a sentence; undefined where only restores do. */
+  howToLook?(dataDirectory: string): Promise<string | undefined>;
+
   /**
    * All that a backup holds, in any order, without its content, as a stream: memory does not grow with it. Only for
    * engines whose backups have no list of digests, which tells as much.

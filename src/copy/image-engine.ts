@@ -170,6 +170,13 @@ class ImageEngine implements CopyEngine {
     };
   }
 
+  /** Its filesystem can be had whole. */
+  howToLook(): Promise<string | undefined> {
+    return Promise.resolve(
+      'Write its filesystem to a file, and mount that: fsbackup restore … --image --to FILE; mount -o loop,ro FILE DIR.',
+    );
+  }
+
   readonly choosesWhenOpen = true;
 
   restore(request: RestoreRequest): Promise<CopyResult> {

@@ -21,7 +21,13 @@ import { checkRsync } from './rsync-version.js';
 import { resultOf, sendEach, type SentPart } from './send-each.js';
 import { snapshotsToSend } from './sent-snapshots.js';
 import { versionOf } from './tar-version.js';
-import { findZfsContents, writeZfsContents, type SentZfsSnapshot, type ZfsContents } from './zfs-contents.js';
+import {
+  findZfsContents,
+  readZfsContents,
+  writeZfsContents,
+  type SentZfsSnapshot,
+  type ZfsContents,
+} from './zfs-contents.js';
 import { roomForZfs, zfsOpener } from './zfs-restore.js';
 import { kindOf, planSending, type Sending } from './zfs-sending.js';
 import { parseZfsPlace, ZfsStore } from './zfs-target.js';
@@ -125,6 +131,18 @@ class ZfsSendEngine implements CopyEngine {
         stored: isFile ? [{ name: `${sent.name}.zfs`, sha256, bytes }] : [],
       },
     };
+  }
+
+  /** What was received into a pool of this host or another is there to be mounted. */
+  async howToLook(dataDirectory: string): Promise<string | undefined> {
+    const { kind, snapshots } = await readZfsContents(dataDirectory);
+    if (kind !== 'dataset') return undefined;
+    const host = this.#store?.place.host;
+    const mounts = snapshots
+      .filter((sent) => sent.kind === 'filesystem')
+      .map(({ dataset = '', name }) => `mount -t zfs -o ro ${dataset}@${name} DIR`);
+    if (mounts.length === 0) return undefined;
+    return `Mount what was received${host === undefined ? '' : `, on ${host}`}: ${mounts.join('; ')}.`;
   }
 
   readonly choosesWhenOpen = true;

@@ -2,7 +2,7 @@ import { chmod, lstat, mkdir, readdir, rename, rm, stat, utimes, writeFile } fro
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { entriesOf } from '../../src/copy/backup-entries.js';
-import { dataDirectory, digestFile } from '../../src/copy/backup-layout.js';
+import { dataDirectory as dataOf, digestFile } from '../../src/copy/backup-layout.js';
 import { isRetryable } from '../../src/copy/copy-error.js';
 import type {
   CopyEngine,
@@ -473,7 +473,7 @@ export function copyEngineContract(
       await mkdir(path.join(original, 'b.conf'));
       await writeFile(path.join(original, 'b.conf', 'in a directory that matches'), 'x');
       const ref = { target: await place(), ...backupOf(original) };
-      const data = dataDirectory(ref);
+      const data = dataOf(ref);
       await mkdir(data, { recursive: true, mode: 0o700 });
       const sources = [source('/srv', original)];
       const { digests } = await engine.copy(
@@ -494,11 +494,10 @@ export function copyEngineContract(
       };
       const odd = 'srv/a/deep/\u00fc "\u{1f4be}".conf';
       const inDirectory = 'srv/b.conf/in a directory that matches';
-      const all = ['srv/a/deep/b\ufffd.conf', odd, 'srv/a/one.conf', inDirectory];
+      const bytesName = 'srv/a/deep/b\ufffd.conf';
+      const all = [bytesName, odd, 'srv/a/one.conf', inDirectory];
       expect(await restored('*.conf')).toEqual(all.toSorted());
-      expect(await restored('/srv/a/**/b?.conf', '/srv/a/one.conf')).toEqual(
-        [all[0], 'srv/a/one.conf'].toSorted(),
-      );
+      expect(await restored('/srv/a/**/b?.conf', '/srv/a/one.conf')).toEqual([bytesName, 'srv/a/one.conf']);
       expect(await restored('/srv/*.conf')).toEqual([inDirectory]);
       expect(await restored('/srv/a/deep/b[b].*')).toEqual(['srv/a/deep/bb.cfg']);
       await expect(restored('*.none', '*.conf')).rejects.toMatchObject({ code: 'usage' });

@@ -135,6 +135,30 @@ describeNeeding([...NEEDS, 'program:btrfs'], 'backups of whole filesystems', () 
     });
   });
 
+  describe.each(WORLDS.slice(0, 2))('received from $fstype by $to', (which) => {
+    const world = wholeFilesystem(which);
+
+    it('are not mounted, for a reason that is true, and where they lie is told', async () => {
+      const { target, cli, origin, room } = world();
+      const { exitCode, stderr } = await cli.run(
+        'backups',
+        'mount',
+        'srv',
+        path.join(room, 'mnt'),
+        '--from',
+        target,
+      );
+      expect(exitCode).toBe(2);
+      const said = stderr.replaceAll(/\s+/g, ' ');
+      const [, at = ''] = new RegExp(`${origin.mountpoint} at (\\S+?)\\. `).exec(said) ?? [];
+      expect(said.includes('is packed')).toBe(which.to === 'ext4');
+      // Of a stream there is no such place.
+      const seen = at === '' ? undefined : await readFile(path.join(at, 'etc', 'other'), 'utf8');
+      expect(seen).toBe(which.to === 'btrfs' ? 'content of etc/other' : undefined);
+      expect(await world().inRoom()).toEqual([]);
+    });
+  });
+
   describe.each(IMAGES)('as an image of $fstype', (which) => {
     const world = wholeFilesystem(which);
 
