@@ -19,14 +19,14 @@ async function* fromList(file: string): AsyncGenerator<BackupEntry> {
  */
 export async function entriesOf(
   backup: CompleteBackup,
-  engine: Pick<CopyEngine, 'list'>,
+  engine: Pick<CopyEngine, 'list' | 'fetchDigests'>,
   signal: AbortSignal,
 ): Promise<() => AsyncIterable<BackupEntry>> {
   if (engine.list !== undefined) {
     const list = engine.list.bind(engine);
     return () => list({ dataDirectory: dataDirectory(backup), signal });
   }
-  const digests = await digestsOf(backup);
+  const digests = await digestsOf(backup, { engine, signal });
   if (digests !== undefined && 'file' in digests) return () => fromList(digests.file);
   const why = digests === undefined ? 'it has no digests.gz' : digests.problem;
   throw new FsbackupError('failed', `what is in ${backup.job}@${backup.backupId} cannot be listed: ${why}`, {

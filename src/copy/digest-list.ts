@@ -143,13 +143,14 @@ async function pack(list: string, file: string): Promise<string> {
 
 /**
  * Makes the list `file` of the records in `raw`, in whatever order they came: one for each path, further names of a
- * file with its digest, what has none looked up in the parent's list. Memory does not grow with their number; `raw`
- * and what is made on the way, beside it, are removed.
+ * file with its digest, what has none looked up in the parent's list. Memory does not grow with their number; `raw`,
+ * unless it is to stay, and what is made on the way, beside it, are removed.
  */
 export async function finishDigestList(
   raw: string,
   file: string,
   parentList: string | undefined,
+  { keepRaw = false } = {},
 ): Promise<DigestSummary> {
   const directory = path.dirname(raw);
   const at = (name: string): string => `${raw}.${name}`;
@@ -181,7 +182,8 @@ export async function finishDigestList(
     await rename(at('both'), list);
   }
   const sha256 = await pack(list, file);
-  for (const name of ['', '.sorted', '.list', '.links', '.by-target', '.more', '.both'])
+  if (!keepRaw) await rm(raw, { force: true });
+  for (const name of ['.sorted', '.list', '.links', '.by-target', '.more', '.both'])
     await rm(`${raw}${name}`, { force: true });
   return { ...summary, sha256 };
 }

@@ -44,7 +44,7 @@ async function check(
   { restored, scratch, result }: { restored: string; scratch: string; result: CopyResult },
 ): Promise<VerifyFindings> {
   const { manifest } = backup;
-  const digests = await digestsOf(backup);
+  const digests = await digestsOf(backup, { engine, signal });
   const problems = result.unreadable.map((lost) => `${lost} was not restored`);
   if (digests !== undefined && 'problem' in digests) problems.push(digests.problem);
   if (engine.checkRestored === undefined) {

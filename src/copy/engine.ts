@@ -3,9 +3,11 @@ import type { Journal } from '../journal/journal.js';
 import type { BackupRef } from './backup-layout.js';
 import type { Differences } from './digest-compare.js';
 import type { EngineName } from '../engine-names.js';
+import type { CopyDigests } from './copy-digests.js';
 import type { FoundBackup } from './found-backup.js';
 
 export type { EngineName } from '../engine-names.js';
+export type { CopyDigests } from './copy-digests.js';
 
 /** One tree to copy. */
 export interface CopySource {
@@ -32,16 +34,6 @@ export interface DigestRequest {
   file: string;
   /** Of the backup at `parentDataDirectory`: files that are shared with it keep their digest. */
   parent: DigestList | undefined;
-}
-
-/** What the digests of a finished copy are. */
-export interface CopyDigests {
-  algorithm: string;
-  /** Of the list itself. */
-  sha256: string;
-  entries: number;
-  /** Files whose digest is not known, since they are shared with a backup that has none. */
-  unknown: number;
 }
 
 /** How far a copy has come. Totals are undefined where the engine cannot know them. */
@@ -78,6 +70,11 @@ export interface CopyRequest {
   dataDirectory: string;
   /** Data directory of the last complete backup of the same job and engine, to share unchanged files with. */
   parentDataDirectory: string | undefined;
+  /**
+   * What was shared with earlier backups may be damaged: nothing is shared with any of them, or with what an earlier
+   * attempt left, unless its content was read and compared with the source's.
+   */
+  isParentDoubtful?: boolean | undefined;
   /** The id of that backup, for an engine that makes increments of it: see `CopyResult.needs`. */
   parentBackupId?: string | undefined;
   /** Of an engine that keeps bases: the last one, as it is recorded. Whether it is still there is for the engine to see. */
@@ -302,4 +299,10 @@ export interface CopyEngine {
 
   /** Of an engine with repositories: the backups that the repository itself tells of, in any order. */
   find?(signal: AbortSignal): Promise<FoundBackup[]>;
+
+  /**
+   * Of an engine that `find` tells of digests by: brings their list to `file`, and may leave part of it there when it
+   * rejects. False: the repository has none any more. What comes is not checked.
+   */
+  fetchDigests?(request: { dataDirectory: string; file: string; signal: AbortSignal }): Promise<boolean>;
 }

@@ -6,7 +6,12 @@ import { stateDirectory } from '../system/directories.js';
 import { openCatalogue, targetAt } from './catalogue.js';
 import { parseSshPlace } from '../system/ssh-place.js';
 import { canKeepIn, ENGINE_NAMES, type EngineName } from '../engine-names.js';
-import { catalogueDirectory, repositoryFromFlag, type BackupTarget } from '../backup-target.js';
+import {
+  catalogueDirectory,
+  repositoryFromFlag,
+  type BackupTarget,
+  type EngineTarget,
+} from '../backup-target.js';
 
 /** A target as a command line names it, instead of those of the configuration. */
 export interface FromTarget {
@@ -34,11 +39,14 @@ export function engineOfRepository(name: string): EngineName {
   );
 }
 
-/** The one target that a command line names; its catalogue, if it is a repository, is opened. Rejects with `usage`. */
+/**
+ * The one target that a command line names; its catalogue, if it is a repository, is opened. The engine is known where it
+ * was named, or where only one writes to such a place. Rejects with `usage`.
+ */
 export async function targetFrom(
   { from, engine, passwordFile }: FromTarget & { from: string },
   env: NodeJS.ProcessEnv = process.env,
-): Promise<BackupTarget> {
+): Promise<BackupTarget & Partial<EngineTarget>> {
   if (from === '') {
     throw usage(
       '--from names no target',
@@ -56,6 +64,7 @@ export async function targetFrom(
   const { repository: known = { repository, environment: {} } } = await targetAt(directory);
   const target = {
     path: directory,
+    engine: name,
     repository: {
       ...known,
       initialise: false,

@@ -24,7 +24,7 @@ export interface ListedBackup {
   unreadable: number | null;
   /** Why a damaged one is that. */
   problem: string | null;
-  /** By its last verification on this host. */
+  /** By the last failure on this host that nothing has cleared since, else by the last verification. */
   verified: Pick<VerifyRecord, 'mode' | 'outcome' | 'finishedAt'> | null;
   /** Where it is mounted now. */
   mounted: string[];
@@ -59,7 +59,7 @@ export function listedBackup(backup: Backup, { verifications, mountPlaces }: Kno
     sources: manifest?.sources ?? null,
     unreadable: manifest?.unreadable.length ?? null,
     problem: backup.state === 'damaged' ? backup.problem : null,
-    verified: verifiedOf(verifications(backup)),
+    verified: verifiedOf(verifications.of(backup)),
     mounted: mountPlaces(backup),
   };
 }
@@ -88,7 +88,7 @@ function listRow(backup: Backup, verifications: Verifications): string[] {
     size === undefined ? '' : formatFiles(size.files),
     manifest.report.consistency,
     manifest.unreadable.length === 0 ? 'complete' : 'complete, partial',
-    renderVerified(verifications(backup)),
+    renderVerified(verifications.of(backup)),
   ];
 }
 
@@ -145,7 +145,7 @@ export function renderBackup(
     ['completed', manifest.completedAt],
     ['consistency', report.consistency],
     ['frozen', found !== undefined ? 'not known' : frozen === '' ? 'not' : frozen],
-    ...(found === undefined ? [] : [['made on', found.host]]),
+    ...(found === undefined ? [] : [['made on', found.host === '' ? 'not known' : found.host]]),
     ['sources', manifest.sources.join(', ')],
     ['size', size === undefined ? 'not known' : `${formatBytes(size.bytes)} in ${formatFiles(size.files)}`],
     ['engine', `${manifest.engine} (${[`fsbackup ${manifest.fsbackupVersion}`, ...tools].join(', ')})`],

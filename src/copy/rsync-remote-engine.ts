@@ -17,12 +17,14 @@ import type {
   VerifyFindings,
   VerifyRequest,
 } from './engine.js';
+import type { FoundBackup } from './found-backup.js';
 import { makeParents, setParentTimes } from './parent-directories.js';
 import { ReferenceFile } from './reference.js';
 import { removeTree } from './remove-tree.js';
 import { withSecrets } from './repository-program.js';
 import { checkRestoredByRsync } from './rsync-check-restored.js';
 import { asBytes, chooseChecksum } from './rsync-digests.js';
+import { foundBackupOf, listBytesOf, noteOf } from './rsync-remote-found.js';
 import { RsyncRemoteStore } from './rsync-remote-store.js';
 import { restoreRsync, type StoredTree } from './rsync-restore.js';
 import {
@@ -40,7 +42,13 @@ import { deepestFirst, parentsOf, pathInBackup, requireSources, topmost } from '
 import { joinShellCommand, parseSshPlace, rsyncName, SshClient, type SshPlace } from '../system/ssh-place.js';
 
 const reference = new ReferenceFile(
-  z.object({ version: z.literal(1), job: z.string().min(1), backupId: z.string().min(1) }),
+  z.object({
+    version: z.literal(1),
+    job: z.string().min(1),
+    backupId: z.string().min(1),
+    /** Of one that was found there: how large its list of digests is at most. */
+    listBytes: z.number().exactOptional(),
+  }),
 );
 
 function usage(message: string, hint: string): FsbackupError {
@@ -73,6 +81,14 @@ function placeOf(target: BackupTarget): SshPlace {
     );
   }
   return place;
+}
+
+/** What unchanged files are linked from. */
+interface Linking {
+  /** Trees there. */
+  from: readonly string[];
+  /** What is unchanged is found out by reading it, at both ends. */
+  byContent: boolean;
 }
 
 class RsyncRemoteEngine implements CopyEngine {
@@ -125,14 +141,15 @@ class RsyncRemoteEngine implements CopyEngine {
   async #copy(request: CopyRequest): Promise<CopyResult> {
     const { sources, backup, signal, dataDirectory, digests } = request;
     await requireSources(sources);
-    const linkFrom = await this.#store.prepare(backup, signal);
-    const parent = request.parentDataDirectory;
-    if (parent !== undefined) linkFrom.push(this.#store.directoryOf(await reference.read(parent)));
-    const taking = digests === undefined ? undefined : takeDigests(sources, digests, await this.#checksum());
+    const linking = await this.#linking(request);
+    const taking =
+      digests === undefined
+        ? undefined
+        : takeDigests(sources, digests, await this.#checksum(), { keepRaw: true });
     const tally = newTally(taking);
     const copyAll = async (): Promise<void> => {
       await this.#sendParents(sources, request);
-      for (const source of deepestFirst(sources)) await this.#copySource(source, request, linkFrom, tally);
+      for (const source of deepestFirst(sources)) await this.#copySource(source, request, linking, tally);
     };
     await (taking === undefined ? copyAll() : taking.log.closeAfter(copyAll));
     // The times of those that lie in no source, now that nothing is made in them any more.
@@ -141,11 +158,25 @@ class RsyncRemoteEngine implements CopyEngine {
       sources.filter((source) => outermost.includes(source.path)),
       request,
     );
+    const result = await resultOf(tally);
+    const note = await noteOf(request, result);
     // From now on there may be a backup there of which nobody has heard.
     await reference.announce(dataDirectory);
-    await this.#store.publish(backup, signal);
+    await this.#store.publish(backup, { note, list: result.digests && digests?.file }, signal);
     await reference.write(dataDirectory, { version: 1, job: backup.job, backupId: backup.backupId });
-    return await resultOf(tally);
+    await taking?.forget();
+    return result;
+  }
+
+  /** Makes the place to copy to, and finds what unchanged files are to be linked from. */
+  async #linking({ backup, signal, parentDataDirectory, isParentDoubtful }: CopyRequest): Promise<Linking> {
+    const { earlier, last } = await this.#store.prepare(backup, signal);
+    if (parentDataDirectory !== undefined) {
+      const parent = this.#store.directoryOf(await reference.read(parentDataDirectory));
+      return { from: [...earlier, parent], byContent: isParentDoubtful === true };
+    }
+    // Of another host, or of this one's life before: that size and time are the same proves nothing of the content.
+    return { from: [...earlier, ...(last === undefined ? [] : [last])], byContent: last !== undefined };
   }
 
   /** The fastest digest that both ends have. */
@@ -184,18 +215,18 @@ class RsyncRemoteEngine implements CopyEngine {
   async #copySource(
     source: CopySource,
     request: CopyRequest,
-    linkFrom: readonly string[],
+    { from, byContent }: Linking,
     tally: Tally,
   ): Promise<void> {
     const inside = pathInBackup(source.path);
     const destination = path.join(this.#store.incompleteOf(request.backup), inside);
-    const links = linkFrom.map((directory) => path.join(directory, inside));
+    const links = from.map((directory) => path.join(directory, inside));
     await transfer(
       [
         '-s',
         // Of a large file that was half sent the rest is enough, the next time.
         '--partial',
-        ...copyArguments(source, request.sources, { links, tally }),
+        ...copyArguments(source, request.sources, { links, tally, compare: byContent }),
         `${source.readFrom}/`,
         `${this.#at(destination)}/`,
       ],
@@ -249,6 +280,40 @@ class RsyncRemoteEngine implements CopyEngine {
   async remove({ dataDirectory, backup, signal }: RemoveRequest): Promise<void> {
     if (!(await reference.mayExist(dataDirectory))) return;
     await this.#store.remove(backup, signal);
+  }
+
+  find(signal: AbortSignal): Promise<FoundBackup[]> {
+    return withCopyErrors(async () =>
+      (await this.#store.find(signal)).map((remote) => {
+        const { job, backupId } = remote;
+        const listBytes = listBytesOf(remote);
+        const found = {
+          version: 1,
+          job,
+          backupId,
+          ...(listBytes === undefined ? {} : { listBytes }),
+        } as const;
+        return {
+          ...foundBackupOf(remote),
+          writeReference: (dataDirectory) => reference.write(dataDirectory, found),
+        };
+      }),
+    );
+  }
+
+  fetchDigests({
+    dataDirectory,
+    file,
+    signal,
+  }: {
+    dataDirectory: string;
+    file: string;
+    signal: AbortSignal;
+  }): Promise<boolean> {
+    return withCopyErrors(async () => {
+      const { listBytes = 0, ...backup } = await reference.read(dataDirectory);
+      return await this.#store.fetchList(backup, { file, sizeBytes: listBytes }, signal);
+    });
   }
 }
 

@@ -1,94 +1,38 @@
 import { randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import os from 'node:os';
+import { Readable } from 'node:stream';
 import { FsbackupError } from '../errors.js';
 import type { CommandOptions, CommandResult, runCommand } from '../system/run-command.js';
-import type { BackupRef } from './backup-layout.js';
+import { isBackupId, type BackupRef } from './backup-layout.js';
 import { copyFailure, copyStopped } from './copy-error.js';
+import { LimitedFile } from './limited-file.js';
 import { NoRepositoryError } from './open-repository.js';
+import { RemoteListing, type RemoteBackup } from './rsync-remote-listing.js';
+import { MAX_NOTE_BYTES } from './rsync-remote-note.js';
+import {
+  ABANDON,
+  EXISTS,
+  FETCH,
+  FIND,
+  OPEN,
+  PREPARE,
+  PUBLISH,
+  REMOVE,
+  STORE,
+} from './rsync-remote-scripts.js';
 import type { SshClient, SshPlace } from '../system/ssh-place.js';
 
 /** A host that does not answer within it is no place to freeze a filesystem for. */
 const ANSWER_TIMEOUT_MS = 90_000;
 /** A removal of millions of files takes its time; longer than this somebody is gone. */
 const REMOVE_TIMEOUT_MS = 6 * 3_600_000;
+const LIST_TIMEOUT_MS = 600_000;
 /** ssh(1), "EXIT STATUS": an error of its own, and not of the command there. */
 const SSH_FAILED = 255;
-
-/**
- * What each script begins with: `$1` is the directory, which must be what was made for backups, and not the empty place
- * where a disk is not mounted. The umask makes all that it makes private.
- */
-const PROLOGUE = `set -e
-umask 077
-root=$1
-shift
-if ! [ -f "$root/.fsbackup-repository" ]; then echo 'fsbackup: absent'; exit 0; fi
-cd "$root"
-`;
-
-/** `$1` yes or no: whether it may be made; `$2` the id that it then gets. */
-const OPEN = `set -e
-umask 077
-root=$1
-mark=$root/.fsbackup-repository
-if ! [ -f "$mark" ]; then
-  if [ "$2" != yes ]; then echo 'fsbackup: absent'; exit 0; fi
-  mkdir -p "$root"
-  printf '%s\\n' "$3" >"$mark.new"
-  mv "$mark.new" "$mark"
-fi
-printf 'fsbackup: user %s\\n' "$(id -u)"
-printf 'fsbackup: id %s\\n' "$(cat "$mark")"
-`;
-
-/**
- * `$1` the job, `$2` the id, `$3` the incomplete directory. What an earlier attempt or run copied is set aside under
- * names that rsync can link from; there are eight at most.
- */
-const PREPARE = `${PROLOGUE}
-mkdir -p "$1"
-cd "$1"
-aside() {
-  n=1
-  while [ -e "$2.earlier-$n" ] && [ "$n" -lt 8 ]; do n=$((n + 1)); done
-  if [ -e "$2.earlier-$n" ]; then rm -rf "$2.earlier-1"; n=1; fi
-  mv "$1" "$2.earlier-$n"
-}
-if [ -d "$3" ]; then aside "$3" "$3"; fi
-if [ -d "$2" ]; then aside "$2" "$3"; fi
-mkdir "$3"
-for one in "$3".earlier-*; do
-  if [ -d "$one" ]; then printf 'fsbackup: earlier %s\\n' "$one"; fi
-done
-`;
-
-/** As `PREPARE`. On disk first, then under its name: a backup with a name is a whole one. */
-const PUBLISH = `${PROLOGUE}
-cd "$1"
-if [ -e "$2" ]; then echo "$2 is there already" >&2; exit 1; fi
-flush() { sync -f . 2>/dev/null || sync; }
-flush
-mv "$3" "$2"
-flush
-rm -rf "$3".earlier-* || true
-`;
-
-const ABANDON = `${PROLOGUE}
-if ! [ -d "$1" ]; then exit 0; fi
-cd "$1"
-rm -rf "$3" "$3".earlier-*
-`;
-
-const REMOVE = `${PROLOGUE}
-if ! [ -d "$1" ]; then exit 0; fi
-cd "$1"
-if [ -e "$2" ]; then mv "$2" ".removing-$2"; fi
-rm -rf ".removing-$2"
-`;
-
-const EXISTS = `${PROLOGUE}
-if [ -d "$1/$2" ]; then echo 'fsbackup: there'; fi
-`;
+/** sysexits.h, EX_NOINPUT. */
+const NOT_THERE = 66;
 
 type Backup = Pick<BackupRef, 'job' | 'backupId'>;
 
@@ -130,11 +74,12 @@ export class RsyncRemoteStore {
 
   /** Where it is copied to, until it is whole. One for each host: two may have a job of the same name. */
   incompleteOf({ job }: Pick<Backup, 'job'>): string {
-    return `${this.#place.directory}/${job}/${this.#incomplete()}`;
+    return `${this.#place.directory}/${job}/${this.#unfinished('incomplete')}`;
   }
 
-  #incomplete(): string {
-    return `.incomplete-${os.hostname().replaceAll(/[^A-Za-z0-9.-]/g, '-')}`;
+  /** What is not whole has a name that no other host gives. */
+  #unfinished(what: 'incomplete' | 'note' | 'digests'): string {
+    return `.${what}-${os.hostname().replaceAll(/[^A-Za-z0-9.-]/g, '-')}`;
   }
 
   /** Runs a program there. */
@@ -166,16 +111,91 @@ export class RsyncRemoteStore {
     return found;
   }
 
-  /** Makes the incomplete directory, empty. Returns what earlier attempts and runs left, to link from. */
-  async prepare(backup: Backup, signal: AbortSignal): Promise<string[]> {
-    const result = await this.#on(PREPARE, backup, signal);
+  /**
+   * Makes the incomplete directory, empty. Returns what there is to link from: what earlier attempts and runs of this
+   * host left, and the last backup of the job, whichever host made it.
+   */
+  async prepare(
+    backup: Backup,
+    signal: AbortSignal,
+  ): Promise<{ earlier: string[]; last: string | undefined }> {
+    const { stdout } = await this.#on(PREPARE, backup, signal);
     const job = `${this.#place.directory}/${backup.job}`;
-    return answers(result.stdout, 'earlier').map((name) => `${job}/${name}`);
+    const last = answers(stdout, 'backup').find(isBackupId);
+    return {
+      earlier: answers(stdout, 'earlier').map((name) => `${job}/${name}`),
+      last: last === undefined ? undefined : `${job}/${last}`,
+    };
   }
 
-  /** Gives what was copied its name, once all of it is on disk there. */
-  async publish(backup: Backup, signal: AbortSignal): Promise<void> {
+  /** Gives what was copied its name, once all of it is on disk there, its note and the list of its digests beside it. */
+  async publish(
+    backup: Backup,
+    { note, list }: { note: string; list: string | undefined },
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (list !== undefined) {
+      const { size } = await stat(list);
+      await this.#send(backup, 'digests', { from: createReadStream(list), size }, signal);
+    }
+    const text = Buffer.from(note, 'utf8');
+    await this.#send(backup, 'note', { from: Readable.from([text]), size: text.length }, signal);
     await this.#on(PUBLISH, backup, signal);
+  }
+
+  async #send(
+    { job }: Backup,
+    what: 'note' | 'digests',
+    { from, size }: { from: Readable; size: number },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const result = await this.#script(STORE, [job, this.#unfinished(what), String(size)], {
+      timeoutMs: REMOVE_TIMEOUT_MS,
+      stdinFrom: from,
+      signal,
+    });
+    this.#requireDone(result, signal);
+  }
+
+  /**
+   * All trees there that may be backups, whichever host made them. Rejects with `usage` where there is no place for
+   * backups, or that cannot be reached; with `copyFailed` for one that tells more than there can be.
+   */
+  async find(signal: AbortSignal): Promise<RemoteBackup[]> {
+    const listing = new RemoteListing();
+    const result = await this.#script(FIND, [String(MAX_NOTE_BYTES + 1)], {
+      timeoutMs: LIST_TIMEOUT_MS,
+      stdoutTo: listing,
+      signal,
+    });
+    if (signal.aborted) throw copyStopped();
+    if (listing.errored !== null) throw listing.errored;
+    if (result.exitCode !== 0) throw this.#unusable(result);
+    if (listing.isAbsent) throw this.#absent(false);
+    return listing.backups;
+  }
+
+  /**
+   * Brings the list of a backup's digests to `file`; false where there is none. Of one that is larger than `sizeBytes` no
+   * more than that, which is then another. Rejects with `copyFailed`.
+   */
+  async fetchList(
+    { job, backupId }: Backup,
+    { file, sizeBytes }: { file: string; sizeBytes: number },
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const to = new LimitedFile(file, sizeBytes);
+    const result = await this.#script(FETCH, [job, backupId], {
+      timeoutMs: REMOVE_TIMEOUT_MS,
+      stdoutTo: to,
+      signal,
+    });
+    await to.close();
+    if (to.isTooMuch) return true;
+    if (to.errored !== null) throw to.errored;
+    if (result.exitCode === NOT_THERE) return false;
+    this.#requireDone(result, signal);
+    return true;
   }
 
   /** Removes what is incomplete there. */
@@ -194,18 +214,22 @@ export class RsyncRemoteStore {
 
   /** Runs a script about a backup. Rejects with `copyFailed` unless it succeeds. */
   async #on(script: string, { job, backupId }: Backup, signal?: AbortSignal): Promise<CommandResult> {
-    const result = await this.#script(script, [job, backupId, this.#incomplete()], {
+    const unfinished = (['incomplete', 'note', 'digests'] as const).map((what) => this.#unfinished(what));
+    const result = await this.#script(script, [job, backupId, ...unfinished], {
       timeoutMs: REMOVE_TIMEOUT_MS,
       ...(signal === undefined ? {} : { signal }),
     });
+    this.#requireDone(result, signal);
+    return result;
+  }
+
+  #requireDone(result: CommandResult, signal: AbortSignal | undefined): void {
     if (signal?.aborted === true) throw copyStopped();
     if (result.exitCode !== 0) throw copyFailure('ssh', result, result.exitCode === SSH_FAILED);
-    if (answers(result.stdout, 'absent').length > 0) {
-      throw new FsbackupError('copyFailed', `${this.#name} is not there any more`, {
-        hint: 'See whether its disk is mounted there.',
-      });
-    }
-    return result;
+    if (answers(result.stdout, 'absent').length === 0) return;
+    throw new FsbackupError('copyFailed', `${this.#name} is not there any more`, {
+      hint: 'See whether its disk is mounted there.',
+    });
   }
 
   async #script(script: string, args: readonly string[], options: CommandOptions): Promise<CommandResult> {

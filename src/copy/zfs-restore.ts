@@ -1,7 +1,7 @@
 import { mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
-import type { runCommand } from '../system/run-command.js';
+import { describeFailure, type runCommand } from '../system/run-command.js';
 import { siblingData } from './btrfs-contents.js';
 import { copyFailure } from './copy-error.js';
 import type { ListRequest } from './engine.js';
@@ -54,7 +54,11 @@ async function streamsOf(dataDirectory: string, contents: ZfsContents, name: str
   return feeds;
 }
 
-/** Runs `work` with a pool in a sparse file, which is gone afterwards. */
+/**
+ * Runs `work` with a pool in a sparse file, which is gone afterwards. Rejects with `cleanupIncomplete` where the pool could
+ * not be destroyed, whatever became of `work`: its file is about to be removed under it, and the kernel keeps a file that
+ * is in use by nobody's name.
+ */
 async function withScratchPool<T>(
   { scratch, bytes, run }: { scratch: string; bytes: number; run: Run },
   work: (pool: string) => Promise<T>,
@@ -67,11 +71,23 @@ async function withScratchPool<T>(
   const options = ['-o', 'cachefile=none', '-O', 'mountpoint=none', '-O', 'canmount=off'];
   const made = await run(['zpool', 'create', ...options, pool, file], { timeoutMs: 120_000 });
   if (made.exitCode !== 0) throw copyFailure('zpool', made);
-  try {
-    return await work(pool);
-  } finally {
-    await run(['zpool', 'destroy', '-f', pool], { timeoutMs: 120_000 });
+  let failed: unknown;
+  const result = await work(pool).catch((error: unknown) => {
+    failed = error;
+  });
+  const destroyed = await run(['zpool', 'destroy', '-f', pool], { timeoutMs: 120_000 });
+  if (destroyed.exitCode !== 0) {
+    throw new FsbackupError(
+      'cleanupIncomplete',
+      `the pool ${pool}, which was made for this restore, is still there: ${describeFailure('zpool', destroyed)}`,
+      {
+        hint: `Find out who uses it, then \`zpool destroy -f ${pool}\`: until then its space is not given back.`,
+        cause: failed,
+      },
+    );
   }
+  if (failed !== undefined) throw failed;
+  return result as T;
 }
 
 /** What must be received of a backup that cannot be mounted where it is; undefined where it can. */

@@ -23,6 +23,8 @@ import { endOrphans } from '../system/orphans.js';
 import { readProcessIdentity, type ProcessIdentity } from '../system/process-identity.js';
 import { releaseMetadata } from '../system/thin-pool.js';
 import { runCommand } from '../system/run-command.js';
+import { looksFrozen } from '../system/looks-frozen.js';
+import { endMakers } from './end-makers.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
 import { gatherFacts } from './gather-facts.js';
 import { recordRun } from './history.js';
@@ -90,6 +92,7 @@ async function recoverWith(
     recoverFreezes,
     releasers: releasers(),
     endOrphans,
+    endMakers: (makers) => endMakers(makers),
     lockJob,
   });
 }
@@ -133,6 +136,7 @@ export async function createRunHost(): Promise<RunHost> {
       bases: createBaseStore(),
       retain: retainBackups,
       runProgram: runCommand,
+      looksFrozen,
       syncFilesystem,
       retryDelayMs: RETRY_DELAY_MS,
       watchIntervalMs: WATCH_INTERVAL_MS,

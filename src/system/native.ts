@@ -48,12 +48,14 @@ interface Addon {
   syncfs(fd: number): Promise<number>;
   ficlone(destinationFd: number, sourceFd: number): Promise<number>;
   probe(fd: number): Promise<number>;
+  xfsReservedBlocks(fd: number): number;
   tryLock(fd: number): boolean;
   memfd(): number;
   boottimeMs(): number;
   pageCreate(slots: number, timeoutMs: number, maxHoldMs: number): { fd: number; page: PageHandle };
   pageRead(page: PageHandle): PageSlot[];
   pageFreeze(page: PageHandle, slot: number, fd: number): Promise<number>;
+  pageProbe(page: PageHandle, slot: number, fd: number): Promise<number>;
   pageThaw(page: PageHandle, slot: number, fd: number, loss: number): boolean;
   pageThawTask(page: PageHandle, slot: number, fd: number, loss: number): Promise<number>;
   pageAddDevice(page: PageHandle, major: number, minor: number): void;
@@ -105,6 +107,11 @@ export async function probeFrozen(fd: number): Promise<boolean> {
   return (await addon().probe(fd)) === 1;
 }
 
+/** The blocks that the XFS of `fd` holds in reserve: 0 while it is frozen. Throws ENOTTY for another filesystem. */
+export function xfsReservedBlocks(fd: number): number {
+  return addon().xfsReservedBlocks(fd);
+}
+
 /** flock(2) LOCK_EX|LOCK_NB: whether the lock was got. It ends with the last descriptor of this open file. */
 export function tryLock(fd: number): boolean {
   return addon().tryLock(fd);
@@ -136,6 +143,15 @@ export function readPage(page: PageHandle): PageSlot[] {
 /** FIFREEZE on the thread pool, published in the page. Rejects with ECANCELED when the dead-man was faster. */
 export async function freezeSlot(page: PageHandle, slot: number, fd: number): Promise<void> {
   await addon().pageFreeze(page, slot, fd);
+}
+
+/**
+ * FIFREEZE and at once FITHAW, in one thread of the pool, published in the page: proof that nobody holds the filesystem
+ * frozen. Rejects with EBUSY when somebody does, who keeps it, and with ECANCELED when the dead-man was faster. Resolves
+ * to false when FITHAW failed: then it is still frozen, by us.
+ */
+export async function probeSlot(page: PageHandle, slot: number, fd: number): Promise<boolean> {
+  return (await addon().pageProbe(page, slot, fd)) === 1;
 }
 
 /**

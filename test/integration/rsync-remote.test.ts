@@ -11,6 +11,7 @@ import { SshServer } from '../support/ssh-server.js';
 import { must, throwawayDisks } from '../support/throwaway-filesystem.js';
 
 const LONG_MS = 300_000;
+const MIB = 1024 ** 2;
 
 interface Listed {
   backups: { target: string; backupId: string; state: string; engine: string }[];
@@ -81,6 +82,11 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
     return found.toSorted();
   }
 
+  /** What there is of these backups, in order. */
+  function named(...ids: (string | undefined)[]): string[] {
+    return ids.flatMap((id = '') => [id, `${id}.digests.gz`, `${id}.json`]).toSorted();
+  }
+
   async function large(...names: string[]): Promise<void> {
     for (const name of names)
       await must('dd', 'if=/dev/urandom', `of=${source}/${name}`, 'bs=1M', 'count=48', 'status=none');
@@ -109,7 +115,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
     expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
     const [backup, ...others] = await list();
     expect([backup?.state, others]).toEqual(['complete', []]);
-    expect(await below('srv')).toEqual([backup?.backupId]);
+    expect(await below('srv')).toEqual(named(backup?.backupId));
     const stored = path.join(remote, 'srv', backup?.backupId ?? '', source);
     expect((await stat(path.join(stored, name))).ino).toBe(inode);
     expect(await compareTrees(source, stored)).toEqual([]);
@@ -126,7 +132,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
       }
       const [first, second] = await list();
       const page = (id = ''): string => path.join(remote, 'srv', id, source, 'www', 'page');
-      expect(await below('srv')).toEqual([first?.backupId, second?.backupId]);
+      expect(await below('srv')).toEqual(named(first?.backupId, second?.backupId));
       expect((await stat(page(first?.backupId))).ino).toBe((await stat(page(second?.backupId))).ino);
       for (const one of [remote, path.join(remote, 'srv')])
         expect((await stat(one)).mode & 0o7777).toBe(0o700);
@@ -150,7 +156,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
       expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
       expect((await cli.run('backups', 'prune', '--config', config)).exitCode).toBe(0);
       const left = (await list()).map(({ backupId }) => backupId);
-      expect(await below('srv')).toEqual(left);
+      expect(await below('srv')).toEqual(named(...left));
       expect(left).not.toContain(first?.backupId);
     },
     LONG_MS,
@@ -171,6 +177,37 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
       expect(await cli.journalEntries()).toEqual([]);
       expect(await below('srv')).toEqual([path.basename(incomplete())]);
       await expectGoneOnWith('a', inode);
+    },
+    LONG_MS,
+  );
+
+  it(
+    'a connection that is lost within a large file: of that, too, what has arrived is not sent again',
+    async () => {
+      await must('dd', 'if=/dev/urandom', `of=${source}/a`, 'bs=1M', 'count=96', 'status=none');
+      const [shell, sent] = [path.join(directory, 'rsh'), path.join(directory, 'sent')];
+      const script = `#!/bin/bash\nexec ${ssh.client} "$@" < <(exec tee -a ${sent})\n`;
+      await writeFile(shell, script, { mode: 0o700 });
+      await configure({ environment: { RSYNC_RSH: shell } });
+      const started = cli.start('run', '--config', config);
+      const halfWay = async (): Promise<boolean> => {
+        const inside = path.join(incomplete(), source);
+        const name = (await readdir(inside).catch(() => [])).find((one) => one.startsWith('.a.')) ?? '';
+        return ((await stat(path.join(inside, name)).catch(() => undefined))?.size ?? 0) > 48 * MIB;
+      };
+      while (!(await halfWay())) {
+        expect(started.hasEnded, started.output).toBe(false);
+        await sleep(5);
+      }
+      await ssh.dropConnections();
+      expect(await started.ended(), started.output).toBe(40);
+      await writeFile(sent, '');
+      expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
+      expect((await stat(sent)).size).toBeLessThan(60 * MIB);
+      const [backup] = await list();
+      expect(await compareTrees(source, path.join(remote, 'srv', backup?.backupId ?? '', source))).toEqual(
+        [],
+      );
     },
     LONG_MS,
   );

@@ -33,6 +33,8 @@ export class FakeWorld {
   readonly kept = new Set<string>();
   /** By job and target. */
   readonly bases = new Map<string, BaseRecord>();
+  /** Why a backup is doubtful, by target and id. */
+  readonly doubts = new Map<string, string>();
   readonly violations: string[] = [];
   readonly steps: string[] = [];
   /** By the name of a call: `freeze`, `create`, `copy /b`; each is taken once, in order. */
@@ -40,6 +42,8 @@ export class FakeWorld {
   /** Loss of each window's freeze, in order. */
   readonly losses: (LossReason | undefined)[] = [];
   freezerWarnings: readonly string[] = [];
+  /** Whether filesystems look frozen; undefined: it does not show. */
+  looks: boolean | undefined = undefined;
   /** Below all that is snapshotted. */
   devices: readonly GuardedDevice[] = [];
   /** Of each window's devices, in order: why their watch was lost. One that is `left-suspended` was resumed. */
@@ -48,6 +52,7 @@ export class FakeWorld {
   readonly guarded: string[][] = [];
 
   #frozen = false;
+  #armed = 0;
 
   fail(call: string, ...faults: Fault[]): void {
     this.faults.set(call, [...(this.faults.get(call) ?? []), ...faults]);
@@ -94,16 +99,18 @@ export class FakeWorld {
     jobFinished: () => this.#mustNotBeFrozen('jobFinished'),
   };
 
-  #freezer({ targets, devices }: FreezeRequest): Freezer {
+  #freezer({ targets, devices }: FreezeRequest, guards: string): Freezer {
     const lost = new AbortController();
-    const loss = this.losses.shift();
-    const deviceLoss = this.deviceLosses.shift();
+    let loss: LossReason | undefined;
+    let deviceLoss: DeviceLossReason | undefined;
     let thawed: ThawOutcome | undefined;
     return {
       warnings: this.freezerWarnings,
       watchdogPids: [1, 2],
       lost: lost.signal,
       freeze: async () => {
+        loss = this.losses.shift();
+        deviceLoss = this.deviceLosses.shift();
         // Set before: a fault of `freeze` may itself look at the world.
         this.#frozen = true;
         this.#acquire('freeze');
@@ -116,6 +123,16 @@ export class FakeWorld {
           throw error;
         }
         if (loss !== undefined) lost.abort(loss);
+      },
+      probe: async () => {
+        for (const { mountpoint } of targets) {
+          this.#frozen = true;
+          try {
+            await this.#call(`probe ${mountpoint}`);
+          } finally {
+            this.#frozen = false;
+          }
+        }
       },
       watchCommand: () => {
         this.#acquire('command');
@@ -146,7 +163,7 @@ export class FakeWorld {
       },
       close: async () => {
         await this.#call('close');
-        this.#release('guards');
+        this.#release(guards);
       },
     };
   }
@@ -235,10 +252,11 @@ export class FakeWorld {
       },
       arm: async (request) => {
         await this.#call('arm');
-        this.#acquire('guards');
+        const guards = `guards ${(this.#armed += 1)}`;
+        this.#acquire(guards);
         if (request.devices.length > 0)
           this.guarded.push(request.devices.flatMap((device) => device.mountpoints));
-        return this.#freezer(request);
+        return this.#freezer(request, guards);
       },
       provider: () => this.provider,
       engine: () => this.engine,
@@ -255,6 +273,7 @@ export class FakeWorld {
           this.backups.set(target.path, facts);
           this.#release(`backup ${target.path}`);
         },
+        doubt: async ({ target, backupId }) => this.doubts.get(`${target.path} ${backupId}`),
         completeData: async ({ target }) => (this.backups.has(target.path) ? target.path : undefined),
         discardIncomplete: async ({ target }) => {
           await this.#call(`discard ${target.path}`);
@@ -323,6 +342,7 @@ export class FakeWorld {
           stderr: '',
         };
       },
+      looksFrozen: async () => this.looks,
       syncFilesystem: (mountpoint) => this.#call(`sync ${mountpoint}`),
       mountDirectory,
       retryDelayMs: 0,
