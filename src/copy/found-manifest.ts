@@ -8,7 +8,17 @@ import type { Manifest } from './manifest.js';
  * frozen, its warnings, and what could not be read, unless the engine noted it. A consistency that was not noted is `none`.
  */
 export function manifestOfFound(found: FoundBackup, engine: EngineName, repository: string): Manifest {
-  const { job, backupId, completedAt, host, files, bytes, consistency = 'none', digests, doubts = [] } = found;
+  const {
+    job,
+    backupId,
+    completedAt,
+    host,
+    files,
+    bytes,
+    consistency = 'none',
+    digests,
+    doubts = [],
+  } = found;
   const unnoted =
     found.consistency === undefined ? ['how consistent it is was not noted in the repository'] : [];
   return {

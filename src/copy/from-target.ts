@@ -6,7 +6,12 @@ import { stateDirectory } from '../system/directories.js';
 import { openCatalogue, targetAt } from './catalogue.js';
 import { parseSshPlace } from '../system/ssh-place.js';
 import { canKeepIn, ENGINE_NAMES, type EngineName } from '../engine-names.js';
-import { catalogueDirectory, repositoryFromFlag, type BackupTarget, type EngineTarget } from '../backup-target.js';
+import {
+  catalogueDirectory,
+  repositoryFromFlag,
+  type BackupTarget,
+  type EngineTarget,
+} from '../backup-target.js';
 
 /** A target as a command line names it, instead of those of the configuration. */
 export interface FromTarget {

@@ -23,9 +23,13 @@ export class LimitedFile extends Writable {
     this.#bytes += chunk.length;
     if (this.#bytes > this.#limit) {
       done(
-        new FsbackupError('copyFailed', `the other host sends more than the ${this.#limit} bytes that it told of`, {
-          hint: 'See what it keeps there, and whether it is the host that you mean.',
-        }),
+        new FsbackupError(
+          'copyFailed',
+          `the other host sends more than the ${this.#limit} bytes that it told of`,
+          {
+            hint: 'See what it keeps there, and whether it is the host that you mean.',
+          },
+        ),
       );
       return;
     }

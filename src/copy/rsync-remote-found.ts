@@ -36,7 +36,13 @@ export function listBytesOf(remote: RemoteBackup): number | undefined {
 }
 
 /** What is known of a tree without a note: when it was begun, and all that lies in it. */
-function withoutNote({ job, backupId, begunAt, top, note }: RemoteBackup): Omit<FoundBackup, 'writeReference'> {
+function withoutNote({
+  job,
+  backupId,
+  begunAt,
+  top,
+  note,
+}: RemoteBackup): Omit<FoundBackup, 'writeReference'> {
   const why =
     note === undefined
       ? 'no note lies beside it, as with those of an fsbackup of before there were any'

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import os from 'node:os';
 import { Readable } from 'node:stream';
 import { FsbackupError } from '../errors.js';
 import type { CommandOptions, CommandResult, runCommand } from '../system/run-command.js';
@@ -16,12 +15,16 @@ import {
   EXISTS,
   FETCH,
   FIND,
+  FORGET,
   OPEN,
   PREPARE,
   PUBLISH,
   REMOVE,
+  RENEW,
   STORE,
 } from './rsync-remote-scripts.js';
+import type { ResumeTrees } from './resumption.js';
+import { hostLabel } from '../system/host-label.js';
 import type { SshClient, SshPlace } from '../system/ssh-place.js';
 
 /** A host that does not answer within it is no place to freeze a filesystem for. */
@@ -79,7 +82,7 @@ export class RsyncRemoteStore {
 
   /** What is not whole has a name that no other host gives. */
   #unfinished(what: 'incomplete' | 'note' | 'digests'): string {
-    return `.${what}-${os.hostname().replaceAll(/[^A-Za-z0-9.-]/g, '-')}`;
+    return `.${what}-${hostLabel()}`;
   }
 
   /** Runs a program there. */
@@ -111,11 +114,25 @@ export class RsyncRemoteStore {
     return found;
   }
 
-  /** Makes the incomplete directory, empty. Returns what earlier attempts and runs left, to link from. */
-  async prepare(backup: Backup, signal: AbortSignal): Promise<string[]> {
-    const result = await this.#on(PREPARE, backup, signal);
-    const job = `${this.#place.directory}/${backup.job}`;
-    return answers(result.stdout, 'earlier').map((name) => `${job}/${name}`);
+  /** The trees that a copy can be gone on with. */
+  treesOf(backup: Backup, signal: AbortSignal): ResumeTrees {
+    const incomplete = this.incompleteOf(backup);
+    return {
+      place: 'there',
+      incomplete,
+      earlier: `${incomplete}+earlier`,
+      known: `${incomplete}+known`,
+      fresh: `${incomplete}+new`,
+      run: this.runThere,
+      prepare: async ({ instance = '', backupId = '' }) => {
+        const { stdout } = await this.#on(PREPARE, backup, signal, [instance, backupId]);
+        const [now = ''] = answers(stdout, 'instance');
+        const has = (word: string): boolean => answers(stdout, word).length > 0;
+        return { instance: now, hasEarlier: has('earlier'), hasKnown: has('known') };
+      },
+      renew: async () => void (await this.#on(RENEW, backup, signal)),
+      forget: async () => void (await this.#on(FORGET, backup, signal)),
+    };
   }
 
   /** Gives what was copied its name, once all of it is on disk there, its note and the list of its digests beside it. */
@@ -202,9 +219,14 @@ export class RsyncRemoteStore {
   }
 
   /** Runs a script about a backup. Rejects with `copyFailed` unless it succeeds. */
-  async #on(script: string, { job, backupId }: Backup, signal?: AbortSignal): Promise<CommandResult> {
+  async #on(
+    script: string,
+    { job, backupId }: Backup,
+    signal?: AbortSignal,
+    more: readonly string[] = [],
+  ): Promise<CommandResult> {
     const unfinished = (['incomplete', 'note', 'digests'] as const).map((what) => this.#unfinished(what));
-    const result = await this.#script(script, [job, backupId, ...unfinished], {
+    const result = await this.#script(script, [job, backupId, ...unfinished, ...more], {
       timeoutMs: REMOVE_TIMEOUT_MS,
       ...(signal === undefined ? {} : { signal }),
     });
