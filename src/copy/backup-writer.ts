@@ -41,7 +41,7 @@ export function createBackupWriter(
     async begin(name) {
       const ref = refOf(name);
       const parent = await latestComplete(ref.target, ref.job, name.target.engine);
-      await beginBackup(ref);
+      await beginBackup(ref, { canGoOn: name.target.engine === 'rsync' });
       return {
         dataDirectory: dataDirectory(ref),
         parentDataDirectory: parent === undefined ? undefined : dataDirectory(parent),
@@ -85,8 +85,9 @@ export function createBackupWriter(
       return (await readManifest(ref)).state === 'complete' ? dataDirectory(ref) : undefined;
     },
 
-    async discardIncomplete(name) {
-      await discardIncomplete(refOf(name), name.target.engine, engines);
+    async discardIncomplete(name, options) {
+      const found = await discardIncomplete(refOf(name), name.target.engine, engines, options);
+      return typeof found === 'object' ? found.keptIn : undefined;
     },
   };
 }

@@ -55,8 +55,11 @@ export interface BackupWriter {
   complete(name: BackupName, facts: BackupFacts): Promise<void>;
   /** The data directory of a backup that is complete; undefined when it is not, or not there. */
   completeData(name: BackupName): Promise<string | undefined>;
-  /** Removes a backup that has no manifest; one that is complete, or not there, is left alone. Idempotent. */
-  discardIncomplete(name: BackupName): Promise<void>;
+  /**
+   * Removes a backup that has no manifest; one that is complete, or not there, is left alone. With `mayKeep` what the
+   * job's next run can go on from stays for it: returns where. Idempotent.
+   */
+  discardIncomplete(name: BackupName, options?: { mayKeep: boolean }): Promise<string | undefined>;
 }
 
 /** What a removal is done with. */

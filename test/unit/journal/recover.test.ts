@@ -11,6 +11,10 @@ let root: string;
 let directories: JournalDirectories;
 let released: string[];
 let failing: Set<string>;
+/** Snapshots that were lost. */
+let lost: Set<string>;
+/** Backups that the next run can go on from. */
+let keepable: Set<string>;
 let living: Set<string>;
 let orphans: string[];
 
@@ -46,7 +50,11 @@ function dependencies(overrides: Partial<RecoverDependencies> = {}): RecoverDepe
       exposure: ({ payload }) => release(`exposure ${payload.path}`),
       poolMetadata: ({ payload }) => release(`metadata of ${payload.device}`),
       snapshot: ({ payload }) => release(`snapshot ${payload.name}`),
-      backup: ({ payload }) => release(`backup ${payload.backupId}`),
+      isIntact: async ({ payload }) => !lost.has(payload.name),
+      backup: async ({ payload: { backupId } }, { mayKeep }) => {
+        await release(`backup ${backupId}`);
+        return mayKeep && keepable.has(backupId) ? `/kept/${backupId}` : undefined;
+      },
       drill: ({ payload }) => release(`drill ${payload.directory}`),
       removal: ({ payload }) => release(`removal ${payload.backupId}`),
     },
@@ -68,6 +76,8 @@ beforeEach(async () => {
   directories = { durable: path.join(root, 'state'), volatile: path.join(root, 'run') };
   released = [];
   failing = new Set();
+  lost = new Set();
+  keepable = new Set();
   living = new Set();
   orphans = [];
 });
