@@ -135,35 +135,39 @@ export async function finishDigestList(
   const directory = path.dirname(raw);
   const at = (name: string): string => `${raw}.${name}`;
   const [sorted, list, links] = [at('sorted'), at('list'), at('links')];
-  await sortLines(raw, sorted, 4, directory);
-
   const summary = { entries: 0, unknown: 0 };
-  const [toList, toLinks] = [new LineWriter(list, 'w'), new LineWriter(links, 'w')];
-  let linkCount = 0;
-  const parent = parentList === undefined ? undefined : new SortedList(parentList);
-  const each = oneOfEach(readRecordBatches(sorted), fold);
-  await writeList(parent === undefined ? each : fromParent(each, parent), toList, summary, (record) => {
-    if (record.link === undefined) return true;
-    linkCount += 1;
-    toLinks.add(formatRecord(record));
-    return false;
-  });
-  await parent?.close();
-  await Promise.all([toList.close(), toLinks.close()]);
+  try {
+    await sortLines(raw, sorted, 4, directory);
+    const [toList, toLinks] = [new LineWriter(list, 'w'), new LineWriter(links, 'w')];
+    let linkCount = 0;
+    const parent = parentList === undefined ? undefined : new SortedList(parentList);
+    const each = oneOfEach(readRecordBatches(sorted), fold);
+    const isNoLink = (record: DigestRecord): boolean => {
+      if (record.link === undefined) return true;
+      linkCount += 1;
+      toLinks.add(formatRecord(record));
+      return false;
+    };
+    const write = async (): Promise<void> => {
+      await writeList(parent === undefined ? each : fromParent(each, parent), toList, summary, isNoLink);
+    };
+    await toList.closeAfter(() => toLinks.closeAfter(write)).finally(() => parent?.close());
 
-  if (linkCount > 0) {
-    await sortLines(links, at('by-target'), 5, directory);
-    const files = new SortedList(list);
-    const more = new LineWriter(at('more'), 'w');
-    await writeList(linked(readRecordBatches(at('by-target')), files), more, summary);
-    await files.close();
-    await more.close();
-    await sortLines([list, at('more')], at('both'), 4, directory);
-    await rename(at('both'), list);
+    if (linkCount > 0) {
+      await sortLines(links, at('by-target'), 5, directory);
+      const files = new SortedList(list);
+      const more = new LineWriter(at('more'), 'w');
+      await more
+        .closeAfter(() => writeList(linked(readRecordBatches(at('by-target')), files), more, summary))
+        .finally(() => files.close());
+      await sortLines([list, at('more')], at('both'), 4, directory);
+      await rename(at('both'), list);
+    }
+    const sha256 = await pack(list, file);
+    if (!keepRaw) await rm(raw, { force: true });
+    return { ...summary, sha256 };
+  } finally {
+    for (const name of ['.sorted', '.list', '.links', '.by-target', '.more', '.both'])
+      await rm(`${raw}${name}`, { force: true });
   }
-  const sha256 = await pack(list, file);
-  if (!keepRaw) await rm(raw, { force: true });
-  for (const name of ['.sorted', '.list', '.links', '.by-target', '.more', '.both'])
-    await rm(`${raw}${name}`, { force: true });
-  return { ...summary, sha256 };
 }

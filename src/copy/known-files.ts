@@ -18,18 +18,21 @@ export function isKnown({ type, digest }: DigestRecord): boolean {
 export async function* agreeing(of: string, list: string): AsyncGenerator<string[]> {
   const other = new SortedList(list);
   let names: string[] = [];
-  for await (const batch of readRecordBatches(of)) {
-    for (const record of batch) {
-      if (!isKnown(record)) continue;
-      const found = await other.find(record.path);
-      if (found?.digest !== record.digest || found.sizeBytes !== record.sizeBytes) continue;
-      names.push(record.path);
-      if (names.length < NAMES_AT_ONCE) continue;
-      yield names;
-      names = [];
+  try {
+    for await (const batch of readRecordBatches(of)) {
+      for (const record of batch) {
+        if (!isKnown(record)) continue;
+        const found = await other.find(record.path);
+        if (found?.digest !== record.digest || found.sizeBytes !== record.sizeBytes) continue;
+        names.push(record.path);
+        if (names.length < NAMES_AT_ONCE) continue;
+        yield names;
+        names = [];
+      }
     }
+  } finally {
+    await other.close();
   }
-  await other.close();
   if (names.length > 0) yield names;
 }
 

@@ -185,7 +185,7 @@ export class Resumption {
         settled.add(formatRecord(record));
       doubtful = [];
     };
-    await settled.closeAfter(async () => {
+    const settle = async (): Promise<void> => {
       for await (const records of readRecordBatches(copied)) {
         for (const { type, digest, path, sizeBytes } of records) {
           if (type !== 'f' || digest !== '?') continue;
@@ -202,9 +202,11 @@ export class Resumption {
         if (doubtful.length > 10_000) await decide();
       }
       await decide();
+    };
+    await settled.closeAfter(settle).finally(async () => {
+      await known.close();
+      await parents?.close();
     });
-    await known.close();
-    await parents?.close();
     await rm(copied, { force: true });
   }
 

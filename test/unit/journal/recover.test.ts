@@ -109,6 +109,19 @@ describe('recover', () => {
     });
   });
 
+  it('says where a copy is kept for the next run, and keeps none of a snapshot that was lost', async () => {
+    for (const job of ['a', 'b', 'c']) await aRun(job);
+    for (const id of ['b-a', 'b-b']) keepable.add(id);
+    lost.add('b-0');
+    const { released: report } = await recover(dependencies());
+    const backups = report.filter(({ kind }) => kind === 'backup');
+    expect(backups.map(({ what, keptIn }) => [what, keptIn]).toSorted()).toEqual([
+      ['incomplete backup b-a in /backup', '/kept/b-a'],
+      ['incomplete backup b-b in /backup', undefined],
+      ['incomplete backup b-c in /backup', undefined],
+    ]);
+  });
+
   it('first ends the copy programs that a dead run of this boot left, and no others', async () => {
     await aRun('a');
     await aRun('b');
