@@ -1,43 +1,40 @@
-import { open, type FileHandle } from 'node:fs/promises';
+import { once } from 'node:events';
+import { createWriteStream, type WriteStream } from 'node:fs';
 import { Writable } from 'node:stream';
-import { FsbackupError } from '../errors.js';
 
-/** Writes a file (0600) that somebody else sends, and fails when it becomes larger than they said. */
+/** Writes a file (0600) that somebody else sends, and fails when it becomes larger than it may. */
 export class LimitedFile extends Writable {
-  readonly #handle: FileHandle;
+  readonly #file: WriteStream;
   readonly #limit: number;
   #bytes = 0;
-
-  private constructor(handle: FileHandle, limitBytes: number) {
-    super();
-    this.#handle = handle;
-    this.#limit = limitBytes;
-  }
+  /** True: that is why it failed. */
+  isTooMuch = false;
 
   /** Replaces what has the name. */
-  static async create(file: string, limitBytes: number): Promise<LimitedFile> {
-    return new LimitedFile(await open(file, 'w', 0o600), limitBytes);
+  constructor(file: string, limitBytes: number) {
+    super();
+    this.#limit = limitBytes;
+    this.#file = createWriteStream(file, { mode: 0o600 });
+    this.#file.on('error', (error) => this.destroy(error));
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error) => void): void {
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     this.#bytes += chunk.length;
-    if (this.#bytes > this.#limit) {
-      done(
-        new FsbackupError(
-          'copyFailed',
-          `the other host sends more than the ${this.#limit} bytes that it told of`,
-          {
-            hint: 'See what it keeps there, and whether it is the host that you mean.',
-          },
-        ),
-      );
-      return;
-    }
-    this.#handle.appendFile(chunk).then(() => done(), done);
+    this.isTooMuch = this.#bytes > this.#limit;
+    if (this.isTooMuch) done(new Error(`more than ${this.#limit} bytes were sent`));
+    else this.#file.write(chunk, done);
   }
 
-  /** Once nobody writes to it any more, however that ended. */
+  override _final(done: (error?: Error | null) => void): void {
+    this.#file.end(done);
+  }
+
+  /** Once nobody writes to it any more, however that ended. Rejects never. */
   async close(): Promise<void> {
-    await this.#handle.close();
+    if (this.#file.closed) return;
+    const closed = once(this.#file, 'close');
+    // What was written is on its way to the disk in order.
+    if (!this.#file.writableEnded) this.#file.end();
+    await closed.catch(() => undefined);
   }
 }

@@ -102,14 +102,11 @@ export class Resumption {
       backupId: note?.backupId,
     });
     const rounds = (note?.rounds ?? 0) % MAX_ROUNDS;
+    const isThere = isOurs && (found.hasEarlier || found.hasKnown);
     this.#hasKnown =
-      isOurs &&
-      (found.hasEarlier || found.hasKnown) &&
-      (await this.#gathered(found.hasEarlier, found.hasKnown && rounds + 1 < MAX_ROUNDS));
-    if (!this.#hasKnown) {
-      await this.#trees.forget();
-      await this.#dropLists();
-    }
+      isThere && (await this.#gathered(found.hasEarlier, found.hasKnown && rounds + 1 < MAX_ROUNDS));
+    if (isThere && !this.#hasKnown) await this.#trees.forget();
+    if (!this.#hasKnown) await this.#dropLists();
     await writeResumeNote(this.#file, {
       version: 1,
       backupId: backup.backupId,

@@ -84,6 +84,14 @@ function placeOf(target: BackupTarget): SshPlace {
   return place;
 }
 
+/** What unchanged files are linked from. */
+interface Linking {
+  /** Trees there. */
+  from: readonly string[];
+  /** What is unchanged is found out by reading it, at both ends. */
+  byContent: boolean;
+}
+
 class RsyncRemoteEngine implements CopyEngine {
   readonly name = 'rsync';
   readonly restoresInPlace = true;
@@ -146,14 +154,12 @@ class RsyncRemoteEngine implements CopyEngine {
   ): Promise<CopyResult> {
     const { sources, backup, signal, dataDirectory, digests } = request;
     await requireSources(sources);
-    const linkFrom = await beginCopy(trees, resumption);
-    const parent = request.parentDataDirectory;
-    if (parent !== undefined) linkFrom.push(this.#store.directoryOf(await reference.read(parent)));
+    const linking = await this.#linking(request, await beginCopy(trees, resumption));
     const taking = resumption && digests && takeDigests(sources, digests, resumption.algorithm);
     const tally = newTally(taking);
     const copyAll = async (): Promise<void> => {
       await this.#sendParents(sources, request);
-      for (const source of deepestFirst(sources)) await this.#copySource(source, request, linkFrom, tally);
+      for (const source of deepestFirst(sources)) await this.#copySource(source, request, linking, tally);
     };
     await (taking === undefined ? copyAll() : taking.log.closeAfter(copyAll));
     // The times of those that lie in no source, now that nothing is made in them any more.
@@ -162,7 +168,8 @@ class RsyncRemoteEngine implements CopyEngine {
       sources.filter((source) => outermost.includes(source.path)),
       request,
     );
-    await resumption?.settle(parent === undefined ? undefined : { list: taking?.parentList });
+    const hasParent = request.parentDataDirectory !== undefined || linking.byContent;
+    await resumption?.settle(hasParent ? { list: taking?.parentList } : undefined);
     const result = await resultOf(tally);
     const note = await noteOf(request, result);
     // From now on there may be a backup there of which nobody has heard.
@@ -171,6 +178,20 @@ class RsyncRemoteEngine implements CopyEngine {
     await reference.write(dataDirectory, { version: 1, job: backup.job, backupId: backup.backupId });
     await resumption?.end();
     return result;
+  }
+
+  /** What unchanged files are to be linked from: `resumed`, what of a copy was broken off, and the last backup. */
+  async #linking(
+    { backup, signal, parentDataDirectory }: CopyRequest,
+    resumed: readonly string[],
+  ): Promise<Linking> {
+    if (parentDataDirectory !== undefined) {
+      const parent = this.#store.directoryOf(await reference.read(parentDataDirectory));
+      return { from: [...resumed, parent], byContent: false };
+    }
+    const last = await this.#store.findLast(backup, signal);
+    // Of another host, or of this one's life before: that size and time are the same proves nothing of the content.
+    return { from: [...resumed, ...(last === undefined ? [] : [last])], byContent: last !== undefined };
   }
 
   /** The fastest digest that both ends have. */
@@ -209,17 +230,18 @@ class RsyncRemoteEngine implements CopyEngine {
   async #copySource(
     source: CopySource,
     request: CopyRequest,
-    linkFrom: readonly string[],
+    { from, byContent }: Linking,
     tally: Tally,
   ): Promise<void> {
     const inside = pathInBackup(source.path);
     const destination = path.join(this.#store.incompleteOf(request.backup), inside);
-    const links = linkFrom.map((directory) => path.join(directory, inside));
+    const links = from.map((directory) => path.join(directory, inside));
     await transfer(
       [
         '-s',
         // Of a large file that was half sent the rest is enough, the next time.
         `--partial-dir=${this.#store.incompleteOf(request.backup)}+partial`,
+        ...(byContent ? ['--checksum'] : []),
         ...copyArguments(source, request.sources, { links, tally }),
         `${source.readFrom}/`,
         `${this.#at(destination)}/`,

@@ -79,6 +79,15 @@ cd "$1"
 rm -rf "$3"+*
 `;
 
+/** As `PREPARE`. Tells of the last backup of the job, whoever made it. */
+export const LAST = `${PROLOGUE}
+if ! [ -d "$1" ]; then exit 0; fi
+cd "$1"
+for one in ????????T??????Z-*; do
+  if [ -d "$one" ] && ! [ -h "$one" ]; then printf 'fsbackup: backup %s\\n' "$one"; fi
+done | tail -n 1
+`;
+
 /** `$1` the job, `$2` a name that nothing else has, `$3` how many bytes come: what is broken off ends like what is whole. */
 export const STORE = `${PROLOGUE}
 cd "$1"

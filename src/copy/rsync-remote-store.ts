@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { FsbackupError } from '../errors.js';
 import type { CommandOptions, CommandResult, runCommand } from '../system/run-command.js';
-import type { BackupRef } from './backup-layout.js';
+import { isBackupId, type BackupRef } from './backup-layout.js';
 import { copyFailure, copyStopped } from './copy-error.js';
 import { LimitedFile } from './limited-file.js';
 import { NoRepositoryError } from './open-repository.js';
@@ -16,6 +16,7 @@ import {
   FETCH,
   FIND,
   FORGET,
+  LAST,
   OPEN,
   PREPARE,
   PUBLISH,
@@ -135,6 +136,13 @@ export class RsyncRemoteStore {
     };
   }
 
+  /** The last backup of the job, whichever host made it. */
+  async findLast(backup: Backup, signal: AbortSignal): Promise<string | undefined> {
+    const { stdout } = await this.#on(LAST, backup, signal);
+    const last = answers(stdout, 'backup').find(isBackupId);
+    return last === undefined ? undefined : `${this.#place.directory}/${backup.job}/${last}`;
+  }
+
   /** Gives what was copied its name, once all of it is on disk there, its note and the list of its digests beside it. */
   async publish(
     backup: Backup,
@@ -183,21 +191,22 @@ export class RsyncRemoteStore {
   }
 
   /**
-   * Brings the list of a backup's digests to `file`; false where there is none. Rejects with `copyFailed`, for one that
-   * is larger than `sizeBytes` too.
+   * Brings the list of a backup's digests to `file`; false where there is none. Of one that is larger than `sizeBytes` no
+   * more than that, which is then another. Rejects with `copyFailed`.
    */
   async fetchList(
     { job, backupId }: Backup,
     { file, sizeBytes }: { file: string; sizeBytes: number },
     signal: AbortSignal,
   ): Promise<boolean> {
-    const to = await LimitedFile.create(file, sizeBytes);
+    const to = new LimitedFile(file, sizeBytes);
     const result = await this.#script(FETCH, [job, backupId], {
       timeoutMs: REMOVE_TIMEOUT_MS,
       stdoutTo: to,
       signal,
     });
     await to.close();
+    if (to.isTooMuch) return true;
     if (to.errored !== null) throw to.errored;
     if (result.exitCode === NOT_THERE) return false;
     this.#requireDone(result, signal);

@@ -1,4 +1,4 @@
-import { access, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
@@ -7,6 +7,7 @@ import { describeNeeding } from '../support/capabilities.js';
 import { compareTrees } from '../support/compare-trees.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { SshServer } from '../support/ssh-server.js';
+import { must } from '../support/throwaway-filesystem.js';
 
 const LONG_MS = 300_000;
 
@@ -105,8 +106,11 @@ describeNeeding(
 
     async function restored(cli: FsbackupCli, id: string, ...paths: string[]): Promise<string> {
       const out = await mkdtemp(path.join(directory, 'out-'));
+      await chmod(out, 0o750);
       const { exitCode, stderr } = await elsewhere(cli, 'restore', `srv@${id}`, '--to', out, ...paths);
       expect([exitCode, stderr]).toEqual([0, expect.any(String)]);
+      // It is nobody's root: neither is the directory that the tree lies in.
+      expect((await stat(out)).mode & 0o777).toBe(0o750);
       return path.join(out, source);
     }
 
@@ -144,6 +148,100 @@ describeNeeding(
         const damaged = await elsewhere(host('third'), 'backups', 'verify', 'srv', '--full');
         expect(damaged.exitCode).toBe(50);
         expect(damaged.stdout + damaged.stderr).toContain(path.join(source, 'www', 'page'));
+      },
+      LONG_MS,
+    );
+
+    it(
+      'are listed and restored without a note, or with one that is none',
+      async () => {
+        const id = await madeBy(maker);
+        await must('rm', at(`${id}.json`), at(`${id}.digests.gz`));
+        const other = host('other');
+        const [, top = ''] = directory.split('/');
+        expect(await listed(other)).toMatchObject([
+          {
+            backupId: id,
+            state: 'complete',
+            sources: [`/${top}`],
+            consistency: 'none',
+            files: null,
+            bytes: null,
+          },
+        ]);
+        const show = await shown(other, id);
+        expect(show).toContain('made on not known');
+        expect(show).toContain('no note lies beside it');
+        expect(await compareTrees(source, await restored(other, id))).toEqual([]);
+        expect((await elsewhere(other, 'backups', 'verify', 'srv', '--quick')).exitCode).toBe(0);
+
+        await writeFile(at(`${id}.json`), '{ "version": 1, "job": "srv"');
+        expect(await shown(host('third'), id)).toContain('the note beside it cannot be used: it is no JSON');
+        await truncate(at(`${id}.json`), 2 ** 32);
+        const fourth = host('fourth');
+        expect(await shown(fourth, id)).toContain('it is too large to be one');
+        expect(await listed(fourth)).toMatchObject([{ backupId: id, sources: [`/${top}`] }]);
+      },
+      LONG_MS,
+    );
+
+    it(
+      'are gone on from by content, and go with their notes where they were made, and nowhere else',
+      async () => {
+        await configure({ keep: { last: 1 } });
+        const page = path.join(source, 'www', 'page');
+        const other = path.join(source, 'www', 'other');
+        const first = await madeBy(maker);
+        // As long and as old as before.
+        await writeFile(other, 'OTHER');
+        await must('touch', '--reference', at(first, other), other);
+        const after = host('after');
+        const second = await madeBy(after, 'new-host');
+        const inode = async (id: string, file: string): Promise<number> => (await stat(at(id, file))).ino;
+        expect(await inode(second, page)).toBe(await inode(first, page));
+        expect(await inode(second, other)).not.toBe(await inode(first, other));
+        expect(await readFile(at(second, other), 'utf8')).toBe('OTHER');
+        // Also of what is shared the content is known.
+        expect((await elsewhere(after, 'backups', 'verify', `srv@${second}`, '--full')).exitCode).toBe(0);
+
+        expect((await after.run('backups', 'prune', '--config', config)).exitCode).toBe(0);
+        const files = (id: string): string[] => [id, `${id}.digests.gz`, `${id}.json`];
+        expect((await readdir(at())).toSorted()).toEqual([...files(first), ...files(second)].toSorted());
+        const third = await madeBy(maker);
+        expect((await readdir(at())).toSorted()).toEqual([...files(second), ...files(third)].toSorted());
+        const { stdout } = await after.run('backups', 'list', '--config', config, '--json');
+        const { backups } = JSON.parse(stdout) as { backups: Listed[] };
+        expect(backups.map(({ backupId }) => backupId).toSorted()).toEqual([second, third].toSorted());
+      },
+      LONG_MS,
+    );
+
+    it(
+      'whose list of digests is another, or gone, do not verify; and a place that is none has no backups',
+      async () => {
+        const id = await madeBy(maker);
+        await must('cp', at(`${id}.json`), at(`${id}.digests.gz`));
+        const other = host('other');
+        const verify = async (): Promise<CommandResult> =>
+          await elsewhere(other, 'backups', 'verify', `srv@${id}`, '--full');
+        const another = await verify();
+        expect([another.exitCode, another.stdout + another.stderr]).toEqual([
+          50,
+          expect.stringContaining('is not the one that the manifest was written with'),
+        ]);
+        await must('rm', at(`${id}.digests.gz`));
+        const gone = await verify();
+        expect([gone.exitCode, gone.stdout + gone.stderr]).toEqual([
+          50,
+          expect.stringContaining('the list of its digests is not there any more'),
+        ]);
+
+        await must('rm', path.join(remote, '.fsbackup-repository'));
+        const none = await elsewhere(host('third'), 'backups', 'list');
+        expect([none.exitCode, none.stderr.replaceAll(/\s+/g, ' ')]).toEqual([
+          2,
+          expect.stringContaining('is not a place for backups'),
+        ]);
       },
       LONG_MS,
     );

@@ -81,6 +81,11 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
     return found.toSorted();
   }
 
+  /** What there is of these backups, in order. */
+  function named(...ids: (string | undefined)[]): string[] {
+    return ids.flatMap((id = '') => [id, `${id}.digests.gz`, `${id}.json`]).toSorted();
+  }
+
   async function large(...names: string[]): Promise<void> {
     for (const name of names)
       await must('dd', 'if=/dev/urandom', `of=${source}/${name}`, 'bs=1M', 'count=48', 'status=none');
@@ -109,7 +114,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
     expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
     const [backup, ...others] = await list();
     expect([backup?.state, others]).toEqual(['complete', []]);
-    expect(await below('srv')).toEqual([backup?.backupId]);
+    expect(await below('srv')).toEqual(named(backup?.backupId));
     const stored = path.join(remote, 'srv', backup?.backupId ?? '', source);
     expect((await stat(path.join(stored, name))).ino).toBe(inode);
     expect(await compareTrees(source, stored)).toEqual([]);
@@ -126,7 +131,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
       }
       const [first, second] = await list();
       const page = (id = ''): string => path.join(remote, 'srv', id, source, 'www', 'page');
-      expect(await below('srv')).toEqual([first?.backupId, second?.backupId]);
+      expect(await below('srv')).toEqual(named(first?.backupId, second?.backupId));
       expect((await stat(page(first?.backupId))).ino).toBe((await stat(page(second?.backupId))).ino);
       for (const one of [remote, path.join(remote, 'srv')])
         expect((await stat(one)).mode & 0o7777).toBe(0o700);
@@ -150,7 +155,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
       expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
       expect((await cli.run('backups', 'prune', '--config', config)).exitCode).toBe(0);
       const left = (await list()).map(({ backupId }) => backupId);
-      expect(await below('srv')).toEqual(left);
+      expect(await below('srv')).toEqual(named(...left));
       expect(left).not.toContain(first?.backupId);
     },
     LONG_MS,

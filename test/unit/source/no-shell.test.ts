@@ -37,7 +37,8 @@ const NAMESPACE_SCRIPTS = [
 ];
 
 /** Scripts that a login's shell on another host is given, in the same way: every word of what it runs is quoted. */
-const REMOTE_SCRIPTS = 'src/copy/rsync-remote-store.ts';
+const REMOTE_SCRIPTS = 'src/copy/rsync-remote-scripts.ts';
+const REMOTE_SHELL = 'src/copy/rsync-remote-store.ts';
 
 describe('the sources', () => {
   it('start programs in three files, none of them by way of a shell', () => {
@@ -63,9 +64,7 @@ describe('the sources', () => {
 
   it('name a shell only for fixed scripts: those that mount in a namespace, and those of the other host', () => {
     const shell = /['"`](?:\/(?:usr\/)?bin\/)?(?:ba|da|z|k)?sh['"`]|['"`](?:\/usr)?\/bin\/env['"`]/;
-    expect(filesWith(TYPESCRIPT, shell).toSorted()).toEqual(
-      [...NAMESPACE_SCRIPTS, REMOTE_SCRIPTS].toSorted(),
-    );
+    expect(filesWith(TYPESCRIPT, shell).toSorted()).toEqual([...NAMESPACE_SCRIPTS, REMOTE_SHELL].toSorted());
   });
 
   it.each(NAMESPACE_SCRIPTS)('%s: puts nothing into its script', (file) => {
@@ -80,13 +79,14 @@ describe('the sources', () => {
 
   it(`${REMOTE_SCRIPTS}: puts nothing into its scripts but what they begin with`, () => {
     const text = TYPESCRIPT.get(REMOTE_SCRIPTS) ?? '';
-    const scripts = [...text.matchAll(/^const [A-Z]+ = `([^`]*)`/gm)].map(([, script = '']) => script);
-    expect(scripts.length).toBeGreaterThan(5);
+    const scripts = [...text.matchAll(/^export const [A-Z]+ = `([^`]*)`/gm)].map(([, script = '']) => script);
+    expect(scripts.length).toBeGreaterThan(8);
     for (const script of scripts) {
       expect(script.replace(/^\$\{PROLOGUE\}/, '')).not.toContain('${');
       expect(script).not.toMatch(/\beval\b/);
     }
-    expect([...text.matchAll(/'sh',\s*'-c',\s*(\w+)/g)].map(([, what]) => what)).toEqual(['script']);
+    const shell = TYPESCRIPT.get(REMOTE_SHELL) ?? '';
+    expect([...shell.matchAll(/'sh',\s*'-c',\s*(\w+)/g)].map(([, what]) => what)).toEqual(['script']);
   });
 
   it('of C start one program, by its arguments', () => {
