@@ -9,7 +9,7 @@ import { parseRecord, type DigestRecord } from './digest-record.js';
 /** Little, so that it is garbage while it is young. */
 const WRITE_AT_CHARACTERS = 32 * 1024;
 /** What a kill takes with it. */
-const WRITE_AFTER_MS = 1000;
+const WRITE_AFTER_MS = 250;
 
 /** Writes lines to a file (0600) in large pieces. What it cannot write, `close` rejects with. */
 export class LineWriter {
