@@ -65,13 +65,13 @@ async function exists(file: string): Promise<boolean> {
  * Removes a backup that has no manifest, and tells what it found. One that has a manifest, be it damaged, is kept;
  * so is everything when a filesystem is mounted in it (rejects with `cleanupIncomplete`), or when somebody else could make
  * root remove something elsewhere (`usage`). What the engine that wrote it keeps elsewhere goes first. With `mayKeep`
- * what the next run of the job can go on from stays for it, under another name (`interrupted-backup.ts`). Idempotent.
+ * what the next run of the job can go on from stays for it, under another name (`keepInterrupted`). Idempotent.
  */
 export async function discardIncomplete(
   ref: BackupRef,
   engine?: EngineName,
   engines: EngineFor = engineFor,
-  { mayKeep = false } = {},
+  { mayKeep = false, isOurs = false } = {},
 ): Promise<'removed' | 'absent' | 'kept' | { keptIn: string }> {
   const named = backupDirectory(ref);
   if (!(await exists(named))) return 'absent';
@@ -84,7 +84,7 @@ export async function discardIncomplete(
       hint: 'See what it is, and remove it by hand.',
     });
   }
-  const keptIn = mayKeep ? await keepInterrupted(ref) : undefined;
+  const keptIn = mayKeep ? await keepInterrupted(ref, isOurs) : undefined;
   if (keptIn !== undefined) return { keptIn };
   if (engine !== undefined) await removeStored(ref, { directory, engine, engines });
   await removeTree(directory);

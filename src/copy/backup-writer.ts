@@ -85,8 +85,8 @@ export function createBackupWriter(
       return (await readManifest(ref)).state === 'complete' ? dataDirectory(ref) : undefined;
     },
 
-    async discardIncomplete(name, options) {
-      const found = await discardIncomplete(refOf(name), name.target.engine, engines, options);
+    async discardIncomplete(name, how) {
+      const found = await discardIncomplete(refOf(name), name.target.engine, engines, how);
       return typeof found === 'object' ? found.keptIn : undefined;
     },
   };

@@ -151,15 +151,22 @@ export async function finishDigestList(
     const write = async (): Promise<void> => {
       await writeList(parent === undefined ? each : fromParent(each, parent), toList, summary, isNoLink);
     };
-    await toList.closeAfter(() => toLinks.closeAfter(write)).finally(() => parent?.close());
+    try {
+      await toList.closeAfter(() => toLinks.closeAfter(write));
+    } finally {
+      await parent?.close();
+    }
 
     if (linkCount > 0) {
       await sortLines(links, at('by-target'), 5, directory);
       const files = new SortedList(list);
       const more = new LineWriter(at('more'), 'w');
-      await more
-        .closeAfter(() => writeList(linked(readRecordBatches(at('by-target')), files), more, summary))
-        .finally(() => files.close());
+      try {
+        const batches = linked(readRecordBatches(at('by-target')), files);
+        await more.closeAfter(() => writeList(batches, more, summary));
+      } finally {
+        await files.close();
+      }
       await sortLines([list, at('more')], at('both'), 4, directory);
       await rename(at('both'), list);
     }

@@ -1,12 +1,11 @@
 import { readdir, realpath, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
-import { diskInstance } from '../system/disk-instance.js';
 import { exists } from '../system/exists.js';
 import { hostLabel } from '../system/host-label.js';
 import { runCommand } from '../system/run-command.js';
 import { backupDirectory, digestFileIn, isJobName, jobDirectory, type BackupRef } from './backup-layout.js';
-import { readResumeNote, writeResumeNote, type ResumeNote } from './resume-note.js';
+import { readResumeNote, writeResumeNote } from './resume-note.js';
 import { removeTree } from './remove-tree.js';
 
 /** Whoever waits for a broken-off run to end, a shutdown say, does not wait longer for a sync. */
@@ -37,28 +36,24 @@ async function resolved(directory: string): Promise<string> {
   return path.join(await realpath(path.dirname(directory)), path.basename(directory));
 }
 
-/** Whether a later copy may go on from it, wherever its trees lie; and whether all of it is on disk by then. */
-async function trusted(note: ResumeNote, directory: string): Promise<ResumeNote | undefined> {
-  // The other host is asked when it is gone on with.
-  if (note.place === 'there' || note.isSynced) return note;
-  if (note.instance !== (await diskInstance(directory))) return undefined;
+/** Whether all that was written is on disk now; not where that takes long. */
+async function isSynced(directory: string): Promise<boolean> {
   const argv = ['sync', '--file-system', '--', directory] as const;
-  const { exitCode, timedOut } = await runCommand(argv, { timeoutMs: SYNC_MS });
-  if (timedOut) return note;
-  return exitCode === 0 ? { ...note, isSynced: true } : undefined;
+  return (await runCommand(argv, { timeoutMs: SYNC_MS })).exitCode === 0;
 }
 
 /**
  * Keeps what a dead or failed run copied for the next one of its job: under a name that is no backup's. Returns that;
- * undefined, and nothing done, where nothing can go on from it: its engine cannot, or what was written may be lost.
+ * undefined, and nothing done, where nothing can go on from it. `isOurs`: this process wrote it, and knows that nothing
+ * came between that and a sync, which then spares the next run from reading it.
  */
-export async function keepInterrupted(ref: BackupRef): Promise<string | undefined> {
+export async function keepInterrupted(ref: BackupRef, isOurs: boolean): Promise<string | undefined> {
   const directory = await resolved(backupDirectory(ref));
   const digests = digestFileIn(directory);
   const note = await readResumeNote(digests);
-  const now = note === undefined ? undefined : await trusted(note, directory);
-  if (now === undefined) return undefined;
-  if (now !== note) await writeResumeNote(digests, now);
+  if (note === undefined) return undefined;
+  if (note.place === 'here' && isOurs && (await isSynced(directory)))
+    await writeResumeNote(digests, { ...note, isSynced: true });
   const kept = await resolved(keptDirectory(ref));
   await removeTree(kept);
   await rename(directory, kept);

@@ -14,26 +14,26 @@ export function isKnown({ type, digest }: DigestRecord): boolean {
   return type === 'f' && /^[0-9a-f]{32}$/.test(digest);
 }
 
-/** Those of the sorted list `of` which a sorted list tells the same of, some at a time. */
-export async function* agreeing(of: string, list: string): AsyncGenerator<string[]> {
+/** Those of the sorted list `of` which a sorted list tells the same of, some at a time: their digests, by path. */
+export async function* agreeing(of: string, list: string): AsyncGenerator<ReadonlyMap<string, string>> {
   const other = new SortedList(list);
-  let names: string[] = [];
+  let names = new Map<string, string>();
   try {
     for await (const batch of readRecordBatches(of)) {
       for (const record of batch) {
         if (!isKnown(record)) continue;
         const found = await other.find(record.path);
         if (found?.digest !== record.digest || found.sizeBytes !== record.sizeBytes) continue;
-        names.push(record.path);
-        if (names.length < NAMES_AT_ONCE) continue;
+        names.set(record.path, record.digest);
+        if (names.size < NAMES_AT_ONCE) continue;
         yield names;
-        names = [];
+        names = new Map();
       }
     }
   } finally {
     await other.close();
   }
-  if (names.length > 0) yield names;
+  if (names.size > 0) yield names;
 }
 
 function listOf(names: readonly string[]): Uint8Array {
@@ -94,4 +94,26 @@ export async function unchangedFiles(
     using,
   );
   return found;
+}
+
+/** Reads files of a tree. Returns those of `records` whose content has their digest; a path is one character per byte. */
+export async function intactFiles(
+  from: string,
+  records: ReadonlyMap<string, string>,
+  { algorithm, ...using }: Using & { algorithm: string },
+): Promise<string[]> {
+  const intact: string[] = [];
+  const args = ['--dry-run', '--archive', '--checksum', `--checksum-choice=${algorithm}`, ...TELL_DIGESTS];
+  // A directory that is not there, as if they were to be copied into it.
+  const nowhere = `${from}+nowhere/`;
+  await rsync(
+    [...args, `${from}/`, nowhere],
+    [...records.keys()],
+    (line) => {
+      const record = line.startsWith('@') ? parseDigestLine(line, '') : undefined;
+      if (record !== undefined && records.get(record.path) === record.digest) intact.push(record.path);
+    },
+    using,
+  );
+  return intact;
 }

@@ -13,7 +13,7 @@ const noteSchema = z.object({
   place: z.enum(['here', 'there']),
   /** Of the digests that were taken. */
   algorithm: z.string(),
-  /** Where the trees were written: in the same instance nothing of them can be lost. Empty: nobody can tell. */
+  /** `FoundTrees.instance` of the place that they were written in. */
   instance: z.string(),
   /** All of it was on disk when this was noted. */
   isSynced: z.boolean(),

@@ -6,19 +6,19 @@ import { agreed, finishDigestList } from './digest-list.js';
 import { LineWriter, readRecordBatches } from './digest-lines.js';
 import { formatRecord, type DigestRecord } from './digest-record.js';
 import type { CopyRequest } from './engine.js';
-import { agreeing, isKnown, linkFiles, unchangedFiles } from './known-files.js';
+import { agreeing, intactFiles, isKnown, linkFiles, unchangedFiles } from './known-files.js';
 import { readResumeNote, removeResumeNote, writeResumeNote, type ResumeNote } from './resume-note.js';
 import { SortedList } from './sorted-list.js';
 
 /** After so many copies in a row that were broken off, what none but the oldest of them copied goes. */
 const MAX_ROUNDS = 8;
 
-/** What an earlier copy may be gone on with for. */
-export interface Trust {
-  /** `any`: it is on disk; else the instance that it was written in. Undefined: for nothing. */
-  instance: string | undefined;
-  /** The id of the backup that it was to become. */
-  backupId: string | undefined;
+/** What there is of an earlier attempt or run. */
+export interface FoundTrees {
+  /** Names the place as it is now: in the same one nothing that was written is lost. Empty: nobody can tell. */
+  instance: string;
+  hasEarlier: boolean;
+  hasKnown: boolean;
 }
 
 /**
@@ -34,10 +34,10 @@ export interface ResumeTrees {
   /** Runs programs where they lie. */
   readonly run: typeof runCommand;
   /**
-   * Makes `incomplete`, empty, and removes `fresh`. What was copied before becomes `earlier` where it is trusted; else it and
-   * all of these go. Returns which there are, and what may be noted of the place; never `earlier` without `isTrusted`.
+   * Makes `incomplete`, empty, and removes `fresh`. What was copied before, for the backup of the id `former`, becomes
+   * `earlier`; undefined: it and all of these go.
    */
-  prepare(trust: Trust): Promise<{ instance: string; hasEarlier: boolean; hasKnown: boolean }>;
+  prepare(former: string | undefined): Promise<FoundTrees>;
   /** `fresh` becomes `known`, and `earlier` goes. */
   renew(): Promise<void>;
   /** Removes them all but `incomplete`. */
@@ -65,8 +65,8 @@ async function cutTornLine(file: string): Promise<void> {
 
 /**
  * What makes a copy by rsync go on from one that was broken off, in the same run or an earlier one. Of that one only those
- * files count whose digest was told and recorded while they were copied: they alone are linked from, so whatever the new copy
- * has from there has a digest that was taken from a snapshot. They are in the tree `known`, their digests in the list of that
+ * files count whose digest was told and recorded while they were copied, and which still have that content: they alone are
+ * linked from, so whatever the new copy has from there has a digest that was taken from a snapshot. They are in the tree `known`, their digests in the list of that
  * name; whatever of it a kill leaves, no file is ever in the tree that is not in the list, with its own digest.
  */
 export class Resumption {
@@ -97,14 +97,16 @@ export class Resumption {
     const { backup } = this.#request;
     const note = await readResumeNote(this.#file);
     const isOurs = note?.algorithm === this.algorithm && note.place === this.#trees.place;
-    const found = await this.#trees.prepare({
-      instance: !isOurs ? undefined : note.isSynced ? 'any' : note.instance,
-      backupId: note?.backupId,
-    });
+    const found = await this.#trees.prepare(isOurs ? note.backupId : undefined);
     const rounds = (note?.rounds ?? 0) % MAX_ROUNDS;
     const isThere = isOurs && (found.hasEarlier || found.hasKnown);
     this.#hasKnown =
-      isThere && (await this.#gathered(found.hasEarlier, found.hasKnown && rounds + 1 < MAX_ROUNDS));
+      isThere &&
+      (await this.#gathered({
+        ...found,
+        hasKnown: found.hasKnown && rounds + 1 < MAX_ROUNDS,
+        isOnDisk: note.isSynced || (note.instance !== '' && note.instance === found.instance),
+      }));
     if (isThere && !this.#hasKnown) await this.#trees.forget();
     if (!this.#hasKnown) await this.#dropLists();
     await writeResumeNote(this.#file, {
@@ -121,9 +123,9 @@ export class Resumption {
   }
 
   /** False for records that cannot be read: what they are of is copied anew. */
-  async #gathered(hasEarlier: boolean, hasKnown: boolean): Promise<boolean> {
+  async #gathered(found: FoundTrees & { isOnDisk: boolean }): Promise<boolean> {
     try {
-      await this.#gather(hasEarlier, hasKnown);
+      await this.#gather(found);
       return true;
     } catch (error) {
       const errno = errnoOf(error);
@@ -134,7 +136,8 @@ export class Resumption {
     }
   }
 
-  async #gather(hasEarlier: boolean, hasKnown: boolean): Promise<void> {
+  /** What may not be on disk is read: it is known by its digest, or not at all. */
+  async #gather({ hasEarlier, hasKnown, isOnDisk }: FoundTrees & { isOnDisk: boolean }): Promise<void> {
     const { earlier, known, fresh, run } = this.#trees;
     const [raw, told, next] = [this.#at('raw'), this.#at('told.gz'), this.#at('next.gz')];
     await writeFile(raw, '', { flag: 'a', mode: 0o600 });
@@ -155,9 +158,13 @@ export class Resumption {
       ...(hasEarlier ? [{ list: told, from: earlier }] : []),
       ...before.map((list) => ({ list, from: known })),
     ];
-    const using = { run, signal: this.#request.signal };
-    for (const { list, from } of parts)
-      for await (const names of agreeing(list, next)) await linkFiles({ from, to: fresh }, names, using);
+    const using = { run, signal: this.#request.signal, algorithm: this.algorithm };
+    for (const { list, from } of parts) {
+      for await (const records of agreeing(list, next)) {
+        const names = isOnDisk ? [...records.keys()] : await intactFiles(from, records, using);
+        if (names.length > 0) await linkFiles({ from, to: fresh }, names, using);
+      }
+    }
     await this.#trees.renew();
     await rename(next, this.#at('known.gz'));
     await rm(raw, { force: true });
@@ -200,10 +207,12 @@ export class Resumption {
       }
       await decide();
     };
-    await settled.closeAfter(settle).finally(async () => {
+    try {
+      await settled.closeAfter(settle);
+    } finally {
       await known.close();
       await parents?.close();
-    });
+    }
     await rm(copied, { force: true });
   }
 
@@ -231,6 +240,6 @@ export class Resumption {
 /** The directories to link from for a copy; without digests nothing is gone on with. */
 export async function beginCopy(trees: ResumeTrees, resumption: Resumption | undefined): Promise<string[]> {
   if (resumption !== undefined) return await resumption.begin();
-  await trees.prepare({ instance: undefined, backupId: undefined });
+  await trees.prepare(undefined);
   return [];
 }

@@ -1,9 +1,8 @@
 import { mkdir, readdir, rename } from 'node:fs/promises';
-import { diskInstance } from '../system/disk-instance.js';
 import { exists } from '../system/exists.js';
 import type { runCommand } from '../system/run-command.js';
 import { removeTree } from './remove-tree.js';
-import type { ResumeTrees, Trust } from './resumption.js';
+import type { FoundTrees, ResumeTrees } from './resumption.js';
 
 /** The trees of a copy into a directory of this host, which exists. */
 export class LocalTrees implements ResumeTrees {
@@ -22,19 +21,18 @@ export class LocalTrees implements ResumeTrees {
     this.run = run;
   }
 
-  async prepare(trust: Trust): Promise<{ instance: string; hasEarlier: boolean; hasKnown: boolean }> {
-    const instance = await diskInstance(this.incomplete);
-    const isTrusted = trust.instance === 'any' || trust.instance === instance;
+  async prepare(former: string | undefined): Promise<FoundTrees> {
     await removeTree(this.fresh);
-    if (!isTrusted) await this.forget();
+    if (former === undefined) await this.forget();
     if ((await readdir(this.incomplete)).length > 0) {
       // Where `earlier` is still there nothing has been copied after it.
-      if (isTrusted && !(await exists(this.earlier))) await rename(this.incomplete, this.earlier);
+      if (former !== undefined && !(await exists(this.earlier))) await rename(this.incomplete, this.earlier);
       else await removeTree(this.incomplete);
       await mkdir(this.incomplete, { mode: 0o700 });
     }
     const [hasEarlier, hasKnown] = await Promise.all([exists(this.earlier), exists(this.known)]);
-    return { instance, hasEarlier, hasKnown };
+    // A disk may have been pulled out, or its filesystem shut down and mounted again, in one boot of the machine.
+    return { instance: '', hasEarlier, hasKnown };
   }
 
   async renew(): Promise<void> {

@@ -32,9 +32,9 @@ printf 'fsbackup: id %s\\n' "$(cat "$mark")"
 `;
 
 /**
- * `$1` the job, `$2` the id, `$3` the incomplete directory, `$4` and `$5` the same of the note and of the list; `$6` what
- * is trusted of what was copied before: nothing (empty), what was written in this instance of the place, or `any`; `$7` the
- * id that it was to get, under which it may be published, though nobody here knows. See `ResumeTrees.prepare`.
+ * `$1` the job, `$2` the id, `$3` the incomplete directory, `$4` and `$5` the same of the note and of the list; `$6` yes or no:
+ * whether what was copied before stays; `$7` the id that it was to get, under which it may be published, though nobody here
+ * knows. See `ResumeTrees.prepare`.
  */
 export const PREPARE = `${PROLOGUE}
 mkdir -p "$1"
@@ -45,7 +45,7 @@ if [ -n "$boot" ]; then now="$boot $(stat -c %d . 2>/dev/null || true)"; fi
 printf 'fsbackup: instance %s\\n' "$now"
 rm -rf "$3+new" "$3".earlier-*
 rm -f "$4" "$5"
-if [ -n "$6" ] && { [ "$6" = any ] || [ "$6" = "$now" ]; }; then
+if [ "$6" = yes ]; then
   if [ -e "$3+earlier" ]; then rm -rf "$3"
   elif [ -e "$3" ]; then mv "$3" "$3+earlier"
   fi

@@ -125,11 +125,12 @@ export class RsyncRemoteStore {
       known: `${incomplete}+known`,
       fresh: `${incomplete}+new`,
       run: this.runThere,
-      prepare: async ({ instance = '', backupId = '' }) => {
-        const { stdout } = await this.#on(PREPARE, backup, signal, [instance, backupId]);
-        const [now = ''] = answers(stdout, 'instance');
+      prepare: async (former) => {
+        const keep = former === undefined ? 'no' : 'yes';
+        const { stdout } = await this.#on(PREPARE, backup, signal, [keep, former ?? '']);
+        const [instance = ''] = answers(stdout, 'instance');
         const has = (word: string): boolean => answers(stdout, word).length > 0;
-        return { instance: now, hasEarlier: has('earlier'), hasKnown: has('known') };
+        return { instance, hasEarlier: has('earlier'), hasKnown: has('known') };
       },
       renew: async () => void (await this.#on(RENEW, backup, signal)),
       forget: async () => void (await this.#on(FORGET, backup, signal)),

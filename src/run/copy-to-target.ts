@@ -82,7 +82,7 @@ export async function copyToTarget(
   });
   let mayKeep = false;
   const held = stack.push(`the incomplete backup ${runId} in ${shown}`, async () => {
-    const keptIn = await backups.discardIncomplete(name, { mayKeep });
+    const keptIn = await backups.discardIncomplete(name, { mayKeep, isOurs: true });
     await entry.remove();
     if (keptIn !== undefined)
       context.note(`what was copied to ${shown} is kept for the next run to go on from: ${keptIn}`);

@@ -57,9 +57,12 @@ export interface BackupWriter {
   completeData(name: BackupName): Promise<string | undefined>;
   /**
    * Removes a backup that has no manifest; one that is complete, or not there, is left alone. With `mayKeep` what the
-   * job's next run can go on from stays for it: returns where. Idempotent.
+   * job's next run can go on from stays for it: returns where. `isOurs`: this process wrote it. Idempotent.
    */
-  discardIncomplete(name: BackupName, options?: { mayKeep: boolean }): Promise<string | undefined>;
+  discardIncomplete(
+    name: BackupName,
+    how?: { mayKeep: boolean; isOurs?: boolean },
+  ): Promise<string | undefined>;
 }
 
 /** What a removal is done with. */

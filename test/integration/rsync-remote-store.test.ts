@@ -48,22 +48,21 @@ describe.each(['sh', 'bash'])('the directory of another host, whose shell is %s'
   }
 
   async function copied(store: RsyncRemoteStore): Promise<void> {
-    await store.treesOf(backup, SIGNAL).prepare({ instance: undefined, backupId: undefined });
+    await store.treesOf(backup, SIGNAL).prepare(undefined);
     await mkdir(path.join(store.incompleteOf(backup), 'srv'));
   }
 
-  it('keeps what was broken off in this instance of the place, and nothing of another', async () => {
+  it('keeps what was broken off, if asked to, and tells in which boot of the place', async () => {
     const store = storeOver(local);
     const trees = store.treesOf(backup, SIGNAL);
     const nothing = { hasEarlier: false, hasKnown: false };
-    const first = await trees.prepare({ instance: undefined, backupId: undefined });
+    const first = await trees.prepare(undefined);
     expect(first).toMatchObject(nothing);
     expect(first.instance).toContain((await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim());
-    const again = { instance: first.instance, backupId: backup.backupId };
     await writeFile(path.join(trees.incomplete, 'one'), '1');
-    expect(await trees.prepare(again)).toMatchObject({ hasEarlier: true, hasKnown: false });
+    expect(await trees.prepare(backup.backupId)).toMatchObject({ hasEarlier: true, hasKnown: false });
     // A kill before `renew`: what was broken off is still there, and nothing was copied after it.
-    expect(await trees.prepare(again)).toMatchObject({ hasEarlier: true, hasKnown: false });
+    expect(await trees.prepare(backup.backupId)).toMatchObject({ hasEarlier: true, hasKnown: false });
     expect(await readdir(trees.earlier)).toEqual(['one']);
     await mkdir(trees.fresh);
     await writeFile(path.join(trees.fresh, 'two'), '2');
@@ -72,8 +71,7 @@ describe.each(['sh', 'bash'])('the directory of another host, whose shell is %s'
     expect((await readdir(at())).toSorted()).toEqual(
       [trees.incomplete, trees.known].map((one) => path.basename(one)),
     );
-    const later = { instance: `${first.instance}x`, backupId: backup.backupId };
-    expect(await trees.prepare(later)).toMatchObject(nothing);
+    expect(await trees.prepare(undefined)).toEqual(first);
     expect(await readdir(at())).toEqual([path.basename(trees.incomplete)]);
   });
 
@@ -83,7 +81,7 @@ describe.each(['sh', 'bash'])('the directory of another host, whose shell is %s'
     await store.publish(backup, { note: '{}', list }, SIGNAL);
     const next = { job: 'srv', backupId: '20261124T184500Z-4d5e6f' };
     const trees = store.treesOf(next, SIGNAL);
-    expect(await trees.prepare({ instance: 'any', backupId: backup.backupId })).toMatchObject({
+    expect(await trees.prepare(backup.backupId)).toMatchObject({
       hasEarlier: true,
     });
     expect(await readdir(trees.earlier)).toEqual(['srv']);

@@ -160,7 +160,7 @@ describeNeeding(
       const started = await copying('big');
       const first = await holdFirst();
       started.kill('SIGKILL');
-      await started.ended();
+      expect(await started.ended()).toBe('SIGKILL');
       await expectGoneOnWith('big', first);
     });
 

@@ -115,11 +115,13 @@ describe('recover', () => {
     lost.add('b-0');
     const { released: report } = await recover(dependencies());
     const backups = report.filter(({ kind }) => kind === 'backup');
-    expect(backups.map(({ what, keptIn }) => [what, keptIn]).toSorted()).toEqual([
-      ['incomplete backup b-a in /backup', '/kept/b-a'],
-      ['incomplete backup b-b in /backup', undefined],
-      ['incomplete backup b-c in /backup', undefined],
-    ]);
+    expect(new Set(backups.map(({ what, keptIn }) => [what, keptIn]))).toEqual(
+      new Set([
+        ['incomplete backup b-a in /backup', '/kept/b-a'],
+        ['incomplete backup b-b in /backup', undefined],
+        ['incomplete backup b-c in /backup', undefined],
+      ]),
+    );
   });
 
   it('first ends the copy programs that a dead run of this boot left, and no others', async () => {
