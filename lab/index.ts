@@ -9,11 +9,11 @@ import { findGuest, GUESTS, type Guest } from './guests.js';
 import { prepareGuest } from './prepare.js';
 import type { PreparedGuest } from './prepared-guest.js';
 import { describeBroken, runJob, runShell } from './session.js';
-import { runTests } from './test-run.js';
+import { runTests, type Scope } from './test-run.js';
 
 const USAGE = `usage, each after \`npm run lab --\`:
-  [--guest NAME]… [--thorough] [TEST…]             runs tests in guests, in all of them unless named; thorough: also
-                                                   in each of those that otherwise share the cases out
+  [--guest NAME]… [--core|--thorough] [TEST…]      runs tests in guests, in all of them unless named; core: what each
+                                                   run of CI does; thorough: every case in every guest that it is for
   exec --guest NAME [--timeout SECONDS] -- COMMAND…  runs a command in a guest; its output, its exit code
   shell --guest NAME                               a shell on the guest's console
   build [--guest NAME]…                            only makes what is not in the cache
@@ -32,8 +32,7 @@ interface Arguments {
   timeoutMs: number;
   /** Where each guest's report is left as `NAME.json`. */
   results: string | undefined;
-  /** Every test in every guest that it is for. */
-  thorough: boolean;
+  scope: Scope;
 }
 
 /** Throws with what is wrong. */
@@ -45,6 +44,7 @@ function parseCommandLine(argv: readonly string[]): Arguments {
       guest: { type: 'string', multiple: true },
       timeout: { type: 'string' },
       results: { type: 'string' },
+      core: { type: 'boolean', default: false },
       thorough: { type: 'boolean', default: false },
     },
   });
@@ -58,7 +58,7 @@ function parseCommandLine(argv: readonly string[]): Arguments {
     rest: verb === 'test' ? positionals : positionals.slice(1),
     timeoutMs: timeoutSeconds * 1000,
     results: values.results,
-    thorough: values.thorough,
+    scope: values.thorough ? 'thorough' : values.core ? 'core' : 'all',
   };
 }
 
@@ -69,10 +69,10 @@ async function prepareAll(guests: readonly Guest[]): Promise<PreparedGuest[]> {
   return prepared;
 }
 
-async function test({ guests, rest, results, thorough }: Arguments): Promise<number> {
+async function test({ guests, rest, results, scope }: Arguments): Promise<number> {
   const prepared = await prepareAll(guests);
   const tested = await runTests(prepared, rest, {
-    thorough,
+    scope,
     chaosTools: await buildChaosTools(CHECKOUT),
   });
   if (results !== undefined) {

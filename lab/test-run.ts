@@ -8,12 +8,21 @@ import type { PreparedGuest } from './prepared-guest.js';
 import { must } from './process.js';
 import { describeBroken, runJob } from './session.js';
 
-/** A bound against hanging: for all tests of one guest. */
-const TIMEOUT_MS = 40 * 60_000;
+/**
+ * How much is tested where no tests are named: `core` what a guest has in its list of that name, `all` every test, its cases
+ * shared out among the guests that it is for, `thorough` every case in every guest that it is for.
+ */
+export type Scope = 'core' | 'all' | 'thorough';
+
+/** Bounds against hanging: for all tests of one guest. */
+const TIMEOUT_MS: Readonly<Record<Scope, number>> = {
+  core: 50 * 60_000,
+  all: 2 * 3_600_000,
+  thorough: 8 * 3_600_000,
+};
 
 export interface TestOptions {
-  /** Every test in every guest that it is for, instead of sharing cases out among them. */
-  thorough: boolean;
+  scope: Scope;
   /** A directory of lab/build/chaos-tools.ts. */
   chaosTools: string;
 }
@@ -27,7 +36,7 @@ export interface GuestTests {
   exitCode: number | undefined;
 }
 
-function vitestArgv(tests: readonly string[], guest: Guest): string[] {
+function vitestArgv(tests: readonly string[], guest: Guest, scope: Scope): string[] {
   const filters = tests.map((test) => (path.isAbsolute(test) ? path.relative(CHECKOUT, test) : test));
   return [
     'node',
@@ -35,7 +44,7 @@ function vitestArgv(tests: readonly string[], guest: Guest): string[] {
     'run',
     '--config=lab/vitest.config.ts',
     '--configLoader=runner',
-    ...(filters.length === 0 ? guest.tests : filters),
+    ...(filters.length > 0 ? filters : scope === 'core' ? guest.core : guest.tests),
   ];
 }
 
@@ -43,7 +52,7 @@ function vitestArgv(tests: readonly string[], guest: Guest): string[] {
 async function runInGuest(
   prepared: PreparedGuest,
   tests: readonly string[],
-  { thorough, chaosTools }: TestOptions,
+  { scope, chaosTools }: TestOptions,
   write: (chunk: string | Buffer) => void,
 ): Promise<GuestTests> {
   const { guest, kernelRelease, behaviour, accelerator } = prepared;
@@ -53,16 +62,16 @@ async function runInGuest(
     const resultsFile = path.join(directory, 'results.tar');
     const outcome = await runJob(prepared, {
       job: {
-        argv: vitestArgv(tests, guest),
+        argv: vitestArgv(tests, guest, scope),
         chaosTools,
         // With CI a skipped test is a failure there too.
         env: {
           CI: process.env['CI'] ?? '',
-          FSBACKUP_LAB_THOROUGH: thorough ? '1' : '0',
+          FSBACKUP_LAB_THOROUGH: scope === 'thorough' ? '1' : '0',
           ...(process.stdout.isTTY ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' }),
         },
       },
-      timeoutMs: TIMEOUT_MS,
+      timeoutMs: TIMEOUT_MS[scope],
       onStdout: write,
       onStderr: write,
       resultsFile,

@@ -178,6 +178,7 @@ NAPI_MODULE_INIT() {
         {"pageCreate", NULL, page_create, NULL, NULL, NULL, napi_enumerable, NULL},
         {"pageRead", NULL, page_read, NULL, NULL, NULL, napi_enumerable, NULL},
         {"pageFreeze", NULL, page_freeze, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"pageProbe", NULL, page_probe, NULL, NULL, NULL, napi_enumerable, NULL},
         {"pageThaw", NULL, page_thaw, NULL, NULL, NULL, napi_enumerable, NULL},
         {"pageThawTask", NULL, page_thaw_task, NULL, NULL, NULL, napi_enumerable, NULL},
         {"pageAddDevice", NULL, page_add_device, NULL, NULL, NULL, napi_enumerable, NULL},

@@ -50,6 +50,7 @@ napi_status set_number(napi_env env, napi_value object, const char *name, double
 napi_value page_create(napi_env env, napi_callback_info info);
 napi_value page_read(napi_env env, napi_callback_info info);
 napi_value page_freeze(napi_env env, napi_callback_info info);
+napi_value page_probe(napi_env env, napi_callback_info info);
 napi_value page_thaw(napi_env env, napi_callback_info info);
 napi_value page_thaw_task(napi_env env, napi_callback_info info);
 

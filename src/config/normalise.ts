@@ -97,6 +97,7 @@ export function normaliseJob(
     sources: raw.sources.map((source) => normaliseSource(source)),
     targets: raw.targets.map((target) => normaliseTarget(target, raw.keep, stateDirectory)),
     quiesce: (raw.quiesce ?? []).map((step) => normaliseQuiesce(step)),
+    ...(raw.mustBeOneInstant === undefined ? {} : { mustBeOneInstant: raw.mustBeOneInstant }),
     ...(raw.drill === undefined ? {} : { drill: normaliseDrill(raw.drill) }),
     ...(raw.schedule === undefined ? {} : { schedule: raw.schedule }),
     ...effective,

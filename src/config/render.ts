@@ -38,7 +38,8 @@ function renderDrill({ timeoutMs, ...rest }: DrillConfig): object {
   return { ...rest, timeout: formatDuration(timeoutMs) };
 }
 
-function renderJob({ sources, targets, quiesce, freeze, attempts, drill, schedule }: JobConfig): object {
+function renderJob(job: JobConfig): object {
+  const { sources, targets, quiesce, freeze, attempts, mustBeOneInstant, drill, schedule } = job;
   const steps = quiesce.map(({ name, before, after, timeoutMs }) => ({
     name,
     ...(before.length === 0 ? {} : { before }),
@@ -51,6 +52,7 @@ function renderJob({ sources, targets, quiesce, freeze, attempts, drill, schedul
     quiesce: steps,
     freeze: renderFreeze(freeze),
     attempts,
+    ...(mustBeOneInstant === undefined ? {} : { mustBeOneInstant }),
     ...(drill === undefined ? {} : { drill: renderDrill(drill) }),
     ...(schedule === undefined ? {} : { schedule }),
   };

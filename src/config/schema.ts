@@ -275,6 +275,10 @@ export const jobSchema = mapping({
   quiesce: z.array(quiesceSchema).exactOptional(),
   freeze: freezeSchema.exactOptional(),
   attempts: attempts.exactOptional(),
+  mustBeOneInstant: z
+    .boolean()
+    .exactOptional()
+    .describe('Refuse a run whose sources cannot all be at one instant'),
   drill: drillSchema.exactOptional().describe('For `backups verify --drill`'),
   schedule: z
     .string()

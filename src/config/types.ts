@@ -86,6 +86,8 @@ export interface JobConfig {
   freeze: FreezeSettings;
   /** How often the window (freeze, snapshot, thaw) and a copy that lost its connection are tried. */
   attempts: number;
+  /** Whether a run is refused whose sources cannot be at one instant. */
+  mustBeOneInstant?: boolean;
   /** Absent: restored and compared, and nothing run. */
   drill?: DrillConfig;
   /** When `schedule install` has it run: a calendar event of systemd.time(7). */

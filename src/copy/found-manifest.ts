@@ -42,6 +42,7 @@ export function manifestOfFound(found: FoundBackup, engine: EngineName, reposito
       outcome: 'success',
       exitCode: 0,
       consistency,
+      oneInstant: null,
       startedAt: completedAt,
       finishedAt: completedAt,
       freeze: { timeoutSeconds: null, heartbeatSeconds: null, maxHoldSeconds: 0 },

@@ -16,7 +16,7 @@ export interface RemoteBackup extends Pick<BackupRef, 'job' | 'backupId'> {
 
 /** What is told is held in memory, and whoever tells it may be anybody. */
 const LIMITS = {
-  /** A note, and the words before it. */
+  /** As long as a note that is one line. */
   lineBytes: MAX_NOTE_BYTES + 1024,
   bytes: 256 * 1024 ** 2,
   backups: 100_000,
@@ -36,12 +36,28 @@ function timeOf(backupId: string): Date | undefined {
   return Number.isNaN(time.getTime()) ? undefined : time;
 }
 
+/** A name at the top of a tree, after the tree's own. It becomes a path, and so it is to be one name. */
+function takeTop({ backupId, top }: RemoteBackup, named: string): void {
+  const name = named.startsWith(`${backupId}/`) ? named.slice(backupId.length + 1) : '';
+  if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name)) return;
+  if (top.length < LIMITS.top) top.push(`/${pathFromBytes(name)}`);
+}
+
+/** The note that is being read. */
+interface OpenNote {
+  of: RemoteBackup;
+  lines: string[];
+}
+
 /** Takes what the script `FIND` prints. Fails when that is more than its limits. What is no backup is passed over. */
 export class RemoteListing extends Writable {
   /** True: the directory is no place for backups. */
   isAbsent = false;
   readonly #found = new Map<string, RemoteBackup>();
   #current: RemoteBackup | undefined;
+  /** The job whose notes come. */
+  #job: string | undefined;
+  #note: OpenNote | undefined;
   #partial = '';
   #bytes = 0;
 
@@ -63,18 +79,35 @@ export class RemoteListing extends Writable {
 
   #take(line: string): void {
     const [, word, rest = ''] = /^fsbackup: (\w+) ?(.*)$/s.exec(line) ?? [];
+    if (word === undefined) {
+      this.#takeNote(line);
+      return;
+    }
+    this.#closeNote();
+    this.#job = word === 'notes' ? rest : undefined;
     if (word === 'absent') this.isAbsent = true;
     else if (word === 'backup') this.#current = this.#begin(rest);
-    else if (this.#current === undefined) return;
-    else if (word === 'top') this.#takeTop(this.#current, rest);
-    else if (word === 'note')
-      this.#current.note = parseNote(Buffer.from(rest, 'latin1').toString('utf8'), this.#current);
+    else if (word === 'top' && this.#current !== undefined) takeTop(this.#current, rest);
   }
 
-  #takeTop({ top }: RemoteBackup, name: string): void {
-    // It becomes a path, and so it is to be one name.
-    if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name)) return;
-    if (top.length < LIMITS.top) top.push(`/${pathFromBytes(name)}`);
+  /** A line of a note, or the one before it that `head -v` prints; after it a newline that is not the note's. */
+  #takeNote(line: string): void {
+    if (this.#job === undefined || !line.startsWith(' ')) return;
+    const backupId = /^ ==> \.\/(.*)\.json <==$/.exec(line)?.[1];
+    if (backupId === undefined) {
+      this.#note?.lines.push(line.slice(1));
+      return;
+    }
+    this.#closeNote();
+    const of = this.#found.get(`${this.#job}@${backupId}`);
+    this.#note = of === undefined ? undefined : { of, lines: [] };
+  }
+
+  #closeNote(): void {
+    if (this.#note === undefined) return;
+    const { of, lines } = this.#note;
+    of.note = parseNote(Buffer.from(lines.join('\n'), 'latin1').toString('utf8').trim(), of);
+    this.#note = undefined;
   }
 
   #begin(name: string): RemoteBackup | undefined {

@@ -137,27 +137,23 @@ cat "$1/$2/$3.digests.gz"
 `;
 
 /**
- * `$1` how many bytes of a note are enough. Tells of each tree that may be a backup, of what lies at its top, and the
- * text of its note, if it has one, on one line. What is removed meanwhile is passed over; what may not be looked into
- * fails.
+ * `$1` how many bytes of a note are enough. Of each job it tells of the trees that may be backups, with what lies at the
+ * top of each, and then prints the notes, each after a line with its name, all of these lines after a blank: none is taken
+ * for what the script tells. No process is started for each of them. What is removed meanwhile is passed over; a job that may not be looked into fails.
  */
 export const FIND = `${PROLOGUE}
-here() { if [ -d "$1" ]; then exit 1; fi; }
 for job in [A-Za-z0-9]*; do (
   if ! [ -d "$job" ] || [ -h "$job" ]; then exit 0; fi
-  cd "./$job" || { here "$job"; exit 0; }
-  for id in ????????T??????Z-*; do (
-    if ! [ -d "$id" ] || [ -h "$id" ]; then exit 0; fi
-    cd "./$id" || { here "$id"; exit 0; }
+  cd "./$job" || { if [ -d "$job" ]; then exit 1; fi; exit 0; }
+  for id in ????????T??????Z-*; do
+    if ! [ -d "$id" ] || [ -h "$id" ]; then continue; fi
     printf 'fsbackup: backup %s %s\\n' "$job" "$id"
-    for one in * .[!.]* ..?*; do
+    for one in "$id"/* "$id"/.[!.]* "$id"/..?*; do
       if [ -e "$one" ] || [ -h "$one" ]; then printf 'fsbackup: top %s\\n' "$one"; fi
     done
-    if [ -f "../$id.json" ]; then
-      printf 'fsbackup: note '
-      head -c "$1" "../$id.json" | tr '\\n\\r' '  '
-      printf '\\n'
-    fi
-  ) done
+  done
+  printf 'fsbackup: notes %s\\n' "$job"
+  find . -maxdepth 1 -type f -name '????????T??????Z-*.json' -exec head -v -c "$1" {} + | paste -d ' ' /dev/null -
+  printf 'fsbackup: end\\n'
 ) done
 `;

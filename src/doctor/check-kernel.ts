@@ -1,3 +1,4 @@
+import { resumeCommand } from '../freeze/guarded-devices.js';
 import type { HostState } from './facts.js';
 import { ok, problem, warning, type Finding } from './finding.js';
 
@@ -44,7 +45,7 @@ export function checkLeftovers({ leftovers }: HostState): Finding[] {
     findings.push(
       problem('suspended-device', `the device ${name} is suspended: whoever uses it waits`, {
         detail: 'A snapshot command that was killed leaves it so. See first that none is at work.',
-        fix: `dmsetup resume ${name}`,
+        fix: resumeCommand(name),
       }),
     );
   }

@@ -6,7 +6,7 @@ import type { Plan, PlannedSource } from '../plan/plan.js';
 import type { PlanHost } from '../run/plan-jobs.js';
 import { PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import { checkRoom } from './check-room.js';
-import { checkSnapshot, type ProviderOf } from './check-snapshot.js';
+import { checkSnapshots, type ProviderOf } from './check-snapshot.js';
 import { describeStack } from './describe-stack.js';
 import { ok, problem, warning, type Finding } from './finding.js';
 import { readRoom } from './read-room.js';
@@ -60,7 +60,6 @@ async function describeSource(
   source: PlannedSource,
   job: ExaminedJob,
   findings: Finding[],
-  { providerOf }: ExaminingHost,
 ): Promise<MountpointReport> {
   const { mountpoint, device, fstype, provider, freezeMode, freezeModeReason, consistency } = source;
   return {
@@ -73,12 +72,23 @@ async function describeSource(
     freezeMode,
     freezeModeReason,
     consistency,
-    findings: [
-      ...findings,
-      ...(await checkSnapshot(source, providerOf)),
-      ...checkRoom(await readRoom(source)),
-    ],
+    findings: [...findings, ...checkRoom(await readRoom(source))],
   };
+}
+
+async function describeSources(
+  plan: Plan,
+  job: ExaminedJob,
+  findings: readonly Finding[],
+  { providerOf }: ExaminingHost,
+): Promise<MountpointReport[]> {
+  const snapshots = await checkSnapshots(plan, providerOf);
+  return await Promise.all(
+    plan.sources.map((source, index) => {
+      const snapshot = snapshots.get(index);
+      return describeSource(source, job, [...findings, ...(snapshot === undefined ? [] : [snapshot])]);
+    }),
+  );
 }
 
 function describeUnplanned(
@@ -123,7 +133,7 @@ async function examineAlone(
     const facts = await host.plan.gatherFacts(alone);
     const planned = planOf(alone, facts, host);
     if ('plan' in planned) {
-      return await Promise.all(planned.plan.sources.map((one) => describeSource(one, job, [], host)));
+      return await describeSources(planned.plan, job, [], host);
     }
     return [describeUnplanned(source, facts.sources[0], refused(planned.refusal, job.isAsked), job)];
   } catch (error) {
@@ -175,8 +185,6 @@ export async function examineJob(examined: ExaminedJob, host: ExaminingHost): Pr
   const findings = findingsOfPlan(planned, isConfigured ? `job-${job.name}` : 'plan');
   // A job made up for one filesystem is that filesystem.
   const own = isConfigured ? [mode] : [mode, ...findings];
-  const mountpoints = await Promise.all(
-    plan.sources.map((source) => describeSource(source, examined, own, host)),
-  );
+  const mountpoints = await describeSources(plan, examined, own, host);
   return { mountpoints, findings: isConfigured ? findings : [] };
 }

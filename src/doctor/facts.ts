@@ -41,7 +41,7 @@ export interface ToolState {
 
 /** What dead runs, and others, have left on the host. */
 export interface LeftoverState {
-  /** Names of device-mapper devices that stayed suspended while we looked. */
+  /** Names of device-mapper devices that stayed suspended while we looked, the lowest first. */
   suspended: readonly string[];
   /** Held by us: `guards` as `status` has it. */
   frozen: readonly { mountpoint: string; guards: 'alive' | 'stopped' | 'dead'; owner: string }[];

@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createBaseStore } from '../copy/base-store.js';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
@@ -6,28 +6,17 @@ import { readFreezeStatus } from '../freeze/freeze-status.js';
 import type { JournalEntry } from '../journal/entry.js';
 import { journalDirectories, readJournal } from '../journal/journal.js';
 import { parseStartTime } from '../system/process-identity.js';
+import { readSuspendedDevices } from '../system/suspended-devices.js';
 import type { LeftoverState } from './facts.js';
 
 /** A snapshot command suspends its origin for a moment: that is none left behind. */
 const LOOK_AGAIN_MS = 500;
 
-async function suspendedNow(): Promise<string[]> {
-  const devices = (await readdir('/sys/block')).filter((name) => name.startsWith('dm-'));
-  const names = await Promise.all(
-    devices.map(async (device) => {
-      const attribute = async (name: string): Promise<string> =>
-        (await readFile(`/sys/block/${device}/dm/${name}`, 'utf8').catch(() => '')).trim();
-      return (await attribute('suspended')) === '1' ? await attribute('name') : '';
-    }),
-  );
-  return names.filter((name) => name !== '');
-}
-
 async function readSuspended(): Promise<string[]> {
-  const first = await suspendedNow();
+  const first = await readSuspendedDevices();
   if (first.length === 0) return [];
   await sleep(LOOK_AGAIN_MS);
-  const second = await suspendedNow();
+  const second = await readSuspendedDevices();
   return first.filter((name) => second.includes(name));
 }
 

@@ -177,7 +177,7 @@ export class DeviceWatch {
       'thawFailed',
       `${names.join(', ')} may still be suspended: device-mapper does not resume it`,
       {
-        hint: `Run ${names.map(resumeCommand).join('; ')}; and look at "lvs -a" and the kernel log (dmesg).`,
+        hint: `Run "${names.map(resumeCommand).join('; ')}", and look at "lvs -a" and the kernel log (dmesg).`,
       },
     );
   }

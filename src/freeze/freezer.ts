@@ -93,6 +93,13 @@ export interface Freezer {
   freeze(): Promise<void>;
 
   /**
+   * Instead of `freeze`: freezes and thaws each target in turn, for as short as it can be done, and the proof that nobody
+   * held it frozen. One that cannot be frozen is passed over. Rejects as `freeze` does; a freeze that somebody else holds
+   * stays as it is. The locks are kept until `close`.
+   */
+  probe(): Promise<void>;
+
+  /**
    * Tells the dead-man of a program that may suspend the devices: to be called just before it is started. When the
    * dead-man has to resume a device it first kills the process group of each such program that has not ended.
    */

@@ -21,7 +21,7 @@ async function readAttribute(
 
 /** To be run by hand. A table that a dead command left half-made must go: it may lead nowhere. */
 export function resumeCommand(name: string): string {
-  return `"dmsetup clear ${name}; dmsetup resume ${name}"`;
+  return `dmsetup clear ${name}; dmsetup resume ${name}`;
 }
 
 /** Where a guarded device is, as a clause. */
@@ -33,7 +33,7 @@ export function placeOf({ mountpoints, snapshotOf }: GuardedDevice): string {
 export function suspendedError(device: GuardedDevice): FsbackupError {
   const { name } = device;
   return new FsbackupError('notFrozen', `${name}, ${placeOf(device)}, is suspended already`, {
-    hint: `If no LVM command is at it any more, one died there: run ${resumeCommand(name)}, and look at "lvs -a".`,
+    hint: `If no LVM command is at it any more, one died there: run "${resumeCommand(name)}", and look at "lvs -a".`,
   });
 }
 
@@ -45,9 +45,12 @@ interface Found {
   originData?: BlockDevice;
 }
 
+/** A filesystem, and what it lies on. */
+export type StackedFilesystem = Pick<FilesystemFacts, 'mount' | 'stack'>;
+
 /** The device-mapper devices of the stacks as they are now, by number, the upper before the lower. */
 async function stackedDevices(
-  filesystems: readonly FilesystemFacts[],
+  filesystems: readonly StackedFilesystem[],
   sysfs: string,
 ): Promise<Map<string, Found>> {
   // A device below two filesystems belongs below both: after the last that lies on it.
@@ -70,13 +73,12 @@ async function stackedDevices(
 
 /**
  * The device-mapper devices below these filesystems and those of the snapshots that LVM suspends with them, each once,
- * the upper before the lower. Empty where there are none. Rejects with `notFrozen` when one is suspended already: the
- * dead-man may resume only what was running before.
+ * the upper before the lower; and whether each is suspended. Empty where there are none.
  */
-export async function findGuardedDevices(
-  filesystems: readonly FilesystemFacts[],
+export async function listDevices(
+  filesystems: readonly StackedFilesystem[],
   sysfs = '/sys',
-): Promise<GuardedDevice[]> {
+): Promise<(GuardedDevice & { isSuspended: boolean })[]> {
   const stacked = await stackedDevices(filesystems, sysfs);
   const found: Found[] = [];
   for (const below of stacked.values()) {
@@ -88,20 +90,35 @@ export async function findGuardedDevices(
   }
   const nameOf = async ({ majorMinor }: BlockDevice): Promise<string> =>
     (await readAttribute(sysfs, majorMinor, 'name')) ?? majorMinor;
-  const devices: GuardedDevice[] = [];
+  const devices: (GuardedDevice & { isSuspended: boolean })[] = [];
   for (const { device: block, mountpoints, originData } of found) {
     const { majorMinor } = block;
     const origin = originData === undefined ? undefined : await nameOf(originData);
-    const device = {
+    const suspended = await readAttribute(sysfs, majorMinor, 'suspended');
+    // One that is gone cannot be suspended any more.
+    if (suspended === undefined) continue;
+    devices.push({
       majorMinor,
       name: await nameOf(block),
       mountpoints,
       ...(origin === undefined ? {} : { snapshotOf: origin.replace(/-real$/, '') }),
-    };
-    const suspended = await readAttribute(sysfs, majorMinor, 'suspended');
-    if (suspended === '1') throw suspendedError(device);
-    // One that is gone cannot be suspended any more.
-    if (suspended !== undefined) devices.push(device);
+      isSuspended: suspended === '1',
+    });
   }
   return devices;
+}
+
+/**
+ * As `listDevices`, of those that a dead-man is to guard. Rejects with `notFrozen` when one is suspended already: it may
+ * resume only what was running before.
+ */
+export async function findGuardedDevices(
+  filesystems: readonly StackedFilesystem[],
+  sysfs = '/sys',
+): Promise<GuardedDevice[]> {
+  const devices = await listDevices(filesystems, sysfs);
+  return devices.map(({ isSuspended, ...device }) => {
+    if (isSuspended) throw suspendedError(device);
+    return device;
+  });
 }

@@ -1,10 +1,11 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FsbackupError } from '../errors.js';
+import { errnoOf, FsbackupError } from '../errors.js';
 import type { CommandWatch } from '../system/run-command.js';
 import {
   boottimeMs,
   freezeSlot,
+  probeSlot,
   readPage,
   thawSlot,
   thawSlotInBackground,
@@ -121,6 +122,24 @@ export class GuardedFreezer implements Freezer {
     const { timeoutMs } = this.#options;
     // The 2008 series resets a timeout of N seconds every N/2.
     if (timeoutMs !== null) this.#heartbeat = setInterval(() => void this.#beat(), timeoutMs / 2);
+  }
+
+  async probe(): Promise<void> {
+    for (const [index, { target, mountpointFd, recordFd }] of this.#slots.entries()) {
+      try {
+        // In the page it is held then: the watchdog thaws it, or says that it cannot.
+        if (!(await probeSlot(this.#page, index, mountpointFd))) await this.thaw();
+      } catch (error) {
+        if (error instanceof FsbackupError) throw error;
+        if (errnoOf(error) === 'EOPNOTSUPP') continue;
+        await this.thaw();
+        throw freezeError(target, error);
+      }
+      // Thawed by a guard, its time being over, or by a third party.
+      if (lossReason(readPage(this.#page)[index]?.loss ?? 0) !== undefined) throw thawedMeanwhile();
+      // No guard saw it end: whoever comes after our death is not to take it for frozen.
+      writeStatus(recordFd, { kind: 'thawed' });
+    }
   }
 
   watchCommand(): CommandWatch {

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open, stat, type FileHandle } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { ensurePrivateDirectory } from '../system/directories.js';
+import { isCurrent } from '../system/passing-lock.js';
 
 /** flock(2) with LOCK_EX|LOCK_NB: false when another open file description holds it. */
 export type TryLock = (fd: number) => boolean;
@@ -50,17 +51,6 @@ export function targetLockName(targetPath: string): string {
 
 function lockFile(directory: string, name: string): string {
   return path.join(directory, `${name}.lock`);
-}
-
-/** True when `handle` is still what the name leads to: a file that was unlinked locks nobody out. */
-async function isCurrent(handle: FileHandle, file: string): Promise<boolean> {
-  try {
-    const [held, named] = await Promise.all([handle.stat(), stat(file)]);
-    return held.ino === named.ino && held.dev === named.dev;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
-    throw error;
-  }
 }
 
 async function openLockFile(directory: string, file: string): Promise<FileHandle> {

@@ -1,6 +1,6 @@
 import { readdir, stat, unlink } from 'node:fs/promises';
 import path from 'node:path';
-import { errnoOf, messageOf } from '../errors.js';
+import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { exitCode, worstExitCode } from '../exit-codes.js';
 import type { FreezeRecovery } from '../freeze/recover-freezes.js';
 import { removeDurably, TEMPORARY_SUFFIX } from './durable-file.js';
@@ -26,6 +26,12 @@ export interface Releasers {
   removal(entry: Extract<JournalEntry, { kind: 'removal' }>): Promise<void>;
 }
 
+/** The snapshots that programs of a dead process may still be making. */
+export interface SnapshotMakers {
+  owner: Pick<JournalEntry, 'pid' | 'startTime'>;
+  snapshots: readonly { name: string; mountpoint: string }[];
+}
+
 export interface RecoverDependencies {
   directories: JournalDirectories;
   bootId: string;
@@ -37,6 +43,11 @@ export interface RecoverDependencies {
     owner: Pick<JournalEntry, 'pid' | 'startTime'>,
     directories: readonly string[],
   ) => Promise<void>;
+  /**
+   * Ends the programs that make these snapshots, or awaits them. Resolves to why one cannot be released yet, by name: a
+   * clause.
+   */
+  endMakers: (makers: SnapshotMakers) => Promise<ReadonlyMap<string, string>>;
   /** Takes the job's lock: undefined when a living run holds it, and its entries are then left alone. */
   lockJob: (job: string) => Promise<Lock | undefined>;
 }
@@ -170,20 +181,57 @@ function directoryOf(entry: JournalEntry): string[] {
   return entry.kind === 'backup' || entry.kind === 'removal' ? [entry.payload.target] : [];
 }
 
+/** Those of this boot, by run: no program of another boot lives. */
+function runsOf(entries: readonly FoundEntry[], bootId: string): [JournalEntry, ...JournalEntry[]][] {
+  const runs = new Map<string, [JournalEntry, ...JournalEntry[]]>();
+  for (const { entry } of entries) {
+    if (entry.bootId !== bootId) continue;
+    const known = runs.get(entry.runId);
+    if (known === undefined) runs.set(entry.runId, [entry]);
+    else known.push(entry);
+  }
+  return [...runs.values()];
+}
+
 /** Nothing can be unmounted or discarded while a copy program that outlived its run still works in it. */
 async function endCopies(
   entries: readonly FoundEntry[],
   { bootId, endOrphans }: RecoverDependencies,
 ): Promise<void> {
-  const runs = new Map<string, JournalEntry[]>();
-  for (const { entry } of entries) {
-    if (entry.bootId === bootId) runs.set(entry.runId, [...(runs.get(entry.runId) ?? []), entry]);
+  for (const run of runsOf(entries, bootId)) {
+    const directories = run.flatMap(directoryOf);
+    if (directories.length > 0) await endOrphans(run[0], directories);
   }
-  for (const [owner, ...others] of runs.values()) {
-    if (owner === undefined) continue;
-    const directories = [owner, ...others].flatMap(directoryOf);
-    if (directories.length > 0) await endOrphans(owner, directories);
+}
+
+/**
+ * What a program that outlived its run makes after we looked, nobody would know of. Resolves to why a snapshot cannot be
+ * released, by name. One that was exposed is made: what bears its name since then serves it, and is left alone.
+ */
+async function endMaking(
+  entries: readonly FoundEntry[],
+  report: RecoverReport,
+  { bootId, endMakers }: RecoverDependencies,
+): Promise<Map<string, string>> {
+  const inTheWay = new Map<string, string>();
+  for (const run of runsOf(entries, bootId)) {
+    const made = new Set(
+      run.flatMap((entry) => (entry.kind === 'exposure' ? [entry.payload.snapshot.name] : [])),
+    );
+    const snapshots = run.flatMap((entry) =>
+      entry.kind === 'snapshot' && !made.has(entry.payload.name) ? [entry.payload] : [],
+    );
+    if (snapshots.length === 0) continue;
+    try {
+      for (const [name, reason] of await endMakers({ owner: run[0], snapshots })) inTheWay.set(name, reason);
+    } catch (error) {
+      for (const { name } of snapshots) inTheWay.set(name, messageOf(error));
+      if (!(error instanceof FsbackupError) || error.code !== 'thawFailed') continue;
+      const mountpoints = [...new Set(snapshots.map(({ mountpoint }) => mountpoint))];
+      report.failed.push({ ...freeze(mountpoints.join(', ')), message: `${error.message}. ${error.hint}` });
+    }
   }
+  return inTheWay;
 }
 
 async function recoverJob(
@@ -192,20 +240,22 @@ async function recoverJob(
   dependencies: RecoverDependencies,
 ): Promise<void> {
   await endCopies(entries, dependencies);
-  const exposed = new Set<string>();
+  const inTheWay = new Map<string, string>();
   for (const kind of ORDER) {
+    // Not before: applications that are at rest do not wait for it.
+    if (kind === 'snapshot')
+      for (const [name, reason] of await endMaking(entries, report, dependencies)) inTheWay.set(name, reason);
     for (const found of entries.filter(({ entry }) => entry.kind === kind)) {
       const { entry } = found;
       const thing = describe(found);
       try {
-        if (entry.kind === 'snapshot' && exposed.has(entry.payload.name)) {
-          throw new Error('it is still mounted');
-        }
+        const reason = entry.kind === 'snapshot' ? inTheWay.get(entry.payload.name) : undefined;
+        if (reason !== undefined) throw new Error(reason);
         const keptIn = await releaseEntry(entry, dependencies, entries);
         await removeDurably(found.file);
         report.released.push({ ...thing, ...(keptIn === undefined ? {} : { keptIn }) });
       } catch (error) {
-        if (entry.kind === 'exposure') exposed.add(entry.payload.snapshot.name);
+        if (entry.kind === 'exposure') inTheWay.set(entry.payload.snapshot.name, 'it is still mounted');
         report.failed.push({ ...thing, message: messageOf(error) });
       }
     }

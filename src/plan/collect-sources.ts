@@ -2,15 +2,24 @@ import path from 'node:path';
 import type { JobConfig, SourceConfig } from '../config/types.js';
 import { FsbackupError } from '../errors.js';
 import type { DetectionContext, FilesystemFacts } from '../snapshots/provider.js';
+import type { Mount } from '../system/mountinfo.js';
+import { askedOfFilesystems, snapshotIdentity, withWhatIsAsked } from './asked-of-filesystem.js';
 import { excludesBelow, isExcluded } from './excludes.js';
 import type { HostFacts, NestedTree, SourceFacts } from './facts.js';
 import type { PlannedSource, PlannedTree } from './plan.js';
 import { consistencyOf, resolveMode, type Detectors, type ResolvedMode } from './resolve-mode.js';
+import { placeInFilesystem, sharedMount } from './shared-mount.js';
 import type { WindowCandidate } from './windows.js';
+
+/** A source, before it is known at which instant it is. */
+export interface CollectedSource extends Omit<PlannedSource, 'instant'> {
+  /** As of a detection. */
+  apart?: string;
+}
 
 /** The snapshots of a job and the trees to copy from them. */
 export interface CollectedSources {
-  sources: PlannedSource[];
+  sources: CollectedSource[];
   trees: PlannedTree[];
   candidates: WindowCandidate[];
   warnings: string[];
@@ -21,17 +30,23 @@ function describeNested({ kind, path: where, fstype }: NestedTree): string {
   return kind === 'subvolume' ? `the subvolume ${where}` : `${where} (${fstype} mounted there)`;
 }
 
-/** The exposed snapshot shows what its mountpoint showed, so a path is found at the same place below it. */
-function insideSnapshot(
-  provider: PlannedSource['provider'],
-  filesystem: FilesystemFacts,
-  realPath: string,
-): string {
-  return provider === 'none' ? realPath : path.relative(filesystem.mount.mountpoint, realPath);
+/** A snapshot to be, or a filesystem to read live, and the mounts that trees of it were found through. */
+interface Collected {
+  source: CollectedSource;
+  mounts: [Mount, ...Mount[]];
+  writes: ReadonlySet<string>;
+}
+
+/** A tree before it is known what the exposed snapshot of its source will show. */
+interface PlacedTree extends Omit<PlannedTree, 'inside'> {
+  mount: Mount;
+  realPath: string;
 }
 
 class Collector {
-  readonly collected: CollectedSources = { sources: [], trees: [], candidates: [], warnings: [] };
+  readonly #collected: Collected[] = [];
+  readonly #trees: PlacedTree[] = [];
+  readonly #warnings: string[] = [];
   readonly #indexes = new Map<string, number>();
   readonly #quiesced: boolean;
 
@@ -39,42 +54,37 @@ class Collector {
     this.#quiesced = quiesced;
   }
 
-  /** The index of the snapshot that serves this filesystem in this mode: one snapshot for all its trees. */
+  /** The index of the snapshot that serves this filesystem: one for all its trees, by whatever mount they are seen. */
   #indexOf(config: SourceConfig, filesystem: FilesystemFacts, mode: ResolvedMode): number {
     const { mount } = filesystem;
-    const key = JSON.stringify([
-      mount.majorMinor,
-      mount.root,
-      mode.provider,
-      mode.freezeMode,
-      config.commands,
-      config.lvm,
-    ]);
+    const { provider, freezeMode } = mode;
+    // A command is told a mountpoint and shows what that showed; a live tree is read where it is.
+    const own = provider === 'command' || provider === 'none' ? [mount.root, config.commands] : [];
+    const key = JSON.stringify([snapshotIdentity(filesystem), provider, freezeMode, ...own]);
     const known = this.#indexes.get(key);
-    if (known !== undefined) return known;
-    const index = this.collected.sources.length;
+    if (known !== undefined) {
+      this.#collected[known]?.mounts.push(mount);
+      return known;
+    }
+    const index = this.#collected.length;
     this.#indexes.set(key, index);
-    for (const warning of mode.warnings) this.warn(warning);
-    this.collected.sources.push({
+    const source: CollectedSource = {
       mountpoint: mount.mountpoint,
       device: mount.source,
       fstype: mount.fstype,
       majorMinor: mount.majorMinor,
-      provider: mode.provider,
-      freezeMode: mode.freezeMode,
+      provider,
+      freezeMode,
       freezeModeReason: mode.freezeModeReason,
       consistency: consistencyOf(mode, mount.fstype, this.#quiesced),
       ...(config.commands === undefined ? {} : { commands: config.commands }),
-      ...(config.lvm === undefined || mode.provider !== 'lvm' ? {} : { lvm: config.lvm }),
+      ...(config.lvm === undefined || provider !== 'lvm' ? {} : { lvm: config.lvm }),
       ...(mode.proveOrigin ? { proveOrigin: true } : {}),
+      ...(mode.together === undefined ? {} : { together: mode.together }),
+      ...(mode.apart === undefined ? {} : { apart: mode.apart }),
       filesystem,
-    });
-    this.collected.candidates.push({
-      index,
-      majorMinor: mount.majorMinor,
-      freezeMode: mode.freezeMode,
-      writes: mode.writes,
-    });
+    };
+    this.#collected.push({ source, mounts: [mount], writes: mode.writes });
     return index;
   }
 
@@ -84,16 +94,45 @@ class Collector {
     filesystem: FilesystemFacts,
     mode: ResolvedMode,
   ): void {
-    this.collected.trees.push({
-      path: tree.path,
-      source: this.#indexOf(config, filesystem, mode),
-      inside: insideSnapshot(mode.provider, filesystem, tree.realPath),
-      exclude: tree.exclude,
-    });
+    const { path: name, realPath, exclude } = tree;
+    const source = this.#indexOf(config, filesystem, mode);
+    this.#trees.push({ path: name, source, exclude, mount: filesystem.mount, realPath });
   }
 
   warn(message: string): void {
-    this.collected.warnings.push(message);
+    this.#warnings.push(message);
+  }
+
+  /** All that was added, each snapshot shown as far as its trees need it. */
+  collected(): CollectedSources {
+    const sources = this.#collected.map(({ source, mounts }): CollectedSource => {
+      const mount = sharedMount(mounts);
+      const { mountpoint } = mount;
+      const others = new Set(mounts.map((one) => one.mountpoint).filter((one) => one !== mountpoint));
+      const filesystem = { ...source.filesystem, mount };
+      return {
+        ...source,
+        mountpoint,
+        ...(others.size === 0 ? {} : { otherMountpoints: [...others] }),
+        filesystem,
+      };
+    });
+    return {
+      sources,
+      trees: this.#trees.map(({ path: name, source, exclude, mount, realPath }) => {
+        const root = sources[source]?.filesystem.mount.root ?? '/';
+        const live = sources[source]?.provider === 'none';
+        const inside = live ? realPath : path.relative(root, placeInFilesystem(mount, realPath));
+        return { path: name, source, inside, exclude };
+      }),
+      candidates: this.#collected.map(({ source: { majorMinor, freezeMode }, writes }, index) => ({
+        index,
+        majorMinor,
+        freezeMode,
+        writes,
+      })),
+      warnings: this.#warnings,
+    };
   }
 }
 
@@ -114,7 +153,7 @@ function collectNested(
   collector: Collector,
   config: SourceConfig,
   facts: SourceFacts,
-  { detectors, layers, targets, detection }: CollectContext,
+  { detectors, layers, targets, detection, asked }: NestedContext,
 ): void {
   for (const nested of facts.nested) {
     const relative = path.relative(facts.realPath, nested.path);
@@ -134,7 +173,8 @@ function collectNested(
       leaveOut(nested.problem ?? 'nothing is known of it');
       continue;
     }
-    const nestedSource = nestedConfig(config, nested);
+    // On a filesystem that the configuration says something of, that holds.
+    const nestedSource = withWhatIsAsked(nestedConfig(config, nested), filesystem, asked);
     try {
       const mode = resolveMode(nestedSource, filesystem, detectors, layers, detection);
       const tree = {
@@ -161,6 +201,10 @@ function warnOfUnmounted(collector: Collector, { path: where, unmounted = [] }: 
   );
 }
 
+interface NestedContext extends CollectContext {
+  asked: ReturnType<typeof askedOfFilesystems>;
+}
+
 interface CollectContext extends Pick<HostFacts, 'layers' | 'targets'> {
   detectors: Detectors;
   detection: DetectionContext;
@@ -168,7 +212,8 @@ interface CollectContext extends Pick<HostFacts, 'layers' | 'targets'> {
 
 /**
  * Resolves the sources of a job, with what lies below them, to snapshots and trees; parents before children.
- * Pure. Throws as `resolveMode` for a configured source; a tree below one that cannot be had is a warning.
+ * Pure. Throws as `askedOfFilesystems`, and as `resolveMode` for a configured source; a tree below one that cannot be
+ * had is a warning.
  */
 export function collectSources(
   job: JobConfig,
@@ -176,14 +221,16 @@ export function collectSources(
   context: CollectContext,
 ): CollectedSources {
   const collector = new Collector(job.quiesce.length > 0);
-  for (const [index, config] of job.sources.entries()) {
+  const asked = askedOfFilesystems(job, facts);
+  for (const [index, written] of job.sources.entries()) {
     const found = facts[index];
-    if (found === undefined) throw new Error(`no facts of the source ${config.path}`);
+    if (found === undefined) throw new Error(`no facts of the source ${written.path}`);
+    const config = withWhatIsAsked(written, found.filesystem, asked);
     const mode = resolveMode(config, found.filesystem, context.detectors, context.layers, context.detection);
     const tree = { path: found.path, realPath: found.realPath, exclude: config.exclude };
     collector.add(config, tree, found.filesystem, mode);
-    collectNested(collector, config, found, context);
+    collectNested(collector, written, found, { ...context, asked });
     if (config.recursive) warnOfUnmounted(collector, found);
   }
-  return collector.collected;
+  return collector.collected();
 }

@@ -11,6 +11,8 @@ import type {
 /** One snapshot to take, or one filesystem to read live. */
 export interface PlannedSource {
   mountpoint: string;
+  /** Other mounts of the same filesystem that trees are read through: its one snapshot serves them too. */
+  otherMountpoints?: readonly string[];
   device: string;
   fstype: string;
   /** Of the superblock. */
@@ -18,6 +20,12 @@ export interface PlannedSource {
   provider: ProviderName | 'none';
   freezeMode: FreezeMode;
   freezeModeReason: string;
+  /**
+   * Those with the same number are at one instant (`numberInstants`); null without a snapshot. What makes several of one
+   * window one instant, beside a freeze, is `together`.
+   */
+  instant: number | null;
+  together?: string;
   /** What a copy of it will be worth when all goes well. */
   consistency: Consistency;
   /** Of the `command` provider. */
@@ -41,7 +49,7 @@ export interface PlannedTree {
   exclude: readonly string[];
 }
 
-/** Filesystems frozen together at one instant, and the snapshots taken meanwhile. */
+/** Filesystems that are frozen together, and the snapshots taken meanwhile. */
 export interface PlannedWindow {
   /** Indexes into the plan's sources, in the order to freeze: top-down, one per filesystem. Empty: no freeze. */
   freeze: readonly number[];
@@ -80,6 +88,10 @@ export interface Plan {
   attempts: number;
   /** The weakest of the sources'. */
   consistency: Consistency;
+  /** Whether all sources are at one instant. */
+  oneInstant: boolean;
+  /** Whether a run that does not get that fails. */
+  mustBeOneInstant: boolean;
   quiesce: readonly QuiesceConfig[];
   sources: readonly PlannedSource[];
   windows: readonly PlannedWindow[];

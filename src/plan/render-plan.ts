@@ -1,3 +1,4 @@
+import { describeInstants, describeMounts } from '../report/instants.js';
 import type { Plan, PlannedSource } from './plan.js';
 import { describeFreezeTimes } from './steps.js';
 
@@ -7,10 +8,14 @@ function sourceLines(source: PlannedSource): string[] {
       ? 'no snapshot'
       : `snapshot by ${source.provider}, freeze ${source.freezeMode}`;
   return [
-    `  ${source.mountpoint} (${source.fstype} on ${source.device}): ${how}`,
+    `  ${describeMounts(source)} (${source.fstype} on ${source.device}): ${how}`,
     `    why: ${source.freezeModeReason}`,
     `    consistency: ${source.consistency}`,
   ];
+}
+
+function instants({ oneInstant, sources }: Plan): string {
+  return oneInstant ? 'at one instant' : `not at one instant (${describeInstants(sources)})`;
 }
 
 function section(title: string, lines: readonly string[]): string[] {
@@ -22,7 +27,7 @@ export function renderPlan(plan: Plan): string {
   const mountpoint = (index: number): string => plan.sources[index]?.mountpoint ?? '';
   const width = Math.max(0, ...plan.steps.map(({ step }) => step.length));
   return [
-    `Job ${plan.job}: consistency ${plan.consistency}, ${plan.attempts} attempts`,
+    `Job ${plan.job}: consistency ${plan.consistency}, ${instants(plan)}, ${plan.attempts} attempts`,
     ...section('Snapshots', plan.sources.flatMap(sourceLines)),
     ...section(
       'Trees',

@@ -30,7 +30,9 @@ export interface ResolvedMode {
   freezeModeReason: string;
   /** `major:minor` of the filesystems that taking the snapshot writes to, those below included. */
   writes: ReadonlySet<string>;
-  warnings: readonly string[];
+  /** As of a detection. */
+  together?: string;
+  apart?: string;
   proveOrigin: boolean;
 }
 
@@ -39,7 +41,6 @@ const LIVE: ResolvedMode = {
   freezeMode: 'none',
   freezeModeReason: 'the configuration asks for a copy of the live tree',
   writes: new Set(),
-  warnings: [],
   proveOrigin: false,
 };
 
@@ -146,9 +147,16 @@ export function resolveMode(
   }
   // While it is snapshotted without a freeze of ours, no freeze of ours may stand in the way of that.
   if (freezeMode !== 'explicit') for (const one of reachedByWrites([majorMinor], layers)) writes.add(one);
-  const { warnings = [], proveOrigin = false } = detection;
-  const freezeModeReason = whyThatMode(source.freezeMode, freezeMode, detection);
-  return { provider: name, freezeMode, freezeModeReason, writes, warnings, proveOrigin };
+  const { together, apart, proveOrigin = false } = detection;
+  return {
+    provider: name,
+    freezeMode,
+    freezeModeReason: whyThatMode(source.freezeMode, freezeMode, detection),
+    writes,
+    ...(together === undefined ? {} : { together }),
+    ...(apart === undefined ? {} : { apart }),
+    proveOrigin,
+  };
 }
 
 /** The reason of a detection is why its first mode is the best. */

@@ -29,11 +29,15 @@ function windowSteps(plan: Omit<Plan, 'steps'>, window: PlannedWindow): PlannedS
   const providers = [...new Set(window.snapshots.map((index) => plan.sources[index]?.provider ?? ''))];
   const snapshot = { step: 'snapshot', detail: `${all} by ${providers.join(', ')}`, frozen };
   const sync = { step: 'sync', detail: all, frozen: false };
-  if (!frozen && !window.snapshots.some((index) => suspends(plan.sources[index]))) return [sync, snapshot];
+  const origins = window.snapshots.filter((index) => suspends(plan.sources[index]));
+  const proof = `${mountpoints(plan, origins)}: each frozen for an instant, which shows that nobody else holds it so`;
+  const probe = origins.length === 0 ? [] : [{ step: 'probe', detail: proof, frozen: false }];
+  if (!frozen && origins.length === 0) return [sync, snapshot];
+  const times = describeFreezeTimes(plan.freeze);
   if (!frozen) {
-    const times = describeFreezeTimes(plan.freeze);
     return [
       sync,
+      ...probe,
       { ...snapshot, detail: `${snapshot.detail}, which freeze by themselves; ${times}`, frozen: true },
       { step: 'thaw', detail: 'proof that no device is left suspended', frozen: true },
     ];
@@ -41,7 +45,8 @@ function windowSteps(plan: Omit<Plan, 'steps'>, window: PlannedWindow): PlannedS
   const together = mountpoints(plan, window.freeze);
   return [
     sync,
-    { step: 'freeze', detail: `${together}; ${describeFreezeTimes(plan.freeze)}`, frozen: true },
+    ...probe,
+    { step: 'freeze', detail: `${together}; ${times}`, frozen: true },
     snapshot,
     { step: 'thaw', detail: mountpoints(plan, window.freeze.toReversed()), frozen: true },
   ];

@@ -29,8 +29,8 @@ function fits(candidate: WindowCandidate, group: Group): boolean {
 }
 
 /**
- * Puts the snapshots into as few windows as are safe: what is in one window is at one instant. Sources without a
- * snapshot are in none. Within a window each filesystem is frozen once, top-down.
+ * Puts the snapshots into as few windows as are safe: only what is in one window can be at one instant. Sources without
+ * a snapshot are in none. Within a window each filesystem is frozen once, top-down.
  */
 export function groupIntoWindows(
   candidates: readonly WindowCandidate[],

@@ -1,5 +1,6 @@
 import type { ChalkInstance } from 'chalk';
 import { formatBytes, formatFiles, formatMs, withoutControls } from './format.js';
+import { describeInstants, describeMounts } from './instants.js';
 import type { CopyReport, FailedCopyReport, RunReport, SourceReport, StepReport } from './run-report.js';
 import type { Symbols } from './symbols.js';
 
@@ -17,11 +18,19 @@ const OUTCOMES: Readonly<Record<RunReport['outcome'], string>> = {
 };
 
 const CONSISTENCY: Readonly<Record<RunReport['consistency'], string>> = {
-  application: 'application (quiesced and at one instant)',
-  filesystem: 'filesystem (at one instant, after a freeze or its equal)',
-  crash: 'crash (at one instant, as after a power cut)',
-  none: 'none (a live tree, copied while it changed)',
+  application: 'quiesced',
+  filesystem: 'after a freeze or its equal',
+  crash: 'as after a power cut',
+  none: 'a live tree, copied while it changed',
 };
+
+/** That all is at one instant is said only where it was so. */
+function consistencyLines({ consistency, oneInstant, sources }: RunReport): string[] {
+  const instant = oneInstant === true ? 'at one instant, ' : '';
+  const line = `  consistency: ${consistency} (${instant}${CONSISTENCY[consistency]})`;
+  if (oneInstant !== false || sources.length < 2) return [line];
+  return [line, `  not at one instant: ${describeInstants(sources)}`];
+}
 
 function heading(report: RunReport, { chalk, symbols }: Style): string {
   const text = `${report.job}: ${OUTCOMES[report.outcome]}`;
@@ -45,7 +54,7 @@ function frozenTime({ frozenMs, freezeCallMs, snapshotMs, thawMs }: SourceReport
 function sourceLines(source: SourceReport): string[] {
   const attempts = source.attempts > 1 ? `, ${source.attempts} attempts` : '';
   return [
-    `  ${source.mountpoint} (${source.fstype} on ${source.device})`,
+    `  ${describeMounts(source)} (${source.fstype} on ${source.device})`,
     `    ${source.provider === 'none' ? 'no snapshot' : `snapshot by ${source.provider}`}, freeze ${source.freezeMode}: ${source.freezeModeReason}`,
     `    ${frozenTime(source)}${attempts}; consistency ${source.consistency}`,
   ];
@@ -85,7 +94,7 @@ export function renderReport(report: RunReport, style: Style): string {
     ...report.sources.flatMap((source) => sourceLines(source)),
     ...report.copies.map((copy) => copyLine(copy, symbols)),
     ...(report.failedCopies ?? []).map((failed) => failedLine(failed, style)),
-    ...(report.copies.length === 0 ? [] : [`  consistency: ${CONSISTENCY[report.consistency]}`]),
+    ...(report.copies.length === 0 ? [] : consistencyLines(report)),
     ...(report.steps.length === 0 ? [] : [chalk.dim('  timeline: start, duration, step')]),
     ...timelineLines(report.steps, style),
     ...report.warnings.map((warning) => chalk.yellow(`  ${symbols.warning} ${withoutControls(warning)}`)),

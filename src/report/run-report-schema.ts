@@ -7,6 +7,7 @@ const ms = z.number().nullable();
 
 const source = z.object({
   mountpoint: z.string(),
+  otherMountpoints: z.array(z.string()).exactOptional(),
   device: z.string(),
   fstype: z.string(),
   provider: z.enum(['reflink', 'btrfs', 'zfs', 'lvm', 'mirror', 'command', 'none']),
@@ -20,6 +21,7 @@ const source = z.object({
   snapshotFinishedAt: z.string().nullable().default(null),
   thawMs: ms,
   snapshot: z.string().nullable(),
+  instant: z.number().nullable().default(null),
   consistency: z.enum(['application', 'filesystem', 'crash', 'none']),
   attempts: z.number(),
 });
@@ -68,6 +70,7 @@ export const runReportSchema: z.ZodType<RunReport> = z.object({
   outcome: z.enum(['success', 'warnings', 'failed', 'interrupted']),
   exitCode: z.number(),
   consistency: z.enum(['application', 'filesystem', 'crash', 'none']),
+  oneInstant: z.boolean().nullable().default(null),
   startedAt: z.string(),
   finishedAt: z.string(),
   freeze: z.object({ timeoutSeconds: ms, heartbeatSeconds: ms, maxHoldSeconds: z.number() }),

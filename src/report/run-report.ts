@@ -5,6 +5,8 @@ import type { Consistency, FreezeMode, ProviderName } from '../snapshots/provide
 /** What became of one filesystem of a job. Milliseconds are null where the step did not happen. */
 export interface SourceReport {
   mountpoint: string;
+  /** Other mounts of the same filesystem that trees were read through: the one snapshot served them too. */
+  otherMountpoints?: string[];
   device: string;
   fstype: string;
   provider: ProviderName | 'none';
@@ -29,6 +31,11 @@ export interface SourceReport {
   thawMs: number | null;
   /** The snapshot's name, also after its removal. */
   snapshot: string | null;
+  /**
+   * Sources with the same number are at one instant with each other. Null without a snapshot, and in reports of before
+   * there was this.
+   */
+  instant: number | null;
   consistency: Consistency;
   /** How many times the window was tried. */
   attempts: number;
@@ -89,6 +96,8 @@ export interface RunReport {
   exitCode: number;
   /** The weakest of the sources'. */
   consistency: Consistency;
+  /** Whether all sources are at one instant, as it happened; null in reports of before there was this. */
+  oneInstant: boolean | null;
   startedAt: string;
   finishedAt: string;
   freeze: { timeoutSeconds: number | null; heartbeatSeconds: number | null; maxHoldSeconds: number };

@@ -1,14 +1,16 @@
 import { atPlace } from '../config/written-at.js';
 import type { CopySource } from '../copy/engine.js';
 import { FsbackupError } from '../errors.js';
-import type { CopyReport, RetentionReport, RunReport } from '../report/run-report.js';
+import { areAtOneInstant, describeInstants } from '../report/instants.js';
+import type { CopyReport, RetentionReport, RunReport, SourceReport } from '../report/run-report.js';
 import { targetName } from '../backup-target.js';
+import { numberInstants } from '../plan/instants.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { RunContext } from './context.js';
 import { copySources, copyToTarget, partialCopyError } from './copy-to-target.js';
 import type { ExecuteDependencies } from './dependencies.js';
 import { exposeSnapshots } from './expose-snapshots.js';
-import { prepareWindow, windowDevices, type PreparedSnapshot } from './prepare-window.js';
+import { prepareWindow, refuseFrozen, windowDevices, type PreparedSnapshot } from './prepare-window.js';
 import { proveOrigins } from './prove-origins.js';
 import { whileQuiesced } from './quiesced.js';
 import { ReleaseStack, type ReleaseFailure } from './release-stack.js';
@@ -64,13 +66,30 @@ class Execution {
     this.#context.dependencies.timeline.reporter.warn(message);
   }
 
+  #sources(): SourceReport[] {
+    const { records } = this.#context;
+    const instants = numberInstants(records.map((record) => record.instantCandidate));
+    return records.map((record, index) => record.report(instants[index] ?? null));
+  }
+
+  /** What a job must be is looked at once more when it has happened, before anything is copied. */
+  #requireOneInstant(): void {
+    const sources = this.#sources();
+    if (!this.#plan.mustBeOneInstant || areAtOneInstant(sources)) return;
+    throw new FsbackupError(
+      'snapshotFailed',
+      `The snapshots were not taken at one instant, as the job must be: ${describeInstants(sources)}`,
+      { hint: 'Run the job again; see `fsbackup plan` for how each is taken.' },
+    );
+  }
+
   #report(copies: readonly CopyReport[], releaseFailures: readonly ReleaseFailure[]): RunReport {
     return reportRun({
       job: this.#plan.job,
       runId: this.#options.runId,
       startedAt: this.#options.startedAt,
       freeze: this.#plan.freeze,
-      sources: this.#context.records.map((record) => record.report()),
+      sources: this.#sources(),
       copies,
       failedCopies: this.#failed,
       steps: this.#context.dependencies.timeline.steps,
@@ -115,6 +134,7 @@ class Execution {
       prepared.push(await prepareWindow(window, 1, this.#context));
       // What is suspended would stop us in the sync, in the kernel.
       await windowDevices(window, this.#context);
+      await refuseFrozen(window, this.#context);
     }
     signal.throwIfAborted();
     faultPoint('run.preflighted');
@@ -165,6 +185,7 @@ class Execution {
       }
       return snapshots;
     });
+    this.#requireOneInstant();
     const exposed =
       taken.size === 0
         ? new Map<number, string>()
@@ -186,7 +207,7 @@ class Execution {
   async #prove(): Promise<void> {
     const { records, dependencies, signal } = this.#context;
     const doubtful = this.#plan.sources.filter(
-      ({ proveOrigin }, index) => proveOrigin === true && records[index]?.wasTried === true,
+      ({ proveOrigin }, index) => proveOrigin === true && records[index]?.wasBegun === true,
     );
     if (doubtful.length === 0 || signal.aborted) return;
     await dependencies.timeline.step('prove', () => proveOrigins(doubtful, this.#context));

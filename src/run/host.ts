@@ -23,6 +23,7 @@ import { endOrphans } from '../system/orphans.js';
 import { readProcessIdentity, type ProcessIdentity } from '../system/process-identity.js';
 import { releaseMetadata } from '../system/thin-pool.js';
 import { runCommand } from '../system/run-command.js';
+import { endMakers } from './end-makers.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
 import { gatherFacts } from './gather-facts.js';
 import { recordRun } from './history.js';
@@ -96,6 +97,7 @@ async function recoverWith(
     recoverFreezes,
     releasers: releasers(),
     endOrphans,
+    endMakers: (makers) => endMakers(makers),
     lockJob,
   });
 }

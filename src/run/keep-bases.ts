@@ -6,6 +6,7 @@ import type { SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import type { ExecuteDependencies } from './dependencies.js';
 import { releaseSnapshot } from './release-snapshot.js';
+import { faultPoint } from '../system/fault-point.js';
 
 /** The recorded base of a target, with the backup that it belongs to. What keeps it from being used is a warning. */
 export async function findBase(
@@ -73,6 +74,7 @@ export async function keepBases(
   if (before === undefined && keep === undefined) return;
   const retired = before === undefined ? [] : await retireBase(before, dependencies);
   for (const { ref, release } of retired) stack.push(`the snapshot ${ref.name}`, release);
+  faultPoint('base.retired');
   if (keep === undefined) await bases.remove(plan.job, target.path);
   else {
     const snapshots = keep.map(({ snapshot, identity }) => ({
@@ -82,4 +84,5 @@ export async function keepBases(
     const { engine } = target;
     await bases.write({ job: plan.job, target: target.path, engine, backupId: runId, snapshots });
   }
+  faultPoint('base.recorded');
 }

@@ -25,8 +25,10 @@ export async function planJobs(
 type PrintedTarget = Pick<PlannedTarget, 'engine' | 'keep'> &
   (Pick<PlannedTarget, 'path' | 'mustBeMountpoint'> | { repository: string });
 
+type PrintedSource = Omit<PlannedSource, 'filesystem' | 'together'>;
+
 type PrintedPlan = Omit<Plan, 'sources' | 'targets'> & {
-  sources: readonly Omit<PlannedSource, 'filesystem'>[];
+  sources: readonly PrintedSource[];
   targets: readonly PrintedTarget[];
 };
 
@@ -40,8 +42,9 @@ function printedTarget(target: PlannedTarget): PrintedTarget {
 /** Stable, so without the facts that only the providers read. */
 function withoutFacts(plan: Plan): PrintedPlan {
   const sources = plan.sources.map((source) => {
-    const printed: Omit<PlannedSource, 'filesystem'> & { filesystem?: unknown } = { ...source };
+    const printed: PrintedSource & { filesystem?: unknown; together?: unknown } = { ...source };
     delete printed.filesystem;
+    delete printed.together;
     return printed;
   });
   return { ...plan, sources, targets: plan.targets.map(printedTarget) };

@@ -1,9 +1,11 @@
-import type { GuardedDevice } from '../freeze/freezer.js';
+import type { FreezeTarget, GuardedDevice } from '../freeze/freezer.js';
 import type { Plan, PlannedSource, PlannedWindow } from '../plan/plan.js';
 import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
+import { OriginProbe } from './origin-probe.js';
 import { releaseSnapshot } from './release-snapshot.js';
 import type { Held } from './release-stack.js';
+import { isLocked, retry } from './retry.js';
 import { faultPoint } from '../system/fault-point.js';
 
 /** A snapshot of a window, named and not yet made. */
@@ -76,6 +78,51 @@ export async function windowDevices(
     return source?.freezeMode === 'native' || source?.freezeMode === 'explicit' ? [source.filesystem] : [];
   });
   return await dependencies.guardedDevices(filesystems);
+}
+
+/** A source as a freeze names it. */
+export function freezeTarget({ mountpoint, majorMinor, device, fstype }: PlannedSource): FreezeTarget {
+  return { mountpoint, majorMinor, device, fstype };
+}
+
+/**
+ * The filesystems of a window that a snapshot command freezes by itself, through device-mapper, each once. Within a freeze
+ * of somebody else the command fails, or its snapshot is made and the filesystem can never be mounted again (decision 9).
+ */
+export function windowOrigins(window: PlannedWindow, { plan }: Pick<RunContext, 'plan'>): FreezeTarget[] {
+  const frozen = new Set(window.freeze.map((index) => plan.sources[index]?.majorMinor));
+  const origins = new Map<string, FreezeTarget>();
+  for (const index of window.snapshots) {
+    const source = plan.sources[index];
+    const isOnMapper = source?.filesystem.stack?.some(({ dmUuid }) => dmUuid !== undefined) === true;
+    if (source?.freezeMode !== 'native' || !isOnMapper || frozen.has(source.majorMinor)) continue;
+    origins.set(source.majorMinor, freezeTarget(source));
+  }
+  return [...origins.values()];
+}
+
+/**
+ * Before an application is stopped for it: proves that nobody holds an origin of the window frozen. Rejects with
+ * `notFrozen`, or `locked` when it is fsbackup that does.
+ */
+export async function refuseFrozen(window: PlannedWindow, context: RunContext): Promise<void> {
+  const { plan, dependencies, signal } = context;
+  const origins = windowOrigins(window, context);
+  if (origins.length === 0) return;
+  await retry(
+    async () => {
+      const probe = await OriginProbe.arm(origins, dependencies.arm, plan.freeze);
+      try {
+        // What is written now need not be written while the writers wait.
+        for (const { mountpoint } of origins) await dependencies.syncFilesystem(mountpoint);
+        await probe.probe(signal);
+      } finally {
+        await probe.close();
+      }
+    },
+    // Another run that is at it needs a moment.
+    { attempts: plan.attempts, delayMs: dependencies.retryDelayMs, isRetryable: isLocked, signal },
+  );
 }
 
 /** A snapshot that exists, or may. */

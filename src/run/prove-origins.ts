@@ -1,15 +1,15 @@
 import { FsbackupError } from '../errors.js';
-import type { FreezeTarget } from '../freeze/freezer.js';
 import type { PlannedSource } from '../plan/plan.js';
 import type { RunContext } from './context.js';
+import { OriginProbe } from './origin-probe.js';
+import { freezeTarget } from './prepare-window.js';
 
-async function prove(target: FreezeTarget, { plan, dependencies }: RunContext): Promise<void> {
-  const freezer = await dependencies.arm({ targets: [target], devices: [] }, plan.freeze);
+async function prove(origin: PlannedSource, { plan, dependencies }: RunContext): Promise<void> {
+  const probe = await OriginProbe.arm([freezeTarget(origin)], dependencies.arm, plan.freeze);
   try {
-    await freezer.freeze();
-    await freezer.thaw();
+    await probe.probe();
   } finally {
-    await freezer.close();
+    await probe.close();
   }
 }
 
@@ -19,13 +19,13 @@ async function prove(target: FreezeTarget, { plan, dependencies }: RunContext): 
  * rejects.
  */
 export async function proveOrigins(sources: readonly PlannedSource[], context: RunContext): Promise<void> {
-  for (const { mountpoint, majorMinor, device, fstype } of sources) {
+  for (const source of sources) {
     try {
-      await prove({ mountpoint, majorMinor, device, fstype }, context);
+      await prove(source, context);
     } catch (error) {
       if (!(error instanceof FsbackupError) || error.code === 'thawFailed') throw error;
       context.warn(
-        `${mountpoint} could not be frozen and thawed after its snapshot (${error.message}): see \`fsbackup status\` and \`dmesg\``,
+        `${source.mountpoint} could not be frozen and thawed after its snapshot (${error.message}): see \`fsbackup status\` and \`dmesg\``,
       );
     }
   }

@@ -1,4 +1,5 @@
 import pRetry from 'p-retry';
+import { FsbackupError } from '../errors.js';
 
 export interface RetryOptions {
   attempts: number;
@@ -20,4 +21,9 @@ export async function retry<T>(work: (attempt: number) => Promise<T>, options: R
     shouldRetry: ({ error }) => !options.signal.aborted && options.isRetryable(error),
     signal: options.signal,
   });
+}
+
+/** Another fsbackup was at it: a run, which needs a moment. */
+export function isLocked(error: unknown): boolean {
+  return error instanceof FsbackupError && error.code === 'locked';
 }

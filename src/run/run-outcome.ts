@@ -3,6 +3,7 @@ import { exitCode, worstExitCode } from '../exit-codes.js';
 import { weakest } from '../plan/resolve-mode.js';
 import type { Plan, PlannedFreeze } from '../plan/plan.js';
 import { toErrorReport } from '../report/error-report.js';
+import { areAtOneInstant } from '../report/instants.js';
 import type {
   CopyReport,
   ErrorReport,
@@ -95,6 +96,7 @@ export function reportRun(facts: RunFacts): RunReport {
     outcome: outcomeOf(facts, code),
     exitCode: code,
     consistency: weakest(facts.sources.map((source) => source.consistency)),
+    oneInstant: areAtOneInstant(facts.sources),
     startedAt: facts.startedAt.toISOString(),
     finishedAt: new Date().toISOString(),
     freeze: {

@@ -1,10 +1,13 @@
 import type { DeviceOutcome, FreezeOutcome } from '../freeze/freezer.js';
+import type { InstantCandidate } from '../plan/instants.js';
 import type { PlannedSource } from '../plan/plan.js';
 import type { SourceReport } from '../report/run-report.js';
 import type { WallSpan } from './timeline.js';
 
 /** What its window did to one source. */
 export interface Stall {
+  /** Which of the plan's it was. */
+  window: number;
   /** When its filesystem was frozen by us, to the end. */
   frozen: FreezeOutcome | undefined;
   /** Of the uppermost device-mapper device below it, when the dead-man watched that. */
@@ -15,6 +18,7 @@ export interface Stall {
 export class SourceRecord {
   readonly #source: PlannedSource;
   #attempts = 0;
+  #wasBegun = false;
   #snapshot: string | null = null;
   #span: (WallSpan & { durationMs: number }) | undefined;
   #stall: Stall | undefined;
@@ -27,9 +31,13 @@ export class SourceRecord {
     this.#attempts = attempt;
   }
 
-  /** Whether a snapshot of it was begun. */
-  get wasTried(): boolean {
-    return this.#attempts > 0;
+  begun(): void {
+    this.#wasBegun = true;
+  }
+
+  /** Whether a snapshot of it was begun: one may have been made. */
+  get wasBegun(): boolean {
+    return this.#wasBegun;
   }
 
   /** The snapshot is complete: taken within that span. */
@@ -39,12 +47,31 @@ export class SourceRecord {
     this.#stall = stall;
   }
 
-  report(): SourceReport {
-    const { mountpoint, device, fstype, provider, freezeMode, freezeModeReason, consistency } = this.#source;
+  /** At which instant it was taken, by what happened: a freeze counts that was held to the end of the window. */
+  get instantCandidate(): InstantCandidate {
+    const { freezeMode, together } = this.#source;
+    const { window = null, frozen } = this.#stall ?? {};
+    const isHeld = freezeMode === 'explicit' && frozen !== undefined && frozen.lost === undefined;
+    return { window, isHeld, together };
+  }
+
+  /** `instant`: its number among the run's. */
+  report(instant: number | null): SourceReport {
+    const {
+      otherMountpoints,
+      mountpoint,
+      device,
+      fstype,
+      provider,
+      freezeMode,
+      freezeModeReason,
+      consistency,
+    } = this.#source;
     const frozen = freezeMode === 'explicit' ? this.#stall?.frozen : undefined;
     const suspended = freezeMode === 'native' ? this.#stall?.suspended : undefined;
     return {
       mountpoint,
+      ...(otherMountpoints === undefined ? {} : { otherMountpoints: [...otherMountpoints] }),
       device,
       fstype,
       provider,
@@ -57,6 +84,7 @@ export class SourceRecord {
       snapshotFinishedAt: this.#span?.finishedAt ?? null,
       thawMs: frozen?.thawMs ?? null,
       snapshot: this.#snapshot,
+      instant,
       // Only what was taken is worth anything.
       consistency: this.#snapshot === null ? 'none' : consistency,
       attempts: this.#attempts,

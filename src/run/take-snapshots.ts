@@ -3,9 +3,16 @@ import type { DeviceOutcome, FreezeTarget } from '../freeze/freezer.js';
 import type { Plan, PlannedSource, PlannedWindow } from '../plan/plan.js';
 import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
-import { intendSnapshots, prepareWindow, windowDevices, type PreparedSnapshot } from './prepare-window.js';
+import {
+  freezeTarget,
+  intendSnapshots,
+  prepareWindow,
+  windowDevices,
+  windowOrigins,
+  type PreparedSnapshot,
+} from './prepare-window.js';
 import { releaseInReverse, type Held } from './release-stack.js';
-import { retry } from './retry.js';
+import { isLocked, retry } from './retry.js';
 import { takeWindow, type SnapshotBatch } from './window.js';
 import { faultPoint } from '../system/fault-point.js';
 
@@ -20,9 +27,7 @@ export interface TakenSnapshot {
 function freezeTargets(plan: Plan, window: PlannedWindow): FreezeTarget[] {
   return window.freeze.flatMap((index) => {
     const source = plan.sources[index];
-    if (source === undefined) return [];
-    const { mountpoint, majorMinor, device, fstype } = source;
-    return [{ mountpoint, majorMinor, device, fstype }];
+    return source === undefined ? [] : [freezeTarget(source)];
   });
 }
 
@@ -46,6 +51,7 @@ function topDevice(
 
 /** Another try may end otherwise: what was in the way is likely to pass. */
 function isWorthAnotherTry(error: unknown): boolean {
+  if (isLocked(error)) return true;
   return error instanceof FsbackupError && (error.code === 'freezeLost' || error.code === 'snapshotFailed');
 }
 
@@ -71,8 +77,22 @@ async function tryWindow(
     await timeline.step('sync', () => Promise.all(mountpoints.map(dependencies.syncFilesystem)));
     faultPoint('window.synced');
     const result = await takeWindow(
-      { targets: freezeTargets(plan, window), devices, options: plan.freeze, batches },
-      { arm, timeline, stack, warn: context.warn },
+      {
+        targets: freezeTargets(plan, window),
+        devices,
+        origins: windowOrigins(window, context),
+        options: plan.freeze,
+        batches,
+      },
+      {
+        arm,
+        timeline,
+        stack,
+        warn: context.warn,
+        beginning: () => {
+          for (const { index } of prepared) records[index]?.begun();
+        },
+      },
       signal,
     );
     const { startMs, endMs } = result.snapshot;
@@ -81,7 +101,8 @@ async function tryWindow(
       const { filesystems } = result.outcome;
       const frozen = filesystems.find(({ target }) => target.majorMinor === source.majorMinor);
       const suspended = topDevice(source, result.outcome.devices);
-      records[index]?.taken(ref.name, span, { frozen, suspended });
+      const stall = { window: plan.windows.indexOf(window), frozen, suspended };
+      records[index]?.taken(ref.name, span, stall);
     }
     for (const warning of result.warnings) context.note(warning);
     return new Map(intended.map(({ index, provider, ref, held }) => [index, { provider, ref, held }]));

@@ -10,7 +10,8 @@ import type {
 } from '../freeze/freezer.js';
 import { placeOf } from '../freeze/guarded-devices.js';
 import type { CreateOptions, SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
-import type { ReleaseStack } from './release-stack.js';
+import { OriginProbe } from './origin-probe.js';
+import type { Held, ReleaseStack } from './release-stack.js';
 import type { Timeline } from './timeline.js';
 import { faultPoint } from '../system/fault-point.js';
 
@@ -25,6 +26,8 @@ export interface WindowRequest {
   targets: readonly FreezeTarget[];
   /** What the snapshot commands may suspend. Neither targets nor devices: no dead-man, only snapshots. */
   devices: readonly GuardedDevice[];
+  /** Filesystems that a snapshot command freezes by itself: whoever holds one frozen already is to keep it so. */
+  origins: readonly FreezeTarget[];
   options: FreezeOptions;
   batches: readonly SnapshotBatch[];
 }
@@ -44,6 +47,8 @@ export interface WindowDependencies {
   stack: ReleaseStack;
   /** Told after the window. */
   warn: (message: string) => void;
+  /** Called when a snapshot is about to be made. Nothing may be written by it. */
+  beginning?: () => void;
 }
 
 /** Resolves when aborted, never rejects. */
@@ -102,7 +107,7 @@ async function settle<T>(promise: Promise<T>): Promise<PromiseSettledResult<T>> 
 async function withFreeze(
   freezer: Freezer,
   { targets, devices, batches }: WindowRequest,
-  { timeline, warn }: Pick<WindowDependencies, 'timeline' | 'warn'>,
+  { timeline, warn, beginning }: Omit<WindowDependencies, 'arm' | 'stack'>,
   signal: AbortSignal,
 ): Promise<WindowResult> {
   const { now } = timeline;
@@ -118,6 +123,7 @@ async function withFreeze(
   const frozenAt = now();
   let creating: Promise<PromiseSettledResult<void>> | undefined;
   if (!stop.aborted && (await freezing).status === 'fulfilled') {
+    beginning?.();
     creating = settle(
       createAll(batches, {
         signal: stop,
@@ -172,41 +178,65 @@ function whatFailed(
   return created?.status === 'rejected' ? created : undefined;
 }
 
+/** A window in which neither is anything frozen by us nor a device suspended. */
+async function withoutFreeze(
+  { batches }: WindowRequest,
+  { timeline, beginning }: Omit<WindowDependencies, 'arm' | 'stack'>,
+  signal: AbortSignal,
+): Promise<WindowResult> {
+  const startMs = timeline.now();
+  await timeline.step('snapshot', async () => {
+    beginning?.();
+    const created = await settle(createAll(batches, { signal }));
+    // A snapshot that was cut short fails for that reason, whatever its provider says.
+    signal.throwIfAborted();
+    if (created.status === 'rejected') throw created.reason;
+  });
+  return {
+    outcome: { filesystems: [], devices: [] },
+    snapshot: { startMs, endMs: timeline.now() },
+    warnings: [],
+  };
+}
+
 /**
- * One try of a window: arm, freeze, snapshot, thaw, and the proof that each freeze was held to the end and that no
- * device was left suspended.
+ * One try of a window: arm, prove that nobody holds an origin frozen, freeze, snapshot, thaw, and the proof that each
+ * freeze was held to the end and that no device was left suspended.
  *
  * Whatever happens, all is thawed first. Rejects with `thawFailed`, the signal's reason, `freezeLost`, `notFrozen`,
- * or the provider's error; snapshots may then exist, and the caller, who journalled them, removes them.
+ * `locked` or the provider's error; snapshots may then exist, and the caller, who journalled them, removes them.
  */
 export async function takeWindow(
   request: WindowRequest,
-  { arm, timeline, stack, warn }: WindowDependencies,
+  { arm, stack, ...told }: WindowDependencies,
   signal: AbortSignal,
 ): Promise<WindowResult> {
   signal.throwIfAborted();
-  const { targets, devices, options } = request;
-  if (targets.length + devices.length === 0) {
-    const startMs = timeline.now();
-    await timeline.step('snapshot', async () => {
-      const created = await settle(createAll(request.batches, { signal }));
-      // A snapshot that was cut short fails for that reason, whatever its provider says.
-      signal.throwIfAborted();
-      if (created.status === 'rejected') throw created.reason;
-    });
-    return {
-      outcome: { filesystems: [], devices: [] },
-      snapshot: { startMs, endMs: timeline.now() },
-      warnings: [],
-    };
-  }
-  const freezer = await timeline.step('arm', () => arm({ targets, devices }, options));
-  const guard = stack.push('the watchdogs', () => freezer.close());
+  const { targets, devices, origins, options } = request;
+  const { timeline } = told;
+  const isFrozen = targets.length + devices.length > 0;
+  const guards: Held[] = [];
+  const hold = (guarded: { close(): Promise<void> }): void => {
+    guards.unshift(stack.push('the watchdogs', () => guarded.close()));
+  };
   try {
+    const armAll = async (): Promise<[OriginProbe, Freezer | undefined]> => {
+      const probe = await OriginProbe.arm(origins, arm, options);
+      hold(probe);
+      const freezer = isFrozen ? await arm({ targets, devices }, options) : undefined;
+      if (freezer !== undefined) hold(freezer);
+      return [probe, freezer];
+    };
+    const [probe, freezer] =
+      isFrozen || origins.length > 0 ? await timeline.step('arm', armAll) : [undefined, undefined];
     faultPoint('window.armed');
-    return await withFreeze(freezer, request, { timeline, warn }, signal);
+    // As late as can be: from here on it is for the snapshot command to find out.
+    if (origins.length > 0) await timeline.step('probe', async () => await probe?.probe(signal));
+    return freezer === undefined
+      ? await withoutFreeze(request, told, signal)
+      : await withFreeze(freezer, request, told, signal);
   } finally {
     // A failure stays on the stack and is told at the end of the run.
-    await guard.release().catch(() => undefined);
+    for (const guard of guards) await guard.release().catch(() => undefined);
   }
 }

@@ -1,6 +1,13 @@
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
-import { alreadyMounted, bindReadOnly, mountAt, remountReadOnly, unmount } from '../system/mount.js';
+import {
+  alreadyMounted,
+  bindReadOnly,
+  isSealed,
+  mountAt,
+  remountReadOnly,
+  unmount,
+} from '../system/mount.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
 import { isSubvolumeRoot } from '../system/subvolume.js';
 import { locateSubvolume } from './locate-subvolume.js';
@@ -126,7 +133,7 @@ export class BtrfsProvider implements SnapshotProvider {
       !shown.root.endsWith(path.join('/', path.basename(snapshot), inside))
     ) {
       throw alreadyMounted(directory, shown);
-    } else if (!shown.options.includes('ro')) {
+    } else if (!isSealed(shown)) {
       await remountReadOnly(directory);
     }
     return { snapshot: ref, path: directory };

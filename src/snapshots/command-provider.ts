@@ -1,7 +1,7 @@
 import type { SnapshotCommands } from '../config/types.js';
 import { FsbackupError } from '../errors.js';
 import { findCommand } from '../system/find-command.js';
-import { alreadyMounted, mountAt, remountReadOnly, unmount } from '../system/mount.js';
+import { alreadyMounted, isSealed, mountAt, remountReadOnly, unmount } from '../system/mount.js';
 import { CHILD_PATH, describeFailure, runCommand, type CommandResult } from '../system/run-command.js';
 import { commandOf, commandsData, fillIn, type Placeholders } from './command-line.js';
 import type {
@@ -125,7 +125,7 @@ export class CommandProvider implements SnapshotProvider {
         { hint: 'The command must mount the snapshot at {directory}.' },
       );
     }
-    if (!shown.options.includes('ro')) await remountReadOnly(directory);
+    if (!isSealed(shown)) await remountReadOnly(directory);
     this.#exposed.set(directory, ref.name);
     return { snapshot: ref, path: directory };
   }

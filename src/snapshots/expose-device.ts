@@ -2,7 +2,14 @@ import path from 'node:path';
 import { readBlockStack } from '../system/block-stack.js';
 import { deviceNumber } from '../system/device-number.js';
 import type { Mount } from '../system/mountinfo.js';
-import { alreadyMounted, bindReadOnly, mountAt, mountReadOnly, remountReadOnly } from '../system/mount.js';
+import {
+  alreadyMounted,
+  bindReadOnly,
+  isSealed,
+  mountAt,
+  mountReadOnly,
+  remountReadOnly,
+} from '../system/mount.js';
 
 /** A block device that holds what was taken. */
 export interface SnapshotDevice {
@@ -31,7 +38,7 @@ export function copyOptions(fstype: string, clean: boolean): string[] {
  */
 export async function showReadOnly(directory: string, root: string, shown: Mount | undefined): Promise<void> {
   if (root !== '/' && shown?.root !== root) await bindReadOnly(path.join(directory, root), directory);
-  else if (shown?.options.includes('ro') === false) await remountReadOnly(directory);
+  else if (shown !== undefined && !isSealed(shown)) await remountReadOnly(directory);
 }
 
 /** Mounts a read-only device at an empty directory. Idempotent. Rejects with `snapshotFailed`. */

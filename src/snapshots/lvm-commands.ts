@@ -6,7 +6,8 @@ import type { SnapshotRef } from './provider.js';
  * Nothing of LVM's may write to what is frozen: no backup or archive of metadata in /etc/lvm, no log, no syslog. And
  * dmeventd is left out, which would have a say in how a snapshot grows.
  */
-const QUIET = 'backup{backup=0 archive=0} log{syslog=0 level=0 file="/dev/null"} activation{monitoring=0}';
+export const QUIET =
+  'backup{backup=0 archive=0} log{syslog=0 level=0 file="/dev/null"} activation{monitoring=0}';
 /** The longest name that device-mapper takes (DM_NAME_LEN less its end). */
 const MAX_DM_NAME = 127;
 /** LVM keeps these for its own volumes. */
@@ -163,12 +164,4 @@ export function removeCommand(vg: string, lv: string, { pastPool = false } = {})
 /** Loads the tables of a volume anew, as its metadata have them. */
 export function refreshCommand(vg: string, lv: string): Argv {
   return ['lvchange', '--config', QUIET, '--refresh', '--', `${vg}/${lv}`];
-}
-
-/**
- * Runs a program while no LVM command of this host is at the group: under LVM's own lock (flock(2) on a file of its
- * `locking_dir`), which dmsetup does not take by itself.
- */
-export function underGroupLock(vg: string, argv: Argv): Argv {
-  return ['flock', '--exclusive', '--wait', '30', `/run/lock/lvm/V_${vg}`, ...argv];
 }

@@ -38,7 +38,7 @@ const WHY_NOT_EXPLICIT: Readonly<Record<Exclude<NestedFreeze, 'nests'>, string>>
  */
 export function detectLvm(filesystem: FilesystemFacts, context: DetectionContext): Detection {
   const refusal = refuseLvm(filesystem);
-  const { lvm, lvmProblem, mount, images = [] } = filesystem;
+  const { lvm, lvmProblem, images = [] } = filesystem;
   if (refusal !== undefined || lvm === undefined) {
     const hint = 'See what LVM says: lvs -a. Where there is no lvs, install it: lvm2, in all distributions.';
     return { suits: false, reason: refusal ?? '', ...(lvmProblem === undefined ? {} : { hint }) };
@@ -66,8 +66,5 @@ export function detectLvm(filesystem: FilesystemFacts, context: DetectionContext
   const why = WHY_NOT_EXPLICIT[nestedFreeze];
   const more = { refused: { explicit: why }, ...(inDoubt ? { proveOrigin: true } : {}) };
   if (!grouped) return offer(['native'], 'lvcreate freezes by itself, which stalls writers least', more);
-  return offer(['native'], `lvcreate freezes each by itself, since ${why}`, {
-    ...more,
-    warnings: [`${mount.mountpoint} is not at one instant with the rest of the job: ${why}`],
-  });
+  return offer(['native'], `lvcreate freezes each by itself, since ${why}`, { ...more, apart: why });
 }

@@ -1,20 +1,29 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import pRetry from 'p-retry';
 import { FsbackupError } from '../errors.js';
 import { readLogicalVolumes, type LogicalVolume } from '../system/lvm.js';
+import { underPassingLock } from '../system/passing-lock.js';
 import { describeFailure, runCommand, type CommandResult } from '../system/run-command.js';
 import type { Argv } from './command-line.js';
-import {
-  devicePath,
-  lvmDataOf,
-  nameTag,
-  refreshCommand,
-  removeCommand,
-  underGroupLock,
-} from './lvm-commands.js';
+import { devicePath, lvmDataOf, nameTag, refreshCommand, removeCommand } from './lvm-commands.js';
 import type { SnapshotRef } from './provider.js';
 
 const COMMAND_TIMEOUT_MS = 120_000;
+/** LVM's own locks, of one host. */
+const LOCKING_DIRECTORY = '/run/lock/lvm';
+const LOCK_WAIT_MS = 30_000;
+
+/**
+ * Runs a program of device-mapper's, which takes no lock of LVM's by itself, while no LVM command of this host is at the
+ * group. Undefined when one stays at it, and where LVM has made no locks: then nothing was run.
+ */
+async function underGroupLock(vg: string, argv: Argv): Promise<CommandResult | undefined> {
+  if (!existsSync(LOCKING_DIRECTORY)) return undefined;
+  return await underPassingLock(path.join(LOCKING_DIRECTORY, `V_${vg}`), LOCK_WAIT_MS, () =>
+    runCommand(argv, { timeoutMs: COMMAND_TIMEOUT_MS }),
+  );
+}
 
 /** The volumes of a group. Rejects with `cleanupIncomplete` where they cannot be had: what is not seen is not gone. */
 export async function volumesOf(vg: string): Promise<readonly LogicalVolume[]> {
@@ -72,8 +81,7 @@ async function usesOf(device: string): Promise<number | undefined> {
 /** Removes a device that nobody uses, LVM knowing nothing of it. Best effort: it costs nothing but a number. */
 async function dropDevice(vg: string, device: string): Promise<void> {
   if ((await usesOf(device)) !== 0) return;
-  const remove: Argv = ['dmsetup', 'remove', '--retry', '--', device];
-  await runCommand(underGroupLock(vg, remove), { timeoutMs: COMMAND_TIMEOUT_MS });
+  await underGroupLock(vg, ['dmsetup', 'remove', '--retry', '--', device]);
 }
 
 /** The devices of the snapshot itself, which a killed lvcreate made before LVM noted it. */
@@ -98,7 +106,18 @@ async function dropLayer(ref: SnapshotRef): Promise<void> {
   const origin = (await volumesOf(vg)).find((volume) => volume.lv === lv);
   // Under an origin that has other snapshots it is at its place.
   if (origin === undefined || origin.role.includes('thickorigin')) return;
-  await run(underGroupLock(vg, ['dmsetup', 'clear', '--', device]));
+  const cleared = await underGroupLock(vg, ['dmsetup', 'clear', '--', device]);
+  if (cleared?.exitCode !== 0) {
+    const why =
+      cleared === undefined ? `nobody gets LVM's lock of ${vg}` : describeFailure('dmsetup', cleared);
+    throw new FsbackupError(
+      'cleanupIncomplete',
+      `The half-made table of ${device} could not be dropped: ${why}`,
+      {
+        hint: `When no LVM command is at ${vg} any more, run: fsbackup recover`,
+      },
+    );
+  }
   // It is live where the kill came late: the origin's own table takes its place.
   if ((await usesOf(layer)) !== 0) await run(refreshCommand(vg, lv));
   await dropDevice(vg, layer);

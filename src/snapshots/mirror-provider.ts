@@ -4,7 +4,9 @@ import { FsbackupError } from '../errors.js';
 import { readMirror, type Mirror, type MirrorImage } from '../system/lvm-mirror.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
 import { unmount } from '../system/mount.js';
+import type { Argv } from './command-line.js';
 import { exposeDevice } from './expose-device.js';
+import { QUIET } from './lvm-commands.js';
 import type {
   CreateOptions,
   Detection,
@@ -22,8 +24,6 @@ const MERGE_TIMEOUT_MS = 300_000;
 const RESYNC_POLL_MS = 1000;
 /** Only what changed while it was split is written again: an hour is a disk that does not answer. */
 const RESYNC_TIMEOUT_MS = 60 * 60 * 1000;
-/** LVM's own files may lie on what is frozen, and dmeventd is not to be asked to watch half a mirror. */
-const QUIET = ['--yes', '--config', 'backup { backup=0 archive=0 } activation { monitoring=0 }'] as const;
 
 /** The first kernel on which a merge was seen to resync what changed. */
 const FIRST_KERNEL = [6, 12] as const;
@@ -41,6 +41,20 @@ interface Names {
   vg: string;
   lv: string;
   image: string;
+}
+
+/** What splits the half of a ref that `prepare` made off, while the filesystem is frozen. */
+export function splitCommand(ref: SnapshotRef): Argv {
+  const { vg, lv } = namesOf(ref);
+  const physicalVolumes = JSON.parse(ref.data['physicalVolumes'] ?? '[]') as string[];
+  const split = ['--splitmirrors', '1', '--trackchanges', '--', `${vg}/${lv}`, ...physicalVolumes];
+  return ['lvconvert', '--yes', '--config', QUIET, ...split];
+}
+
+/** What merges it back. */
+export function mergeCommand(ref: SnapshotRef): Argv {
+  const { vg, image } = namesOf(ref);
+  return ['lvconvert', '--yes', '--config', QUIET, '--merge', '--', `${vg}/${image}`];
 }
 
 function namesOf(ref: SnapshotRef): Names {
@@ -99,7 +113,7 @@ export class MirrorProvider implements SnapshotProvider {
     this.#release = release;
   }
 
-  detect({ mount, lvm }: FilesystemFacts): Detection {
+  detect({ mount, lvm, images = [] }: FilesystemFacts): Detection {
     if (lvm === undefined) return { suits: false, reason: 'it lies on no logical volume' };
     const name = `${lvm.vg}/${lvm.lv}`;
     if (!lvm.layout.includes('raid1')) return { suits: false, reason: `${name} is not a raid1 volume` };
@@ -122,7 +136,8 @@ export class MirrorProvider implements SnapshotProvider {
       suits: true,
       freezeModes: ['explicit'],
       reason: `half of the mirror ${name} is split off, for which LVM does not freeze by itself`,
-      writesTo: [],
+      // To split it, LVM writes its metadata to the disks.
+      writesTo: images.flatMap((image) => image.mount?.majorMinor ?? []),
     };
   }
 
@@ -158,13 +173,7 @@ export class MirrorProvider implements SnapshotProvider {
   }
 
   async #split(ref: SnapshotRef, options: CreateOptions): Promise<void> {
-    const { vg, lv } = namesOf(ref);
-    const physicalVolumes = JSON.parse(ref.data['physicalVolumes'] ?? '[]') as string[];
-    const split = ['--splitmirrors', '1', '--trackchanges', '--', `${vg}/${lv}`, ...physicalVolumes];
-    await this.#tool.make(ref.name, ['lvconvert', ...QUIET, ...split], {
-      ...options,
-      timeoutMs: SPLIT_TIMEOUT_MS,
-    });
+    await this.#tool.make(ref.name, splitCommand(ref), { ...options, timeoutMs: SPLIT_TIMEOUT_MS });
     faultPoint('mirror.split');
   }
 
@@ -220,9 +229,7 @@ export class MirrorProvider implements SnapshotProvider {
     const { vg, lv, image } = names;
     const half = `${vg}/${image}`;
     if (await this.#isSplit(names)) {
-      const merged = await runCommand(['lvconvert', ...QUIET, '--merge', '--', half], {
-        timeoutMs: MERGE_TIMEOUT_MS,
-      });
+      const merged = await runCommand(mergeCommand(ref), { timeoutMs: MERGE_TIMEOUT_MS });
       if (merged.exitCode !== 0 && (await this.#isSplit(names))) {
         throw new FsbackupError(
           'cleanupIncomplete',

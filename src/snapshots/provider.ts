@@ -23,6 +23,8 @@ export type Consistency = 'application' | 'filesystem' | 'crash' | 'none';
 export interface FilesystemFacts {
   /** Inside a nested btrfs subvolume, the mount narrowed to it: `mountpoint` and `root` are then the subvolume's. */
   mount: Mount;
+  /** Of a btrfs: the device number (st_dev) that all of the subvolume of `mount` has, and no other subvolume. */
+  subvolumeDevice?: string;
   /**
    * The block devices below the filesystem; undefined where it lies on none (nfs, tmpfs). A btrfs has an anonymous
    * device number: for it, those of the device that it was mounted from.
@@ -65,8 +67,10 @@ export type Detection =
        * the plan puts such sources in freeze groups of their own.
        */
       writesTo: readonly string[];
-      /** What plan and report must warn of when it is snapshotted so. */
-      warnings?: readonly string[];
+      /** Snapshots of one window that name the same, and are not held frozen by us, are made at one instant. */
+      together?: string;
+      /** Why it may be at another instant than the rest of the job, which plan and report warn of where it is: a clause. */
+      apart?: string;
       /** Modes that someone might ask for, and why this host cannot have them: a clause. */
       refused?: Partial<Record<FreezeMode, string>>;
       /** Whether, on this kernel, a snapshot may leave its origin in a state that must be looked at afterwards. */
@@ -123,7 +127,7 @@ export interface SnapshotRequest {
 /** Where an exposed snapshot can be read. Plain JSON, journalled before it is acquired. */
 export interface Exposure {
   snapshot: SnapshotRef;
-  /** The directory given to `expose`: it shows, read-only, what `snapshot.mountpoint` showed. */
+  /** The directory given to `expose`: it shows, read-only, what the mount of the request showed of its filesystem. */
   path: string;
 }
 
@@ -173,7 +177,8 @@ export interface SnapshotProvider {
   checkIntact(ref: SnapshotRef): Promise<void>;
 
   /**
-   * After the thaw: shows the snapshot read-only at `directory`, an empty directory that exists (0700).
+   * After the thaw: shows the snapshot read-only at `directory`, an empty directory that exists (0700): of its filesystem
+   * the directory `mount.root` of the request, which may hold what several mounts show.
    * Idempotent: exposing what is exposed there is no error.
    */
   expose(ref: SnapshotRef, directory: string): Promise<Exposure>;

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FsbackupError } from '../errors.js';
+import { snapshotMarks } from '../system/process-identity.js';
 import { describeFailure, runCommand, type CommandResult } from '../system/run-command.js';
 import { throwIfAborted } from './aborted.js';
 import type { CreateOptions } from './provider.js';
@@ -58,6 +59,8 @@ export class SnapshotTool {
     const result = runCommand(argv, {
       signal,
       timeoutMs,
+      // By which `recover` finds it should it outlive us.
+      env: snapshotMarks(names),
       ...(watchCommand === undefined ? {} : { watch: watchCommand }),
     });
     for (const one of names) this.#running.set(one, result);

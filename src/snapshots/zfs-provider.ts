@@ -48,7 +48,7 @@ function nameOf(ref: SnapshotRef): ZfsSnapshotName {
 
 /**
  * The commands that make these snapshots: one for each pool and run, so that all in it are at one instant. A command
- * takes a dataset once only: what is asked for twice, as by two bind mounts, is in a further one. Pure.
+ * takes a dataset once only: what is asked for twice, as by two partitions of a zvol, is in a further one. Pure.
  */
 export function groupIntoCommands(refs: readonly SnapshotRef[]): SnapshotRef[][] {
   const commands: SnapshotRef[][] = [];
@@ -90,12 +90,16 @@ export class ZfsProvider implements SnapshotProvider {
     const { zfs, images = [], mount } = filesystem;
     // Where the pool lies in an image file, its snapshots are written to the filesystem that holds that.
     const below = images.flatMap((image) => image.mount?.majorMinor ?? []);
+    // By one command; but a dataset is in one once only, and two partitions of a zvol are two filesystems.
+    const together =
+      zfs === undefined || zfs.partition !== undefined ? {} : { together: `zfs ${poolOf(zfs.dataset)}` };
     if (zfs?.kind === 'volume') {
       return {
         suits: true,
         freezeModes: ['explicit', 'atomic'],
         reason: `ZFS snapshots the zvol ${zfs.dataset} and does not freeze the ${mount.fstype} on it`,
         writesTo: below,
+        ...together,
       };
     }
     return {
@@ -103,6 +107,7 @@ export class ZfsProvider implements SnapshotProvider {
       freezeModes: ['atomic'],
       reason: 'a ZFS snapshot is atomic by itself',
       writesTo: [mount.majorMinor, ...below],
+      ...together,
     };
   }
 

@@ -124,7 +124,12 @@ export async function readFilesystemFacts(
     return {
       path: directory,
       filesystem: {
-        mount: mount.fstype === 'btrfs' ? await enclosingSubvolume(directory, mount) : mount,
+        ...(mount.fstype === 'btrfs'
+          ? {
+              mount: await enclosingSubvolume(directory, mount),
+              subvolumeDevice: String((await handle.stat({ bigint: true })).dev),
+            }
+          : { mount }),
         stack,
         // A pool that does not answer is not asked on.
         images: zfs?.problem === undefined ? await imagesBelow(mount, stack) : [],

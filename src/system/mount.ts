@@ -62,6 +62,11 @@ export async function mountReadOnly({ source, directory, fstype, options }: Read
   await runMount(['-t', fstype, '-o', all, '--', source, directory], directory);
 }
 
+/** Whether what a mount shows can neither be written to nor act. */
+export function isSealed({ options }: Mount): boolean {
+  return SNAPSHOT_OPTIONS.every((option) => options.includes(option));
+}
+
 /** Makes what is mounted at `directory` read-only there, whatever mounted it. Rejects with `snapshotFailed`. */
 export async function remountReadOnly(directory: string): Promise<void> {
   await runMount(['-o', ['remount', 'bind', ...SNAPSHOT_OPTIONS].join(','), '--', directory], directory);

@@ -54,6 +54,7 @@ interface Addon {
   pageCreate(slots: number, timeoutMs: number, maxHoldMs: number): { fd: number; page: PageHandle };
   pageRead(page: PageHandle): PageSlot[];
   pageFreeze(page: PageHandle, slot: number, fd: number): Promise<number>;
+  pageProbe(page: PageHandle, slot: number, fd: number): Promise<number>;
   pageThaw(page: PageHandle, slot: number, fd: number, loss: number): boolean;
   pageThawTask(page: PageHandle, slot: number, fd: number, loss: number): Promise<number>;
   pageAddDevice(page: PageHandle, major: number, minor: number): void;
@@ -136,6 +137,15 @@ export function readPage(page: PageHandle): PageSlot[] {
 /** FIFREEZE on the thread pool, published in the page. Rejects with ECANCELED when the dead-man was faster. */
 export async function freezeSlot(page: PageHandle, slot: number, fd: number): Promise<void> {
   await addon().pageFreeze(page, slot, fd);
+}
+
+/**
+ * FIFREEZE and at once FITHAW, in one thread of the pool, published in the page: proof that nobody holds the filesystem
+ * frozen. Rejects with EBUSY when somebody does, who keeps it, and with ECANCELED when the dead-man was faster. Resolves
+ * to false when FITHAW failed: then it is still frozen, by us.
+ */
+export async function probeSlot(page: PageHandle, slot: number, fd: number): Promise<boolean> {
+  return (await addon().pageProbe(page, slot, fd)) === 1;
 }
 
 /**

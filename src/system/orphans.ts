@@ -1,8 +1,9 @@
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import { readdir, readlink } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isWithin } from './mountinfo.js';
 import { OWNER_VARIABLE, ownerMark, type ProcessIdentity } from './process-identity.js';
+import { listPids, readEnvironment, signalAll } from './process-table.js';
 
 const TERM_MS = 2000;
 const KILL_MS = 10_000;
@@ -13,13 +14,8 @@ async function tolerant<T>(work: Promise<T>, otherwise: T): Promise<T> {
   return await work.catch(() => otherwise);
 }
 
-async function isStartedBy(pid: string, mark: string): Promise<boolean> {
-  const environment = await tolerant(readFile(`/proc/${pid}/environ`, 'utf8'), '');
-  return environment.split('\0').includes(`${OWNER_VARIABLE}=${mark}`);
-}
-
 /** Whether a process has a file below one of `directories` open, or is in it. */
-async function uses(pid: string, directories: readonly string[]): Promise<boolean> {
+async function uses(pid: number, directories: readonly string[]): Promise<boolean> {
   const base = `/proc/${pid}`;
   const descriptors = await tolerant(readdir(path.join(base, 'fd')), []);
   const links = ['cwd', 'root', ...descriptors.map((descriptor) => `fd/${descriptor}`)];
@@ -28,22 +24,12 @@ async function uses(pid: string, directories: readonly string[]): Promise<boolea
 }
 
 async function findOrphans(mark: string, directories: readonly string[]): Promise<number[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const found: number[] = [];
-  for (const pid of pids) {
-    if ((await isStartedBy(pid, mark)) && (await uses(pid, directories))) found.push(Number(pid));
+  for (const pid of await listPids()) {
+    const isMarked = (await readEnvironment(pid)).includes(`${OWNER_VARIABLE}=${mark}`);
+    if (isMarked && (await uses(pid, directories))) found.push(pid);
   }
   return found;
-}
-
-function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
-  for (const pid of pids) {
-    try {
-      process.kill(pid, signal);
-    } catch {
-      // ESRCH: ended meanwhile.
-    }
-  }
 }
 
 /**

@@ -39,6 +39,14 @@ export async function readProcessIdentity(): Promise<ProcessIdentity> {
 /** In the environment of every child: by which process it was started. */
 export const OWNER_VARIABLE = 'FSBACKUP_OWNER';
 
+/** With a number behind it, in the environment of a program that makes snapshots: the name of one of them. */
+export const SNAPSHOT_VARIABLE = 'FSBACKUP_SNAPSHOT_';
+
+/** What tells which snapshots a program makes: a variable each, since one alone may not be longer than 128 KiB. */
+export function snapshotMarks(names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.map((name, index) => [`${SNAPSHOT_VARIABLE}${index}`, name]));
+}
+
 /** The value of `FSBACKUP_OWNER` in the children of a process. */
 export function ownerMark({ pid, startTime }: Pick<ProcessIdentity, 'pid' | 'startTime'>): string {
   return `${pid}-${startTime}`;

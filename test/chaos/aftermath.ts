@@ -1,4 +1,5 @@
 import { readdir, readFile, rm, mkdtemp } from 'node:fs/promises';
+import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readMounts } from '../../src/system/mountinfo.js';
@@ -7,6 +8,7 @@ import type { ThrowawayDisks } from '../support/throwaway-filesystem.js';
 import { JobRun } from './job-run.js';
 import { checkTree, type SnapshotInterval } from './load/check-tree.js';
 import { monotonicMs } from './load/load.js';
+import { NEIGHBOUR_DIRECTORY, type Neighbour } from './load/neighbour.js';
 import { processesUsing } from './processes.js';
 import { environmentOf, JOB, type World } from './worlds/world.js';
 
@@ -20,7 +22,7 @@ async function namesIn(directory: string): Promise<string[]> {
 }
 
 /** Everything of ours that is still there, named; and everything of others that is not. */
-export async function whatIsLeft(world: World, disks: ThrowawayDisks): Promise<string[]> {
+async function whatIsLeft(world: World, disks: ThrowawayDisks): Promise<string[]> {
   const { FSBACKUP_RUN_DIR: run = '', FSBACKUP_STATE_DIR: state = '' } = environmentOf(world);
   const left = await world.findLeft();
   const mounts = await readMounts();
@@ -43,6 +45,8 @@ export async function whatIsLeft(world: World, disks: ThrowawayDisks): Promise<s
   for (const { pid, comm } of processesUsing(world.target.mountpoint)) left.push(`process ${pid} ${comm}`);
   for (const name of await namesIn(path.join(world.target.mountpoint, JOB))) {
     const files = await namesIn(path.join(world.target.mountpoint, JOB, name));
+    // What was copied stays for the next run, one of it, under a name and with a note that say so.
+    if (name === `.incomplete-${os.hostname()}` && files.includes('digests.gz.resume')) continue;
     if (!files.includes('manifest.json')) left.push(`incomplete backup ${name}: ${files.join(' ')}`);
   }
   for (const mountpoint of own.slice(1))
@@ -106,61 +110,49 @@ async function readManifest(world: World, backupId: string): Promise<Manifest> {
   return JSON.parse(await readFile(file, 'utf8')) as Manifest;
 }
 
+/** The run that a backup is of, and what it is held against. */
+export interface Compared {
+  world: World;
+  ran: SnapshotInterval;
+  /** The times that the run noted are not to be compared with those of the load. */
+  movedClock?: boolean | undefined;
+  neighbour?: Neighbour | undefined;
+}
+
 /** What is wrong with a tree of a backup, a line each: against what the load says that it had done when it was taken. */
 async function checkCopied(
-  world: World,
+  { world, ran, movedClock = false, neighbour }: Compared,
   backupId: string,
   tree: string,
-  ran: SnapshotInterval,
-  movedClock = false,
 ): Promise<string[]> {
   const { report, unreadable } = await readManifest(world, backupId);
+  const interval = movedClock ? ran : snapshotInterval(report, ran);
+  const isCrash = report.sources[0]?.provider === 'btrfs';
+  const beside = path.join(tree, NEIGHBOUR_DIRECTORY);
   return [
     ...unreadable.map((name) => `unreadable: ${name}`),
-    ...(await checkTree(
-      tree,
-      world.load.log,
-      movedClock ? ran : snapshotInterval(report, ran),
-      report.sources[0]?.provider === 'btrfs',
-    )),
+    ...(await checkTree(tree, world.load.log, interval, isCrash)),
+    ...((await neighbour?.check(beside, movedClock ? undefined : interval)) ?? []),
   ];
 }
 
-/** Looks at a backup of rsync where it lies; where the clock was moved, not by the times that its run noted. */
-export async function checkRsyncBackup(
-  world: World,
-  backupId: string,
-  ran: SnapshotInterval,
-  movedClock = false,
-): Promise<string[]> {
-  const data = path.join(world.target.mountpoint, JOB, backupId, 'data');
-  return await checkCopied(world, backupId, path.join(data, world.mountpoint), ran, movedClock);
+/** Looks at a backup of rsync where it lies. */
+export async function checkRsyncBackup(compared: Compared, backupId: string): Promise<string[]> {
+  const { target, mountpoint } = compared.world;
+  const data = path.join(target.mountpoint, JOB, backupId, 'data');
+  return await checkCopied(compared, backupId, path.join(data, mountpoint));
 }
 
 /** Restores a backup of any engine, and looks at that in the same way. */
-export async function checkRestored(
-  cli: string,
-  world: World,
-  backupId: string,
-  ran: SnapshotInterval,
-  movedClock = false,
-): Promise<string[]> {
+export async function checkRestored(cli: string, compared: Compared, backupId: string): Promise<string[]> {
+  const { world } = compared;
   const directory = await mkdtemp(path.join(world.directory, 'restored-'));
   const to = path.join(directory, 'to');
-  const from = world.target.mountpoint;
+  const where = ['--from', world.target.mountpoint, '--to', to];
   try {
-    const { exitCode, stderr } = await fsbackup(
-      cli,
-      world,
-      'restore',
-      `${JOB}@${backupId}`,
-      '--from',
-      from,
-      '--to',
-      to,
-    );
+    const { exitCode, stderr } = await fsbackup(cli, world, 'restore', `${JOB}@${backupId}`, ...where);
     if (exitCode !== 0) return [`restore exits ${exitCode}: ${stderr}`];
-    return await checkCopied(world, backupId, path.join(to, world.mountpoint), ran, movedClock);
+    return await checkCopied(compared, backupId, path.join(to, world.mountpoint));
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ThrowawayDisks } from '../support/throwaway-filesystem.js';
 import type { FaultPoint } from '../support/fault-points.js';
-import { checkRsyncBackup, fsbackup, listedBackups, whatStays } from './aftermath.js';
+import { checkRestored, checkRsyncBackup, fsbackup, listedBackups, whatStays } from './aftermath.js';
 import { provocationOf, snapshotSeconds, type Action } from './fault-point-outcomes.js';
 import { JobRun } from './job-run.js';
 import { readProcess } from './processes.js';
@@ -68,7 +68,7 @@ export async function attackBoundary(
   if (world.pauseFile !== undefined) writeFileSync(world.pauseFile, String(snapshotSeconds(name, timeoutMs)));
   const trace = path.join(world.directory, 'trace');
   rmSync(trace, { force: true });
-  const shape = { engine: 'rsync', attempts: 1, timeoutMs, maxHoldMs: timeoutMs };
+  const shape = { engine: world.engine ?? 'rsync', attempts: 1, timeoutMs, maxHoldMs: timeoutMs };
   const config = await writeConfig(world, shape);
   await world.control.begin();
   await world.load.begin();
@@ -92,7 +92,14 @@ export async function attackBoundary(
   const recovered = isToRecover ? await fsbackup(faultCli, world, 'recover', '--json') : undefined;
   const fresh = (await listedBackups(world)).filter((id) => !before.includes(id));
   const wrong: string[] = [];
-  for (const id of fresh) wrong.push(...(await checkRsyncBackup(world, id, ending)));
+  for (const id of fresh) {
+    const compared = { world, ran: ending };
+    wrong.push(
+      ...(world.engine === undefined
+        ? await checkRsyncBackup(compared, id)
+        : await checkRestored(faultCli, compared, id)),
+    );
+  }
   return {
     said: run.stderr + run.stdout,
     hits: existsSync(trace) ? readFileSync(trace, 'utf8').split('\n') : [],

@@ -6,12 +6,17 @@ import { casesOf } from './fault-point-cases.js';
 import { outcomesOf } from './fault-point-outcomes.js';
 import { attackBoundary, needsCommand } from './fault-point-suite.js';
 import { chaosTools, type ChaosTools } from './tools.js';
-import { HOST_WORLDS } from './worlds/host-worlds.js';
+import { HOST_WORLDS, OTHER_WORLDS } from './worlds/host-worlds.js';
 import type { World } from './worlds/world.js';
 
 /** So many runs wait for their deadlines side by side, each with disks of its own. */
 const LANES = 4;
-const WORLD_OF: Readonly<Record<string, string>> = { btrfs: 'btrfs-snapshot', command: 'ext4-command' };
+const WORLD_OF: Readonly<Record<string, string>> = {
+  base: 'btrfs-send',
+  btrfs: 'btrfs-snapshot',
+  command: 'ext4-command',
+};
+const WORLDS = { ...HOST_WORLDS, ...OTHER_WORLDS };
 
 function kindOf({ name }: FaultPoint): string {
   return name.split('.')[0] ?? '';
@@ -41,7 +46,7 @@ async function withLane(work: (lane: Lane) => Promise<void>): Promise<void> {
 async function worldOf({ disks, worlds }: Lane, name: string): Promise<World> {
   const known = worlds.get(name);
   if (known !== undefined) return known;
-  const world = await HOST_WORLDS[name]?.({ disks, loadProgram: tools.loadProgram });
+  const world = await WORLDS[name]?.({ disks, loadProgram: tools.loadProgram });
   if (world === undefined) throw new Error(`no world ${name}`);
   worlds.set(name, world);
   return world;

@@ -9,7 +9,7 @@ import type {
 } from '../../src/snapshots/provider.js';
 import { readFilesystemFacts } from '../../src/system/filesystem-facts.js';
 import { readLogicalVolumes } from '../../src/system/lvm.js';
-import { isMountedAt } from '../../src/system/mount.js';
+import { isMountedAt, mountAt } from '../../src/system/mount.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { openFilesBelow, type SnapshotWorld, type WorldKind } from '../support/snapshot-worlds.js';
 import { must, throwawayDisks } from '../support/throwaway-filesystem.js';
@@ -83,6 +83,17 @@ export function snapshotProviderContract(kind: WorldKind): void {
       return asJson(await from.expose(ref, directory));
     }
 
+    /** Nothing in it can act, and nothing of its filesystem's log was replayed or passed over that need not be. */
+    async function expectSealed({ fstype, takenFrozen }: SnapshotRef, exposure: Exposure): Promise<void> {
+      const { options = [], superOptions = [] } = (await mountAt(exposure.path)) ?? {};
+      expect(options).toEqual(expect.arrayContaining(['ro', 'nosuid', 'nodev', 'noexec']));
+      const ofXfs = fstype === 'xfs' ? ['nouuid', ...(takenFrozen ? ['norecovery'] : [])] : [];
+      // A subvolume of btrfs is no filesystem of its own.
+      const wanted = fstype === 'btrfs' ? [] : ['ro', ...ofXfs];
+      expect(superOptions).toEqual(expect.arrayContaining(wanted));
+      expect(takenFrozen && superOptions.includes('noload')).toBe(false);
+    }
+
     afterEach(async () => {
       expect(await world.stored()).toEqual([]);
       expect(await disks.leftovers()).toEqual({ mountpoints: [], loopDevices: [] });
@@ -108,6 +119,7 @@ export function snapshotProviderContract(kind: WorldKind): void {
         await expect(provider.checkIntact(ref)).resolves.toBeUndefined();
 
         const exposure = await expose(ref);
+        await expectSealed(ref, exposure);
         expect(await readFile(path.join(exposure.path, 'file'), 'utf8')).toBe(`before ${index}`);
         expect(await readdir(exposure.path)).not.toContain('new');
         await expect(writeFile(path.join(exposure.path, 'file'), 'x')).rejects.toMatchObject({

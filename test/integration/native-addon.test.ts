@@ -8,6 +8,7 @@ import {
   ficlone,
   freezeSlot,
   probeFrozen,
+  probeSlot,
   readPage,
   syncfs,
   thaw,
@@ -63,6 +64,25 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
       });
       expect(readPage(page)[0]).toMatchObject({ state: SlotState.failed, freezeErrno: 16 });
       expect(thawSlot(page, 0, fd, 0)).toBe(true);
+      expect(await probeFrozen(fd)).toBe(true);
+    } finally {
+      thaw(fd);
+    }
+  });
+
+  it("freezes and thaws in one call, and leaves another's freeze alone", async () => {
+    const { fd: pageFd, page } = createPage(2, 10_000, 60_000);
+    closeSync(pageFd);
+    expect(await probeSlot(page, 0, fd)).toBe(true);
+    const [slot] = readPage(page);
+    expect(slot).toMatchObject({ state: SlotState.thawed, freezeErrno: 0, thawErrno: 0, loss: 0 });
+    expect(slot?.deadlineMs).toBeCloseTo((slot?.callMs ?? 0) + 10_000, 3);
+    expect(slot?.thawedMs).toBeGreaterThanOrEqual(slot?.heldMs ?? Infinity);
+    expect(await probeFrozen(fd)).toBe(false);
+    await must('fsfreeze', '--freeze', ext4.mountpoint);
+    try {
+      await expect(probeSlot(page, 1, fd)).rejects.toMatchObject({ code: 'EBUSY' });
+      expect(readPage(page)[1]).toMatchObject({ state: SlotState.failed, freezeErrno: 16 });
       expect(await probeFrozen(fd)).toBe(true);
     } finally {
       thaw(fd);

@@ -2,10 +2,14 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import type { CommandResult } from '../../src/system/run-command.js';
+import { isRetryable } from '../../src/copy/copy-error.js';
+import { createRsyncRemoteEngine } from '../../src/copy/rsync-remote-engine.js';
+import { runCommand, type CommandResult } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { compareTrees } from '../support/compare-trees.js';
+import { copyRequest } from '../support/engine-requests.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
+import { sshTarget } from '../support/repositories.js';
 import { SshServer } from '../support/ssh-server.js';
 import { must } from '../support/throwaway-filesystem.js';
 
@@ -242,6 +246,62 @@ describeNeeding(
           2,
           expect.stringContaining('is not a place for backups'),
         ]);
+      },
+      LONG_MS,
+    );
+
+    it.each(['before it got there', 'after it was done'])(
+      'know their digests when the connection is lost as one is to get its name, %s, and it is tried again',
+      async (when) => {
+        let publishings = 0;
+        const run: typeof runCommand = async (argv, options) => {
+          const isPublishing = argv.at(-1)?.includes('is there already') === true;
+          if (isPublishing) publishings += 1;
+          const isLost = isPublishing && publishings === 1;
+          const result = isLost && when.startsWith('before') ? undefined : await runCommand(argv, options);
+          if (result !== undefined && !isLost) return result;
+          const lost = { exitCode: 255, signal: undefined, notFound: false, timedOut: false, aborted: false };
+          return { ...lost, stdout: '', stderr: 'Connection closed' };
+        };
+        const engine = createRsyncRemoteEngine(sshTarget(ssh, remote), run);
+        await engine.openRepository?.({ initialise: true });
+        const data = path.join(directory, 'data');
+        await mkdir(data);
+        const list = path.join(directory, 'digests.gz');
+        const request = copyRequest([{ path: source, readFrom: source, exclude: [] }], data, {
+          consistency: 'application',
+          digests: { file: list, parent: undefined },
+        });
+        await expect(engine.copy(request)).rejects.toSatisfy(isRetryable);
+        const { digests } = await engine.copy(request);
+        expect(digests).toMatchObject({ unknown: 0 });
+        expect(publishings).toBe(2);
+        expect(await readdir(directory)).not.toContain('digests.gz.raw');
+
+        const found = (await engine.find?.(request.signal)) ?? [];
+        const { job, backupId } = request.backup;
+        expect(found).toMatchObject([
+          {
+            job,
+            backupId,
+            host: os.hostname(),
+            consistency: 'application',
+            sources: [source],
+            files: 2,
+            digests,
+          },
+        ]);
+        expect((await readdir(path.join(remote, job))).toSorted()).toEqual([
+          backupId,
+          `${backupId}.digests.gz`,
+          `${backupId}.json`,
+        ]);
+        await found[0]?.writeReference(data);
+        const fetched = path.join(directory, 'fetched.gz');
+        expect(
+          await engine.fetchDigests?.({ dataDirectory: data, file: fetched, signal: request.signal }),
+        ).toBe(true);
+        expect(await readFile(fetched)).toEqual(await readFile(list));
       },
       LONG_MS,
     );

@@ -11,6 +11,7 @@ import { SshServer } from '../support/ssh-server.js';
 import { must, throwawayDisks } from '../support/throwaway-filesystem.js';
 
 const LONG_MS = 300_000;
+const MIB = 1024 ** 2;
 
 interface Listed {
   backups: { target: string; backupId: string; state: string; engine: string }[];
@@ -253,6 +254,37 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
       } finally {
         await held.close();
       }
+    },
+    LONG_MS,
+  );
+
+  it(
+    'a connection that is lost within a large file: of that, too, what has arrived is not sent again',
+    async () => {
+      await must('dd', 'if=/dev/urandom', `of=${source}/a`, 'bs=1M', 'count=96', 'status=none');
+      const [shell, sent] = [path.join(directory, 'rsh'), path.join(directory, 'sent')];
+      const script = `#!/bin/bash\nexec ${ssh.client} "$@" < <(exec tee -a ${sent})\n`;
+      await writeFile(shell, script, { mode: 0o700 });
+      await configure({ environment: { RSYNC_RSH: shell } });
+      const started = cli.start('run', '--config', config);
+      const halfWay = async (): Promise<boolean> => {
+        const inside = path.join(incomplete(), source);
+        const name = (await readdir(inside).catch(() => [])).find((one) => one.startsWith('.a.')) ?? '';
+        return ((await stat(path.join(inside, name)).catch(() => undefined))?.size ?? 0) > 48 * MIB;
+      };
+      while (!(await halfWay())) {
+        expect(started.hasEnded, started.output).toBe(false);
+        await sleep(5);
+      }
+      await ssh.dropConnections();
+      expect(await started.ended(), started.output).toBe(40);
+      await writeFile(sent, '');
+      expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
+      expect((await stat(sent)).size).toBeLessThan(60 * MIB);
+      const [backup] = await list();
+      expect(await compareTrees(source, path.join(remote, 'srv', backup?.backupId ?? '', source))).toEqual(
+        [],
+      );
     },
     LONG_MS,
   );

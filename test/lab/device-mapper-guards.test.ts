@@ -1,8 +1,10 @@
 import process from 'node:process';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { isSuspended } from '../support/device-mapper.js';
 import { DeadmanLab, guards, MARGIN_MS } from '../support/deadman-lab.js';
 import { expectLost } from '../support/expect-lost.js';
 import { describeInLab } from '../support/lab.js';
+import { must } from '../support/throwaway-filesystem.js';
 
 /** From a death until the device runs, in the guards: a second for the command to end, and no more. */
 const GRACE_MS = 1000;
@@ -30,6 +32,28 @@ describeInLab({ once: 'leaks' }, 'a snapshot command that hangs with the origin 
     expect(await lab.leftovers()).toEqual([]);
     await lab.cli.recover();
     expect(lab.wasRemoved).toBe(true);
+  });
+
+  it('is ended by recover when nobody is left, and the origin resumed with the table it had', async () => {
+    const device = `${lab.group.vg}-srv`;
+    const table = await must('dmsetup', 'table', device);
+    const how = `dmsetup suspend ${device}; dmsetup load ${device} --table "0 ${table.split(' ')[1] ?? ''} error"`;
+    const started = await lab.suspendedBy(await lab.job(lab.hang(how), { timeout: '50s' }));
+    const { watchdog, second } = guards();
+    // Stopped, none can do anything when it is the last that dies.
+    started.kill('SIGSTOP');
+    for (const guard of [watchdog, second]) process.kill(guard, 'SIGSTOP');
+    for (const guard of [second, watchdog]) process.kill(guard, 'SIGKILL');
+    started.kill('SIGKILL');
+    await started.ended();
+    expect(isSuspended(lab.suspended)).toBe(true);
+    const recovered = await lab.cli.recover();
+    expect(recovered).toMatchObject({ exitCode: 0, value: { failed: [] } });
+    expect(lab.wasRemoved).toBe(true);
+    expect(await must('dmsetup', 'table', device)).toBe(table);
+    await lab.stallMs();
+    expect(await lab.leftovers()).toEqual([]);
+    expect(await lab.cli.recover()).toMatchObject({ exitCode: 0, value: { released: [] } });
   });
 
   it('is killed when the watchdog is', async () => {

@@ -1,13 +1,17 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { frozenWindowOf } from '../../scripts/demo-lib/timeline.js';
 import { runCommand } from '../../src/system/run-command.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { describeInLab } from '../support/lab.js';
+import { startLogWriter } from '../support/log-writer.js';
 import { LabVolumeGroup, storageState, type LabVolume } from '../support/lvm-lab.js';
+import { checkRecords, parseRecords } from '../support/records.js';
+import { must } from '../support/throwaway-filesystem.js';
 
 /** Thorough, and otherwise. */
 const ROUNDS = 20;
@@ -42,9 +46,14 @@ describeInLab({}, 'two volumes of one job', ({ disks, kernel, thorough }) => {
     job = ['--job', 'pair', ...sources, '--to', target];
   });
 
-  afterAll(async () => {
+  /** Ends the writer of pairs, which keeps both busy. Idempotent. */
+  async function stopWriter(): Promise<void> {
     stopping.abort();
     await writer;
+  }
+
+  afterAll(async () => {
+    await stopWriter();
     await group.dispose();
   });
 
@@ -73,6 +82,64 @@ describeInLab({}, 'two volumes of one job', ({ disks, kernel, thorough }) => {
       });
     }
     expect(await storageState()).toEqual(before);
+  }, 900_000);
+
+  it('may hold what LVM writes by itself: its archive, its backups, its log', async () => {
+    if (kernel !== 'nests') return;
+    const held = path.join(first.mountpoint, 'lvm');
+    await must('cp', '-a', '/etc/lvm', held);
+    const log = path.join(held, 'lvm.log');
+    const settings = `backup { backup = 1 archive = 1 } log { file = "${log}" level = 7 }`;
+    await must('mount', '--bind', held, '/etc/lvm');
+    try {
+      await writeFile('/etc/lvm/lvm.conf', `config { checks = 0 } ${settings}\n`);
+      const { value, stderr } = await cli.runJob(...job);
+      expect(value.exitCode, stderr).toBe(0);
+      expect(value.sources).toMatchObject([
+        { freezeMode: 'explicit', attempts: 1 },
+        { freezeMode: 'explicit', attempts: 1 },
+      ]);
+      // It was in force: what only reads does log there.
+      expect(existsSync(log)).toBe(true);
+    } finally {
+      await must('umount', '/etc/lvm');
+      await must('rm', '-r', held);
+    }
+  }, 300_000);
+
+  it('come back with all that was acknowledged before, and can be mounted again', async () => {
+    if (kernel !== 'nests') return;
+    const volumes = [first, second];
+    const writers = volumes.map(({ mountpoint }) => startLogWriter(path.join(mountpoint, 'records')));
+    let run;
+    try {
+      for (const { acknowledged } of writers) await acknowledged(20);
+      run = await cli.runJob(...job);
+      for (const { acknowledged, acknowledgements } of writers)
+        await acknowledged(acknowledgements.length + 10);
+    } finally {
+      for (const { stop } of writers) await stop();
+    }
+    const { value } = run;
+    expect(value.exitCode, run.stderr).toBe(0);
+    const restored = path.join(group.directory, 'restored');
+    const restore = await cli.run('restore', 'pair', '--from', target, '--to', restored);
+    expect(restore.exitCode, restore.stderr).toBe(0);
+    const window = frozenWindowOf(value.startedAt, value.steps);
+    if (window === undefined) throw new Error('the report shows no frozen window');
+    for (const [index, { mountpoint }] of volumes.entries()) {
+      const text = await readFile(path.join(restored, mountpoint, 'records'), 'utf8');
+      const { acknowledgements } = writers[index] ?? { acknowledgements: [] };
+      expect(checkRecords(text, acknowledgements, window)).toEqual([]);
+      expect(parseRecords(text).records.length).toBeLessThan(acknowledgements.length);
+    }
+    // What tells a kernel that nests from one that leaks: there, one of these would fail.
+    await stopWriter();
+    for (const { mountpoint, device } of volumes) {
+      await must('umount', mountpoint);
+      await must('mount', device, mountpoint);
+      await writeFile(path.join(mountpoint, 'after'), 'writable again');
+    }
   }, 900_000);
 
   it('say in the report that they are not, where the kernel does not nest', async () => {

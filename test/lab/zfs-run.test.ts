@@ -1,9 +1,11 @@
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest';
 import type { RunReport } from '../../src/report/run-report.js';
 import { runCommand } from '../../src/system/run-command.js';
+import { eventually } from '../support/freeze-harness.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { describeInLab } from '../support/lab.js';
 import { LabPool } from '../support/lab-pool.js';
@@ -117,9 +119,17 @@ describeInLab({ zfs: true }, 'a run over ZFS', ({ disks }) => {
       await must('mount', `/dev/zvol/${pool.pool}/${name}`, mountpoint);
       await writeFile(path.join(mountpoint, 'after'), 'writable again');
     }
+    const datasets = [`${pool.pool}/srv`, `${pool.pool}/srv/my child`];
+    for (const dataset of datasets.toReversed()) await must('zfs', 'unmount', dataset);
+    expect(await readdir(srv)).toEqual([]);
+    for (const dataset of datasets) await must('zfs', 'mount', dataset);
+    for (const mountpoint of [srv, child]) {
+      expect(await readdir(mountpoint)).toContain('records');
+      await writeFile(path.join(mountpoint, 'after'), 'writable again');
+    }
   });
 
-  it.each(['snapshot', 'exposure', 'backup'] as const)(
+  it.each(['snapshot', 'exposure', 'backup', 'release'] as const)(
     'that was killed at its %s leaves what recover releases, once and for all',
     async (kind) => {
       const vol = await pool.mountedZvol('vol', 'ext4');
@@ -129,7 +139,8 @@ describeInLab({ zfs: true }, 'a run over ZFS', ({ disks }) => {
       }
       const before = await pool.held();
       const started = cli.start('run', ...jobOf(vol, srv));
-      await cli.journalled(kind, started);
+      await cli.journalled(kind === 'release' ? 'backup' : kind, started);
+      if (kind === 'release') await cli.noLongerJournalled('backup', started);
       started.kill('SIGKILL');
       expect(await started.ended()).toBe('SIGKILL');
       await writeFile(path.join(vol, 'written'), 'the freeze is gone');
@@ -141,6 +152,36 @@ describeInLab({ zfs: true }, 'a run over ZFS', ({ disks }) => {
       expect(await cli.journalEntries()).toEqual([]);
     },
   );
+
+  it('that was killed while zfs still made its snapshots leaves none that recover does not know of', async () => {
+    const srv = await pool.dataset('srv');
+    const before = await pool.held();
+    const zfs = (await must('sh', '-c', 'command -v zfs')).trim();
+    const begun = path.join(pool.directory, 'begun');
+    // Found before the real one, as by a pool that is slow to write its next transaction.
+    const slow = '/usr/local/sbin/zfs';
+    expect(zfs).not.toBe(slow);
+    onTestFinished(() => rm(slow, { force: true }));
+    await writeFile(
+      slow,
+      `#!/bin/sh\nif [ "$1" = snapshot ]; then touch ${begun}; sleep 5; fi\nexec ${zfs} "$@"\n`,
+      { mode: 0o755 },
+    );
+    const started = cli.start('run', ...jobOf(srv));
+    await eventually('the snapshot to be begun', () => {
+      if (started.hasEnded) throw new Error(`it ended before: ${started.output}`);
+      return existsSync(begun);
+    });
+    const killedAt = performance.now();
+    started.kill('SIGKILL');
+    expect(await started.ended()).toBe('SIGKILL');
+    const recovered = await cli.recover();
+    expect(recovered.exitCode, JSON.stringify(recovered.value)).toBe(0);
+    expect(recovered.value.released).toMatchObject([{ kind: 'snapshot' }]);
+    expect(await pool.held()).toEqual(before);
+    await sleep(Math.max(0, killedAt + 15_000 - performance.now()));
+    expect(await pool.held()).toEqual(before);
+  });
 
   it('that a reboot cut short leaves a hold, a clone and snapshots, which recover releases', async () => {
     const vol = await pool.mountedZvol('vol', 'ext4');
@@ -192,9 +233,14 @@ describeInLab({ zfs: true }, 'a run over ZFS', ({ disks }) => {
     await mkdir(bind);
     await must('mount', '--bind', path.join(srv, 'still'), bind);
     const before = await pool.held();
-    // Both: a dataset is in a command of ZFS once only.
-    const run = await cli.runJob(...jobOf(srv, bind));
-    expect(run.value, run.stderr).toMatchObject({ copies: [{ files: 2 }] });
+    const run = await cli.runJob(...jobOf(bind, srv));
+    expect(run.value, run.stderr).toMatchObject({
+      copies: [{ files: 2 }],
+      oneInstant: true,
+      sources: [{ mountpoint: srv, otherMountpoints: [bind] }],
+    });
+    expect(run.value.sources).toHaveLength(1);
+    expect(run.value.sources[0]?.snapshot).toMatch(/-0$/);
     expect(await pool.held()).toEqual(before);
   });
 
@@ -211,6 +257,7 @@ describeInLab({ zfs: true }, 'a run over ZFS', ({ disks }) => {
       const run = await cli.runJob(...jobOf(data, srv), '--exclude', '*.img');
       expect(run.value, run.stderr).toMatchObject({ exitCode: 3, copies: [{ files: 1 }] });
       expect(run.value.warnings).toEqual([expect.stringContaining(`not at one instant`)]);
+      expect(run.value.oneInstant).toBe(false);
       expect(run.value.sources).toMatchObject([
         { freezeMode: 'explicit', attempts: 1 },
         { freezeMode: 'atomic', attempts: 1 },

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, type BigIntStats, type Dirent } from 'node:fs';
-import { lstat, readdir, readlink } from 'node:fs/promises';
+import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
 import { runCommand } from '../../src/system/run-command.js';
 
 /** How two trees may differ and still count as the same. */
@@ -42,9 +42,13 @@ function typeOf(stats: BigIntStats): string {
   return stats.isBlockDevice() ? 'block device' : 'character device';
 }
 
-async function hashOf(file: Buffer): Promise<string> {
+const CHUNK_BYTES = 4 * 1024 ** 2;
+
+async function hashOf(file: Buffer, size: bigint): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file, { highWaterMark: 4 * 1024 * 1024 }))
+  // A stream takes its buffer anew for each of many small files.
+  if (size <= CHUNK_BYTES) return hash.update(await readFile(file)).digest('hex');
+  for await (const chunk of createReadStream(file, { highWaterMark: CHUNK_BYTES }))
     hash.update(chunk as Buffer);
   return hash.digest('hex');
 }
@@ -69,7 +73,7 @@ async function readTree(root: string, options: CompareOptions): Promise<Map<stri
       size: type === 'file' ? stats.size : undefined,
       device: isDevice ? stats.rdev : undefined,
       target: type === 'symlink' ? (await readlink(file, 'buffer')).toString('latin1') : undefined,
-      contentHash: type === 'file' ? await hashOf(file) : undefined,
+      contentHash: type === 'file' ? await hashOf(file, stats.size) : undefined,
       blocks: type === 'file' && options.ignoreHoles !== true ? stats.blocks : 0n,
       firstName,
     });

@@ -48,6 +48,7 @@ export class FakeWorld {
   readonly guarded: string[][] = [];
 
   #frozen = false;
+  #armed = 0;
 
   fail(call: string, ...faults: Fault[]): void {
     this.faults.set(call, [...(this.faults.get(call) ?? []), ...faults]);
@@ -94,16 +95,18 @@ export class FakeWorld {
     jobFinished: () => this.#mustNotBeFrozen('jobFinished'),
   };
 
-  #freezer({ targets, devices }: FreezeRequest): Freezer {
+  #freezer({ targets, devices }: FreezeRequest, guards: string): Freezer {
     const lost = new AbortController();
-    const loss = this.losses.shift();
-    const deviceLoss = this.deviceLosses.shift();
+    let loss: LossReason | undefined;
+    let deviceLoss: DeviceLossReason | undefined;
     let thawed: ThawOutcome | undefined;
     return {
       warnings: this.freezerWarnings,
       watchdogPids: [1, 2],
       lost: lost.signal,
       freeze: async () => {
+        loss = this.losses.shift();
+        deviceLoss = this.deviceLosses.shift();
         // Set before: a fault of `freeze` may itself look at the world.
         this.#frozen = true;
         this.#acquire('freeze');
@@ -116,6 +119,16 @@ export class FakeWorld {
           throw error;
         }
         if (loss !== undefined) lost.abort(loss);
+      },
+      probe: async () => {
+        for (const { mountpoint } of targets) {
+          this.#frozen = true;
+          try {
+            await this.#call(`probe ${mountpoint}`);
+          } finally {
+            this.#frozen = false;
+          }
+        }
       },
       watchCommand: () => {
         this.#acquire('command');
@@ -146,7 +159,7 @@ export class FakeWorld {
       },
       close: async () => {
         await this.#call('close');
-        this.#release('guards');
+        this.#release(guards);
       },
     };
   }
@@ -235,10 +248,11 @@ export class FakeWorld {
       },
       arm: async (request) => {
         await this.#call('arm');
-        this.#acquire('guards');
+        const guards = `guards ${(this.#armed += 1)}`;
+        this.#acquire(guards);
         if (request.devices.length > 0)
           this.guarded.push(request.devices.flatMap((device) => device.mountpoints));
-        return this.#freezer(request);
+        return this.#freezer(request, guards);
       },
       provider: () => this.provider,
       engine: () => this.engine,

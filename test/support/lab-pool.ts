@@ -77,12 +77,15 @@ export class LabPool {
     return [things, properties, ...holds].flatMap((text) => text.split('\n')).toSorted();
   }
 
-  /** All that a run may leave: that, and mounts. */
+  /** All that a run may leave: that, mounts, loop devices, and pools. */
   async held(): Promise<string[]> {
     // The number of a zvol's device is another one after each import.
     const device = (source: string): string => source.replace(/^\/dev\/zd\d+/, '/dev/zd');
     const mounts = (await readMounts()).map(({ mountpoint, source }) => `${device(source)} at ${mountpoint}`);
-    return [...(await this.state()), ...mounts].toSorted();
+    const loops = await must('losetup', '--list', '--noheadings', '-O', 'NAME,BACK-FILE');
+    const pools = await must('zpool', 'list', '-H', '-o', 'name');
+    const others = [loops, pools].flatMap((text) => text.split('\n'));
+    return [...(await this.state()), ...mounts, ...others].toSorted();
   }
 
   /** Unmounts and removes everything. */

@@ -129,7 +129,7 @@ export class ThrowawayDisks {
   async dispose(): Promise<void> {
     if (this.#directory === undefined) return;
     // Several rounds: a child that is on its way out keeps a mount busy, a freeze in flight cannot be thawed yet.
-    for (let round = 0; round < 20; round += 1) {
+    for (let round = 0; round < 40; round += 1) {
       const mounts = await this.#mounts();
       if (mounts.length === 0 && loopDevicesBelow(this.directory).length === 0) break;
       // Mount order is bottom-up: thawing the upper of a stack whose lower is frozen blocks.

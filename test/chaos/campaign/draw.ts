@@ -1,4 +1,5 @@
 import { listFaultPoints } from '../../support/fault-points.js';
+import { NEIGHBOURS, type NeighbourName } from '../load/neighbour.js';
 import type { Fault } from './fault.js';
 import { Random } from './random.js';
 
@@ -14,6 +15,7 @@ export interface DrawnRun {
   moment: Moment;
   engine: string;
   attempts: number;
+  neighbour: NeighbourName;
   /** For what a fault needs further: a limit, a duration. */
   random: Random;
 }
@@ -37,6 +39,8 @@ export interface DrawableWorld {
   provider: string;
   freezes: boolean;
   hasSnapshotProgram: boolean;
+  /** Whether its storage and its target can be told to stall and to fail. */
+  hasSwitchableDisks?: true;
 }
 
 /** Draws the run of this index; `runMs` is about as long as a run takes on a quiet machine. */
@@ -68,6 +72,7 @@ export function drawRun(
     moment: random.pick(moments),
     engine: random.pick(ENGINES),
     attempts: random.between(1, 2),
+    neighbour: random.pick(NEIGHBOURS),
     random,
   };
 }

@@ -30,5 +30,7 @@ export interface Fault {
   ownStallMs?: number;
   /** The times that a run notes are not to be compared with those of the load. */
   movesClock?: true;
+  /** What it hits is broken afterwards, as its filesystem will have it, and is to be repaired. */
+  breaks?: 'origin';
   outcomes: Outcomes;
 }

@@ -1,8 +1,10 @@
 import { LabPool } from '../../support/lab-pool.js';
 import { labGuest } from '../../support/lab.js';
 import { LabVolumeGroup } from '../../support/lvm-lab.js';
+import { breakingWorld } from '../worlds/breaking-world.js';
 import { lvmWorld, zfsWorld, type LvmStack } from '../worlds/lab-worlds.js';
 import { CGROUP_FAULTS } from './cgroup-faults.js';
+import { DISK_FAULTS } from './disk-faults.js';
 import type { ChaosEnvironment } from './environments.js';
 import { LAB_FAULTS } from './lab-faults.js';
 import { SIGNAL_FAULTS } from './signal-faults.js';
@@ -20,17 +22,26 @@ function onLvm(stack: LvmStack, disks: readonly string[]): LabWorld {
     provider: isMirror ? 'mirror' : 'lvm',
     freezes: isMirror,
     hasSnapshotProgram: true,
-    make: async (parts) => {
-      const group = await LabVolumeGroup.make(`chaos-${stack}`, disks);
-      return await lvmWorld(stack, parts, group, stack === 'classic' ? { lvm: { size: SNAPSHOT_SIZE } } : {});
-    },
+    make: async (parts) => await lvmWorld(stack, parts, await LabVolumeGroup.make(`chaos-${stack}`, disks)),
+  };
+}
+
+function onBreakingDisk(disk: string): LabWorld {
+  return {
+    name: 'lvm-classic',
+    provider: 'lvm',
+    freezes: false,
+    hasSnapshotProgram: true,
+    hasSwitchableDisks: true,
+    make: async (parts) => await breakingWorld(parts, disk, { lvm: { size: SNAPSHOT_SIZE } }),
   };
 }
 
 /** What the guest has, each on disks of its own. None of it is undone: a guest is new each time. */
 export function labEnvironment(): ChaosEnvironment {
   const { disks, zfs, kernel } = labGuest();
-  const worlds = [onLvm('classic', disks.slice(0, 1)), onLvm('thin', disks.slice(1, 2))];
+  const [first = ''] = disks;
+  const worlds = [onBreakingDisk(first), onLvm('thin', disks.slice(1, 2))];
   if (zfs)
     worlds.push({
       name: 'zfs-dataset',
@@ -43,7 +54,7 @@ export function labEnvironment(): ChaosEnvironment {
   return {
     name: 'lab',
     worlds,
-    faults: [...SIGNAL_FAULTS, ...CGROUP_FAULTS, ...STORAGE_FAULTS, ...LAB_FAULTS],
+    faults: [...SIGNAL_FAULTS, ...CGROUP_FAULTS, ...STORAGE_FAULTS, ...LAB_FAULTS, ...DISK_FAULTS],
     pace: { timeoutMs: 60_000, runMs: 10_000, boundaryMs: 2000 },
     loadSlower: 25,
   };

@@ -4,15 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_CODES } from '../../../src/exit-codes.js';
 import { messageOf } from '../../../src/errors.js';
 import type { ThrowawayDisks } from '../../support/throwaway-filesystem.js';
-import {
-  checkRestored,
-  checkRsyncBackup,
-  fsbackup,
-  listedBackups,
-  whatIsLeft,
-  whatStays,
-} from '../aftermath.js';
+import { checkRestored, checkRsyncBackup, fsbackup, listedBackups, whatStays } from '../aftermath.js';
 import { JobRun, type Ending } from '../job-run.js';
+import { startNeighbour, type Neighbour, type NeighbourName } from '../load/neighbour.js';
 import { environmentOf, writeConfig, type World } from '../worlds/world.js';
 import type { DrawnRun, Moment } from './draw.js';
 import type { Attack } from './fault.js';
@@ -34,6 +28,8 @@ export interface RunResult {
   fault: string;
   moment: string;
   engine: string;
+  /** What worked on the same filesystem beside the load. */
+  neighbour: NeighbourName;
   /** Whether the fault found something to hit. */
   struck: boolean;
   ended: number | string;
@@ -62,6 +58,13 @@ export interface Pace {
   boundaryMs: number;
 }
 
+/** Where runs are made. */
+export interface Surroundings {
+  name: string;
+  pace: Pace;
+  loadSlower?: number;
+}
+
 function momentText(moment: Moment): string {
   return moment.kind === 'time' ? `${moment.afterMs} ms` : moment.name;
 }
@@ -88,13 +91,16 @@ class OneRun {
   readonly #world: World;
   readonly #campaign: Campaign;
   readonly #pace: Pace;
+  readonly #slower: number;
+  #neighbour: Neighbour | undefined;
   readonly #undo: (() => Promise<void> | void)[] = [];
 
-  constructor(drawn: DrawnRun, world: World, campaign: Campaign, pace: Pace) {
+  constructor(drawn: DrawnRun, world: World, campaign: Campaign, { pace, loadSlower = 1 }: Surroundings) {
     this.#drawn = drawn;
     this.#world = world;
     this.#campaign = campaign;
     this.#pace = pace;
+    this.#slower = loadSlower;
   }
 
   async #start(trace: string): Promise<{ run: JobRun; attack: Attack }> {
@@ -137,8 +143,11 @@ class OneRun {
   async #check(ending: Ending, before: readonly string[]): Promise<{ recover: number | null; good: number }> {
     const world = this.#world;
     const { cli, disks } = this.#campaign;
-    // Who ends by himself leaves, as a rule, nothing that would have to be recovered.
-    const isClean = ending.signal === null && (await whatIsLeft(world, disks)).length === 0;
+    // Who ends by himself leaves nothing that would have to be recovered, or says so.
+    const mayLeave = ending.signal !== null || ending.exitCode === EXIT_CODES.cleanupIncomplete.code;
+    const remains = mayLeave ? [] : await whatStays(world, disks);
+    this.problems.push(...remains.map((one) => `left although it ended by itself: ${one}`));
+    const isClean = !mayLeave && remains.length === 0;
     const recovered = isClean ? undefined : await fsbackup(cli, world, 'recover');
     if (recovered !== undefined && recovered.exitCode !== 0)
       this.problems.push(`recover exits ${recovered.exitCode}: ${recovered.stdout}${recovered.stderr}`);
@@ -146,27 +155,29 @@ class OneRun {
     this.problems.push(...left.map((one) => `left: ${one}`));
     const fresh = (await listedBackups(world)).filter((id) => !before.includes(id));
     for (const id of fresh) {
-      const isPlain = this.#drawn.engine === 'rsync' && this.#drawn.index % 4 !== 0;
-      const wrong = isPlain
-        ? await checkRsyncBackup(world, id, ending, this.#drawn.fault.movesClock)
-        : await checkRestored(cli, world, id, ending, this.#drawn.fault.movesClock);
+      const { engine, index, fault } = this.#drawn;
+      const compared = { world, ran: ending, movedClock: fault.movesClock, neighbour: this.#neighbour };
+      const isPlain = engine === 'rsync' && index % 4 !== 0;
+      const wrong = isPlain ? await checkRsyncBackup(compared, id) : await checkRestored(cli, compared, id);
       this.problems.push(...wrong.map((one) => `backup ${id}: ${one}`));
     }
     return { recover: recovered?.exitCode ?? null, good: fresh.length };
   }
 
   async run(): Promise<Omit<RunResult, 'seed' | 'index' | 'environment' | 'seconds' | 'problems'>> {
-    const { fault, moment, engine, world: name, random } = this.#drawn;
+    const { fault, moment, engine, world: name, random, neighbour } = this.#drawn;
     const world = this.#world;
     const trace = path.join(world.directory, 'trace');
     rmSync(trace, { force: true });
     if (world.pauseFile !== undefined) writeFileSync(world.pauseFile, `${random.between(0, 4) / 10}`);
     await world.control.begin();
     await world.load.begin();
+    this.#neighbour = await startNeighbour(neighbour, world.mountpoint, this.#slower);
     const before = await listedBackups(world);
     let struck = false;
     const { run, attack } = await this.#start(trace);
     let ending: Ending;
+    let isBroken = false;
     try {
       if (fault.strike !== undefined) {
         await until(moment, run, trace);
@@ -174,13 +185,19 @@ class OneRun {
       }
       ending = await run.ended(LIMIT_MS);
     } finally {
+      isBroken = struck && fault.breaks === 'origin';
       await this.#undoAll();
+      // It writes what must not be frozen any more; who waits for that says so.
+      await this.#neighbour?.stop().catch((error: unknown) => {
+        if (!isBroken) this.problems.push(messageOf(error));
+      });
     }
-    await world.load.writes(LIMIT_MS);
+    if (!isBroken) await world.load.writes(LIMIT_MS);
     const controlMs = world.control.longestStallMs(run.beginMs);
     const stallMs = world.load.longestStallMs(run.beginMs);
     const limitMs = this.#pace.timeoutMs + SLACK_MS + controlMs + (fault.ownStallMs ?? 0);
-    if (stallMs > limitMs)
+    // Who writes to what is broken has given up.
+    if (stallMs > limitMs && !isBroken)
       this.problems.push(`a writer waited ${stallMs.toFixed(0)} ms of ${limitMs.toFixed(0)}`);
     const ended = ending.signal ?? ending.exitCode ?? 'nothing';
     if (!isDocumented(ended) || !fault.outcomes.includes(ended))
@@ -188,6 +205,7 @@ class OneRun {
     world.control.rest();
     world.load.rest();
     const checked = await this.#check(ending, before);
+    if (isBroken) await world.repair?.();
     const recorded = {
       stallMs: Math.round(stallMs),
       limitMs: Math.round(limitMs),
@@ -198,6 +216,7 @@ class OneRun {
       fault: fault.name,
       moment: momentText(moment),
       engine,
+      neighbour,
       struck: struck || fault.strike === undefined,
       ended,
       ...checked,
@@ -211,10 +230,10 @@ export async function doRun(
   drawn: DrawnRun,
   world: World,
   campaign: Campaign,
-  environment: { name: string; pace: Pace },
+  environment: Surroundings,
 ): Promise<RunResult> {
-  const { seed, index, fault, moment, engine } = drawn;
-  const one = new OneRun(drawn, world, campaign, environment.pace);
+  const { seed, index, fault, moment, engine, neighbour } = drawn;
+  const one = new OneRun(drawn, world, campaign, environment);
   const begun = performance.now();
   const key = { seed, index, environment: environment.name };
   const unknown = {
@@ -226,7 +245,7 @@ export async function doRun(
     controlMs: 0,
     good: 0,
   };
-  const drawnText = { world: world.name, fault: fault.name, moment: momentText(moment), engine };
+  const drawnText = { world: world.name, fault: fault.name, moment: momentText(moment), engine, neighbour };
   const result = await one.run().catch((error: unknown) => {
     one.problems.push(messageOf(error));
     return { ...drawnText, ...unknown };

@@ -80,6 +80,8 @@ export const SIGNAL_FAULTS: readonly Fault[] = [
   stop(['watchdog'], [0, 1, 21], freezes),
   stop(['second'], [0, 1, 21], freezes),
   stop(['watchdog', 'second'], [0, 1, 21], freezes),
+  stop(['cli', 'watchdog'], [0, 1, 21], freezes),
+  stop(['cli', 'second'], [0, 1, 21], freezes),
   stop(['snapshotCommand'], [0, 21, 30], hasProgram),
   stop(['copyTool'], [0]),
   {

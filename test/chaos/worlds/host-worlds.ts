@@ -1,14 +1,37 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { createBaseStore } from '../../../src/copy/base-store.js';
+import { must } from '../../support/throwaway-filesystem.js';
 import type { ThrowawayFilesystem, ThrowawayType } from '../../support/throwaway-filesystem.js';
-import { commonParts, type World, type WorldParts } from './world.js';
+import {
+  changesOf,
+  commonParts,
+  environmentOf,
+  type FindLeft,
+  type World,
+  type WorldParts,
+} from './world.js';
 
 const ARRAY = path.resolve(import.meta.dirname, 'slow-array');
 const SNAPSHOTS = '.fsbackup-snapshots';
 
-function below(directory: string): string[] {
-  return existsSync(directory) ? readdirSync(directory).map((name) => path.join(directory, name)) : [];
+/** What somebody else has where our snapshots lie. */
+const FOREIGN = 'somebody-elses';
+
+async function changesBelow(directory: string): Promise<FindLeft> {
+  return await changesOf(() =>
+    Promise.resolve(
+      existsSync(directory) ? readdirSync(directory).map((name) => path.join(directory, name)) : [],
+    ),
+  );
+}
+
+/** The directory of the snapshots, with something in it that is not ours. */
+async function withForeign(directory: string, plant: (name: string) => Promise<unknown>): Promise<FindLeft> {
+  await mkdir(directory, { mode: 0o700 });
+  await plant(path.join(directory, FOREIGN));
+  return await changesBelow(directory);
 }
 
 async function onImage(
@@ -35,7 +58,7 @@ async function reflinkWorld(
     source: { path: origin.mountpoint, snapshot: 'reflink' },
     provider: 'reflink',
     freezes: true,
-    findLeft: async () => below(path.join(storage.mountpoint, SNAPSHOTS)),
+    findLeft: await withForeign(path.join(storage.mountpoint, SNAPSHOTS), (file) => writeFile(file, '')),
     snapshotProgram: undefined,
   };
 }
@@ -45,7 +68,7 @@ async function commandWorld(fstype: ThrowawayType, parts: WorldParts): Promise<W
   const name = `${fstype}-command`;
   const { origin, storage } = await onImage(fstype, 'xfs', name, parts);
   const store = path.join(storage.mountpoint, 'store');
-  await mkdir(store, { mode: 0o700 });
+  const findLeft = await withForeign(store, (file) => writeFile(file, ''));
   return {
     ...(await commonParts(name, parts, origin, storage)),
     source: {
@@ -62,24 +85,51 @@ async function commandWorld(fstype: ThrowawayType, parts: WorldParts): Promise<W
     },
     provider: 'command',
     freezes: true,
-    findLeft: async () => below(store),
+    findLeft,
     snapshotProgram: 'slow-array',
     pauseFile: path.join(storage.mountpoint, 'pause'),
   };
 }
 
-async function btrfsWorld(parts: WorldParts): Promise<World> {
-  const name = 'btrfs-snapshot';
+async function btrfsWorld(parts: WorldParts, name = 'btrfs-snapshot'): Promise<World> {
   const origin = await parts.disks.filesystem({ fstype: 'btrfs', name, sizeMiB: 512 });
   return {
     ...(await commonParts(name, parts, origin)),
     source: { path: origin.mountpoint, snapshot: 'btrfs' },
     provider: 'btrfs',
     freezes: false,
-    findLeft: async () => below(path.join(origin.mountpoint, SNAPSHOTS)),
+    findLeft: await withForeign(path.join(origin.mountpoint, SNAPSHOTS), (foreign) =>
+      must('btrfs', 'subvolume', 'snapshot', '-r', origin.mountpoint, foreign),
+    ),
     snapshotProgram: 'btrfs',
   };
 }
+
+/** The same, sent as increments: the snapshot that each backup was made from is kept for the next one. */
+async function btrfsSendWorld(parts: WorldParts): Promise<World> {
+  const name = 'btrfs-send';
+  const world = await btrfsWorld(parts, name);
+  const snapshots = path.join(world.mountpoint, SNAPSHOTS);
+  const bases = createBaseStore(path.join(environmentOf(world)['FSBACKUP_STATE_DIR'] ?? '', 'bases'));
+  const kept = async (): Promise<string[]> =>
+    (await bases.list()).flatMap((base) =>
+      base.snapshots.map(({ snapshot }) => path.join(snapshots, snapshot.name)),
+    );
+  return {
+    ...world,
+    engine: 'btrfs-send',
+    findLeft: async () => {
+      const [changed, recorded] = [await world.findLeft(), await kept()];
+      const lost = recorded.filter((one) => !changed.includes(one)).map((one) => `MISSING: base ${one}`);
+      return [...changed.filter((one) => !recorded.includes(one)), ...lost];
+    },
+  };
+}
+
+/** Stacks of every host that are there for one boundary: a campaign draws none of them. */
+export const OTHER_WORLDS: Readonly<Record<string, (parts: WorldParts) => Promise<World>>> = {
+  'btrfs-send': btrfsSendWorld,
+};
 
 /** The stacks that every host has, by name. */
 export const HOST_WORLDS: Readonly<Record<string, (parts: WorldParts) => Promise<World>>> = {
@@ -88,5 +138,5 @@ export const HOST_WORLDS: Readonly<Record<string, (parts: WorldParts) => Promise
   'ext4-reflink-btrfs': (parts) => reflinkWorld('ext4', 'btrfs', parts),
   'ext4-command': (parts) => commandWorld('ext4', parts),
   'xfs-command': (parts) => commandWorld('xfs', parts),
-  'btrfs-snapshot': btrfsWorld,
+  'btrfs-snapshot': (parts) => btrfsWorld(parts),
 };

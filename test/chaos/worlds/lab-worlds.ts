@@ -1,23 +1,17 @@
+import { runCommand } from '../../../src/system/run-command.js';
 import type { LabPool } from '../../support/lab-pool.js';
 import type { LabVolumeGroup } from '../../support/lvm-lab.js';
-import { partsBeside, type FindLeft, type World, type WorldParts } from './world.js';
+import { must } from '../../support/throwaway-filesystem.js';
+import { changesOf, partsBeside, type World, type WorldParts } from './world.js';
 
 /** Stacks on LVM. `held`: a classic volume whose freeze is ours, where the kernel lets LVM suspend what is frozen. */
 export type LvmStack = 'classic' | 'thin' | 'mirror' | 'held';
 
 const SIZE_MIB = { ext4: 96, xfs: 320 } as const;
-
-/** What is there and was not when this was called, and the other way round. */
-async function changesOf(state: () => Promise<string[]>): Promise<FindLeft> {
-  const before = await state();
-  return async () => {
-    const now = await state();
-    return [
-      ...now.filter((line) => !before.includes(line)),
-      ...before.filter((line) => !now.includes(line)).map((line) => `MISSING: ${line}`),
-    ];
-  };
-}
+/** For two volumes of XFS, whose journals alone take 64 MiB each, and what little is written to them. */
+const POOL_MIB = 512;
+/** Only against hanging. */
+const LIMIT_MS = 240_000;
 
 async function makeVolumes(
   stack: LvmStack,
@@ -31,10 +25,26 @@ async function makeVolumes(
     const { mountpoint } = await group.mount('srv', fstype);
     return { mountpoint, beside: (await group.volume({ lv: 'beside', ...shape })).mountpoint };
   }
-  if (stack === 'thin') await group.pool('pool', 1024);
+  if (stack === 'thin') await group.pool('pool', POOL_MIB);
   const pool = stack === 'thin' ? { pool: 'pool' } : {};
   const { mountpoint } = await group.volume({ lv: 'srv', ...shape, ...pool });
   return { mountpoint, beside: (await group.volume({ lv: 'beside', ...shape, ...pool })).mountpoint };
+}
+
+/**
+ * Fills a thin pool to its last block, by way of a volume of somebody else's. Whoever needs a block then waits for it, for a
+ * minute as the kernel has it; what is resolved to gives the blocks back.
+ */
+async function fillPool(group: LabVolumeGroup): Promise<() => Promise<void>> {
+  const ballast = `/dev/${group.vg}/ballast`;
+  const status = await must('dmsetup', 'status', `${group.vg.replaceAll('-', '--')}-pool-tpool`);
+  // "0 LENGTH thin-pool TRANSACTION USED/TOTAL-metadata USED/TOTAL-data …", data in blocks of 64 KiB
+  const [used = 0, total = 0] = (status.split(' ')[5] ?? '').split('/').map(Number);
+  const what = ['if=/dev/zero', `of=${ballast}`, 'bs=64K', `count=${total - used}`, 'oflag=direct'];
+  await runCommand(['dd', 'status=none', ...what], { timeoutMs: LIMIT_MS });
+  return async () => {
+    await must('blkdiscard', '--force', ballast);
+  };
 }
 
 /** A world in a volume group of its own, made for it and otherwise empty; `settings` are the source's further ones. */
@@ -47,6 +57,8 @@ export async function lvmWorld(
   const name = `lvm-${stack}`;
   const volumes = await makeVolumes(stack, group);
   const provider = stack === 'mirror' ? 'mirror' : 'lvm';
+  if (stack === 'thin')
+    await group.create('--virtualsize', `${POOL_MIB}m`, '--thinpool', 'pool', '--name', 'ballast');
   return {
     ...(await partsBeside(name, parts, volumes)),
     source: {
@@ -57,6 +69,7 @@ export async function lvmWorld(
     },
     provider,
     freezes: stack === 'mirror' || stack === 'held',
+    ...(stack === 'thin' ? { fillStorage: () => fillPool(group) } : {}),
     findLeft: await changesOf(() => group.state()),
     snapshotProgram: stack === 'mirror' || stack === 'held' ? 'lvconvert' : 'lvcreate',
   };

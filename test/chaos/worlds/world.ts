@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { must, type ThrowawayDisks, type ThrowawayFilesystem } from '../../support/throwaway-filesystem.js';
 import { Load } from '../load/load.js';
+import type { SwitchableDisk } from './switchable-disk.js';
 
 /** What a world is made from. */
 export interface WorldParts {
@@ -14,6 +15,18 @@ export interface WorldParts {
 
 /** Something whose existence after a run is a leftover of ours. */
 export type FindLeft = () => Promise<string[]>;
+
+/** What is there and was not when this was called, and the other way round: what others have there is to stay. */
+export async function changesOf(state: () => Promise<string[]>): Promise<FindLeft> {
+  const before = await state();
+  return async () => {
+    const now = await state();
+    return [
+      ...now.filter((line) => !before.includes(line)),
+      ...before.filter((line) => !now.includes(line)).map((line) => `MISSING: ${line}`),
+    ];
+  };
+}
 
 /** A filesystem under load, and a job that backs it up. */
 export interface World {
@@ -28,6 +41,8 @@ export interface World {
   provider: string;
   /** Whether a run holds it frozen by itself, and whoever stops then loses the freeze. */
   freezes: boolean;
+  /** Of its backups, where that is not drawn: a world may be there for what one engine does. */
+  engine?: string;
   /** Where backups go: a filesystem of its own. */
   target: ThrowawayFilesystem;
   /** Where a run keeps its state. */
@@ -38,6 +53,14 @@ export interface World {
   pauseFile?: string;
   /** The program that takes the snapshot, as it is called in `ps`; undefined where fsbackup does it by itself. */
   snapshotProgram: string | undefined;
+  /** What the origin and the filesystem beside it lie on, and what the target lies on; where they can be switched. */
+  switchable?: { storage: SwitchableDisk; target: SwitchableDisk };
+  /** Repairs its filesystems after their storage failed, as an administrator would, and starts its loads anew. */
+  repair?: () => Promise<void>;
+  /** The same for its target. */
+  repairTarget?: () => Promise<void>;
+  /** Fills up what its snapshots share with others; resolves to how that is undone. Only where there is such a thing. */
+  fillStorage?: () => Promise<() => Promise<void>>;
 }
 
 /** The job of a world that is about to be run. */

@@ -1,11 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describeFailure, runCommand } from '../../../src/system/run-command.js';
 import type { Commit, LedgerRow } from './commit-log.js';
 import type { Database, Load, Restored } from './database.js';
 
-const CLIENTS = 3;
 const ACCOUNTS = 5000;
 const LIMIT_MS = 120_000;
 const FILE = 'bank.db';
@@ -50,16 +50,26 @@ function take(line: string, begun: Map<number, number>, commits: Commit[]): void
   commits.push({ client, number, begunMs: begun.get(client) ?? Number.NaN, committedMs: ms + 1 });
 }
 
-function startLoad(file: string): Load {
+/** How hard the clients work. */
+export interface SqlitePace {
+  clients: number;
+  /** What a client waits between two transactions. */
+  pauseMs: number;
+}
+
+function startLoad(file: string, { clients, pauseMs }: SqlitePace): Load {
   const commits: Commit[] = [];
   const begun = new Map<number, number>();
   const stopping = new AbortController();
   let ended: string | undefined;
-  function* transactions(client: number): Generator<string> {
+  async function* transactions(client: number): AsyncGenerator<string> {
     yield SETTINGS;
-    for (let number = 1; !stopping.signal.aborted; number += 1) yield transaction(client, number);
+    for (let number = 1; !stopping.signal.aborted; number += 1) {
+      yield transaction(client, number);
+      if (pauseMs > 0) await sleep(pauseMs);
+    }
   }
-  const running = Array.from({ length: CLIENTS }, async (_, client) => {
+  const running = Array.from({ length: clients }, async (_, client) => {
     const result = await runCommand(['sqlite3', '-batch', file], {
       stdinFrom: Readable.from(transactions(client), { highWaterMark: 4 }),
       onStdoutLine: (line) => take(line, begun, commits),
@@ -67,7 +77,7 @@ function startLoad(file: string): Load {
     if (result.exitCode !== 0) ended ??= describeFailure(`client ${client} of SQLite`, result);
   });
   return {
-    clients: CLIENTS,
+    clients,
     commits: () => Promise.resolve([...commits]),
     get ended() {
       return ended;
@@ -96,6 +106,11 @@ async function query(file: string, sql: string): Promise<string[]> {
 export class SqliteDatabase implements Database {
   #file = '';
   #load: Load | undefined;
+  readonly #pace: SqlitePace;
+
+  constructor(pace: SqlitePace = { clients: 3, pauseMs: 0 }) {
+    this.#pace = pace;
+  }
 
   async create(directory: string): Promise<void> {
     await mkdir(directory);
@@ -104,7 +119,7 @@ export class SqliteDatabase implements Database {
   }
 
   startLoad(): Promise<Load> {
-    this.#load = startLoad(this.#file);
+    this.#load = startLoad(this.#file, this.#pace);
     return Promise.resolve(this.#load);
   }
 

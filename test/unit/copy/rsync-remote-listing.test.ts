@@ -17,7 +17,16 @@ const note = formatNote({
   bytes: 9,
   unreadable: ['/srv/lost'],
   digests: { algorithm: 'md5', sha256: 'a'.repeat(64), entries: 4, unknown: 1, sizeBytes: 100 },
-}).replaceAll('\n', ' ');
+});
+
+/** As `head -v` prints it, each line after a blank. */
+function printed(text: string, backupId = backup.backupId): string[] {
+  return [`==> ./${backupId}.json <==`, ...text.split('\n')].map((line) => ` ${line}`);
+}
+
+function noteLines(text: string, { job, backupId } = backup): string[] {
+  return [`fsbackup: notes ${job}`, ...printed(text, backupId), 'fsbackup: end'];
+}
 
 async function read(...chunks: (string | Buffer)[]): Promise<RemoteListing> {
   const listing = new RemoteListing();
@@ -35,7 +44,8 @@ async function only(...lines: string[]): Promise<RemoteBackup> {
 
 describe('what another host tells of its backups', () => {
   it('is put together of pieces that are cut anywhere, and a greeting is passed over', async () => {
-    const text = Buffer.from(`Welcome!\n${header}\nfsbackup: top srv\nfsbackup: note ${note}\n`);
+    const lines = ['Welcome!', header, `fsbackup: top ${backup.backupId}/srv`, ...noteLines(note), ''];
+    const text = Buffer.from(lines.join('\n'));
     const bytes = Array.from({ length: text.length }, (_, at) => text.subarray(at, at + 1));
     const { backups, isAbsent } = await read(...bytes);
     expect(isAbsent).toBe(false);
@@ -57,11 +67,15 @@ describe('what another host tells of its backups', () => {
 
   it.each([
     ['without a note', [], 'no note lies beside it'],
-    ['with one that is damaged', ['fsbackup: note {"version": 1'], 'cannot be used: it is no JSON'],
-    ['with that of another', [`fsbackup: note ${note.replace('srv', 'other')}`], 'that of other@'],
+    ['with one that is damaged', noteLines('{"version": 1'), 'cannot be used: it is no JSON'],
+    ['with that of another', noteLines(note.replace('"srv"', '"other"')), 'that of other@'],
   ])('%s: its sources are what lies in it', async (_, lines, why) => {
     const names = ['srv', '.hidden', 'café', '.', '..', '', '../etc', '/etc'];
-    const found = await only(header, ...names.map((name) => `fsbackup: top ${name}`), ...lines);
+    const found = await only(
+      header,
+      ...names.map((name) => `fsbackup: top ${backup.backupId}/${name}`),
+      ...lines,
+    );
     const told = foundBackupOf(found);
     expect(told).toMatchObject({
       ...backup,
@@ -80,15 +94,20 @@ describe('what another host tells of its backups', () => {
     const id = backup.backupId;
     const { backups } = await read(
       [
-        `fsbackup: note ${note}`,
+        ...noteLines(note),
         `fsbackup: backup ../x ${id}`,
-        `fsbackup: note ${note}`,
+        ...noteLines(note, { job: '../x', backupId: id }),
         'fsbackup: backup srv ../../etc',
         'fsbackup: backup srv 20269923T184500Z-1a2b3c',
         'fsbackup: top etc',
         'fsbackup: backup srv',
         header,
         header,
+        'fsbackup: top etc',
+        'fsbackup: top 20261123T184500Z-ffff/etc',
+        // Of a job whose notes these are not.
+        ...noteLines(note, { job: 'other', backupId: id }),
+        ...printed(note),
         '',
       ].join('\n'),
     );

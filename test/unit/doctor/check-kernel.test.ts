@@ -45,7 +45,7 @@ describe('the check of what was left behind', () => {
   it('has a command for each', () => {
     const leftovers = {
       ...nothing,
-      suspended: ['vg-srv'],
+      suspended: ['vg-srv-real', 'vg-srv'],
       frozen: [
         { mountpoint: '/a', guards: 'alive', owner: 'pid 1 (run)' },
         { mountpoint: '/b', guards: 'stopped', owner: 'pid 2 (run)' },
@@ -55,7 +55,9 @@ describe('the check of what was left behind', () => {
     } as const;
     const findings = checkLeftovers(aHost({ leftovers }));
     expect(findings.map(({ status, fix }) => [status, fix])).toEqual([
-      ['problem', 'dmsetup resume vg-srv'],
+      // A resume alone would make a table live that a killed lvcreate left half-made.
+      ['problem', 'dmsetup clear vg-srv-real; dmsetup resume vg-srv-real'],
+      ['problem', 'dmsetup clear vg-srv; dmsetup resume vg-srv'],
       ['ok', null],
       ['warning', null],
       ['problem', 'fsbackup recover'],

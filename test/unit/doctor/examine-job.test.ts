@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { examineJob, type ExaminedJob, type ExaminingHost } from '../../../src/doctor/examine-job.js';
 import { FsbackupError } from '../../../src/errors.js';
 import type { HostFacts } from '../../../src/plan/facts.js';
+import type { SnapshotProvider } from '../../../src/snapshots/provider.js';
 import {
   aFilesystem,
   aJob,
@@ -14,7 +15,7 @@ import {
 
 /** A host on which `auto` takes commands: they need neither images nor spaces to be looked at. */
 function aHost(facts: HostFacts, overrides: Partial<ExaminingHost> = {}): ExaminingHost {
-  const { named } = fakeDetectors({ command: () => ({ ...suits(['explicit']), warnings: ['it is slow'] }) });
+  const { named } = fakeDetectors({ command: () => suits(['explicit']) });
   return {
     plan: {
       detectors: { auto: [named('command', undefined)], named },
@@ -34,8 +35,12 @@ function statuses(findings: readonly { check: string; status: string }[]): strin
 }
 
 describe('the examination of a job', () => {
+  const recursive = aJob({ sources: [aSource({ recursive: true })] });
+  const unmounted = ['tank/idle'];
+
   it('tells the mode of each source with it, and of the job what its plan warns of', async () => {
-    const { mountpoints, findings } = await examineJob(examined(), aHost(hostFacts()));
+    const facts = hostFacts({ sources: [{ ...sourceFacts(aFilesystem()), unmounted }] });
+    const { mountpoints, findings } = await examineJob(examined({ job: recursive }), aHost(facts));
     expect(mountpoints).toMatchObject([
       {
         mountpoint: '/srv',
@@ -46,14 +51,17 @@ describe('the examination of a job', () => {
       },
     ]);
     expect(statuses(mountpoints[0]?.findings ?? [])).toEqual(['mode ok', 'snapshot ok']);
-    expect(findings).toMatchObject([{ check: 'job-srv', status: 'warning', summary: 'it is slow' }]);
+    expect(findings).toMatchObject([
+      { check: 'job-srv', status: 'warning', summary: expect.stringContaining('tank/idle') },
+    ]);
   });
 
   it('says of a filesystem that was named alone what the plan warns of, but for what lies below it', async () => {
     const below = { kind: 'submount', path: '/srv/below', fstype: 'ext4' } as const;
-    const facts = hostFacts({ sources: [sourceFacts(aFilesystem(), '/srv', [below])] });
-    const { mountpoints, findings } = await examineJob(examined({ isConfigured: false }), aHost(facts));
-    expect(mountpoints[0]?.findings.map(({ summary }) => summary)).toContain('it is slow');
+    const facts = hostFacts({ sources: [{ ...sourceFacts(aFilesystem(), '/srv', [below]), unmounted }] });
+    const named = examined({ isConfigured: false, job: recursive });
+    const { mountpoints, findings } = await examineJob(named, aHost(facts));
+    expect(JSON.stringify(mountpoints[0]?.findings)).toContain('tank/idle');
     expect(JSON.stringify(mountpoints)).not.toContain('/srv/below');
     expect(findings).toEqual([]);
     const configured = await examineJob(examined(), aHost(facts));
@@ -79,6 +87,57 @@ describe('the examination of a job', () => {
       summary: 'too little room',
       detail: 'Free some.',
     });
+  });
+
+  it('asks for the sources of a window together, as a run does, and blames those that are to blame', async () => {
+    const room = new Map([
+      ['/a', 6],
+      ['/b', 3],
+      ['/c', 50],
+    ]);
+    const asked: string[][] = [];
+    // Ten is what there is.
+    const prepare: SnapshotProvider['prepare'] = async (requests) => {
+      const mountpoints = requests.map(({ filesystem }) => filesystem.mount.mountpoint);
+      asked.push(mountpoints);
+      expect(new Set(requests.map(({ name }) => name)).size).toBe(requests.length);
+      const needed = mountpoints.reduce((sum, mountpoint) => sum + (room.get(mountpoint) ?? 0), 0);
+      if (needed > 10)
+        throw new FsbackupError('snapshotFailed', `no room for ${needed}`, { hint: 'Free it.' });
+      return [];
+    };
+    const examine = async (...mountpoints: string[]): Promise<[string, string][]> => {
+      asked.length = 0;
+      const sources = mountpoints.map((mountpoint, index) =>
+        sourceFacts(aFilesystem({ mountpoint, majorMinor: `7:${index + 10}` })),
+      );
+      const job = aJob({ sources: mountpoints.map((path) => aSource({ path })) });
+      const host = aHost(hostFacts({ sources }), { providerOf: () => ({ prepare }) });
+      const { mountpoints: reports } = await examineJob(examined({ job }), host);
+      return reports.map(({ mountpoint, findings }) => [
+        mountpoint,
+        findings.find(({ check }) => check === 'snapshot')?.summary ?? '',
+      ]);
+    };
+    expect(await examine('/a', '/b')).toEqual([
+      ['/a', 'command could snapshot it now'],
+      ['/b', 'command could snapshot it now'],
+    ]);
+    expect(asked).toEqual([['/a', '/b']]);
+    room.set('/b', 5);
+    expect(await examine('/a', '/b')).toEqual([
+      ['/a', 'no room for 11'],
+      ['/b', 'no room for 11'],
+    ]);
+    expect(await examine('/a', '/c')).toEqual([
+      ['/a', 'command could snapshot it now'],
+      ['/c', 'no room for 50'],
+    ]);
+    expect(await examine('/a', '/b', '/c')).toEqual([
+      ['/a', 'no room for 11'],
+      ['/b', 'no room for 11'],
+      ['/c', 'no room for 50'],
+    ]);
   });
 
   it('is no problem where nobody asked about what cannot be snapshotted', async () => {

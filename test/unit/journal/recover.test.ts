@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FsbackupError } from '../../../src/errors.js';
 import { openJournal, type JournalDirectories } from '../../../src/journal/journal.js';
 import { recover, recoverExitCode, type RecoverDependencies } from '../../../src/journal/recover.js';
 import type { SnapshotRef } from '../../../src/snapshots/provider.js';
@@ -59,6 +60,7 @@ function dependencies(overrides: Partial<RecoverDependencies> = {}): RecoverDepe
       removal: ({ payload }) => release(`removal ${payload.backupId}`),
     },
     endOrphans: async () => undefined,
+    endMakers: async () => new Map(),
     lockJob: async (job) => (living.has(job) ? undefined : { name: job, release: async () => undefined }),
     ...overrides,
   };
@@ -135,6 +137,71 @@ describe('recover', () => {
     };
     await recover(dependencies({ endOrphans }));
     expect(orphans).toEqual(['1: /backup /mnt/a after 0 releases']);
+  });
+
+  it('ends what a dead run of this boot left making snapshots before it releases one', async () => {
+    for (const [job, boot] of [
+      ['a', BOOT],
+      ['b', 'another-boot'],
+      ['c', BOOT],
+    ] as const) {
+      const owner = { job, runId: `run-${job}`, process: { bootId: boot, pid: 7, startTime: 9 } };
+      const journal = openJournal(directories, owner);
+      await journal.record('snapshot', ref(`${job}-0`));
+      await journal.record('snapshot', ref(`${job}-1`));
+      await journal.record('quiesce', { name: `${job}-db`, after: ['true'], timeoutMs: 1 });
+      // It is made: what still bears its name serves it.
+      await journal.record('exposure', { snapshot: ref(`${job}-1`), path: `/mnt/${job}` });
+    }
+    living.add('c');
+    const asked: string[] = [];
+    const endMakers: RecoverDependencies['endMakers'] = async ({ owner: { pid, startTime }, snapshots }) => {
+      const names = snapshots.map(({ name }) => name).join(' ');
+      asked.push(
+        `${pid}-${startTime}: ${names}, after ${released.filter((what) => what.includes(' a-')).join(' ')}`,
+      );
+      return new Map();
+    };
+    const report = await recover(dependencies({ endMakers }));
+    expect(asked).toEqual(['7-9: a-0, after quiesce a-db']);
+    expect(report.failed).toEqual([]);
+    expect(report.leftAlone).toHaveLength(4);
+  });
+
+  it('keeps the entry of a snapshot that a program may still make, and goes on', async () => {
+    await aRun('b');
+    const journal = openJournal(directories, {
+      job: 'a',
+      runId: 'run-a',
+      process: { bootId: BOOT, pid: 1, startTime: 1 },
+    });
+    await journal.record('snapshot', ref('a-0'));
+    await journal.record('snapshot', ref('a-1'));
+    const endMakers = async () => new Map([['a-0', 'lvcreate (pid 5) still makes it']]);
+    const report = await recover(dependencies({ endMakers }));
+    expect(report.failed).toMatchObject([
+      { what: 'snapshot a-0', message: 'lvcreate (pid 5) still makes it' },
+    ]);
+    expect(recoverExitCode(report)).toBe(60);
+    expect(released).toEqual(expect.arrayContaining(['snapshot a-1', 'snapshot b-0']));
+    expect(await journalFiles()).toEqual(['run-a-0-snapshot.json']);
+  });
+
+  it('tells of a device that may be suspended as of something frozen', async () => {
+    const journal = openJournal(directories, {
+      job: 'a',
+      runId: 'run-a',
+      process: { bootId: BOOT, pid: 1, startTime: 1 },
+    });
+    await journal.record('snapshot', ref('a-0'));
+    const suspended = new FsbackupError('thawFailed', 'vg-srv may still be suspended', { hint: 'Run it.' });
+    const report = await recover(dependencies({ endMakers: () => Promise.reject(suspended) }));
+    expect(report.failed).toMatchObject([
+      { kind: 'freeze', what: '/srv', message: 'vg-srv may still be suspended. Run it.' },
+      { kind: 'snapshot', what: 'snapshot a-0' },
+    ]);
+    expect(recoverExitCode(report)).toBe(22);
+    expect(released).toEqual([]);
   });
 
   it('leaves alone what has a living owner', async () => {

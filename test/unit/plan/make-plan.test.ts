@@ -122,17 +122,6 @@ describe('sources on one filesystem', () => {
     ]);
     expect(shared.windows).toEqual([{ freeze: [0], snapshots: [0] }]);
   });
-
-  it('are frozen once, also when two mounts show different parts of it', () => {
-    const two = plan(
-      { sources: [aSource(), aSource({ path: '/mnt' })] },
-      {
-        sources: [sourceFacts(aFilesystem()), sourceFacts(aFilesystem({ mountpoint: '/mnt', root: '/sub' }))],
-      },
-    );
-    expect(two.sources).toHaveLength(2);
-    expect(two.windows).toEqual([{ freeze: [0], snapshots: [0, 1] }]);
-  });
 });
 
 describe('what is frozen together', () => {

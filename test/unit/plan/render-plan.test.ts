@@ -6,7 +6,7 @@ import { aJob, fakeDetectors, hostFacts } from '../../support/plan-facts.js';
 it('shows a plan to people: modes, reasons, what is frozen and for how long, steps, warnings', () => {
   const plan = makePlan(aJob(), hostFacts({ initialPidNamespace: false }), fakeDetectors(), { force: false });
   expect(renderPlan(plan)).toMatchInlineSnapshot(`
-    "Job srv: consistency filesystem, 3 attempts
+    "Job srv: consistency filesystem, at one instant, 3 attempts
     Snapshots:
       /srv (ext4 on /dev/loop1): snapshot by reflink, freeze explicit
         why: it offers explicit

@@ -1,6 +1,7 @@
 import { Chalk } from 'chalk';
 import { describe, expect, it } from 'vitest';
 import { renderReport } from '../../../src/report/render-report.js';
+import type { RunReport } from '../../../src/report/run-report.js';
 import { chooseSymbols } from '../../../src/report/symbols.js';
 import { failedReport, successfulReport } from '../../support/run-reports.js';
 
@@ -25,6 +26,42 @@ describe('renderReport', () => {
         '    300 ms   2.5 s  copy',
         '',
       ].join('\n'),
+    );
+  });
+
+  it('says that all is at one instant only where it was, and else which are with each other', () => {
+    const [source] = successfulReport().sources;
+    if (source === undefined) throw new Error('no source');
+    const at = (mountpoint: string, instant: number | null) => ({ ...source, mountpoint, instant });
+    const of = (changes: Partial<RunReport>): string[] =>
+      renderReport(successfulReport(changes), plain)
+        .split('\n')
+        .filter((line) => /consistency: |instant/.test(line));
+
+    const apart = [at('/a', 1), at('/b', 2), at('/c', 1), at('/d', null)];
+    for (const [consistency, meaning] of [
+      ['application', 'quiesced'],
+      ['filesystem', 'after a freeze or its equal'],
+      ['crash', 'as after a power cut'],
+    ] as const) {
+      expect(of({ consistency })).toEqual([`  consistency: ${consistency} (at one instant, ${meaning})`]);
+      expect(of({ consistency, oneInstant: false, sources: apart })).toEqual([
+        `  consistency: ${consistency} (${meaning})`,
+        '  not at one instant: /a with /c; /b; /d at no instant',
+      ]);
+      // Of an earlier version, which did not tell.
+      expect(of({ consistency, oneInstant: null })).toEqual([`  consistency: ${consistency} (${meaning})`]);
+    }
+    const live = { consistency: 'none', oneInstant: false, sources: [at('/a', null)] } as const;
+    expect(of({ ...live, sources: [...live.sources] })).toEqual([
+      '  consistency: none (a live tree, copied while it changed)',
+    ]);
+  });
+
+  it('names all mounts that one snapshot served', () => {
+    const sources = successfulReport().sources.map((one) => ({ ...one, otherMountpoints: ['/bound'] }));
+    expect(renderReport(successfulReport({ sources }), plain)).toContain(
+      '  /srv and /bound (ext4 on /dev/loop0)\n',
     );
   });
 

@@ -4,9 +4,10 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { GuardedDevice } from '../../../src/freeze/freezer.js';
 import { makePlan } from '../../../src/plan/make-plan.js';
-import type { Plan } from '../../../src/plan/plan.js';
+import type { Plan, PlannedSource } from '../../../src/plan/plan.js';
 import type { RunReport } from '../../../src/report/run-report.js';
 import { executePlan } from '../../../src/run/execute.js';
+import { windowOrigins } from '../../../src/run/prepare-window.js';
 import type { FreezeMode } from '../../../src/snapshots/provider.js';
 import type { BlockDevice } from '../../../src/system/block-stack.js';
 import { failure, FakeWorld } from '../../support/fake-world.js';
@@ -72,13 +73,23 @@ async function execute(plan: Plan): Promise<RunReport> {
 
 /** The calls from the first to the last of the window. */
 function windowCalls(): string[] {
-  return world.log.slice(world.log.indexOf('sync /srv'), world.log.lastIndexOf('close') + 1);
+  return world.log.slice(world.log.lastIndexOf('sync /srv'), world.log.lastIndexOf('close') + 1);
 }
 
 describe('a window in which the snapshot command itself freezes', () => {
   it('is watched, measured and told step by step', async () => {
     const report = await execute(aPlan('native'));
-    expect(windowCalls()).toEqual(['sync /srv', 'arm', 'watch', 'create 1', 'thaw', 'close']);
+    expect(windowCalls()).toEqual([
+      'sync /srv',
+      'arm',
+      'arm',
+      'probe /srv',
+      'watch',
+      'create 1',
+      'thaw',
+      'close',
+      'close',
+    ]);
     expect(report).toMatchObject({
       exitCode: 0,
       consistency: 'application',
@@ -89,6 +100,7 @@ describe('a window in which the snapshot command itself freezes', () => {
     expect(steps.slice(steps.indexOf('sync'), steps.indexOf('*thaw') + 1)).toEqual([
       'sync',
       'arm',
+      'probe',
       '*snapshot',
       '*thaw',
     ]);
@@ -96,6 +108,7 @@ describe('a window in which the snapshot command itself freezes', () => {
   });
 
   it('is planned so too', () => {
+    expect(aPlan('native').steps.map(({ step }) => step)).toContain('probe');
     expect(
       aPlan('native')
         .steps.filter(({ frozen }) => frozen)
@@ -106,10 +119,10 @@ describe('a window in which the snapshot command itself freezes', () => {
     ]);
   });
 
-  it('without a device to suspend is as any other: nothing is armed, and nothing called frozen', async () => {
+  it('without a device to suspend is as any other: nothing is watched, and nothing called frozen', async () => {
     world.devices = [];
     const report = await execute(aPlan('native'));
-    expect(world.log).not.toContain('arm');
+    expect(windowCalls()).toEqual(['sync /srv', 'arm', 'probe /srv', 'create 1', 'close']);
     expect(report).toMatchObject({ exitCode: 0, sources: [{ frozenMs: null }] });
   });
 
@@ -158,6 +171,60 @@ describe('a window in which the snapshot command itself freezes', () => {
   it('whose device cannot be resumed exits 22', async () => {
     world.fail('thaw', failure('thawFailed', 'vg-srv may still be suspended'));
     expect(await execute(aPlan('native'))).toMatchObject({ exitCode: 22 });
+  });
+});
+
+describe('an origin that somebody else holds frozen', () => {
+  /** A native snapshot after which its origin is looked at. */
+  function doubtful(): Plan {
+    const plan = aPlan('native');
+    return { ...plan, sources: plan.sources.map((source) => ({ ...source, proveOrigin: true })) };
+  }
+
+  it('is found before an application is stopped for it: exit 20, and it is left so', async () => {
+    world.fail('probe /srv', failure('notFrozen', '/srv is already frozen by someone else'));
+    expect(await execute(doubtful())).toMatchObject({
+      exitCode: 20,
+      error: { code: 'notFrozen', message: '/srv is already frozen by someone else' },
+      sources: [{ attempts: 0, snapshot: null }],
+    });
+    expect(world.log.slice(world.log.indexOf('arm'))).toEqual(['arm', 'sync /srv', 'probe /srv', 'close']);
+  });
+
+  it('is found at the last moment too: nothing is made, and it is not looked at afterwards', async () => {
+    world.fail('probe /srv', () => undefined, failure('notFrozen'));
+    const report = await execute(doubtful());
+    expect(report).toMatchObject({ exitCode: 20, warnings: [], sources: [{ attempts: 1, snapshot: null }] });
+    expect(world.log).toContain('after db');
+    for (const never of ['watch', 'create 1', 'thaw']) expect(world.log).not.toContain(never);
+    expect(world.log.filter((call) => call === 'probe /srv')).toHaveLength(2);
+  });
+
+  it('by another run of fsbackup is waited for, as often as there are tries', async () => {
+    world.fail('arm', failure('locked'), () => undefined, failure('locked'));
+    expect(await execute(aPlan('native'))).toMatchObject({ exitCode: 0, sources: [{ attempts: 2 }] });
+    world.fail('arm', failure('locked'), failure('locked'), failure('locked'));
+    expect(await execute(aPlan('native'))).toMatchObject({ exitCode: 11, sources: [{ attempts: 0 }] });
+  });
+
+  it('is looked for once where it is mounted twice, and not where we freeze it ourselves', () => {
+    const { sources } = aPlan('native');
+    const [source] = sources;
+    if (source === undefined) throw new Error('no source');
+    const origins = (freeze: number[], other: Partial<PlannedSource>): string[] => {
+      const both = [source, { ...source, mountpoint: '/bound', ...other }];
+      return windowOrigins(
+        { freeze, snapshots: [0, 1] },
+        { plan: { ...aPlan('native'), sources: both } },
+      ).map(({ majorMinor }) => majorMinor);
+    };
+    expect(origins([], {})).toEqual(['252:1']);
+    expect(origins([], { majorMinor: '252:9' })).toEqual(['252:1', '252:9']);
+    expect(origins([1], { freezeMode: 'explicit' })).toEqual([]);
+    const { stack: _, ...elsewhere } = source.filesystem;
+    expect(origins([], { majorMinor: '0:9', filesystem: { ...elsewhere, stack: undefined } })).toEqual([
+      '252:1',
+    ]);
   });
 });
 

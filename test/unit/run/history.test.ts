@@ -15,6 +15,7 @@ function report(job: string, startedAt: string, overrides: Partial<RunReport> = 
     outcome: 'success',
     exitCode: 0,
     consistency: 'filesystem',
+    oneInstant: true,
     startedAt,
     finishedAt: startedAt,
     freeze: { timeoutSeconds: 10, heartbeatSeconds: 5, maxHoldSeconds: 60 },

@@ -1,13 +1,21 @@
 import { describe, expect, it } from 'vitest';
 import {
+  activateCommand,
   createCommand,
   devicePath,
+  extendCommand,
+  keepCommands,
+  lvmDataOf,
   makeRoomCommands,
   nameTag,
+  QUIET,
+  refreshCommand,
+  removeCommand,
   tagOf,
   volumeName,
   type LvmData,
 } from '../../../src/snapshots/lvm-commands.js';
+import { mergeCommand, splitCommand } from '../../../src/snapshots/mirror-provider.js';
 import type { SnapshotRef } from '../../../src/snapshots/provider.js';
 
 function aRef(data: Partial<LvmData> = {}): SnapshotRef {
@@ -37,6 +45,15 @@ function aRef(data: Partial<LvmData> = {}): SnapshotRef {
   };
 }
 
+const HALF: SnapshotRef = {
+  provider: 'mirror',
+  name: 'fsbackup-srv-1-0',
+  mountpoint: '/srv',
+  fstype: 'ext4',
+  takenFrozen: true,
+  data: { vg: 'data', lv: 'srv', image: 'srv_rimage_1', physicalVolumes: '["/dev/sdb"]', root: '/' },
+};
+
 describe('the name of the snapshot volume', () => {
   it('is the snapshot’s own where device-mapper takes it', () => {
     expect(volumeName('data', 'fsbackup-srv-20261123T184500Z-1a2b3c-0')).toBe(
@@ -64,11 +81,34 @@ describe('tags', () => {
 });
 
 describe('the commands', () => {
-  it('write no metadata archive and no log, and carry every tag', () => {
-    for (const data of [{}, { kind: 'thin' }, { isHeld: 'yes' }] as const) {
-      const argv = createCommand(aRef(data));
-      expect(argv.join(' ')).toMatch(/backup=0 archive=0.*syslog=0/);
-    }
+  it.each([
+    ['make a classic snapshot', createCommand(aRef())],
+    ['make a thin one', createCommand(aRef({ kind: 'thin' }))],
+    ['join a classic one to its origin', createCommand(aRef({ isHeld: 'yes' }))],
+    ...makeRoomCommands(aRef({ isHeld: 'yes' })).map((argv) => ['make its room', argv] as const),
+    ['activate it', activateCommand(lvmDataOf(aRef({ kind: 'thin' })))],
+    ...keepCommands('data', 'srv').map((argv) => ['keep it', argv] as const),
+    ['extend it', extendCommand(lvmDataOf(aRef()), 4096)],
+    ['remove it', removeCommand('data', 'srv')],
+    ['remove it past its pool', removeCommand('data', 'srv', { pastPool: true })],
+    ['load its tables anew', refreshCommand('data', 'srv')],
+    ['split a mirror', splitCommand(HALF)],
+    ['merge it', mergeCommand(HALF)],
+  ] as const)('that %s write to no file of LVM’s, and to no log', (_what, argv) => {
+    expect(argv[argv.indexOf('--config') + 1]).toBe(QUIET);
+    // Behind it there are names alone.
+    expect(argv.indexOf('--config')).toBeLessThan(argv.indexOf('--'));
+  });
+
+  it('mean by that the archive, the backup, the log, syslog and dmeventd', () => {
+    expect(QUIET.split('} ').map((section) => section.replace(/}$/, ''))).toEqual([
+      'backup{backup=0 archive=0',
+      'log{syslog=0 level=0 file="/dev/null"',
+      'activation{monitoring=0',
+    ]);
+  });
+
+  it('carry every tag', () => {
     for (const argv of [createCommand(aRef()), createCommand(aRef({ kind: 'thin' }))]) {
       expect(argv.join(' ')).toContain(
         '--addtag fsbackup.name=fsbackup-srv-1-0 --addtag fsbackup.run=1 --addtag fsbackup.host=h -- da-ta/s.r+v',

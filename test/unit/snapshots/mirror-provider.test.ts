@@ -1,6 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { mergesRightly, MirrorProvider } from '../../../src/snapshots/mirror-provider.js';
+import { makePlan } from '../../../src/plan/make-plan.js';
 import { aVolume, onVolume } from '../../support/lvm-facts.js';
+import {
+  aFilesystem,
+  aJob,
+  aSource,
+  fakeDetectors,
+  hostFacts,
+  sourceFacts,
+} from '../../support/plan-facts.js';
 
 const MIRROR = onVolume(aVolume({ layout: ['raid', 'raid1'] }));
 
@@ -19,5 +28,36 @@ describe('a merge', () => {
       suits: false,
       reason: expect.stringContaining('does not resync') as string,
     });
+  });
+});
+
+describe('a mirror whose disks are image files', () => {
+  const mount = aFilesystem({ majorMinor: '8:1', mountpoint: '/images' }).mount;
+  const images = [{ device: '7:0', path: '/images/disk', mount, offsetBytes: 0, sizeLimitBytes: 0 }];
+  const provider = new MirrorProvider('6.12.107');
+
+  it('writes to the filesystem that holds them', () => {
+    expect(provider.detect({ ...MIRROR, images })).toMatchObject({ writesTo: ['8:1'] });
+    expect(provider.detect(MIRROR)).toMatchObject({ writesTo: [] });
+  });
+
+  it('is not split while that filesystem is frozen for the same job', () => {
+    const below = aFilesystem({ majorMinor: '8:1', mountpoint: '/images' });
+    const plan = makePlan(
+      aJob({
+        sources: [aSource({ snapshot: 'mirror' }), aSource({ path: '/images', snapshot: 'command' })],
+      }),
+      hostFacts({
+        sources: [sourceFacts({ ...MIRROR, images }), sourceFacts(below)],
+        inUse: [],
+        layers: { [MIRROR.mount.majorMinor]: ['8:1'] },
+      }),
+      fakeDetectors({ mirror: (filesystem) => provider.detect(filesystem) }),
+      { force: false },
+    );
+    expect(plan.windows).toEqual([
+      { freeze: [0], snapshots: [0] },
+      { freeze: [1], snapshots: [1] },
+    ]);
   });
 });

@@ -30,6 +30,7 @@ describe('the ZFS provider', () => {
       freezeModes: ['atomic'],
       reason: expect.stringContaining('atomic'),
       writesTo: ['0:50'],
+      together: 'zfs tank',
     });
   });
 

@@ -1,0 +1,122 @@
+import { existsSync, rmSync } from 'node:fs';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { SnapshotCommands } from '../../src/config/types.js';
+import { describeNeeding } from '../support/capabilities.js';
+import { findProcesses } from '../support/find-processes.js';
+import { eventually } from '../support/freeze-harness.js';
+import { FsbackupCli, type StartedCli } from '../support/fsbackup-cli.js';
+import { arrayCommands } from '../support/snapshot-worlds.js';
+import { ThrowawayDisks } from '../support/throwaway-filesystem.js';
+
+/** How long the storage takes for a snapshot, seconds. */
+const SLOW_S = 4;
+
+describeNeeding(
+  ['root', 'loop', 'ext4', 'xfs', 'program:rsync'],
+  'a snapshot that is made when its run is dead',
+  () => {
+    const disks = new ThrowawayDisks();
+    let cli: FsbackupCli;
+    let store: string;
+    let begun: string;
+    let config: string;
+    let srv: string;
+
+    beforeEach(async () => {
+      cli = new FsbackupCli(disks.directory);
+      const outer = await disks.filesystem({ fstype: 'xfs', sizeMiB: 1024 });
+      const { mountpoint } = await disks.filesystem({ fstype: 'ext4', on: outer });
+      srv = mountpoint;
+      store = path.join(outer.mountpoint, 'store');
+      begun = path.join(disks.directory, 'begun');
+      await mkdir(store);
+      await mkdir(path.join(disks.directory, 'backups'));
+    });
+
+    afterEach(async () => {
+      await disks.dispose();
+      rmSync(begun, { force: true });
+    });
+
+    /** A job whose snapshots take their time, frozen by us or not. */
+    async function slowJob(freezeMode: 'explicit' | 'atomic', slowSeconds = SLOW_S): Promise<void> {
+      const array: SnapshotCommands = arrayCommands(store);
+      const slow = `touch ${begun}; sleep ${slowSeconds}; exec "$@"`;
+      const commands = { ...array, create: ['sh', '-c', slow, 'sh', ...array.create] };
+      const source = { path: srv, snapshot: 'command', freezeMode, commands };
+      const jobs = {
+        srv: { sources: [source], targets: [path.join(disks.directory, 'backups')], attempts: 1 },
+      };
+      config = path.join(disks.directory, 'config.yaml');
+      await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
+    }
+
+    /** A run in the middle of its snapshot. */
+    async function making(): Promise<StartedCli> {
+      const started = cli.start('run', 'srv', '--config', config);
+      await eventually('the snapshot to be begun', () => {
+        if (started.hasEnded) throw new Error(`it ended before: ${started.output}`);
+        return existsSync(begun);
+      });
+      return started;
+    }
+
+    async function stored(): Promise<string[]> {
+      return (await readdir(store)).filter((name) => name !== 'log');
+    }
+
+    async function makers(): Promise<number[]> {
+      const found = await Promise.all(['sh', 'sleep', 'cp'].map((name) => findProcesses(name, store)));
+      return found.flat();
+    }
+
+    it.each(['explicit', 'atomic'] as const)(
+      'is released by recover, and does not come later (%s)',
+      async (freezeMode) => {
+        await slowJob(freezeMode);
+        const started = await making();
+        const killedAt = performance.now();
+        started.kill('SIGKILL');
+        expect(await started.ended()).toBe('SIGKILL');
+        expect(await makers()).not.toEqual([]);
+
+        const { exitCode, value } = await cli.recover();
+        expect(value.failed).toEqual([]);
+        expect(exitCode).toBe(0);
+        expect(value.released).toMatchObject([{ kind: 'snapshot' }]);
+        expect(await stored()).toEqual([]);
+        expect(await makers()).toEqual([]);
+        expect(await cli.journalEntries()).toEqual([]);
+        // Not later either: by then it would have been made.
+        await sleep(Math.max(0, killedAt + (SLOW_S + 4) * 1000 - performance.now()));
+        expect(await stored()).toEqual([]);
+        expect((await cli.recover()).value.released).toEqual([]);
+      },
+    );
+
+    it('is released by the next run', async () => {
+      await slowJob('explicit');
+      const started = await making();
+      started.kill('SIGKILL');
+      await started.ended();
+      await slowJob('explicit', 0);
+      const { value, stderr } = await cli.runJob('srv', '--config', config);
+      expect(value.copies, stderr).toHaveLength(1);
+      expect(await makers()).toEqual([]);
+      expect(await stored()).toEqual([]);
+      expect(await cli.journalEntries()).toEqual([]);
+    });
+
+    it('is no matter of recover while its run lives', async () => {
+      await slowJob('explicit', 2);
+      const started = await making();
+      const { value } = await cli.recover();
+      expect(value.released).toEqual([]);
+      expect(value.leftAlone).toMatchObject([{ kind: 'snapshot' }]);
+      expect(await started.ended(), started.output).toBe(0);
+    });
+  },
+);

@@ -1,0 +1,101 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { SnapshotTool } from '../../src/snapshots/snapshot-tool.js';
+import { OWNER_VARIABLE, ownOwnerMark, ownerMark, snapshotMarks } from '../../src/system/process-identity.js';
+import { endSnapshotPrograms } from '../../src/system/snapshot-programs.js';
+
+const owner = { pid: 4_194_304, startTime: 1 };
+const SOON = { byItselfMs: 200, afterTermMs: 300, afterKillMs: 20_000 };
+const PATIENT = { byItselfMs: 60_000, afterTermMs: 10_000, afterKillMs: 10_000 };
+let children: ChildProcess[];
+
+beforeEach(() => {
+  children = [];
+});
+
+afterEach(async () => {
+  for (const child of children) {
+    try {
+      process.kill(-Number(child.pid), 'SIGKILL');
+    } catch {
+      // ESRCH: none of it is left.
+    }
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  }
+});
+
+/** A process in a session of its own, as `runCommand` starts them. */
+async function start(env: Record<string, string>, script: string): Promise<ChildProcess> {
+  const child = spawn('sh', ['-c', `echo ready; ${script}`], {
+    env: { PATH: process.env['PATH'], ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    cwd: '/',
+    detached: true,
+  });
+  children.push(child);
+  await once(child.stdout, 'data');
+  return child;
+}
+
+function makes(name: string, by = owner): Record<string, string> {
+  return { [OWNER_VARIABLE]: ownerMark(by), ...snapshotMarks(['another', name]) };
+}
+
+function endOf({ signalCode, exitCode }: ChildProcess): NodeJS.Signals | number | 'alive' {
+  return signalCode ?? exitCode ?? 'alive';
+}
+
+describe('endSnapshotPrograms', () => {
+  it('waits for what ends by itself', async () => {
+    const making = await start(makes('mine'), 'sleep 1; exit 7');
+    const ended = once(making, 'exit');
+    expect(await endSnapshotPrograms(owner, ['mine'], PATIENT)).toEqual({ killed: false, stuck: [] });
+    await ended;
+    expect(endOf(making)).toBe(7);
+  });
+
+  it('ends what does not, and what it started, and nothing else', async () => {
+    const polite = await start(makes('mine'), 'exec sleep 600');
+    const stubborn = await start(makes('mine'), `trap '' TERM; while :; do sleep 0.1; done`);
+    // As sudo does: the mark is lost.
+    const lost = await start(makes('mine'), `env -i PATH="$PATH" sh -c 'trap "" TERM; sleep 600' & wait`);
+    const others = [
+      await start(makes('yours'), 'exec sleep 600'),
+      await start(makes('mine', { pid: owner.pid, startTime: 2 }), 'exec sleep 600'),
+      // What a hook started.
+      await start({ [OWNER_VARIABLE]: ownerMark(owner) }, 'exec sleep 600'),
+      await start(snapshotMarks(['mine']), 'exec sleep 600'),
+    ];
+    const ended = [polite, stubborn, lost].map((child) => once(child, 'close'));
+    expect(await endSnapshotPrograms(owner, ['mine'], SOON)).toEqual({ killed: true, stuck: [] });
+    // Also their output is at its end: nobody is left who has it open.
+    await Promise.all(ended);
+    expect([polite, stubborn].map(endOf)).toEqual(['SIGTERM', 'SIGKILL']);
+    expect(others.map(endOf)).toEqual(['alive', 'alive', 'alive', 'alive']);
+    expect(await endSnapshotPrograms(owner, ['mine'], SOON)).toEqual({ killed: false, stuck: [] });
+  });
+
+  it('names what cannot be ended', async () => {
+    const making = await start(makes('mine'), 'exec sleep 600');
+    const never = { byItselfMs: 0, afterTermMs: 0, afterKillMs: 0 };
+    // No time at all is what one in D state makes of any.
+    process.kill(making.pid ?? 0, 'SIGSTOP');
+    const { stuck } = await endSnapshotPrograms(owner, ['mine'], never);
+    expect(stuck).toEqual([{ pid: making.pid, name: 'sleep', snapshots: ['mine'] }]);
+  });
+
+  it('finds what a provider has started, by each of the snapshots that it makes', async () => {
+    const tool = new SnapshotTool();
+    const { signal } = new AbortController();
+    for (const name of ['first', 'second']) {
+      const making = tool
+        .make(['first', 'second'], ['sleep', '600'], { signal, timeoutMs: 60_000 })
+        .catch((error: unknown) => error);
+      const [pid = 0, startTime = 0] = ownOwnerMark().split('-').map(Number);
+      let ended = { killed: false };
+      while (!ended.killed) ended = await endSnapshotPrograms({ pid, startTime }, [name], SOON);
+      expect(await making).toMatchObject({ message: expect.stringContaining('ended by SIGTERM') });
+    }
+  });
+});
