@@ -66,6 +66,24 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
     await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
   }
 
+  /** As `configure`; no transfer gets further than into its second large file, until `letOn`. */
+  async function configureHeld(): Promise<void> {
+    const shell = path.join(directory, 'held-rsh');
+    const wait = `while [ -d ${directory} ] && ! [ -e ${directory}/let-on ]; do sleep 0.1; done`;
+    const script = `#!/bin/bash
+case "$*" in
+*--server*) exec ${ssh.client} "$@" < <(head -c ${72 * MIB}; ${wait}; exec cat) ;;
+*) exec ${ssh.client} "$@" ;;
+esac
+`;
+    await writeFile(shell, script, { mode: 0o700 });
+    await configure({ environment: { RSYNC_RSH: shell } });
+  }
+
+  async function letOn(): Promise<void> {
+    await writeFile(path.join(directory, 'let-on'), '');
+  }
+
   async function list(): Promise<Listed['backups']> {
     const { stdout } = await cli.run('backups', 'list', '--config', config, '--json');
     return (JSON.parse(stdout) as Listed).backups;
@@ -120,6 +138,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
 
   /** The one backup there is whole, and was not begun from nothing. */
   async function expectGoneOnWith(name: string, inode: number, before = 0): Promise<void> {
+    await letOn();
     expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
     const [backup, ...others] = (await list()).toReversed();
     expect([backup?.state, others.length]).toEqual(['complete', before]);
@@ -191,7 +210,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
     'a connection that is lost in mid-copy: exit 40, nothing listed, and the next run goes on',
     async () => {
       await large('a', 'b', 'c', 'd', 'e', 'f');
-      await configure();
+      await configureHeld();
       const started = cli.start('run', '--config', config);
       const inode = await copied('a', started);
       await loseConnection();
@@ -211,6 +230,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
       await configure();
       expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
       await large('a', 'b', 'c', 'd', 'e', 'f');
+      await configureHeld();
       let inode = 0;
       for (const name of ['a', 'b']) {
         const started = cli.start('run', '--config', config);
@@ -228,7 +248,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
     'of another host that was restarted only what is whole is gone on with',
     async () => {
       await large('a', 'b', 'c', 'd');
-      await configure();
+      await configureHeld();
       const started = cli.start('run', '--config', config);
       await copied('a', started);
       await loseConnection();
@@ -245,6 +265,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
       await held.write('lost', 4096);
       await held.utimes(atime, mtime);
       try {
+        await letOn();
         expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
         const [backup] = await list();
         const stored = path.join(remote, 'srv', backup?.backupId ?? '', source, 'a');
@@ -293,7 +314,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
     'fsbackup and rsync that are killed in mid-copy: nothing listed, and the next run goes on',
     async () => {
       await large('a', 'b', 'c', 'd', 'e', 'f');
-      await configure();
+      await configureHeld();
       const started = cli.start('run', '--config', config);
       const inode = await copied('a', started);
       started.kill('SIGKILL');
