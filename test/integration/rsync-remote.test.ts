@@ -69,10 +69,11 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
   /** As `configure`; no transfer gets further than into its second large file, until `letOn`. */
   async function configureHeld(): Promise<void> {
     const shell = path.join(directory, 'held-rsh');
-    const wait = `while [ -d ${directory} ] && ! [ -e ${directory}/let-on ]; do sleep 0.1; done`;
+    // Its own pid is that of ssh. Of one that was killed nothing holds the ends.
+    const wait = `while [ -e /proc/$$/exe ] && ! [ -e ${directory}/let-on ]; do sleep 0.1; done`;
     const script = `#!/bin/bash
 case "$*" in
-*--server*) exec ${ssh.client} "$@" < <(head -c ${72 * MIB}; ${wait}; exec cat) ;;
+*--server*) exec ${ssh.client} "$@" < <(exec 2>/dev/null; dd bs=64k iflag=count_bytes count=${72 * MIB}; ${wait}; exec cat) ;;
 *) exec ${ssh.client} "$@" ;;
 esac
 `;
