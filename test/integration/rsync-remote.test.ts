@@ -73,7 +73,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
     const wait = `while [ -e /proc/$$/exe ] && ! [ -e ${directory}/let-on ]; do sleep 0.1; done`;
     const script = `#!/bin/bash
 case "$*" in
-*--server*) exec ${ssh.client} "$@" < <(exec 2>/dev/null; dd bs=64k iflag=count_bytes count=${72 * MIB}; ${wait}; exec cat) ;;
+*--server*) exec ${ssh.client} "$@" < <(exec 2>/dev/null; stdbuf -o0 head -c ${72 * MIB}; ${wait}; exec cat) ;;
 *) exec ${ssh.client} "$@" ;;
 esac
 `;
