@@ -135,6 +135,20 @@ static napi_value start_probe(napi_env env, napi_callback_info info) {
     return queue_task(env, &task, NULL);
 }
 
+/* xfsReservedBlocks(fd): what the filesystem holds in reserve (XFS_IOC_GET_RESBLKS, of xfs_fs.h). */
+static napi_value xfs_reserved_blocks(napi_env env, napi_callback_info info) {
+    struct {
+        uint64_t blocks;
+        uint64_t available;
+    } reserve;
+    int32_t fd;
+    napi_value result;
+    if (!read_ints(env, info, 1, &fd)) return NULL;
+    if (ioctl(fd, _IOR('X', 115, reserve), &reserve) != 0) return throw_errno(env, errno, "ioctl(XFS_IOC_GET_RESBLKS)");
+    CHECK(napi_create_double(env, (double)reserve.blocks, &result));
+    return result;
+}
+
 /* tryLock(fd): whether an exclusive flock(2) was got, without waiting. */
 static napi_value try_lock(napi_env env, napi_callback_info info) {
     int32_t fd;
@@ -172,6 +186,7 @@ NAPI_MODULE_INIT() {
         {"syncfs", NULL, start_syncfs, NULL, NULL, NULL, napi_enumerable, NULL},
         {"ficlone", NULL, start_ficlone, NULL, NULL, NULL, napi_enumerable, NULL},
         {"probe", NULL, start_probe, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"xfsReservedBlocks", NULL, xfs_reserved_blocks, NULL, NULL, NULL, napi_enumerable, NULL},
         {"tryLock", NULL, try_lock, NULL, NULL, NULL, napi_enumerable, NULL},
         {"memfd", NULL, create_memfd, NULL, NULL, NULL, napi_enumerable, NULL},
         {"boottimeMs", NULL, boottime_ms, NULL, NULL, NULL, napi_enumerable, NULL},

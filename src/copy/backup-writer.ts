@@ -1,13 +1,16 @@
+import { messageOf } from '../errors.js';
 import type { BackupName, BackupWriter } from '../run/dependencies.js';
 import { fsbackupVersion } from '../system/version.js';
 import { backupDirectory, dataDirectory, digestFile, type BackupRef } from './backup-layout.js';
 import { latestComplete } from './backup-list.js';
 import { beginBackup, completeBackup, discardIncomplete } from './backup-store.js';
+import { whyDoubtful } from './doubtful-backups.js';
 import { engineFor, type EngineFor } from './engines.js';
 import { readManifest } from './manifest.js';
 import { preflightRepository } from './preflight-repository.js';
 import { preflightTarget } from './preflight-target.js';
 import { rememberFilesystem, type FilesystemIdentity } from './target-identity.js';
+import { readVerifications, type Verifications } from './verify-history.js';
 
 function refOf({ target, job, backupId }: BackupName): BackupRef {
   return { target: target.path, job, backupId };
@@ -19,7 +22,7 @@ function keyOf(target: string, job: string): string {
 
 /** The backups in the targets, for a run. One writer serves any number of runs, one after the other. */
 export function createBackupWriter(
-  options: { stateDirectory?: string; engines?: EngineFor } = {},
+  options: { stateDirectory?: string; historyDirectory?: string; engines?: EngineFor } = {},
 ): BackupWriter {
   const { engines = engineFor } = options;
   const identities = new Map<string, FilesystemIdentity>();
@@ -83,6 +86,23 @@ export function createBackupWriter(
     async completeData(name) {
       const ref = refOf(name);
       return (await readManifest(ref)).state === 'complete' ? dataDirectory(ref) : undefined;
+    },
+
+    async doubt(name) {
+      const ref = refOf(name);
+      const state = await readManifest(ref);
+      if (state.state !== 'complete') return undefined;
+      const { repository } = name.target;
+      let verifications: Verifications;
+      try {
+        verifications = await readVerifications([ref.job], options.historyDirectory);
+      } catch (error) {
+        return `what was verified of the backups before cannot be read: ${messageOf(error)}`;
+      }
+      return await whyDoubtful(
+        { ...ref, ...(repository === undefined ? {} : { repository }), ...state },
+        verifications,
+      );
     },
 
     async discardIncomplete(name, how) {

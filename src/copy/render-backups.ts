@@ -25,7 +25,7 @@ export interface ListedBackup {
   unreadable: number | null;
   /** Why a damaged one is that. */
   problem: string | null;
-  /** By its last verification on this host. */
+  /** By the last failure on this host that nothing has cleared since, else by the last verification. */
   verified: Pick<VerifyRecord, 'mode' | 'outcome' | 'finishedAt'> | null;
   /** Where it is mounted now. */
   mounted: string[];
@@ -60,7 +60,7 @@ export function listedBackup(backup: Backup, { verifications, mountPlaces }: Kno
     sources: manifest?.sources ?? null,
     unreadable: manifest?.unreadable.length ?? null,
     problem: backup.state === 'damaged' ? backup.problem : null,
-    verified: verifiedOf(verifications(backup)),
+    verified: verifiedOf(verifications.of(backup)),
     mounted: mountPlaces(backup),
   };
 }
@@ -89,7 +89,7 @@ function listRow(backup: Backup, verifications: Verifications): string[] {
     size === undefined ? '' : formatFiles(size.files),
     manifest.report.consistency,
     manifest.unreadable.length === 0 ? 'complete' : 'complete, partial',
-    renderVerified(verifications(backup)),
+    renderVerified(verifications.of(backup)),
   ];
 }
 

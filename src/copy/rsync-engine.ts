@@ -113,12 +113,17 @@ class RsyncEngine implements CopyEngine {
   ): Promise<void> {
     const inside = pathInBackup(source.path);
     const destination = path.join(request.dataDirectory, inside);
+    const compare = request.isParentDoubtful === true;
     await mkdir(destination, { recursive: true, mode: 0o700 });
     const links = linkFrom
       .map((directory) => path.join(directory, inside))
       .filter((directory) => existsSync(directory));
     await transfer(
-      [...copyArguments(source, request.sources, { links, tally }), `${source.readFrom}/`, `${destination}/`],
+      [
+        ...copyArguments(source, request.sources, { links, tally, compare }),
+        `${source.readFrom}/`,
+        `${destination}/`,
+      ],
       {
         request,
         tally,

@@ -182,12 +182,12 @@ class RsyncRemoteEngine implements CopyEngine {
 
   /** What unchanged files are to be linked from: `resumed`, what of a copy was broken off, and the last backup. */
   async #linking(
-    { backup, signal, parentDataDirectory }: CopyRequest,
+    { backup, signal, parentDataDirectory, isParentDoubtful }: CopyRequest,
     resumed: readonly string[],
   ): Promise<Linking> {
     if (parentDataDirectory !== undefined) {
       const parent = this.#store.directoryOf(await reference.read(parentDataDirectory));
-      return { from: [...resumed, parent], byContent: false };
+      return { from: [...resumed, parent], byContent: isParentDoubtful === true };
     }
     const last = await this.#store.findLast(backup, signal);
     // Of another host, or of this one's life before: that size and time are the same proves nothing of the content.
@@ -241,8 +241,7 @@ class RsyncRemoteEngine implements CopyEngine {
         '-s',
         // Of a large file that was half sent the rest is enough, the next time.
         `--partial-dir=${this.#store.incompleteOf(request.backup)}+partial`,
-        ...(byContent ? ['--checksum'] : []),
-        ...copyArguments(source, request.sources, { links, tally }),
+        ...copyArguments(source, request.sources, { links, tally, compare: byContent }),
         `${source.readFrom}/`,
         `${this.#at(destination)}/`,
       ],

@@ -71,13 +71,14 @@ export function takeDigests(
 }
 
 /**
- * The arguments of the copy of one source: what is left out, what to link from, and whether to tell digests. After them
+ * The arguments of the copy of one source: what is left out, what to link from, whether the content of that is to be
+ * compared, and whether to tell digests. After them
  * come where it is read, with a slash (what is in it, not the directory by its name in the snapshot), and where it goes.
  */
 export function copyArguments(
   source: CopySource,
   sources: readonly CopySource[],
-  { links, tally }: { links: readonly string[]; tally: Tally },
+  { links, tally, compare }: { links: readonly string[]; tally: Tally; compare: boolean },
 ): string[] {
   const filters = [
     ...nestedIn(source, sources).map((nested) => literalPattern(`/${nested}`)),
@@ -87,6 +88,8 @@ export function copyArguments(
     '--one-file-system',
     ...(tally.digests === undefined ? [] : [...TELL_DIGESTS, `--checksum-choice=${tally.digests.algorithm}`]),
     ...filters.map((pattern) => `--filter=- ${pattern}`),
+    // Size and time are all that is looked at else.
+    ...(compare ? ['--checksum'] : []),
     ...links.map((directory) => `--link-dest=${directory}`),
   ];
 }

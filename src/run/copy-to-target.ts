@@ -10,6 +10,7 @@ import { SNAPSHOT_DIRECTORY_NAME } from '../snapshots/private-directory.js';
 import type { Consistency, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import { findBase, keepBases } from './keep-bases.js';
+import { warnOfDoubt } from './doubtful-parent.js';
 import { retry } from './retry.js';
 import { faultPoint } from '../system/fault-point.js';
 
@@ -93,6 +94,7 @@ export async function copyToTarget(
     faultPoint('copy.begun');
     const engine = dependencies.engine(target);
     const base = sendableBy(target.engine) === undefined ? undefined : await findBase(target, context);
+    const isParentDoubtful = await warnOfDoubt(target, space.parentBackupId, context);
     const result = await retry(
       () =>
         engine.copy({
@@ -101,6 +103,7 @@ export async function copyToTarget(
           consistency: task.consistency,
           sources,
           ...(base === undefined ? {} : { base }),
+          isParentDoubtful,
           journal,
           signal,
           onProgress: (progress) => timeline.reporter.progress(progress),

@@ -3,7 +3,7 @@ import type { BaseStore } from '../copy/base-store.js';
 import type { CopyDigests, DigestRequest } from '../copy/engine.js';
 import type { EngineFor } from '../copy/engines.js';
 import type { SnapshotCommands } from '../config/types.js';
-import type { ArmFreezer, GuardedDevice } from '../freeze/freezer.js';
+import type { ArmFreezer, FreezeTarget, GuardedDevice } from '../freeze/freezer.js';
 import type { Journal } from '../journal/journal.js';
 import type { PlannedTarget, PlannedTree } from '../plan/plan.js';
 import type { RunProgram } from '../quiesce/hooks.js';
@@ -56,6 +56,11 @@ export interface BackupWriter {
   /** The data directory of a backup that is complete; undefined when it is not, or not there. */
   completeData(name: BackupName): Promise<string | undefined>;
   /**
+   * Why what a complete backup stores is not to be built on unseen, a clause: it, or another that it may share data with,
+   * failed a verification, or lacks what it needs. Undefined: nothing speaks against it.
+   */
+  doubt(name: BackupName): Promise<string | undefined>;
+  /**
    * Removes a backup that has no manifest; one that is complete, or not there, is left alone. With `mayKeep` what the
    * job's next run can go on from stays for it: returns where. `isOurs`: this process wrote it. Idempotent.
    */
@@ -86,6 +91,8 @@ export interface ExecuteDependencies {
   journal: Journal;
   timeline: Timeline;
   runProgram: RunProgram;
+  /** Whether somebody may hold it frozen, see `looksFrozen`. */
+  looksFrozen: (filesystem: FreezeTarget) => Promise<boolean | undefined>;
   /** syncfs(2) of the filesystem at this mountpoint. */
   syncFilesystem: (mountpoint: string) => Promise<void>;
   /** Snapshots are exposed in numbered directories below this one: the same for every run of the job. */

@@ -1,7 +1,6 @@
 import { open } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import path from 'node:path';
-import process from 'node:process';
 import type { SnapshotCommands } from '../config/types.js';
 import { createBaseStore } from '../copy/base-store.js';
 import { createBackupWriter } from '../copy/backup-writer.js';
@@ -17,12 +16,14 @@ import { recover, type RecoverReport, type Releasers } from '../journal/recover.
 import { releaseApplication } from '../quiesce/hooks.js';
 import { finishRemoval } from '../retention/remove-backup.js';
 import { automaticProviders, providerByName } from '../snapshots/registry.js';
+import { ownCommandLine } from '../system/command-line.js';
 import { runDirectory } from '../system/directories.js';
 import { syncfs, tryLock } from '../system/native.js';
 import { endOrphans } from '../system/orphans.js';
 import { readProcessIdentity, type ProcessIdentity } from '../system/process-identity.js';
 import { releaseMetadata } from '../system/thin-pool.js';
 import { runCommand } from '../system/run-command.js';
+import { looksFrozen } from '../system/looks-frozen.js';
 import { endMakers } from './end-makers.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
 import { gatherFacts } from './gather-facts.js';
@@ -52,7 +53,7 @@ function locksOf(identity: ProcessIdentity, runId: string): LockDependencies {
   return {
     tryLock,
     directory: path.join(runDirectory(), 'locks'),
-    holder: { pid, startTime, runId, command: `fsbackup ${process.argv.slice(2).join(' ')}` },
+    holder: { pid, startTime, runId, command: `fsbackup ${ownCommandLine()}` },
   };
 }
 
@@ -141,6 +142,7 @@ export async function createRunHost(): Promise<RunHost> {
       bases: createBaseStore(),
       retain: retainBackups,
       runProgram: runCommand,
+      looksFrozen,
       syncFilesystem,
       retryDelayMs: RETRY_DELAY_MS,
       watchIntervalMs: WATCH_INTERVAL_MS,

@@ -113,7 +113,9 @@ export async function refuseFrozen(window: PlannedWindow, context: RunContext): 
     async () => {
       const probe = await OriginProbe.arm(origins, dependencies.arm, plan.freeze);
       try {
-        // What is written now need not be written while the writers wait.
+        // A look costs the writers nothing. Where it does not tell, what is written now need not be while they wait.
+        const looks = await Promise.all(origins.map(dependencies.looksFrozen));
+        if (looks.every((look) => look === false)) return;
         for (const { mountpoint } of origins) await dependencies.syncFilesystem(mountpoint);
         await probe.probe(signal);
       } finally {

@@ -1,7 +1,8 @@
 import { FsbackupError } from '../errors.js';
 import { readLogicalVolumes, type LogicalVolume, type ThinPool } from '../system/lvm.js';
+import { looksFrozen } from '../system/looks-frozen.js';
 import { runCommand } from '../system/run-command.js';
-import { extendCommand, lvmDataOf } from './lvm-commands.js';
+import { devicePath, extendCommand, lvmDataOf } from './lvm-commands.js';
 import { isSnapshotOf } from './lvm-volumes.js';
 import type { SnapshotRef } from './provider.js';
 
@@ -32,6 +33,14 @@ export function poolHint(vg: string, { lv }: ThinPool): string {
   return `Extend it (lvextend -L +SIZE ${vg}/${lv}; its metadata: lvextend --poolmetadatasize +SIZE ${vg}/${lv}), or remove old thin snapshots.`;
 }
 
+/**
+ * Whether somebody may hold the origin frozen. On kernels that leak, to extend its snapshot then, which suspends it, makes
+ * it unmountable (measured on 6.12.107); and nothing is written meanwhile that would fill the snapshot.
+ */
+async function mayBeFrozen({ mountpoint, fstype }: SnapshotRef, { vg, lv }: LogicalVolume): Promise<boolean> {
+  return (await looksFrozen({ mountpoint, fstype, device: devicePath(vg, lv) })) === true;
+}
+
 /** Takes more room of the volume group; false when there is none, or when it may not. */
 async function extend(ref: SnapshotRef, volume: LogicalVolume): Promise<boolean> {
   const data = lvmDataOf(ref);
@@ -55,7 +64,10 @@ async function checkClassic(
   if (isInvalid || dataPercent >= 100) {
     throw lost(`The snapshot ${vg}/${lv} overflowed: the kernel has invalidated it`, hint);
   }
-  if (dataPercent < EXTEND_PERCENT || (await extend(ref, volume))) return;
+  if (dataPercent < EXTEND_PERCENT) return;
+  // The next look finds it thawed, or as full as now.
+  const isHeld = origin !== undefined && (await mayBeFrozen(ref, origin));
+  if (!isHeld && (await extend(ref, volume))) return;
   // One that could take a copy of every block cannot overflow.
   const isWhole = origin !== undefined && volume.sizeBytes >= origin.sizeBytes + volume.vgExtentBytes;
   if (dataPercent < STOP_PERCENT || isWhole) return;

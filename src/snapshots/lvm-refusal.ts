@@ -59,7 +59,10 @@ export function detectLvm(filesystem: FilesystemFacts, context: DetectionContext
   const { nestedFreeze, grouped } = context;
   if (nestedFreeze === 'nests') {
     return grouped
-      ? offer(['explicit', 'native'], 'we freeze all of the job at one instant, which this kernel allows')
+      ? offer(
+          ['explicit', 'native'],
+          'we freeze it, to take others of the job with it, which this kernel allows',
+        )
       : offer(['native', 'explicit'], 'lvcreate freezes by itself, which stalls writers least');
   }
   const inDoubt = nestedFreeze === 'leaks' || nestedFreeze === 'unknown';

@@ -48,6 +48,7 @@ interface Addon {
   syncfs(fd: number): Promise<number>;
   ficlone(destinationFd: number, sourceFd: number): Promise<number>;
   probe(fd: number): Promise<number>;
+  xfsReservedBlocks(fd: number): number;
   tryLock(fd: number): boolean;
   memfd(): number;
   boottimeMs(): number;
@@ -104,6 +105,11 @@ export async function ficlone(destinationFd: number, sourceFd: number): Promise<
  */
 export async function probeFrozen(fd: number): Promise<boolean> {
   return (await addon().probe(fd)) === 1;
+}
+
+/** The blocks that the XFS of `fd` holds in reserve: 0 while it is frozen. Throws ENOTTY for another filesystem. */
+export function xfsReservedBlocks(fd: number): number {
+  return addon().xfsReservedBlocks(fd);
 }
 
 /** flock(2) LOCK_EX|LOCK_NB: whether the lock was got. It ends with the last descriptor of this open file. */

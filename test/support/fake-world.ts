@@ -33,6 +33,8 @@ export class FakeWorld {
   readonly kept = new Set<string>();
   /** By job and target. */
   readonly bases = new Map<string, BaseRecord>();
+  /** Why a backup is doubtful, by target and id. */
+  readonly doubts = new Map<string, string>();
   readonly violations: string[] = [];
   readonly steps: string[] = [];
   /** By the name of a call: `freeze`, `create`, `copy /b`; each is taken once, in order. */
@@ -40,6 +42,8 @@ export class FakeWorld {
   /** Loss of each window's freeze, in order. */
   readonly losses: (LossReason | undefined)[] = [];
   freezerWarnings: readonly string[] = [];
+  /** Whether filesystems look frozen; undefined: it does not show. */
+  looks: boolean | undefined = undefined;
   /** Below all that is snapshotted. */
   devices: readonly GuardedDevice[] = [];
   /** Of each window's devices, in order: why their watch was lost. One that is `left-suspended` was resumed. */
@@ -269,6 +273,7 @@ export class FakeWorld {
           this.backups.set(target.path, facts);
           this.#release(`backup ${target.path}`);
         },
+        doubt: async ({ target, backupId }) => this.doubts.get(`${target.path} ${backupId}`),
         completeData: async ({ target }) => (this.backups.has(target.path) ? target.path : undefined),
         discardIncomplete: async ({ target }) => {
           await this.#call(`discard ${target.path}`);
@@ -338,6 +343,7 @@ export class FakeWorld {
           stderr: '',
         };
       },
+      looksFrozen: async () => this.looks,
       syncFilesystem: (mountpoint) => this.#call(`sync ${mountpoint}`),
       mountDirectory,
       retryDelayMs: 0,

@@ -200,6 +200,13 @@ describe('an origin that somebody else holds frozen', () => {
     expect(world.log.filter((call) => call === 'probe /srv')).toHaveLength(2);
   });
 
+  it('that does not look frozen is not probed until the last moment', async () => {
+    world.looks = false;
+    expect(await execute(aPlan('native'))).toMatchObject({ exitCode: 0 });
+    expect(world.log.filter((call) => call === 'probe /srv')).toHaveLength(1);
+    expect(world.log.indexOf('probe /srv')).toBeGreaterThan(world.log.indexOf('before db'));
+  });
+
   it('by another run of fsbackup is waited for, as often as there are tries', async () => {
     world.fail('arm', failure('locked'), () => undefined, failure('locked'));
     expect(await execute(aPlan('native'))).toMatchObject({ exitCode: 0, sources: [{ attempts: 2 }] });
