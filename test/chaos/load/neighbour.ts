@@ -26,20 +26,22 @@ export type NeighbourName = (typeof NEIGHBOURS)[number];
 /** Its directory, below the mountpoint. */
 export const NEIGHBOUR_DIRECTORY = 'neighbour';
 
+const FIO_FILE = 'blocks';
 const FIO_BYTES = '8m';
 const FIO_IOPS = 400;
 /** Only against hanging. */
 const LIMIT_MS = 240_000;
 
-/** Of every block fio itself can tell whether it is one that it wrote, whole. */
+/** Of every block fio itself can tell whether it is one that it wrote, whole. The file is named in full: it is nobody else's. */
 function fio(directory: string, ...more: string[]): [string, ...string[]] {
-  const shape = [`--directory=${directory}`, `--size=${FIO_BYTES}`, '--bs=4k', '--ioengine=psync'];
+  const shape = [`--size=${FIO_BYTES}`, '--bs=4k', '--ioengine=psync', '--allow_file_create=0'];
   const verify = ['--verify=crc32c', '--verify_fatal=1', '--verify_state_save=0'];
-  return ['fio', '--name=neighbour', '--filename=blocks', ...shape, ...verify, ...more];
+  const name = ['--name=neighbour', `--filename=${path.join(directory, FIO_FILE)}`];
+  return ['fio', ...name, ...shape, ...verify, ...more];
 }
 
 async function startFio(directory: string, slower: number): Promise<Neighbour> {
-  await must(...fio(directory, '--rw=write', '--do_verify=0', '--end_fsync=1'));
+  await must(...fio(directory, '--rw=write', '--do_verify=0', '--end_fsync=1', '--allow_file_create=1'));
   const stop = new AbortController();
   const pace = [`--rate_iops=${Math.ceil(FIO_IOPS / slower)}`, '--time_based', '--runtime=1h'];
   const writes = fio(directory, '--rw=randwrite', '--do_verify=0', '--fsync=16', ...pace);
