@@ -83,10 +83,10 @@ export function reportOf(
   };
 }
 
-/** A backup that was removed while it was looked at is not a bad one. Rejects with `failed`. */
-export async function requireNotRemoved(backup: CompleteBackup): Promise<void> {
+/** A backup that was removed while it was looked at is not a bad one. Rejects with `failed`, saying what it was for. */
+export async function requireNotRemoved(backup: CompleteBackup, what = 'verified'): Promise<void> {
   if ((await readManifest(backup)).state !== 'incomplete') return;
-  throw new FsbackupError('failed', `${backup.job}@${backup.backupId} was removed while it was verified`, {
+  throw new FsbackupError('failed', `${backup.job}@${backup.backupId} was removed while it was ${what}`, {
     hint: '`fsbackup backups list` shows what there is.',
   });
 }
