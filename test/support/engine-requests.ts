@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { open, stat, utimes } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import type {
   CopyEngine,
   CopyRequest,
@@ -77,9 +77,9 @@ export async function writeRandom(file: string, mebibytes: number): Promise<void
   await must('dd', 'if=/dev/urandom', `of=${file}`, 'bs=1M', `count=${mebibytes}`, 'status=none');
 }
 
-/** Flips one bit of a file, its times kept. */
+/** Flips one bit of a file, its time kept to the nanosecond, as on a disk that goes bad: rsync sees no change. */
 export async function flipBit(file: string, position: number): Promise<void> {
-  const { atime, mtime } = await stat(file);
+  const when = await must('stat', '--format=%y', '--', file);
   const handle = await open(file, 'r+');
   try {
     const { buffer } = await handle.read({ buffer: Buffer.alloc(1), position });
@@ -87,7 +87,8 @@ export async function flipBit(file: string, position: number): Promise<void> {
   } finally {
     await handle.close();
   }
-  await utimes(file, atime, mtime);
+  // Node's own utimes knows no nanoseconds.
+  await must('touch', `--date=${when}`, '--', file);
 }
 
 /** Flips one byte in the middle of the largest file of a directory, its times kept. */
