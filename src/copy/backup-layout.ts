@@ -55,7 +55,12 @@ export function dataDirectory(ref: BackupRef): string {
   return path.join(backupDirectory(ref), 'data');
 }
 
+/** As `digestFile`, of a backup whose directory has another name than its own. */
+export function digestFileIn(directory: string): string {
+  return path.join(directory, 'digests.gz');
+}
+
 /** The list of the digests of what is in it. Old backups have none. */
 export function digestFile(ref: BackupRef): string {
-  return path.join(backupDirectory(ref), 'digests.gz');
+  return digestFileIn(backupDirectory(ref));
 }

@@ -44,7 +44,7 @@ export function createBackupWriter(
     async begin(name) {
       const ref = refOf(name);
       const parent = await latestComplete(ref.target, ref.job, name.target.engine);
-      await beginBackup(ref);
+      await beginBackup(ref, { canGoOn: name.target.engine === 'rsync' });
       return {
         dataDirectory: dataDirectory(ref),
         parentDataDirectory: parent === undefined ? undefined : dataDirectory(parent),
@@ -105,8 +105,9 @@ export function createBackupWriter(
       );
     },
 
-    async discardIncomplete(name) {
-      await discardIncomplete(refOf(name), name.target.engine, engines);
+    async discardIncomplete(name, how) {
+      const found = await discardIncomplete(refOf(name), name.target.engine, engines, how);
+      return typeof found === 'object' ? found.keptIn : undefined;
     },
   };
 }

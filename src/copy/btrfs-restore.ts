@@ -6,7 +6,8 @@ import { copyFailure } from './copy-error.js';
 import { countSources } from './count-tree.js';
 import type { ListRequest } from './engine.js';
 import { withMounts, type MountStep } from './mounted-trees.js';
-import { treesBelow, type OpenRequest, type OpenTrees } from './open-trees.js';
+import { treesBelow } from './open-trees.js';
+import type { OpenRequest, OpenTrees } from './opened-trees.js';
 import { HashingStream, pipePrograms } from './stream-pipe.js';
 
 /** Beside what the streams bring: what an empty btrfs needs. */

@@ -4,7 +4,7 @@ import { copyFailure, copyStopped, MAX_UNREADABLE } from './copy-error.js';
 import { livePath, noDifferences } from './digest-compare.js';
 import type { CheckRestoredRequest, VerifyFindings } from './engine.js';
 import { withMounts } from './mounted-trees.js';
-import type { OpenedTrees } from './open-trees.js';
+import type { OpenedTrees } from './opened-trees.js';
 import { asBytes, parseDigestLine } from './rsync-digests.js';
 import { parseComplaint, parseStats } from './rsync-output.js';
 import { literalPattern } from './rsync-pattern.js';

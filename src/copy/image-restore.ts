@@ -11,7 +11,8 @@ import type { CopyProgress, CopyResult, ImageRestoreRequest } from './engine.js'
 import { imageChain, mapFile, readImageContents, type ImageLink, type MapLine } from './image-contents.js';
 import { DamagedImage, describeDamage, readPieces } from './image-reader.js';
 import type { MountStep } from './mounted-trees.js';
-import { treesBelow, type OpenTrees } from './open-trees.js';
+import { treesBelow } from './open-trees.js';
+import type { OpenTrees } from './opened-trees.js';
 
 const ZEROS = Buffer.alloc(1024 * 1024);
 

@@ -1,6 +1,7 @@
 import { formatBytes, formatFiles, withoutControls } from '../report/format.js';
 import type { Backup } from './backup-list.js';
 import { sizeOf, type Manifest } from './manifest.js';
+import type { InterruptedBackup } from './interrupted-backup.js';
 import type { MountPlaces } from './mount-records.js';
 import { renderVerified } from './render-verify.js';
 import type { RestoreReport } from './restore-backup.js';
@@ -92,13 +93,21 @@ function listRow(backup: Backup, verifications: Verifications): string[] {
   ];
 }
 
-/** The backups of some targets, a table for each. */
+function renderInterrupted({ job, backupId, directory }: InterruptedBackup): string {
+  return withoutControls(
+    `${job}@${backupId} was broken off, and is kept for the next run of ${job} to go on from: ${directory}`,
+  );
+}
+
+/** The backups of some targets, a table for each, and what was broken off there. */
 export function renderBackupList(
   byTarget: ReadonlyMap<string, readonly Backup[]>,
   { verifications, mountPlaces }: KnownOfBackups,
+  interrupted: ReadonlyMap<string, readonly InterruptedBackup[]>,
 ): string {
   const sections = [...byTarget].map(([target, backups]) => {
-    if (backups.length === 0) return `${target}\nno backups`;
+    const brokenOff = (interrupted.get(target) ?? []).map(renderInterrupted);
+    if (backups.length === 0) return [target, 'no backups', ...brokenOff].join('\n');
     const head = ['backup', 'engine', 'size', 'files', 'consistency', 'state', 'verified'];
     const problems = backups.flatMap((backup) =>
       backup.state === 'damaged' ? [`${backup.job}@${backup.backupId}: ${backup.problem}`] : [],
@@ -112,6 +121,7 @@ export function renderBackupList(
           withoutControls(`${backup.job}@${backup.backupId} is mounted at ${place}`),
         ),
       ),
+      ...brokenOff,
     ].join('\n');
   });
   return sections.join('\n\n');

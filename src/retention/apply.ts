@@ -8,7 +8,8 @@ import type { Verifications } from '../copy/verify-history.js';
 import { targetName, type BackupTarget } from '../backup-target.js';
 import { messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
-import { judge, type JudgedBackup, type Verdict } from './policy.js';
+import type { JudgedBackup } from './judged-backup.js';
+import { judge, type Verdict } from './policy.js';
 import { finishRemoval, listUnfinishedRemovals, removeBackup } from './remove-backup.js';
 
 /** The backups of one job in one target, and what is wanted of them. */

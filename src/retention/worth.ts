@@ -1,4 +1,4 @@
-import type { JudgedBackup } from './policy.js';
+import type { JudgedBackup } from './judged-backup.js';
 
 type Quality = JudgedBackup['quality'];
 

@@ -81,9 +81,12 @@ export async function copyToTarget(
     backupId: runId,
     ...(target.repository === undefined ? {} : { repository: shown }),
   });
+  let mayKeep = false;
   const held = stack.push(`the incomplete backup ${runId} in ${shown}`, async () => {
-    await backups.discardIncomplete(name);
+    const keptIn = await backups.discardIncomplete(name, { mayKeep, isOurs: true });
     await entry.remove();
+    if (keptIn !== undefined)
+      context.note(`what was copied to ${shown} is kept for the next run to go on from: ${keptIn}`);
   });
   try {
     faultPoint('copy.intended');
@@ -140,6 +143,11 @@ export async function copyToTarget(
     }
     return { copy, unreadable: result.unreadable };
   } catch (error) {
+    // What was read of a snapshot that was lost meanwhile is nothing to go on from.
+    mayKeep = await task.checkIntact().then(
+      () => true,
+      () => false,
+    );
     await held.release().catch((cause: unknown) => {
       if (signal.aborted) return;
       // As often as not the target itself is gone. The journal has it: it is removed once that is there again.

@@ -60,8 +60,14 @@ export interface BackupWriter {
    * failed a verification, or lacks what it needs. Undefined: nothing speaks against it.
    */
   doubt(name: BackupName): Promise<string | undefined>;
-  /** Removes a backup that has no manifest; one that is complete, or not there, is left alone. Idempotent. */
-  discardIncomplete(name: BackupName): Promise<void>;
+  /**
+   * Removes a backup that has no manifest; one that is complete, or not there, is left alone. With `mayKeep` what the
+   * job's next run can go on from stays for it: returns where. `isOurs`: this process wrote it. Idempotent.
+   */
+  discardIncomplete(
+    name: BackupName,
+    how?: { mayKeep: boolean; isOurs?: boolean },
+  ): Promise<string | undefined>;
 }
 
 /** What a removal is done with. */

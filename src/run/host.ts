@@ -68,13 +68,19 @@ function releasers(): Releasers {
     },
     poolMetadata: ({ payload }) => releaseMetadata(payload.device),
     snapshot: ({ payload }) => releaseSnapshot(payload, providerByName(payload.provider), createBaseStore()),
-    backup: async ({ payload: { target, engine, job, backupId } }) => {
-      await backups.discardIncomplete({
-        target: { path: target, engine, mustBeMountpoint: false },
-        job,
-        backupId,
-      });
+    isIntact: async ({ payload }) => {
+      try {
+        await providerByName(payload.provider).checkIntact(payload);
+        return true;
+      } catch {
+        return false;
+      }
     },
+    backup: async ({ payload: { target, engine, job, backupId } }, options) =>
+      await backups.discardIncomplete(
+        { target: { path: target, engine, mustBeMountpoint: false }, job, backupId },
+        options,
+      ),
     drill: ({ payload }) => removeDrill(payload.directory),
     removal: async ({ payload }) => {
       await finishRemoval(payload);

@@ -278,6 +278,7 @@ export class FakeWorld {
         discardIncomplete: async ({ target }) => {
           await this.#call(`discard ${target.path}`);
           this.#release(`backup ${target.path}`);
+          return undefined;
         },
       },
       bases: {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { bucketOf } from '../../../src/retention/bucket.js';
-import { judge, type JudgedBackup } from '../../../src/retention/policy.js';
+import type { JudgedBackup } from '../../../src/retention/judged-backup.js';
+import { judge } from '../../../src/retention/policy.js';
 import type { KeepRules } from '../../../src/config/types.js';
 
 const NOW = new Date('2026-11-24T12:00:00Z');
