@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { BackupRef } from './copy/backup-layout.js';
 import type { EngineName } from './engine-names.js';
 import { FsbackupError } from './errors.js';
+import { withoutPasswords } from './system/command-line.js';
 import type { TargetCommands, TargetExitCodes } from './target-commands.js';
 
 /** Where a secret is read from, at the time that it is needed. */
@@ -43,14 +44,6 @@ export interface BackupTarget {
 /** A target and what copies into it: all that an engine is made of. */
 export interface EngineTarget extends BackupTarget {
   engine: EngineName;
-}
-
-/** A password in a URL, `scheme://user:password@host`, which nobody is to see. */
-const URL_PASSWORD = /(:\/\/[^/@\s:]*):[^/@\s]*@/g;
-
-/** A text that may quote a URL, without the passwords of URLs. */
-export function withoutPasswords(text: string): string {
-  return text.replaceAll(URL_PASSWORD, '$1:***@');
 }
 
 export function hasPassword(repository: string): boolean {

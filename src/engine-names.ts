@@ -10,6 +10,11 @@ interface EngineTraits {
    * patterns, and an increment needs the snapshot before, which is kept for that.
    */
   sends?: readonly ProviderName[];
+  /**
+   * What a backup shares with those before it, so that what is bad there is bad in it: files that did not change, what an
+   * increment is made of, or whatever a repository has already. Absent: nothing.
+   */
+  shares?: 'files' | 'increments' | 'repository';
 }
 
 /**
@@ -17,14 +22,14 @@ interface EngineTraits {
  * that an engine must: the configuration, manifests, the journal and reports accept these and no others.
  */
 const ENGINES = {
-  rsync: { storage: ['path', 'repository'] },
+  rsync: { storage: ['path', 'repository'], shares: 'files' },
   tar: { storage: ['path', 'repository'] },
-  restic: { storage: ['repository'] },
-  borg: { storage: ['repository'] },
+  restic: { storage: ['repository'], shares: 'repository' },
+  borg: { storage: ['repository'], shares: 'repository' },
   command: { storage: ['repository'] },
-  image: { storage: ['path'], sends: ['reflink', 'lvm', 'mirror', 'zfs', 'command'] },
-  'btrfs-send': { storage: ['path'], sends: ['btrfs'] },
-  'zfs-send': { storage: ['path', 'repository'], sends: ['zfs'] },
+  image: { storage: ['path'], sends: ['reflink', 'lvm', 'mirror', 'zfs', 'command'], shares: 'increments' },
+  'btrfs-send': { storage: ['path'], sends: ['btrfs'], shares: 'increments' },
+  'zfs-send': { storage: ['path', 'repository'], sends: ['zfs'], shares: 'increments' },
 } as const satisfies Readonly<Record<string, EngineTraits>>;
 
 /** The names that a configuration may use. */
@@ -43,4 +48,10 @@ export function canKeepIn(engine: EngineName, storage: EngineStorage): boolean {
 export function sendableBy(engine: EngineName): readonly ProviderName[] | undefined {
   const { sends }: EngineTraits = ENGINES[engine];
   return sends;
+}
+
+/** What the backups of an engine share with those before them; undefined: nothing. */
+export function sharedBy(engine: EngineName): EngineTraits['shares'] {
+  const { shares }: EngineTraits = ENGINES[engine];
+  return shares;
 }

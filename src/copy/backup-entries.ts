@@ -14,7 +14,7 @@ async function* fromList(file: string): AsyncGenerator<BackupEntry> {
 }
 
 /**
- * All that a backup holds, from its list of digests or from its engine, as a stream: memory does not grow with it. May
+ * All that a backup holds, from its engine or from its list of digests, as a stream: memory does not grow with it. May
  * be asked for again. Rejects with `failed` when nothing tells, or the list is not the one of the manifest.
  */
 export async function entriesOf(
@@ -22,12 +22,12 @@ export async function entriesOf(
   engine: Pick<CopyEngine, 'list' | 'fetchDigests'>,
   signal: AbortSignal,
 ): Promise<() => AsyncIterable<BackupEntry>> {
-  const digests = await digestsOf(backup, { engine, signal });
-  if (digests !== undefined && 'file' in digests) return () => fromList(digests.file);
   if (engine.list !== undefined) {
     const list = engine.list.bind(engine);
     return () => list({ dataDirectory: dataDirectory(backup), signal });
   }
+  const digests = await digestsOf(backup, { engine, signal });
+  if (digests !== undefined && 'file' in digests) return () => fromList(digests.file);
   const why = digests === undefined ? 'it has no digests.gz' : digests.problem;
   throw new FsbackupError('failed', `what is in ${backup.job}@${backup.backupId} cannot be listed: ${why}`, {
     hint: 'Name whole paths instead of patterns, or restore all of it with --to DIR.',

@@ -24,6 +24,12 @@ export function isBackupId(name: string): boolean {
   return BACKUP_ID.test(name);
 }
 
+/** The time that an id tells: when its run was begun, to the second. Throws for what is no id. */
+export function begunAt(backupId: string): Date {
+  if (!isBackupId(backupId)) throw new Error(`${backupId} is not the id of a backup`);
+  return new Date(backupId.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z.*$/, '$1-$2-$3T$4:$5:$6Z'));
+}
+
 /** Where the backups of a job are. Throws `usage` for a name that could lead elsewhere. */
 export function jobDirectory({ target, job }: Pick<BackupRef, 'target' | 'job'>): string {
   if (!isJobName(job)) {
@@ -49,7 +55,12 @@ export function dataDirectory(ref: BackupRef): string {
   return path.join(backupDirectory(ref), 'data');
 }
 
+/** As `digestFile`, of a backup whose directory has another name than its own. */
+export function digestFileIn(directory: string): string {
+  return path.join(directory, 'digests.gz');
+}
+
 /** The list of the digests of what is in it. Old backups have none. */
 export function digestFile(ref: BackupRef): string {
-  return path.join(backupDirectory(ref), 'digests.gz');
+  return digestFileIn(backupDirectory(ref));
 }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import type { EngineName } from '../engine-names.js';
 import { engineFor, type EngineFor } from './engines.js';
+import { adoptInterrupted, keepInterrupted } from './interrupted-backup.js';
 import { removeStored } from './remove-stored.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
 import { backupDirectory, dataDirectory, jobDirectory, type BackupRef } from './backup-layout.js';
@@ -20,14 +21,15 @@ async function makePrivate(directory: string): Promise<void> {
 }
 
 /**
- * Makes the directories of a backup (0700), empty: it is incomplete until `completeBackup`. The target must exist.
- * Rejects with `copyFailed`, for an id that is taken too.
+ * Makes the directories of a backup (0700), empty, or holding what a run of the job that was broken off copied, where that
+ * was kept and the engine goes on from it: it is incomplete until `completeBackup`. The target must exist. Rejects with
+ * `copyFailed`, for an id that is taken too.
  */
-export async function beginBackup(ref: BackupRef): Promise<void> {
+export async function beginBackup(ref: BackupRef, { canGoOn = false } = {}): Promise<void> {
   await withCopyErrors(async () => {
     await makePrivate(jobDirectory(ref));
-    await mkdir(backupDirectory(ref), { mode: 0o700 });
-    await mkdir(dataDirectory(ref), { mode: 0o700 });
+    if (!(await adoptInterrupted(ref, canGoOn))) await mkdir(backupDirectory(ref), { mode: 0o700 });
+    await makePrivate(dataDirectory(ref));
   });
 }
 
@@ -62,14 +64,15 @@ async function exists(file: string): Promise<boolean> {
 /**
  * Removes a backup that has no manifest, and tells what it found. One that has a manifest, be it damaged, is kept;
  * so is everything when a filesystem is mounted in it (rejects with `cleanupIncomplete`), or when somebody else could make
- * root remove something elsewhere (`usage`). What the engine that wrote it
- * keeps elsewhere goes first. Idempotent.
+ * root remove something elsewhere (`usage`). What the engine that wrote it keeps elsewhere goes first. With `mayKeep`
+ * what the next run of the job can go on from stays for it, under another name (`keepInterrupted`). Idempotent.
  */
 export async function discardIncomplete(
   ref: BackupRef,
   engine?: EngineName,
   engines: EngineFor = engineFor,
-): Promise<'removed' | 'absent' | 'kept'> {
+  { mayKeep = false, isOurs = false } = {},
+): Promise<'removed' | 'absent' | 'kept' | { keptIn: string }> {
   const named = backupDirectory(ref);
   if (!(await exists(named))) return 'absent';
   await requireTrustedTarget(jobDirectory(ref));
@@ -81,6 +84,8 @@ export async function discardIncomplete(
       hint: 'See what it is, and remove it by hand.',
     });
   }
+  const keptIn = mayKeep ? await keepInterrupted(ref, isOurs) : undefined;
+  if (keptIn !== undefined) return { keptIn };
   if (engine !== undefined) await removeStored(ref, { directory, engine, engines });
   await removeTree(directory);
   return 'removed';

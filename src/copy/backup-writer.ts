@@ -1,13 +1,16 @@
+import { messageOf } from '../errors.js';
 import type { BackupName, BackupWriter } from '../run/dependencies.js';
 import { fsbackupVersion } from '../system/version.js';
 import { backupDirectory, dataDirectory, digestFile, type BackupRef } from './backup-layout.js';
 import { latestComplete } from './backup-list.js';
 import { beginBackup, completeBackup, discardIncomplete } from './backup-store.js';
+import { whyDoubtful } from './doubtful-backups.js';
 import { engineFor, type EngineFor } from './engines.js';
 import { readManifest } from './manifest.js';
 import { preflightRepository } from './preflight-repository.js';
 import { preflightTarget } from './preflight-target.js';
 import { rememberFilesystem, type FilesystemIdentity } from './target-identity.js';
+import { readVerifications, type Verifications } from './verify-history.js';
 
 function refOf({ target, job, backupId }: BackupName): BackupRef {
   return { target: target.path, job, backupId };
@@ -19,7 +22,7 @@ function keyOf(target: string, job: string): string {
 
 /** The backups in the targets, for a run. One writer serves any number of runs, one after the other. */
 export function createBackupWriter(
-  options: { stateDirectory?: string; engines?: EngineFor } = {},
+  options: { stateDirectory?: string; historyDirectory?: string; engines?: EngineFor } = {},
 ): BackupWriter {
   const { engines = engineFor } = options;
   const identities = new Map<string, FilesystemIdentity>();
@@ -41,7 +44,7 @@ export function createBackupWriter(
     async begin(name) {
       const ref = refOf(name);
       const parent = await latestComplete(ref.target, ref.job, name.target.engine);
-      await beginBackup(ref);
+      await beginBackup(ref, { canGoOn: name.target.engine === 'rsync' });
       return {
         dataDirectory: dataDirectory(ref),
         parentDataDirectory: parent === undefined ? undefined : dataDirectory(parent),
@@ -85,8 +88,26 @@ export function createBackupWriter(
       return (await readManifest(ref)).state === 'complete' ? dataDirectory(ref) : undefined;
     },
 
-    async discardIncomplete(name) {
-      await discardIncomplete(refOf(name), name.target.engine, engines);
+    async doubt(name) {
+      const ref = refOf(name);
+      const state = await readManifest(ref);
+      if (state.state !== 'complete') return undefined;
+      const { repository } = name.target;
+      let verifications: Verifications;
+      try {
+        verifications = await readVerifications([ref.job], options.historyDirectory);
+      } catch (error) {
+        return `what was verified of the backups before cannot be read: ${messageOf(error)}`;
+      }
+      return await whyDoubtful(
+        { ...ref, ...(repository === undefined ? {} : { repository }), ...state },
+        verifications,
+      );
+    },
+
+    async discardIncomplete(name, how) {
+      const found = await discardIncomplete(refOf(name), name.target.engine, engines, how);
+      return typeof found === 'object' ? found.keptIn : undefined;
     },
   };
 }

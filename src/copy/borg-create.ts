@@ -1,9 +1,9 @@
 import { archiveName, commentOf } from './borg-archive.js';
 import { borgPatterns } from './borg-excludes.js';
-import { parseBorgMessage, parseCreated, parseWarning } from './borg-output.js';
-import { borgReference as reference, toLivePath } from './borg-reference.js';
+import { BorgLosses } from './borg-losses.js';
+import { parseBorgMessage, parseCreated } from './borg-output.js';
+import { borgReference as reference } from './borg-reference.js';
 import { WARNINGS, type BorgRepository } from './borg-repository.js';
-import { UnreadablePaths } from './copy-error.js';
 import type { CopyRequest, CopyResult } from './engine.js';
 import type { MergedTree } from './merged-tree.js';
 import { readRootAttributes } from './root-attributes.js';
@@ -35,7 +35,7 @@ export async function createArchive(
   tree: MergedTree,
 ): Promise<CopyResult> {
   const { dataDirectory, sources, backup, signal } = request;
-  const unreadable = new UnreadablePaths();
+  const losses = new BorgLosses();
   let [files, bytes] = [0, 0];
   const startedAt = performance.now();
   await reference.announce(dataDirectory);
@@ -44,13 +44,11 @@ export async function createArchive(
     onStderrLine: (line) => {
       const said = parseBorgMessage(line);
       if (said === undefined) return;
+      losses.heard(said);
       if (said.type === 'file_status') files += FILE.test(said.status) ? 1 : 0;
       else if (said.type === 'archive_progress') {
         bytes = said.original_size ?? bytes;
         request.onProgress({ bytes, files });
-      } else {
-        const lost = parseWarning(said);
-        if (lost !== undefined) unreadable.add(toLivePath(lost));
       }
     },
   });
@@ -69,5 +67,5 @@ export async function createArchive(
     id: created.id,
     ...(root === undefined ? {} : { root }),
   });
-  return { files, bytes: created.bytes, unreadable: unreadable.paths };
+  return { files, bytes: created.bytes, unreadable: losses.pathsOf(result.exitCode, sources) };
 }

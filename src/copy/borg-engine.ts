@@ -2,21 +2,24 @@ import { targetName, type BackupTarget } from '../backup-target.js';
 import { runCommand, type CommandResult } from '../system/run-command.js';
 import { archiveName, backupOfArchive } from './borg-archive.js';
 import { createArchive } from './borg-create.js';
-import { extractArchive } from './borg-extract.js';
+import { extractArchive, STANDS_FOR_BYTE } from './borg-extract.js';
 import { borgReference as reference } from './borg-reference.js';
 import { BorgRepository } from './borg-repository.js';
 import { copyStopped, isRetryable, withCopyErrors } from './copy-error.js';
 import { noDifferences } from './digest-compare.js';
 import type {
+  BackupEntry,
   CopyEngine,
   CopyRequest,
   CopyResult,
+  ListRequest,
   RemoveRequest,
   RestoreRequest,
   VerifyFindings,
   VerifyRequest,
 } from './engine.js';
 import type { FoundBackup } from './found-backup.js';
+import { listRepository } from './list-repository.js';
 import { copyMerged, type RepositoryDependencies } from './merged-copy.js';
 import { byFuse } from './fuse-mount.js';
 import { borgFuse } from './borg-mount.js';
@@ -75,9 +78,22 @@ class BorgEngine implements CopyEngine {
       return await restoreStaged(request, {
         run: this.#run,
         root,
+        standsForByte: STANDS_FOR_BYTE,
         extract: (extraction) => extractArchive(this.#repository, archive, extraction, request.signal),
       });
     });
+  }
+
+  async *list({ dataDirectory, signal }: ListRequest): AsyncGenerator<BackupEntry> {
+    const { archive } = await reference.read(dataDirectory);
+    const argv = this.#repository.argv('list', '--json-lines', '--format={type}{path}{NL}', `::${archive}`);
+    yield* listRepository(
+      (options) => this.#repository.run(argv, options),
+      signal,
+      (result) => {
+        if (result.exitCode !== 0) throw this.#repository.failure(result);
+      },
+    );
   }
 
   readonly mounting = byFuse(async (dataDirectory) => {

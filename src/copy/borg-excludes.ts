@@ -3,11 +3,12 @@ import type { CopySource } from './engine.js';
 import { patternSource } from './rsync-pattern.js';
 import { nestedIn, pathInBackup } from './source-layout.js';
 
-function literal(text: string): string {
-  return text.replaceAll(
-    /[^\w/]/g,
-    (character) => `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
-  );
+/** A text in a regular expression of Python that matches it and nothing else. */
+export function literalForPython(text: string): string {
+  return text.replaceAll(/[^\w/]/gu, (character) => {
+    const code = (character.codePointAt(0) ?? 0).toString(16);
+    return code.length > 4 ? `\\U${code.padStart(8, '0')}` : `\\u${code.padStart(4, '0')}`;
+  });
 }
 
 /**
@@ -26,7 +27,7 @@ export function translateForBorg(pattern: string, inside: string): string {
       hint: 'Write the pattern otherwise, or use the rsync or tar engine for this target.',
     });
   }
-  const root = inside === '' ? String.raw`^(?:\./)?` : String.raw`^(?:\./)?${literal(inside)}/`;
+  const root = inside === '' ? String.raw`^(?:\./)?` : String.raw`^(?:\./)?${literalForPython(inside)}/`;
   // Of `**/x`, x at the top too.
   const rest = source.replaceAll('[^]*', '(?s:.*)').replace(/^\(\?s:\.\*\)\//, '(?s:.*/)?');
   return `${root}${anchored ? '' : '(?s:.*/)?'}(?:${rest})${directoriesOnly ? '/' : '(?:/|$)'}`;

@@ -42,10 +42,14 @@ export function plainText(stderr: string): string {
     .trim();
 }
 
-/** The path that a warning is about: `srv/file: open: [Errno 5] Input/output error: 'file'`. */
+/**
+ * The path that a warning is about: `srv/file: open: [Errno 5] Input/output error: 'file'`, `srv/file: extended stat
+ * (xattrs): [Errno 117] …`, `srv/file: file type changed (race condition), skipping file`.
+ */
 export function parseWarning(said: BorgMessage): string | undefined {
   if (said.type !== 'log_message' || said.levelname !== 'WARNING') return undefined;
-  return /^(.+?): \w+: \[Errno \d+\]/s.exec(said.message)?.[1];
+  return (/^(.+?): (?:[a-z][\w ]*(?: \(\w+\))?: )?\[Errno \d+\]/s.exec(said.message) ??
+    /^(.+): file (?:type|inode) changed \(race condition\), skipping file$/s.exec(said.message))?.[1];
 }
 
 /** Python writes a byte that is no UTF-8 as a lone surrogate. One character per byte, as `printable` takes it. */

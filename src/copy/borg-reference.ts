@@ -18,5 +18,5 @@ export const borgReference = new ReferenceFile(
 
 /** A path as borg told it, as on the live system. */
 export function toLivePath(told: string): string {
-  return `/${printable(binaryOfPython(told.replace(/^\.\//, '')))}`;
+  return `/${printable(binaryOfPython(told.replace(/^\.(?:\/|$)/, '')))}`;
 }

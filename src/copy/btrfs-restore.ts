@@ -3,12 +3,18 @@ import path from 'node:path';
 import type { runCommand } from '../system/run-command.js';
 import { readContents, siblingData, streamFile, type BtrfsContents } from './btrfs-contents.js';
 import { copyFailure } from './copy-error.js';
-import type { CopyResult, RestoreRequest } from './engine.js';
-import { restoreTrees, withMounts, withScratch, type MountStep } from './mounted-trees.js';
+import { countSources } from './count-tree.js';
+import type { ListRequest } from './engine.js';
+import { withMounts, type MountStep } from './mounted-trees.js';
+import { treesBelow } from './open-trees.js';
+import type { OpenRequest, OpenTrees } from './opened-trees.js';
 import { HashingStream, pipePrograms } from './stream-pipe.js';
 
 /** Beside what the streams bring: what an empty btrfs needs. */
 const EMPTY_BYTES = 1024 ** 3;
+
+/** What a file takes beyond its size, at most. */
+const PER_FILE_BYTES = 4096;
 
 /** One stream of those that must be received, one after the other. */
 interface Link {
@@ -36,14 +42,14 @@ async function chainOf(dataDirectory: string, contents: BtrfsContents, name: str
 /** Receives the streams into a btrfs in a sparse file of `scratch`; returns how to see it. */
 async function receive(
   links: readonly Link[],
-  { scratch, request, run }: { scratch: string; request: RestoreRequest; run: typeof runCommand },
+  { scratch, signal, onProgress }: OpenRequest,
+  run: typeof runCommand,
 ): Promise<MountStep> {
   const [image, mountpoint] = [path.join(scratch, 'received.img'), path.join(scratch, 'received')];
   await mkdir(mountpoint, { mode: 0o700 });
   const handle = await open(image, 'wx', 0o600);
   await handle.truncate(links.reduce((sum, { bytes }) => sum + 2 * bytes, EMPTY_BYTES));
   await handle.close();
-  const { signal } = request;
   const made = await run(['mkfs.btrfs', '-q', '-m', 'single', image], { signal });
   if (made.exitCode !== 0) throw copyFailure('mkfs.btrfs', made);
   const step = { fstype: 'btrfs', options: 'loop', source: image, at: mountpoint };
@@ -52,7 +58,7 @@ async function receive(
       {
         from: ['zstd', '-q', '--decompress', '--stdout', '--', file],
         to: withMounts([step], ['btrfs', 'receive', '-q', mountpoint]),
-        through: new HashingStream((bytes) => request.onProgress({ bytes, files: 0 })),
+        through: new HashingStream((bytes) => onProgress({ bytes, files: 0 })),
         signal,
       },
       run,
@@ -65,25 +71,39 @@ async function receive(
   return { ...step, options: 'loop,ro' };
 }
 
-/** `CopyEngine.restore` for what the btrfs-send engine wrote. */
-export async function restoreBtrfs(request: RestoreRequest, run: typeof runCommand): Promise<CopyResult> {
-  const { dataDirectory, destination } = request;
-  const contents = await readContents(dataDirectory);
-  return await withScratch(destination, async (scratch) => {
-    let root = dataDirectory;
+/** Everything that must be received of a backup. */
+async function linksOf(dataDirectory: string, contents: BtrfsContents): Promise<Link[]> {
+  const links: Link[] = [];
+  for (const { name } of contents.subvolumes) links.push(...(await chainOf(dataDirectory, contents, name)));
+  return links;
+}
+
+/** Opens what the btrfs-send engine wrote. */
+export function btrfsOpener(run: typeof runCommand): OpenTrees {
+  return async (request, use) => {
+    const { dataDirectory, scratch } = request;
+    const contents = await readContents(dataDirectory);
     const mounts: MountStep[] = [];
-    if (contents.kind === 'stream') {
-      const links: Link[] = [];
-      for (const { name } of contents.subvolumes)
-        links.push(...(await chainOf(dataDirectory, contents, name)));
-      const mount = await receive(links, { scratch, request, run });
-      mounts.push(mount);
-      root = mount.at;
-    }
-    const trees = contents.trees.map(({ path: live, subvolume, inside }) => ({
-      path: live,
-      readFrom: path.join(root, subvolume, inside),
-    }));
-    return await restoreTrees(request, { trees, mounts, scratch }, run);
-  });
+    if (contents.kind === 'stream')
+      mounts.push(await receive(await linksOf(dataDirectory, contents), request, run));
+    const root = mounts[0]?.at ?? dataDirectory;
+    const trees = treesBelow(contents.trees, ({ subvolume }) => path.join(root, subvolume));
+    const rootTimesVary = contents.kind === 'stream';
+    return await use({ trees, mounts, scratch, rootTimesVary });
+  };
+}
+
+/** `CopyEngine.roomToRestore`: what must be received, and as much again for what is copied from it. */
+export async function roomForBtrfs({ dataDirectory, signal }: ListRequest): Promise<number> {
+  const contents = await readContents(dataDirectory);
+  if (contents.kind === 'stream') {
+    const links = await linksOf(dataDirectory, contents);
+    return links.reduce((sum, { bytes }) => sum + 2 * bytes, 0);
+  }
+  const trees = treesBelow(contents.trees, ({ subvolume }) => path.join(dataDirectory, subvolume));
+  const { bytes, files } = await countSources(
+    trees.map((tree) => ({ ...tree, exclude: [] })),
+    signal,
+  );
+  return bytes + files * PER_FILE_BYTES;
 }

@@ -5,14 +5,23 @@ import { deleteSubvolume, readSubvolume, type Subvolume } from '../system/btrfs-
 import { mountOfPath, readMounts } from '../system/mountinfo.js';
 import { runCommand } from '../system/run-command.js';
 import { findBtrfsParent, identityOf, type BtrfsParent } from './btrfs-base.js';
-import { streamFile, writeContents, type BtrfsContents, type SentSubvolume } from './btrfs-contents.js';
-import { restoreBtrfs } from './btrfs-restore.js';
+import {
+  readContents,
+  streamFile,
+  writeContents,
+  type BtrfsContents,
+  type SentSubvolume,
+} from './btrfs-contents.js';
+import { btrfsOpener, roomForBtrfs } from './btrfs-restore.js';
+import { checkOpened, restoreOpened } from './open-trees.js';
 import { verifyBtrfs } from './btrfs-verify.js';
 import { withCopyErrors } from './copy-error.js';
 import type {
+  CheckRestoredRequest,
   CopyEngine,
   CopyRequest,
   CopyResult,
+  ListRequest,
   RemoveRequest,
   RestoreRequest,
   VerifyFindings,
@@ -165,8 +174,28 @@ class BtrfsSendEngine implements CopyEngine {
     });
   }
 
+  /** What was received lies there as it was. */
+  async howToLook(dataDirectory: string): Promise<string | undefined> {
+    const { kind, trees } = await readContents(dataDirectory);
+    if (kind !== 'received') return undefined;
+    const places = trees.map(
+      ({ path: live, subvolume, inside }) => `${live} at ${path.join(dataDirectory, subvolume, inside)}`,
+    );
+    return `See it, read-only, where it lies: ${places.join(', ')}.`;
+  }
+
+  readonly choosesWhenOpen = true;
+
   restore(request: RestoreRequest): Promise<CopyResult> {
-    return withCopyErrors(() => restoreBtrfs(request, this.#run));
+    return restoreOpened(request, btrfsOpener(this.#run), this.#run);
+  }
+
+  checkRestored(request: CheckRestoredRequest): Promise<VerifyFindings> {
+    return checkOpened(request, btrfsOpener(this.#run), this.#run);
+  }
+
+  roomToRestore(request: ListRequest): Promise<number> {
+    return roomForBtrfs(request);
   }
 
   verify(request: VerifyRequest): Promise<VerifyFindings> {

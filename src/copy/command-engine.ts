@@ -1,5 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import os from 'node:os';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import type { BackupTarget } from '../backup-target.js';
@@ -9,19 +8,20 @@ import { runCommand } from '../system/run-command.js';
 import { nulTerminated, pathFromBytes } from './byte-path.js';
 import { copyStopped, TARGET_REFUSES, UnreadablePaths, withCopyErrors } from './copy-error.js';
 import { countSources } from './count-tree.js';
-import { LineWriter, readBatches } from './digest-lines.js';
 import { noDifferences } from './digest-compare.js';
 import type {
   BackupEntry,
   CopyEngine,
   CopyRequest,
   CopyResult,
+  ListRequest,
   RemoveRequest,
   RestoreRequest,
   VerifyFindings,
   VerifyRequest,
 } from './engine.js';
 import { prepareMergedTree, type MergedTree } from './merged-tree.js';
+import { programRecords } from './program-records.js';
 import { printable } from './printable.js';
 import { ReferenceFile } from './reference.js';
 import { readRootAttributes, rootAttributes } from './root-attributes.js';
@@ -188,36 +188,21 @@ class CommandEngine implements CopyEngine {
     });
   }
 
-  async *#list({
-    dataDirectory,
-    signal,
-  }: {
-    dataDirectory: string;
-    signal: AbortSignal;
-  }): AsyncGenerator<BackupEntry> {
+  async *#list({ dataDirectory, signal }: ListRequest): AsyncGenerator<BackupEntry> {
     const { job, backupId } = await reference.read(dataDirectory);
-    const scratch = await mkdtemp(path.join(os.tmpdir(), 'fsbackup-list-'));
-    try {
-      const lines = path.join(scratch, 'lines');
-      const log = new LineWriter(lines, 'w');
-      await log.closeAfter(async () => {
-        const result = await this.#programs.run(
-          'list',
-          { job, id: backupId },
-          {
-            signal,
-            timeoutMs: LIST_TIMEOUT_MS,
-            untilTaken: () => log.untilTaken(),
-            onStdoutLine: (line) => log.add(Buffer.from(line, 'utf8').toString('latin1')),
-          },
-        );
-        if (signal.aborted) throw copyStopped();
-        if (result.exitCode !== 0) throw this.#programs.failure('list', result);
-      });
-      for await (const batch of readBatches(lines)) yield* batch.flatMap((line) => entryOf(line) ?? []);
-    } finally {
-      await rm(scratch, { recursive: true, force: true });
-    }
+    const values = { job, id: backupId };
+    const lines = programRecords(
+      (options) => this.#programs.run('list', values, { ...options, timeoutMs: LIST_TIMEOUT_MS }),
+      {
+        end: '\n',
+        signal,
+        check: (result) => {
+          if (signal.aborted) throw copyStopped();
+          if (result.exitCode !== 0) throw this.#programs.failure('list', result);
+        },
+      },
+    );
+    for await (const batch of lines) yield* batch.flatMap((line) => entryOf(line) ?? []);
   }
 
   verify(request: VerifyRequest): Promise<VerifyFindings> {

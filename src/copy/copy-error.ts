@@ -17,6 +17,22 @@ export function isRetryable(error: unknown): boolean {
 const MAKE_ROOM = 'Make room where it writes to (or mount it read-write), then run it again.';
 const RECONNECT = 'Check the connection to the source and the target, then run it again.';
 
+/** A copy whose target takes nothing more: it is full, or may not be written to. */
+class TargetRefusesError extends FsbackupError {
+  constructor(message: string, cause?: unknown) {
+    super('copyFailed', message, { hint: MAKE_ROOM, cause });
+    this.name = 'TargetRefusesError';
+  }
+}
+
+/** EIO, EUCLEAN, ENODEV, ENXIO: what a disk says that breaks, or is gone. */
+const BROKEN = /Input\/output error|Structure needs cleaning|No such device/;
+
+/** True for a failure of which nothing that was copied is to stay: there is no room for it, or the disk that holds it fails. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof TargetRefusesError || BROKEN.test(messageOf(error));
+}
+
 /** What a copy rejects with that was aborted. */
 export function copyStopped(): FsbackupError {
   return new FsbackupError('copyFailed', 'the copy was stopped', {
@@ -54,9 +70,7 @@ export function copyFailure(program: string, result: CommandResult, lost = false
   }
   const refused = TARGET_REFUSES.exec(result.stderr)?.[0];
   if (refused !== undefined) {
-    return new FsbackupError('copyFailed', `the copy failed: ${program}: ${refused}`, {
-      hint: MAKE_ROOM,
-    });
+    return new TargetRefusesError(`the copy failed: ${program}: ${refused}`);
   }
   if (lost || CONNECTION_LOST.test(result.stderr)) {
     return new ConnectionLostError(message, {
@@ -86,8 +100,9 @@ export async function withCopyErrors<T>(copy: () => Promise<T>): Promise<T> {
         cause: error,
       });
     }
+    if (REFUSED_ERRNOS.has(errno)) throw new TargetRefusesError(message, error);
     throw new FsbackupError('copyFailed', message, {
-      hint: REFUSED_ERRNOS.has(errno) ? MAKE_ROOM : 'Mend what it names, then run it again.',
+      hint: 'Mend what it names, then run it again.',
       cause: error,
     });
   }

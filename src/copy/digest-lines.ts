@@ -8,12 +8,15 @@ import { parseRecord, type DigestRecord } from './digest-record.js';
 
 /** Little, so that it is garbage while it is young. */
 const WRITE_AT_CHARACTERS = 32 * 1024;
+/** What a kill takes with it. */
+const WRITE_AFTER_MS = 250;
 
 /** Writes lines to a file (0600) in large pieces. What it cannot write, `close` rejects with. */
 export class LineWriter {
   readonly #stream: WriteStream;
   readonly #finished: Promise<void>;
   #text = '';
+  #timer: NodeJS.Timeout | undefined;
 
   /** `flags`: `w` to begin anew, `a` to go on. */
   constructor(file: string, flags: 'w' | 'a') {
@@ -26,8 +29,14 @@ export class LineWriter {
   /** For callers that cannot wait here: what the disk does not take at once is held in memory, see `untilTaken`. */
   add(line: string): void {
     this.#text += `${line}\n`;
-    if (this.#text.length < WRITE_AT_CHARACTERS) return;
-    this.#stream.write(this.#text, 'latin1');
+    if (this.#text.length >= WRITE_AT_CHARACTERS) this.#write();
+    else this.#timer ??= setTimeout(() => this.#write(), WRITE_AFTER_MS).unref();
+  }
+
+  #write(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#text !== '' && !this.#stream.destroyed) this.#stream.write(this.#text, 'latin1');
     this.#text = '';
   }
 
@@ -52,8 +61,8 @@ export class LineWriter {
   }
 
   async close(): Promise<void> {
-    if (!this.#stream.destroyed) this.#stream.end(this.#text, 'latin1');
-    this.#text = '';
+    this.#write();
+    if (!this.#stream.destroyed) this.#stream.end();
     await this.#finished;
   }
 }

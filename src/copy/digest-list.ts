@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { LineWriter, readRecordBatches, sortLines } from './digest-lines.js';
 import { formatRecord, type DigestRecord } from './digest-record.js';
+import { SortedList } from './sorted-list.js';
 
 /** What a finished list holds. */
 export interface DigestSummary {
@@ -19,63 +20,42 @@ export interface DigestSummary {
 
 type Batches = AsyncIterable<DigestRecord[]>;
 
-/** Of several records of one path the last, but a digest that is known survives one that is not. */
-async function* lastOfEach(batches: Batches): AsyncGenerator<DigestRecord[]> {
+/** Makes one record of two of the same path, in the order in which they came. */
+type Fold = (before: DigestRecord, next: DigestRecord) => DigestRecord;
+
+/** The last, but a digest that is known survives one that is not. */
+function lastOf(before: DigestRecord, next: DigestRecord): DigestRecord {
+  const isBetter = next.digest !== '?' || before.digest === '=' || before.sizeBytes !== next.sizeBytes;
+  return isBetter ? next : before;
+}
+
+/** No file has this size, so nothing agrees with it any more. */
+const DISAGREED = { digest: '?', sizeBytes: -1 } as const;
+
+/** What both say; a digest that is not known contradicts none. Of those that contradict each other neither counts. */
+export function agreed(before: DigestRecord, next: DigestRecord): DigestRecord {
+  const { type, path: name, sizeBytes } = next;
+  if (before.type === type && before.sizeBytes === sizeBytes) {
+    if (next.digest === '?') return before;
+    if (before.digest === '?' || (before.digest === next.digest && before.link === next.link)) return next;
+  }
+  return { type, path: name, ...DISAGREED };
+}
+
+async function* oneOfEach(batches: Batches, fold: Fold): AsyncGenerator<DigestRecord[]> {
   let current: DigestRecord | undefined;
   for await (const batch of batches) {
-    const last: DigestRecord[] = [];
+    const done: DigestRecord[] = [];
     for (const record of batch) {
-      if (current === undefined || current.path !== record.path) {
-        if (current !== undefined) last.push(current);
-        current = record;
-      } else if (record.digest !== '?' || current.digest === '=' || current.sizeBytes !== record.sizeBytes) {
+      if (current?.path === record.path) current = fold(current, record);
+      else {
+        if (current !== undefined) done.push(current);
         current = record;
       }
     }
-    yield last;
+    yield done;
   }
   if (current !== undefined) yield [current];
-}
-
-/** Goes through a sorted list once, beside another. */
-class SortedList {
-  readonly #batches: AsyncGenerator<DigestRecord[]>;
-  #batch: readonly DigestRecord[] = [];
-  #at = 0;
-  #hasEnded = false;
-
-  constructor(file: string) {
-    this.#batches = readRecordBatches(file);
-  }
-
-  /** The record of a path, which is no lower than that of the last call; undefined while more has to be read. */
-  lookUp(name: string): { record: DigestRecord | undefined } | undefined {
-    for (; this.#at < this.#batch.length; this.#at += 1) {
-      const record = this.#batch[this.#at];
-      if (record !== undefined && record.path >= name)
-        return { record: record.path === name ? record : undefined };
-    }
-    return this.#hasEnded ? { record: undefined } : undefined;
-  }
-
-  async readOn(): Promise<void> {
-    const next = await this.#batches.next();
-    this.#hasEnded = next.done === true;
-    this.#batch = next.done === true ? [] : next.value;
-    this.#at = 0;
-  }
-
-  async close(): Promise<void> {
-    await this.#batches.return(undefined);
-  }
-}
-
-async function find(list: SortedList, name: string): Promise<DigestRecord | undefined> {
-  for (;;) {
-    const found = list.lookUp(name);
-    if (found !== undefined) return found.record;
-    await list.readOn();
-  }
 }
 
 /** Gives files that were not read again the digest that they had in the parent's list. Both are sorted. */
@@ -83,7 +63,7 @@ async function* fromParent(batches: Batches, parent: SortedList): AsyncGenerator
   for await (const batch of batches) {
     for (const record of batch) {
       if (record.digest !== '?') continue;
-      const same = (parent.lookUp(record.path) ?? { record: await find(parent, record.path) }).record;
+      const same = (parent.lookUp(record.path) ?? { record: await parent.find(record.path) }).record;
       if (same?.type === 'f' && same.sizeBytes === record.sizeBytes) record.digest = same.digest;
     }
     yield batch;
@@ -113,7 +93,7 @@ async function* linked(links: Batches, list: SortedList): AsyncGenerator<DigestR
   for await (const batch of links) {
     const looked: DigestRecord[] = [];
     for (const { link = '', ...record } of batch) {
-      const found = (list.lookUp(link) ?? { record: await find(list, link) }).record;
+      const found = (list.lookUp(link) ?? { record: await list.find(link) }).record;
       looked.push({ ...record, digest: found?.digest ?? '?' });
     }
     yield looked;
@@ -144,46 +124,57 @@ async function pack(list: string, file: string): Promise<string> {
 /**
  * Makes the list `file` of the records in `raw`, in whatever order they came: one for each path, further names of a
  * file with its digest, what has none looked up in the parent's list. Memory does not grow with their number; `raw`,
- * unless it is to stay, and what is made on the way, beside it, are removed.
+ * unless it is to stay, and what is made on the way, beside it, are removed. `fold` decides between several of one path.
  */
 export async function finishDigestList(
   raw: string,
   file: string,
   parentList: string | undefined,
-  { keepRaw = false } = {},
+  { keepRaw = false, fold = lastOf }: { keepRaw?: boolean; fold?: Fold } = {},
 ): Promise<DigestSummary> {
   const directory = path.dirname(raw);
   const at = (name: string): string => `${raw}.${name}`;
   const [sorted, list, links] = [at('sorted'), at('list'), at('links')];
-  await sortLines(raw, sorted, 4, directory);
-
   const summary = { entries: 0, unknown: 0 };
-  const [toList, toLinks] = [new LineWriter(list, 'w'), new LineWriter(links, 'w')];
-  let linkCount = 0;
-  const parent = parentList === undefined ? undefined : new SortedList(parentList);
-  const each = lastOfEach(readRecordBatches(sorted));
-  await writeList(parent === undefined ? each : fromParent(each, parent), toList, summary, (record) => {
-    if (record.link === undefined) return true;
-    linkCount += 1;
-    toLinks.add(formatRecord(record));
-    return false;
-  });
-  await parent?.close();
-  await Promise.all([toList.close(), toLinks.close()]);
+  try {
+    await sortLines(raw, sorted, 4, directory);
+    const [toList, toLinks] = [new LineWriter(list, 'w'), new LineWriter(links, 'w')];
+    let linkCount = 0;
+    const parent = parentList === undefined ? undefined : new SortedList(parentList);
+    const each = oneOfEach(readRecordBatches(sorted), fold);
+    const isNoLink = (record: DigestRecord): boolean => {
+      if (record.link === undefined) return true;
+      linkCount += 1;
+      toLinks.add(formatRecord(record));
+      return false;
+    };
+    const write = async (): Promise<void> => {
+      await writeList(parent === undefined ? each : fromParent(each, parent), toList, summary, isNoLink);
+    };
+    try {
+      await toList.closeAfter(() => toLinks.closeAfter(write));
+    } finally {
+      await parent?.close();
+    }
 
-  if (linkCount > 0) {
-    await sortLines(links, at('by-target'), 5, directory);
-    const files = new SortedList(list);
-    const more = new LineWriter(at('more'), 'w');
-    await writeList(linked(readRecordBatches(at('by-target')), files), more, summary);
-    await files.close();
-    await more.close();
-    await sortLines([list, at('more')], at('both'), 4, directory);
-    await rename(at('both'), list);
+    if (linkCount > 0) {
+      await sortLines(links, at('by-target'), 5, directory);
+      const files = new SortedList(list);
+      const more = new LineWriter(at('more'), 'w');
+      try {
+        const batches = linked(readRecordBatches(at('by-target')), files);
+        await more.closeAfter(() => writeList(batches, more, summary));
+      } finally {
+        await files.close();
+      }
+      await sortLines([list, at('more')], at('both'), 4, directory);
+      await rename(at('both'), list);
+    }
+    const sha256 = await pack(list, file);
+    if (!keepRaw) await rm(raw, { force: true });
+    return { ...summary, sha256 };
+  } finally {
+    for (const name of ['.sorted', '.list', '.links', '.by-target', '.more', '.both'])
+      await rm(`${raw}${name}`, { force: true });
   }
-  const sha256 = await pack(list, file);
-  if (!keepRaw) await rm(raw, { force: true });
-  for (const name of ['.sorted', '.list', '.links', '.by-target', '.more', '.both'])
-    await rm(`${raw}${name}`, { force: true });
-  return { ...summary, sha256 };
 }

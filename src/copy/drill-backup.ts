@@ -11,7 +11,7 @@ import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
 import { sizeOf, totalsOf } from './manifest.js';
 import { noDifferences } from './digest-compare.js';
-import { chooseDrillDirectory, makeDrillDirectory, removeDrill } from './drill-directory.js';
+import { chooseDrillDirectory, makeDrillDirectory, removeDrill, roomForDrill } from './drill-directory.js';
 import type { CopyEngine, CopyProgress, CopyResult, VerifyFindings } from './engine.js';
 import { reportOf, requireNotRemoved, type DrillFacts, type VerifyReport } from './verify-backup.js';
 
@@ -121,7 +121,9 @@ export async function drillBackup(options: DrillOptions): Promise<VerifyReport> 
   const { backup, engine, settings, journal, signal } = options;
   await engine.preflight();
   await requireCommand(settings);
-  const directory = await chooseDrillDirectory(backup, settings.directory, options.runId);
+  const needed = await roomForDrill(backup, engine, signal);
+  const { runId } = options;
+  const directory = await chooseDrillDirectory(backup, settings.directory, { runId, needed });
   const entry = await journal.record('drill', { directory });
   const clean = async (): Promise<void> => {
     await options.endLeftovers(directory);

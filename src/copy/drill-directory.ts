@@ -4,7 +4,9 @@ import { errnoOf, FsbackupError } from '../errors.js';
 import { formatBytes } from '../report/format.js';
 import { readSpace } from '../system/filesystem-space.js';
 import { requireTrustedPath } from '../system/trusted-path.js';
+import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
+import type { CopyEngine } from './engine.js';
 import { removeTree } from './remove-tree.js';
 
 /** Begins the name of what a drill makes. No listing of a target knows it. */
@@ -14,9 +16,15 @@ const FALLBACK = '/var/tmp';
 /** What a file takes beyond its size, at most: the rest of its last block, and an inode. */
 const PER_FILE_BYTES = 4096;
 
-/** What a restore of all of it takes, holes counted as data: too much rather than too little. Pure. */
-export function roomForDrill({ bytes, files }: CompleteBackup['manifest']): number {
-  return bytes + files * PER_FILE_BYTES;
+/** What a restore of all of it takes, holes counted as data: too much rather than too little. */
+export async function roomForDrill(
+  backup: CompleteBackup,
+  engine: Pick<CopyEngine, 'roomToRestore'>,
+  signal: AbortSignal,
+): Promise<number> {
+  const { bytes, files } = backup.manifest;
+  if (engine.roomToRestore === undefined) return bytes + files * PER_FILE_BYTES;
+  return await engine.roomToRestore({ dataDirectory: dataDirectory(backup), signal });
 }
 
 async function freeIn(directory: string): Promise<number> {
@@ -24,15 +32,14 @@ async function freeIn(directory: string): Promise<number> {
 }
 
 /**
- * Chooses where a drill restores to: below `wanted`, or else in the target when there is room, or else in /var/tmp. The
+ * Chooses where a drill that needs so many bytes restores to: below `wanted`, or else in the target when there is room, or else in /var/tmp. The
  * directory is not made yet. Rejects with `usage` for want of room, or of the directory.
  */
 export async function chooseDrillDirectory(
   backup: CompleteBackup,
   wanted: string | undefined,
-  runId: string,
+  { runId, needed }: { runId: string; needed: number },
 ): Promise<string> {
-  const needed = roomForDrill(backup.manifest);
   const candidates = wanted === undefined ? [backup.target, FALLBACK] : [wanted];
   const free: string[] = [];
   for (const candidate of candidates) {

@@ -3,9 +3,11 @@ import type { Journal } from '../journal/journal.js';
 import type { BackupRef } from './backup-layout.js';
 import type { Differences } from './digest-compare.js';
 import type { EngineName } from '../engine-names.js';
+import type { CopyDigests } from './copy-digests.js';
 import type { FoundBackup } from './found-backup.js';
 
 export type { EngineName } from '../engine-names.js';
+export type { CopyDigests } from './copy-digests.js';
 
 /** One tree to copy. */
 export interface CopySource {
@@ -32,16 +34,6 @@ export interface DigestRequest {
   file: string;
   /** Of the backup at `parentDataDirectory`: files that are shared with it keep their digest. */
   parent: DigestList | undefined;
-}
-
-/** What the digests of a finished copy are. */
-export interface CopyDigests {
-  algorithm: string;
-  /** Of the list itself. */
-  sha256: string;
-  entries: number;
-  /** Files whose digest is not known, since they are shared with a backup that has none. */
-  unknown: number;
 }
 
 /** How far a copy has come. Totals are undefined where the engine cannot know them. */
@@ -78,6 +70,11 @@ export interface CopyRequest {
   dataDirectory: string;
   /** Data directory of the last complete backup of the same job and engine, to share unchanged files with. */
   parentDataDirectory: string | undefined;
+  /**
+   * What was shared with earlier backups may be damaged: nothing is shared with any of them, or with what an earlier
+   * attempt left, unless its content was read and compared with the source's.
+   */
+  isParentDoubtful?: boolean | undefined;
   /** The id of that backup, for an engine that makes increments of it: see `CopyResult.needs`. */
   parentBackupId?: string | undefined;
   /** Of an engine that keeps bases: the last one, as it is recorded. Whether it is still there is for the engine to see. */
@@ -139,6 +136,12 @@ export interface CheckRestoredRequest extends Omit<VerifyRequest, 'mode'> {
   restored: string;
 }
 
+/** What is asked of a list. */
+export interface ListRequest {
+  dataDirectory: string;
+  signal: AbortSignal;
+}
+
 /** What a verification found. */
 export interface VerifyFindings extends Differences {
   /** Entries that are not directories; undefined where the check does not count. */
@@ -186,6 +189,11 @@ export interface RestoreRequest {
   destination: string;
   /** Absolute paths as they were on the live system, whatever their bytes (`byte-path.ts`); empty restores all. */
   paths: readonly string[];
+  /**
+   * For an engine that `choosesWhenOpen`, in place of `paths`: asked once, when it can tell what the backup holds; what
+   * it rejects with, the restore rejects with, and has written nothing.
+   */
+  choose?: ((entries: () => AsyncIterable<BackupEntry>) => Promise<readonly string[]>) | undefined;
   /**
    * Of the directories above `paths`, those that get their owner, mode and times from the backup; the others are left
    * as they are. Undefined: all of them.
@@ -253,14 +261,26 @@ export interface CopyEngine {
   /** Of an engine that keeps filesystems as they lie on their devices: writes one back, whole. */
   restoreImage?(request: ImageRestoreRequest): Promise<CopyResult>;
 
+  /** What it holds can be told only once it is unpacked, which a restore does: `restore` heeds `choose`. */
+  readonly choosesWhenOpen?: true;
+
   /** Undefined: its backups cannot be mounted, only restored. */
   readonly mounting?: Mounting;
 
+  /** Without `mounting`: how a backup can be looked into all the same, as a sentence; undefined where only restores do. */
+  howToLook?(dataDirectory: string): Promise<string | undefined>;
+
   /**
-   * All that a backup holds, in any order, without its content. Only for engines whose backups have no list of digests,
-   * which tells as much.
+   * All that a backup holds, in any order, without its content, as a stream: memory does not grow with it. Only for
+   * engines whose backups have no list of digests, which tells as much.
    */
-  list?(request: { dataDirectory: string; signal: AbortSignal }): AsyncIterable<BackupEntry>;
+  list?(request: ListRequest): AsyncIterable<BackupEntry>;
+
+  /**
+   * How many bytes a restore of all of it takes, what must be unpacked on the way included, holes counted as data: more
+   * rather than less. Only for engines whose manifests tell of what was sent, and not of what that makes.
+   */
+  roomToRestore?(request: ListRequest): Promise<number>;
 
   /**
    * Compares what `restore` made of all of a backup with the backup, and with its digests; as `verify`. Without it, only

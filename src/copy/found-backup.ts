@@ -1,4 +1,4 @@
-import type { CopyDigests } from './engine.js';
+import type { CopyDigests } from './copy-digests.js';
 import type { Consistency } from '../snapshots/provider.js';
 
 export const CONSISTENCIES = [

@@ -5,21 +5,24 @@ import { readBlockStack } from '../system/block-stack.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
 import { withCopyErrors } from './copy-error.js';
 import type {
+  CheckRestoredRequest,
   CopyBase,
   CopyEngine,
   CopyRequest,
   CopyResult,
   ImageRestoreRequest,
   KeptSnapshot,
+  ListRequest,
   RestoreRequest,
   VerifyFindings,
   VerifyRequest,
 } from './engine.js';
 import { complementOf, intersectionOf, normaliseExtents, type Extent } from './extents.js';
 import { readImageContents, writeImageContents, type StoredImage } from './image-contents.js';
-import { restoreFromImages, restoreWholeImage } from './image-restore.js';
+import { imageOpener, restoreWholeImage, roomForImages } from './image-restore.js';
 import { verifyImages } from './image-verify.js';
 import { writeImage } from './image-writer.js';
+import { checkOpened, restoreOpened } from './open-trees.js';
 import { checkRsync } from './rsync-version.js';
 import { resultOf, sendEach, type SentPart } from './send-each.js';
 import { snapshotsToSend, type SnapshotToSend } from './sent-snapshots.js';
@@ -167,8 +170,25 @@ class ImageEngine implements CopyEngine {
     };
   }
 
+  /** Its filesystem can be had whole. */
+  howToLook(): Promise<string | undefined> {
+    return Promise.resolve(
+      'Write its filesystem to a file, and mount that: fsbackup restore … --image --to FILE; mount -o loop,ro FILE DIR.',
+    );
+  }
+
+  readonly choosesWhenOpen = true;
+
   restore(request: RestoreRequest): Promise<CopyResult> {
-    return withCopyErrors(() => restoreFromImages(request, this.#run));
+    return restoreOpened(request, imageOpener(this.#run), this.#run);
+  }
+
+  checkRestored(request: CheckRestoredRequest): Promise<VerifyFindings> {
+    return checkOpened(request, imageOpener(this.#run), this.#run);
+  }
+
+  roomToRestore({ dataDirectory }: ListRequest): Promise<number> {
+    return roomForImages(dataDirectory);
   }
 
   restoreImage(request: ImageRestoreRequest): Promise<CopyResult> {

@@ -6,10 +6,13 @@ import { copyOptions } from '../snapshots/expose-device.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
 import { requireTrustedPath } from '../system/trusted-path.js';
 import { copyFailure } from './copy-error.js';
-import type { CopyProgress, CopyResult, ImageRestoreRequest, RestoreRequest } from './engine.js';
+import { checkFilesystem } from './check-filesystem.js';
+import type { CopyProgress, CopyResult, ImageRestoreRequest } from './engine.js';
 import { imageChain, mapFile, readImageContents, type ImageLink, type MapLine } from './image-contents.js';
 import { DamagedImage, describeDamage, readPieces } from './image-reader.js';
-import { restoreTrees, withScratch, type MountStep, type ReadableTree } from './mounted-trees.js';
+import type { MountStep } from './mounted-trees.js';
+import { treesBelow } from './open-trees.js';
+import type { OpenTrees } from './opened-trees.js';
 
 const ZEROS = Buffer.alloc(1024 * 1024);
 
@@ -168,23 +171,34 @@ async function mountable(
   return { fstype: image.fstype, options: options.join(','), source: file, at };
 }
 
-/** `CopyEngine.restore` for what the image engine wrote: paths are copied from the filesystem in the image. */
-export async function restoreFromImages(
-  request: RestoreRequest,
-  run: typeof runCommand,
-): Promise<CopyResult> {
-  const { dataDirectory, destination, signal, onProgress } = request;
-  const contents = await readImageContents(dataDirectory);
-  return await withScratch(destination, async (scratch) => {
-    const mounts: MountStep[] = [];
-    const trees: ReadableTree[] = [];
-    for (const { name } of contents.images) {
+/** Opens what the image engine wrote: the filesystem in each image, and what fsck says of it. */
+export function imageOpener(run: typeof runCommand): OpenTrees {
+  return async ({ dataDirectory, scratch, signal, onProgress }, use) => {
+    const contents = await readImageContents(dataDirectory);
+    const images: { mount: MountStep; clean: boolean }[] = [];
+    for (const { name, clean } of contents.images) {
       const chain = await imageChain(dataDirectory, name);
-      const mount = await mountable(chain, { scratch, signal, onProgress, run });
-      mounts.push(mount);
-      for (const tree of contents.trees.filter(({ image }) => image === name))
-        trees.push({ path: tree.path, readFrom: path.join(mount.at, tree.inside) });
+      images.push({ mount: await mountable(chain, { scratch, signal, onProgress, run }), clean });
     }
-    return await restoreTrees(request, { trees, mounts, scratch }, run);
-  });
+    const trees = treesBelow(contents.trees, ({ image }) => path.join(scratch, image));
+    const check = async (): Promise<string[]> => {
+      const problems: string[] = [];
+      for (const { mount, clean } of images)
+        problems.push(...(await checkFilesystem({ ...mount, clean }, signal, run)));
+      return problems;
+    };
+    return await use({ trees, mounts: images.map(({ mount }) => mount), scratch, check });
+  };
+}
+
+/** `CopyEngine.roomToRestore`: the images unpacked, and as much again for what is copied from them. */
+export async function roomForImages(dataDirectory: string): Promise<number> {
+  const { images } = await readImageContents(dataDirectory);
+  let bytes = 0;
+  for (const { name, sizeBytes } of images) {
+    const chain = await imageChain(dataDirectory, name);
+    const stored = chain.reduce((sum, { image }) => sum + image.storedBytes, 0);
+    bytes += Math.min(stored, sizeBytes);
+  }
+  return 2 * bytes;
 }

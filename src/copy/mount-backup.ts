@@ -21,11 +21,20 @@ function usage(message: string, hint: string, cause?: unknown): FsbackupError {
   return new FsbackupError('usage', message, { hint, cause });
 }
 
-function requireMounting({ manifest, job, backupId }: CompleteBackup, engine: CopyEngine): Mounting {
+async function requireMounting(backup: CompleteBackup, engine: CopyEngine): Promise<Mounting> {
   if (engine.mounting !== undefined) return engine.mounting;
+  const { manifest, job, backupId } = backup;
+  const restore = `Restore what you need of it: fsbackup restore ${job}@${backupId} --to DIR PATH…`;
+  const look = await engine.howToLook?.(dataDirectory(backup));
+  if (look !== undefined) {
+    throw usage(
+      `a ${manifest.engine} backup is not mounted by fsbackup: it is a filesystem by itself`,
+      `${look} ${restore}`,
+    );
+  }
   throw usage(
-    `a ${manifest.engine} backup cannot be mounted: it is one packed stream, with no way to one file but through all before it`,
-    `Restore what you need of it: fsbackup restore ${job}@${backupId} --to DIR PATH…`,
+    `a ${manifest.engine} backup cannot be mounted: it is packed, with no way to one file but through all before it`,
+    restore,
   );
 }
 
@@ -116,7 +125,7 @@ export interface MountOptions {
 export async function mountBackup(options: MountOptions): Promise<void> {
   const { backup, engine, signal, onMounted } = options;
   const { target, job, backupId } = backup;
-  const mounting = requireMounting(backup, engine);
+  const mounting = await requireMounting(backup, engine);
   await engine.preflight();
   const place = await prepareDirectory(options.directory, backup);
   const record: MountRecord = {

@@ -84,10 +84,9 @@ function ownerOf(live: string, trees: readonly ReadableTree[]): ReadableTree | u
 }
 
 /** What of a tree is wanted. */
-function wantedOf(tree: ReadableTree, request: RestoreRequest, trees: readonly ReadableTree[]): string[] {
-  if (request.paths.length === 0 || request.paths.some((wanted) => isWithin(tree.path, wanted)))
-    return [tree.path];
-  return request.paths.filter((wanted) => ownerOf(wanted, trees) === tree);
+function wantedOf(tree: ReadableTree, asked: readonly string[], trees: readonly ReadableTree[]): string[] {
+  if (asked.length === 0 || asked.some((wanted) => isWithin(tree.path, wanted))) return [tree.path];
+  return asked.filter((wanted) => ownerOf(wanted, trees) === tree);
 }
 
 async function timesOf(directory: string): Promise<{ atime: Date; mtime: Date } | undefined> {
@@ -112,7 +111,7 @@ export async function restoreTrees(
   const tally = { bytes: 0, files: 0 };
   const outermostFirst = trees.toSorted((a, b) => a.path.length - b.path.length);
   for (const [index, tree] of outermostFirst.entries()) {
-    const paths = wantedOf(tree, request, trees);
+    const paths = wantedOf(tree, request.paths, trees);
     if (paths.length === 0) continue;
     const stand = path.join(scratch, `tree-${index}`);
     await mkdir(stand, { mode: 0o700 });

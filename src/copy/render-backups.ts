@@ -1,6 +1,7 @@
 import { formatBytes, formatFiles, withoutControls } from '../report/format.js';
 import type { Backup } from './backup-list.js';
 import { sizeOf, type Manifest } from './manifest.js';
+import type { InterruptedBackup } from './interrupted-backup.js';
 import type { MountPlaces } from './mount-records.js';
 import { renderVerified } from './render-verify.js';
 import type { RestoreReport } from './restore-backup.js';
@@ -24,7 +25,7 @@ export interface ListedBackup {
   unreadable: number | null;
   /** Why a damaged one is that. */
   problem: string | null;
-  /** By its last verification on this host. */
+  /** By the last failure on this host that nothing has cleared since, else by the last verification. */
   verified: Pick<VerifyRecord, 'mode' | 'outcome' | 'finishedAt'> | null;
   /** Where it is mounted now. */
   mounted: string[];
@@ -59,7 +60,7 @@ export function listedBackup(backup: Backup, { verifications, mountPlaces }: Kno
     sources: manifest?.sources ?? null,
     unreadable: manifest?.unreadable.length ?? null,
     problem: backup.state === 'damaged' ? backup.problem : null,
-    verified: verifiedOf(verifications(backup)),
+    verified: verifiedOf(verifications.of(backup)),
     mounted: mountPlaces(backup),
   };
 }
@@ -88,17 +89,25 @@ function listRow(backup: Backup, verifications: Verifications): string[] {
     size === undefined ? '' : formatFiles(size.files),
     manifest.report.consistency,
     manifest.unreadable.length === 0 ? 'complete' : 'complete, partial',
-    renderVerified(verifications(backup)),
+    renderVerified(verifications.of(backup)),
   ];
 }
 
-/** The backups of some targets, a table for each. */
+function renderInterrupted({ job, backupId, directory }: InterruptedBackup): string {
+  return withoutControls(
+    `${job}@${backupId} was broken off, and is kept for the next run of ${job} to go on from: ${directory}`,
+  );
+}
+
+/** The backups of some targets, a table for each, and what was broken off there. */
 export function renderBackupList(
   byTarget: ReadonlyMap<string, readonly Backup[]>,
   { verifications, mountPlaces }: KnownOfBackups,
+  interrupted: ReadonlyMap<string, readonly InterruptedBackup[]>,
 ): string {
   const sections = [...byTarget].map(([target, backups]) => {
-    if (backups.length === 0) return `${target}\nno backups`;
+    const brokenOff = (interrupted.get(target) ?? []).map(renderInterrupted);
+    if (backups.length === 0) return [target, 'no backups', ...brokenOff].join('\n');
     const head = ['backup', 'engine', 'size', 'files', 'consistency', 'state', 'verified'];
     const problems = backups.flatMap((backup) =>
       backup.state === 'damaged' ? [`${backup.job}@${backup.backupId}: ${backup.problem}`] : [],
@@ -112,6 +121,7 @@ export function renderBackupList(
           withoutControls(`${backup.job}@${backup.backupId} is mounted at ${place}`),
         ),
       ),
+      ...brokenOff,
     ].join('\n');
   });
   return sections.join('\n\n');

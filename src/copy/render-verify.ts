@@ -8,9 +8,16 @@ function sampleLines(what: string, { count, paths }: PathSample): string[] {
   return [...paths.map((one) => `${what}: ${one}`), ...more];
 }
 
-function heading({ outcome, mode, job, backupId, files, bytes, withoutDigest }: VerifyReport): string {
+/** Of an increment: that more was read than itself. */
+function withNeeds({ needs = [] }: VerifyReport): string {
+  if (needs.length === 0) return '';
+  return `, with ${needs.length === 1 ? 'the backup' : `the ${needs.length} backups`} that it needs`;
+}
+
+function heading(report: VerifyReport): string {
+  const { outcome, mode, job, backupId, files, bytes, withoutDigest } = report;
   const name = `${job}@${backupId}`;
-  const amount = files === null ? '' : ` (${formatFiles(files)}, ${formatBytes(bytes)})`;
+  const amount = files === null ? '' : ` (${formatFiles(files)}, ${formatBytes(bytes)}${withNeeds(report)})`;
   const what = mode === 'drill' ? 'restore drill' : `${mode} verify`;
   if (outcome === 'failed') return `${name}: FAILED, ${what}`;
   if (outcome === 'ok') return `${name}: ok, ${what}${amount}`;

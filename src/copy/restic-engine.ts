@@ -3,15 +3,18 @@ import { runCommand } from '../system/run-command.js';
 import { copyStopped, withCopyErrors } from './copy-error.js';
 import { noDifferences } from './digest-compare.js';
 import type {
+  BackupEntry,
   CopyEngine,
   CopyRequest,
   CopyResult,
+  ListRequest,
   RemoveRequest,
   RestoreRequest,
   VerifyFindings,
   VerifyRequest,
 } from './engine.js';
 import type { FoundBackup } from './found-backup.js';
+import { listRepository } from './list-repository.js';
 import { copyMerged, type RepositoryDependencies } from './merged-copy.js';
 import { byFuse } from './fuse-mount.js';
 import { resticFuse } from './restic-mount.js';
@@ -19,7 +22,7 @@ import { settingsOf, withSecrets } from './repository-program.js';
 import { makeSnapshot } from './restic-backup.js';
 import { resticReference as reference } from './restic-reference.js';
 import { ResticRepository } from './restic-repository.js';
-import { extractSnapshot } from './restic-restore.js';
+import { extractSnapshot, STANDS_FOR_BYTE } from './restic-restore.js';
 import { backupOfSnapshot } from './restic-tags.js';
 import { restoreStaged } from './staged-restore.js';
 
@@ -95,9 +98,25 @@ class ResticEngine implements CopyEngine {
       return await restoreStaged(request, {
         run: this.#run,
         root,
+        standsForByte: STANDS_FOR_BYTE,
         extract: (extraction) => extractSnapshot(this.#repository, snapshot, extraction, request),
       });
     });
+  }
+
+  async *list({ dataDirectory, signal }: ListRequest): AsyncGenerator<BackupEntry> {
+    const { snapshot } = await reference.read(dataDirectory);
+    const repository = this.#repository;
+    const hadNoCache = repository.isWithoutCache;
+    yield* listRepository(
+      (options) => repository.run(['ls', '--json', '--', snapshot], options),
+      signal,
+      (result) => {
+        // It was begun anew, and what it said the second time went nowhere.
+        const isCutShort = repository.isWithoutCache && !hadNoCache;
+        if (result.exitCode !== 0 || isCutShort) throw repository.failure(result);
+      },
+    );
   }
 
   readonly mounting = byFuse(async (dataDirectory) => {

@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { z } from 'zod';
 import { printable } from './printable.js';
 import { ReferenceFile } from './reference.js';
@@ -19,5 +20,6 @@ export const resticReference = new ReferenceFile(
 /** A path that restic told, as on the live system. */
 export function toLivePath(item: string, tree: string): string {
   const inside = item === tree || item.startsWith(`${tree}/`) ? item.slice(tree.length) : item;
-  return printable(Buffer.from(inside === '' ? '/' : inside, 'utf8').toString('latin1'));
+  // Of a file whose attributes it could not read it tells the name as it lies in the snapshot, without a slash.
+  return printable(Buffer.from(path.join('/', inside), 'utf8').toString('latin1'));
 }

@@ -1,3 +1,4 @@
+import { rmdir } from 'node:fs/promises';
 import { FsbackupError } from '../errors.js';
 import { exitCode } from '../exit-codes.js';
 import type { Consistency } from '../snapshots/provider.js';
@@ -15,11 +16,13 @@ import type {
   RestoreRequest,
 } from './engine.js';
 import { planInPlace } from './in-place.js';
-import { totalsOf } from './manifest.js';
+import { sizeOf, totalsOf } from './manifest.js';
 import { previewOverwrite, renderPreview } from './overwrite-preview.js';
 import { targetName, targetOf } from '../backup-target.js';
 import { prepareDestination } from './restore-destination.js';
-import { selectPaths } from './select-paths.js';
+import { requireNotRemoved } from './verify-backup.js';
+import { isPattern } from './path-pattern.js';
+import { selectPaths, type SelectedPaths } from './select-paths.js';
 
 /** Asks whether to go on, with what a person needs to know to decide. */
 export type Confirm = (text: string, signal: AbortSignal) => Promise<boolean>;
@@ -78,7 +81,7 @@ export interface RestoreReport {
 
 type Entries = () => Promise<AsyncIterable<BackupEntry>>;
 type Bring = (
-  where: Pick<RestoreRequest, 'destination' | 'paths' | 'parents' | 'under'>,
+  where: Pick<RestoreRequest, 'destination' | 'paths' | 'choose' | 'parents' | 'under'>,
 ) => Promise<CopyResult>;
 
 async function describePreview(
@@ -153,10 +156,26 @@ export function reportRestore(
   };
 }
 
+/** Of all of a backup that lacks nothing, by an engine whose manifest counts files. */
+function requireWhole(
+  { manifest }: CompleteBackup,
+  { choosesWhenOpen }: CopyEngine,
+  { paths, result }: { paths: readonly string[]; result: CopyResult },
+): void {
+  const expected = sizeOf(manifest)?.files;
+  const isAll = paths.length === 0 && manifest.unreadable.length + result.unreadable.length === 0;
+  if (!isAll || expected === undefined || choosesWhenOpen === true || result.files === expected) return;
+  throw new FsbackupError(
+    'copyPartial',
+    `${result.files} files were restored, and the manifest of the backup says ${expected}`,
+    { hint: 'See `fsbackup backups verify --full` for what the backup lacks.' },
+  );
+}
+
 /**
  * Restores a backup, or some paths of it. Rejects with `usage` before anything is written when it cannot be done as
  * asked, with `notFrozen` when it would write to a frozen filesystem, with `copyFailed` when it broke off, with the
- * signal's reason when it was aborted; resolves, `partial` (exit 41), when single files could not be restored.
+ * signal's reason when it was aborted, with `failed` when the backup was removed meanwhile; resolves, `partial` (exit 41), when single files could not be restored.
  */
 export async function restoreBackup(options: RestoreOptions): Promise<RestoreReport> {
   const { backup, engine, signal, to } = options;
@@ -167,10 +186,24 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
       hint: 'Restore to a directory on the same filesystem (--to DIR), see what came, and move it to its place.',
     });
   }
+  const select = (entries: Entries): Promise<SelectedPaths> =>
+    selectPaths(options.paths, manifest.sources, entries);
   const entries: Entries = async () => (await entriesOf(backup, engine, signal))();
-  const { paths, matched } = await selectPaths(options.paths, manifest.sources, entries);
+  // What patterns mean is known when the backup is unpacked: of the paths beside them, what can be said now is.
+  const isLate = engine.choosesWhenOpen === true && options.paths.some(isPattern);
+  let { paths, matched } = isLate
+    ? await selectPaths(
+        options.paths.filter((one) => !isPattern(one)),
+        manifest.sources,
+        entries,
+      )
+    : await select(entries);
   await engine.preflight();
-  const totals = paths.length === 0 ? totalsOf(manifest) : {};
+  const totals = paths.length === 0 && !isLate ? totalsOf(manifest) : {};
+  const choose: NonNullable<RestoreRequest['choose']> = async (opened) => {
+    ({ paths, matched } = await select(async () => opened()));
+    return paths;
+  };
   const bring: Bring = (where) =>
     options.asStep(() =>
       engine.restore({
@@ -188,18 +221,28 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     if ('inPlace' in to) {
       result = await restoreInPlace(paths, options, to.inPlace.confirm, entries, bring);
     } else {
-      destination = await prepareDestination({
+      const prepared = await prepareDestination({
         destination: to.directory,
         backup,
         engine: manifest.engine,
         force: to.force,
       });
-      result = await bring({ destination, paths });
+      destination = prepared.directory;
+      try {
+        result = await bring({ destination, paths, ...(isLate ? { choose } : {}) });
+      } catch (error) {
+        // Where nothing came of it, it is as if it had not been asked for.
+        if (prepared.isNew && isLate) await rmdir(destination).catch(() => undefined);
+        throw error;
+      }
     }
   } catch (error) {
     signal.throwIfAborted();
     throw error;
   }
+  // It is renamed before anything of it goes: what was restored before that is whole.
+  await requireNotRemoved(backup, 'restored');
+  requireWhole(backup, engine, { paths, result });
   return reportRestore(
     options,
     { destination, inPlace: 'inPlace' in to, paths, asked: options.paths, matched },

@@ -16,6 +16,14 @@ export interface DestinationRequest {
   force: boolean;
 }
 
+/** A directory that can be restored to. */
+export interface PreparedDestination {
+  /** Free of symlinks. */
+  directory: string;
+  /** It was not there before. */
+  isNew: boolean;
+}
+
 function usage(message: string, hint: string, cause?: unknown): FsbackupError {
   return new FsbackupError('usage', message, { hint, cause });
 }
@@ -23,11 +31,12 @@ function usage(message: string, hint: string, cause?: unknown): FsbackupError {
 /** Of a fresh ext4. */
 const COUNTS_AS_EMPTY = 'lost+found';
 
-async function ensureDirectory(destination: string): Promise<string> {
+async function ensureDirectory(destination: string): Promise<PreparedDestination> {
   try {
     // 0700: what a private backup holds is not for everybody.
-    await mkdir(destination, { recursive: true, mode: 0o700 });
-    if ((await stat(destination)).isDirectory()) return await realpath(destination);
+    const made = await mkdir(destination, { recursive: true, mode: 0o700 });
+    if ((await stat(destination)).isDirectory())
+      return { directory: await realpath(destination), isNew: made !== undefined };
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === undefined) throw error;
@@ -68,13 +77,12 @@ async function refuseAcl(destination: string): Promise<void> {
 }
 
 /**
- * Makes sure that a backup can be restored to a directory, which is made (0700) when it is not there. Returns it free
- * of symlinks. Rejects with `usage` when somebody else than root could change what it leads to, when it is no directory, not empty and `force` was not given, or part of the job's
+ * Makes sure that a backup can be restored to a directory, which is made (0700) when it is not there. Rejects with `usage` when somebody else than root could change what it leads to, when it is no directory, not empty and `force` was not given, or part of the job's
  * backups.
  */
-export async function prepareDestination(request: DestinationRequest): Promise<string> {
+export async function prepareDestination(request: DestinationRequest): Promise<PreparedDestination> {
   await requireTrustedDestination(request.destination);
-  const destination = await ensureDirectory(request.destination);
+  const { directory: destination, isNew } = await ensureDirectory(request.destination);
   await requireTrustedDestination(request.destination);
   if (isWithin(destination, await realpath(jobDirectory(request.backup)))) {
     throw usage(
@@ -90,5 +98,5 @@ export async function prepareDestination(request: DestinationRequest): Promise<s
     );
   }
   if (request.engine === 'tar') await refuseAcl(destination);
-  return destination;
+  return { directory: destination, isNew };
 }

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rename } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { runCommand } from '../system/run-command.js';
 import { showReadOnly } from '../system/show-read-only.js';
-import { withCopyErrors } from './copy-error.js';
+import { isRefusal, withCopyErrors } from './copy-error.js';
 import type {
   CheckRestoredRequest,
   CopyEngine,
@@ -16,9 +16,10 @@ import type {
   VerifyRequest,
 } from './engine.js';
 import { makeParents, setParentTimes } from './parent-directories.js';
-import { removeTree } from './remove-tree.js';
+import { beginCopy, Resumption, type ResumeTrees } from './resumption.js';
 import { asBytes, chooseChecksum } from './rsync-digests.js';
 import { checkRestoredByRsync } from './rsync-check-restored.js';
+import { LocalTrees } from './rsync-local-trees.js';
 import { localTree, restoreRsync } from './rsync-restore.js';
 import {
   copyArguments,
@@ -32,33 +33,6 @@ import {
 import { checkRsync } from './rsync-version.js';
 import { verifyRsync } from './rsync-verify.js';
 import { deepestFirst, pathInBackup, requireSources } from './source-layout.js';
-
-/** rsync takes at most 20 `--link-dest`; the parent needs one. */
-const MAX_EARLIER = 8;
-
-function earlierDirectory(dataDirectory: string, attempt: number): string {
-  return `${dataDirectory}.earlier-${attempt}`;
-}
-
-function earlierAttempts(dataDirectory: string): string[] {
-  const all = Array.from({ length: MAX_EARLIER }, (_, index) => earlierDirectory(dataDirectory, index + 1));
-  return all.filter((directory) => existsSync(directory));
-}
-
-/**
- * Moves what an earlier attempt copied aside, as something to link from. Copying over it instead would change files
- * that are hard-linked into the parent backup, when owner or mode of the source changed meanwhile.
- */
-async function setAsideEarlierAttempt(dataDirectory: string): Promise<string[]> {
-  if ((await readdir(dataDirectory)).length === 0) return earlierAttempts(dataDirectory);
-  const [oldest, ...others] = earlierAttempts(dataDirectory);
-  if (oldest !== undefined && others.length + 1 === MAX_EARLIER) await removeTree(oldest);
-  const free = Array.from({ length: MAX_EARLIER }, (_, index) => earlierDirectory(dataDirectory, index + 1));
-  const aside = free.find((directory) => !existsSync(directory)) ?? earlierDirectory(dataDirectory, 1);
-  await rename(dataDirectory, aside);
-  await mkdir(dataDirectory, { mode: 0o700 });
-  return earlierAttempts(dataDirectory);
-}
 
 class RsyncEngine implements CopyEngine {
   readonly name = 'rsync';
@@ -80,23 +54,39 @@ class RsyncEngine implements CopyEngine {
   }
 
   copy(request: CopyRequest): Promise<CopyResult> {
-    return withCopyErrors(() => this.#copy(request));
+    return withCopyErrors(async () => {
+      const { digests, dataDirectory } = request;
+      const trees = new LocalTrees(dataDirectory, this.#run);
+      const resumption =
+        digests === undefined
+          ? undefined
+          : new Resumption(request, {
+              file: digests.file,
+              algorithm: await chooseChecksum(this.#run),
+              trees,
+            });
+      try {
+        return await this.#copy(request, trees, resumption);
+      } catch (error) {
+        // Nothing goes on from what a full or broken disk refused; whoever began the backup then removes all of it.
+        if (isRefusal(error)) await resumption?.end();
+        throw error;
+      }
+    });
   }
 
-  async #copy(request: CopyRequest): Promise<CopyResult> {
-    const { dataDirectory, sources } = request;
+  async #copy(
+    request: CopyRequest,
+    trees: ResumeTrees,
+    resumption: Resumption | undefined,
+  ): Promise<CopyResult> {
+    const { dataDirectory, sources, digests, parentDataDirectory: parent } = request;
     await requireSources(sources);
-    const earlier = await setAsideEarlierAttempt(dataDirectory);
-    const linkFrom = [
-      ...earlier,
-      ...(request.parentDataDirectory === undefined ? [] : [request.parentDataDirectory]),
-    ];
+    const linkFrom = await beginCopy(trees, resumption);
+    if (parent !== undefined) linkFrom.push(parent);
     await makeParents(dataDirectory, sources);
 
-    const taking =
-      request.digests === undefined
-        ? undefined
-        : takeDigests(sources, request.digests, await chooseChecksum(this.#run));
+    const taking = resumption && digests && takeDigests(sources, digests, resumption.algorithm);
     const tally = newTally(taking);
     const copyAll = async (): Promise<void> => {
       for (const source of deepestFirst(sources)) await this.#copySource(source, request, linkFrom, tally);
@@ -104,12 +94,14 @@ class RsyncEngine implements CopyEngine {
     // Also of an attempt that failed: the next one does not read again what this one copied.
     await (taking === undefined ? copyAll() : taking.log.closeAfter(copyAll));
     await setParentTimes(dataDirectory, sources);
-    for (const directory of earlier) await removeTree(directory);
+    await resumption?.settle(parent === undefined ? undefined : { list: taking?.parentList });
     const [result] = await Promise.all([
       resultOf(tally),
       // The sync before the manifest, which tells of failures, then finds little left to write.
       this.#run(['sync', '--file-system', '--', dataDirectory], { signal: request.signal }),
     ]);
+    await trees.forget();
+    await resumption?.end();
     return result;
   }
 
@@ -121,12 +113,17 @@ class RsyncEngine implements CopyEngine {
   ): Promise<void> {
     const inside = pathInBackup(source.path);
     const destination = path.join(request.dataDirectory, inside);
+    const compare = request.isParentDoubtful === true;
     await mkdir(destination, { recursive: true, mode: 0o700 });
     const links = linkFrom
       .map((directory) => path.join(directory, inside))
       .filter((directory) => existsSync(directory));
     await transfer(
-      [...copyArguments(source, request.sources, { links, tally }), `${source.readFrom}/`, `${destination}/`],
+      [
+        ...copyArguments(source, request.sources, { links, tally, compare }),
+        `${source.readFrom}/`,
+        `${destination}/`,
+      ],
       {
         request,
         tally,

@@ -56,8 +56,9 @@ function readable(escaped: string): string {
   return printable(unescapeBytes(escaped));
 }
 
-/** The complaints that name a path, relative to the destination, without quotes. */
-const UNQUOTED = /^ERROR: (.+) failed verification|^could not make way for [^:]+: (.+)$/;
+/** The complaints that name a path, relative to source or destination, without quotes. */
+const UNQUOTED =
+  /^ERROR: (.+) failed verification|^could not make way for [^:]+: (.+)$|^rsync: (?:\[\w+\] )?[gs]et_acl: sys_acl_[gs]et_file\((?:\.\/)?(.+), ACL_TYPE_\w+\):/;
 
 /** What one line of rsync's stderr means; undefined for those that only sum up others. */
 export type RsyncComplaint = { kind: 'path'; path: string } | { kind: 'full' } | undefined;
@@ -70,7 +71,8 @@ export type RsyncComplaint = { kind: 'path'; path: string } | { kind: 'full' } |
 export function parseComplaint(line: string): RsyncComplaint {
   if (FULL.test(line) && !/xattr/.test(line)) return { kind: 'full' };
   const unquoted = UNQUOTED.exec(line);
-  if (unquoted !== null) return { kind: 'path', path: readable(unquoted[1] ?? unquoted[2] ?? '') };
+  if (unquoted !== null)
+    return { kind: 'path', path: readable(unquoted[1] ?? unquoted[2] ?? unquoted[3] ?? '') };
   if (!/^(?:rsync: |file has vanished: )/.test(line)) return undefined;
   const path = /"(.+?)"(?=[: ,)]|$)/.exec(line)?.[1];
   return path === undefined ? undefined : { kind: 'path', path: readable(path) };

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { targetName, type BackupTarget, type RepositorySettings } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
 import { runCommand } from '../system/run-command.js';
-import { isRetryable, withCopyErrors } from './copy-error.js';
+import { isRefusal, withCopyErrors } from './copy-error.js';
 import { noDifferences } from './digest-compare.js';
 import type {
   CheckRestoredRequest,
@@ -25,6 +25,7 @@ import { withSecrets } from './repository-program.js';
 import { checkRestoredByRsync } from './rsync-check-restored.js';
 import { asBytes, chooseChecksum } from './rsync-digests.js';
 import { foundBackupOf, listBytesOf, noteOf } from './rsync-remote-found.js';
+import { beginCopy, Resumption, type ResumeTrees } from './resumption.js';
 import { RsyncRemoteStore } from './rsync-remote-store.js';
 import { restoreRsync, type StoredTree } from './rsync-restore.js';
 import {
@@ -127,25 +128,34 @@ class RsyncRemoteEngine implements CopyEngine {
 
   copy(request: CopyRequest): Promise<CopyResult> {
     return withCopyErrors(async () => {
+      const { digests, backup, signal } = request;
+      const trees = this.#store.treesOf(backup, signal);
+      const resumption =
+        digests === undefined
+          ? undefined
+          : new Resumption(request, { file: digests.file, algorithm: await this.#checksum(), trees });
       try {
-        return await this.#copy(request);
+        return await this.#copy(request, trees, resumption);
       } catch (error) {
-        // What was broken off is gone on with. Of what failed otherwise nothing is to fill a disk that may be full.
-        if (!isRetryable(error) && !request.signal.aborted)
-          await this.#store.abandon(request.backup).catch(() => undefined);
+        // What was broken off is gone on with. Of what a full or broken disk refused nothing is to stay on it.
+        if (isRefusal(error)) {
+          await resumption?.end();
+          await this.#store.abandon(backup).catch(() => undefined);
+        }
         throw error;
       }
     });
   }
 
-  async #copy(request: CopyRequest): Promise<CopyResult> {
+  async #copy(
+    request: CopyRequest,
+    trees: ResumeTrees,
+    resumption: Resumption | undefined,
+  ): Promise<CopyResult> {
     const { sources, backup, signal, dataDirectory, digests } = request;
     await requireSources(sources);
-    const linking = await this.#linking(request);
-    const taking =
-      digests === undefined
-        ? undefined
-        : takeDigests(sources, digests, await this.#checksum(), { keepRaw: true });
+    const linking = await this.#linking(request, await beginCopy(trees, resumption));
+    const taking = resumption && digests && takeDigests(sources, digests, resumption.algorithm);
     const tally = newTally(taking);
     const copyAll = async (): Promise<void> => {
       await this.#sendParents(sources, request);
@@ -158,25 +168,30 @@ class RsyncRemoteEngine implements CopyEngine {
       sources.filter((source) => outermost.includes(source.path)),
       request,
     );
+    const hasParent = request.parentDataDirectory !== undefined || linking.byContent;
+    await resumption?.settle(hasParent ? { list: taking?.parentList } : undefined);
     const result = await resultOf(tally);
     const note = await noteOf(request, result);
     // From now on there may be a backup there of which nobody has heard.
     await reference.announce(dataDirectory);
     await this.#store.publish(backup, { note, list: result.digests && digests?.file }, signal);
     await reference.write(dataDirectory, { version: 1, job: backup.job, backupId: backup.backupId });
-    await taking?.forget();
+    await resumption?.end();
     return result;
   }
 
-  /** Makes the place to copy to, and finds what unchanged files are to be linked from. */
-  async #linking({ backup, signal, parentDataDirectory }: CopyRequest): Promise<Linking> {
-    const { earlier, last } = await this.#store.prepare(backup, signal);
+  /** What unchanged files are to be linked from: `resumed`, what of a copy was broken off, and the last backup. */
+  async #linking(
+    { backup, signal, parentDataDirectory, isParentDoubtful }: CopyRequest,
+    resumed: readonly string[],
+  ): Promise<Linking> {
     if (parentDataDirectory !== undefined) {
       const parent = this.#store.directoryOf(await reference.read(parentDataDirectory));
-      return { from: [...earlier, parent], byContent: false };
+      return { from: [...resumed, parent], byContent: isParentDoubtful === true };
     }
+    const last = await this.#store.findLast(backup, signal);
     // Of another host, or of this one's life before: that size and time are the same proves nothing of the content.
-    return { from: [...earlier, ...(last === undefined ? [] : [last])], byContent: last !== undefined };
+    return { from: [...resumed, ...(last === undefined ? [] : [last])], byContent: last !== undefined };
   }
 
   /** The fastest digest that both ends have. */
@@ -225,9 +240,8 @@ class RsyncRemoteEngine implements CopyEngine {
       [
         '-s',
         // Of a large file that was half sent the rest is enough, the next time.
-        '--partial',
-        ...(byContent ? ['--checksum'] : []),
-        ...copyArguments(source, request.sources, { links, tally }),
+        `--partial-dir=${this.#store.incompleteOf(request.backup)}+partial`,
+        ...copyArguments(source, request.sources, { links, tally, compare: byContent }),
         `${source.readFrom}/`,
         `${this.#at(destination)}/`,
       ],

@@ -32,25 +32,57 @@ printf 'fsbackup: id %s\\n' "$(cat "$mark")"
 `;
 
 /**
- * `$1` the job, `$2` the id, `$3` the incomplete directory, `$4` and `$5` the same of the note and of the list. What an earlier attempt or run copied is set aside under
- * names that rsync can link from; there are eight at most. Tells of them, and of the last backup, whoever made it.
+ * `$1` the job, `$2` the id, `$3` the incomplete directory, `$4` and `$5` the same of the note and of the list; `$6` yes or no:
+ * whether what was copied before stays; `$7` the id that it was to get, under which it may be published, though nobody here
+ * knows. See `ResumeTrees.prepare`.
  */
 export const PREPARE = `${PROLOGUE}
 mkdir -p "$1"
 cd "$1"
-aside() {
-  n=1
-  while [ -e "$2.earlier-$n" ] && [ "$n" -lt 8 ]; do n=$((n + 1)); done
-  if [ -e "$2.earlier-$n" ]; then rm -rf "$2.earlier-1"; n=1; fi
-  mv "$1" "$2.earlier-$n"
-}
-if [ -d "$3" ]; then aside "$3" "$3"; fi
-if [ -d "$2" ]; then aside "$2" "$3"; fi
-rm -f "$2.json" "$2.digests.gz" "$4" "$5"
-mkdir "$3"
-for one in "$3".earlier-*; do
-  if [ -d "$one" ]; then printf 'fsbackup: earlier %s\\n' "$one"; fi
+boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || true)
+now=
+if [ -n "$boot" ]; then now="$boot $(stat -c %d . 2>/dev/null || true)"; fi
+printf 'fsbackup: instance %s\\n' "$now"
+rm -rf "$3+new" "$3".earlier-*
+rm -f "$4" "$5"
+if [ "$6" = yes ]; then
+  if [ -e "$3+earlier" ]; then rm -rf "$3"
+  elif [ -e "$3" ]; then mv "$3" "$3+earlier"
+  fi
+  for id in "$2" "$7"; do
+    if [ -n "$id" ] && [ -d "$id" ] && ! [ -e "$3+earlier" ]; then mv "$id" "$3+earlier"; fi
+  done
+  if [ -e "$3+earlier" ]; then echo 'fsbackup: earlier'; fi
+  if [ -e "$3+known" ]; then echo 'fsbackup: known'; fi
+else
+  rm -rf "$3" "$3"+*
+fi
+for id in "$2" "$7"; do
+  if [ -n "$id" ]; then rm -rf "$id" "$id.json" "$id.digests.gz"; fi
 done
+mkdir "$3"
+`;
+
+/** As `PREPARE`. */
+export const RENEW = `${PROLOGUE}
+cd "$1"
+mkdir -p "$3+new"
+rm -rf "$3+known"
+mv "$3+new" "$3+known"
+rm -rf "$3+earlier"
+`;
+
+/** As `PREPARE`. */
+export const FORGET = `${PROLOGUE}
+if ! [ -d "$1" ]; then exit 0; fi
+cd "$1"
+rm -rf "$3"+*
+`;
+
+/** As `PREPARE`. Tells of the last backup of the job, whoever made it. */
+export const LAST = `${PROLOGUE}
+if ! [ -d "$1" ]; then exit 0; fi
+cd "$1"
 for one in ????????T??????Z-*; do
   if [ -d "$one" ] && ! [ -h "$one" ]; then printf 'fsbackup: backup %s\\n' "$one"; fi
 done | tail -n 1
@@ -76,14 +108,14 @@ if [ -f "$5" ]; then mv "$5" "$2.digests.gz"; fi
 flush
 mv "$3" "$2"
 flush
-rm -rf "$3".earlier-* || true
+rm -rf "$3"+* || true
 `;
 
 /** As `PREPARE`. */
 export const ABANDON = `${PROLOGUE}
 if ! [ -d "$1" ]; then exit 0; fi
 cd "$1"
-rm -rf "$3" "$3".earlier-* "$4" "$5"
+rm -rf "$3" "$3"+* "$3".earlier-* "$4" "$5"
 `;
 
 /** The name goes first: without it there is no backup. */

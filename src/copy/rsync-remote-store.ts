@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import os from 'node:os';
 import { Readable } from 'node:stream';
 import { FsbackupError } from '../errors.js';
 import type { CommandOptions, CommandResult, runCommand } from '../system/run-command.js';
@@ -16,12 +15,17 @@ import {
   EXISTS,
   FETCH,
   FIND,
+  FORGET,
+  LAST,
   OPEN,
   PREPARE,
   PUBLISH,
   REMOVE,
+  RENEW,
   STORE,
 } from './rsync-remote-scripts.js';
+import type { ResumeTrees } from './resumption.js';
+import { hostLabel } from '../system/host-label.js';
 import type { SshClient, SshPlace } from '../system/ssh-place.js';
 
 /** A host that does not answer within it is no place to freeze a filesystem for. */
@@ -79,7 +83,7 @@ export class RsyncRemoteStore {
 
   /** What is not whole has a name that no other host gives. */
   #unfinished(what: 'incomplete' | 'note' | 'digests'): string {
-    return `.${what}-${os.hostname().replaceAll(/[^A-Za-z0-9.-]/g, '-')}`;
+    return `.${what}-${hostLabel()}`;
   }
 
   /** Runs a program there. */
@@ -111,21 +115,33 @@ export class RsyncRemoteStore {
     return found;
   }
 
-  /**
-   * Makes the incomplete directory, empty. Returns what there is to link from: what earlier attempts and runs of this
-   * host left, and the last backup of the job, whichever host made it.
-   */
-  async prepare(
-    backup: Backup,
-    signal: AbortSignal,
-  ): Promise<{ earlier: string[]; last: string | undefined }> {
-    const { stdout } = await this.#on(PREPARE, backup, signal);
-    const job = `${this.#place.directory}/${backup.job}`;
-    const last = answers(stdout, 'backup').find(isBackupId);
+  /** The trees that a copy can be gone on with. */
+  treesOf(backup: Backup, signal: AbortSignal): ResumeTrees {
+    const incomplete = this.incompleteOf(backup);
     return {
-      earlier: answers(stdout, 'earlier').map((name) => `${job}/${name}`),
-      last: last === undefined ? undefined : `${job}/${last}`,
+      place: 'there',
+      incomplete,
+      earlier: `${incomplete}+earlier`,
+      known: `${incomplete}+known`,
+      fresh: `${incomplete}+new`,
+      run: this.runThere,
+      prepare: async (former) => {
+        const keep = former === undefined ? 'no' : 'yes';
+        const { stdout } = await this.#on(PREPARE, backup, signal, [keep, former ?? '']);
+        const [instance = ''] = answers(stdout, 'instance');
+        const has = (word: string): boolean => answers(stdout, word).length > 0;
+        return { instance, hasEarlier: has('earlier'), hasKnown: has('known') };
+      },
+      renew: async () => void (await this.#on(RENEW, backup, signal)),
+      forget: async () => void (await this.#on(FORGET, backup, signal)),
     };
+  }
+
+  /** The last backup of the job, whichever host made it. */
+  async findLast(backup: Backup, signal: AbortSignal): Promise<string | undefined> {
+    const { stdout } = await this.#on(LAST, backup, signal);
+    const last = answers(stdout, 'backup').find(isBackupId);
+    return last === undefined ? undefined : `${this.#place.directory}/${backup.job}/${last}`;
   }
 
   /** Gives what was copied its name, once all of it is on disk there, its note and the list of its digests beside it. */
@@ -213,9 +229,14 @@ export class RsyncRemoteStore {
   }
 
   /** Runs a script about a backup. Rejects with `copyFailed` unless it succeeds. */
-  async #on(script: string, { job, backupId }: Backup, signal?: AbortSignal): Promise<CommandResult> {
+  async #on(
+    script: string,
+    { job, backupId }: Backup,
+    signal?: AbortSignal,
+    more: readonly string[] = [],
+  ): Promise<CommandResult> {
     const unfinished = (['incomplete', 'note', 'digests'] as const).map((what) => this.#unfinished(what));
-    const result = await this.#script(script, [job, backupId, ...unfinished], {
+    const result = await this.#script(script, [job, backupId, ...unfinished, ...more], {
       timeoutMs: REMOVE_TIMEOUT_MS,
       ...(signal === undefined ? {} : { signal }),
     });

@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { CommandResult, runCommand } from '../system/run-command.js';
 import { copyFailure, UnreadablePaths } from './copy-error.js';
@@ -28,9 +27,9 @@ export const CONNECTION = new Set([10, 12, 30, 35, 255]);
 interface DigestTaking {
   algorithm: string;
   log: LineWriter;
+  /** The parent's list, if it is one of the same digests. */
+  parentList: string | undefined;
   finish: () => Promise<CopyDigests>;
-  /** Removes what they are made of, where `finish` does not. Idempotent. */
-  forget: () => Promise<void>;
 }
 
 /** What the transfers of one copy or restore come to, added up. */
@@ -50,14 +49,13 @@ export async function resultOf({ bytes, files, unreadable, digests }: Tally): Pr
 }
 
 /**
- * Begins to take the digests of a copy of `sources`; the directories above those are in the list from the start. With
- * `keepRaw` what they are made of outlives `finish`: another attempt may follow, in which nothing is read again.
+ * Begins to take the digests of a copy of `sources`; the directories above those are in the list from the start. What they
+ * are made of outlives `finish`: another attempt may follow, in which nothing is read again. `Resumption` removes it.
  */
 export function takeDigests(
   sources: readonly CopySource[],
   { file, parent }: DigestRequest,
   algorithm: string,
-  { keepRaw = false } = {},
 ): DigestTaking {
   const raw = `${file}.raw`;
   const log = new LineWriter(raw, 'a');
@@ -67,19 +65,20 @@ export function takeDigests(
   const parentList = parent?.algorithm === algorithm ? parent.file : undefined;
   const finish = async (): Promise<CopyDigests> => ({
     algorithm,
-    ...(await finishDigestList(raw, file, parentList, { keepRaw })),
+    ...(await finishDigestList(raw, file, parentList, { keepRaw: true })),
   });
-  return { algorithm, log, finish, forget: () => rm(raw, { force: true }) };
+  return { algorithm, log, parentList, finish };
 }
 
 /**
- * The arguments of the copy of one source: what is left out, what to link from, and whether to tell digests. After them
+ * The arguments of the copy of one source: what is left out, what to link from, whether the content of that is to be
+ * compared, and whether to tell digests. After them
  * come where it is read, with a slash (what is in it, not the directory by its name in the snapshot), and where it goes.
  */
 export function copyArguments(
   source: CopySource,
   sources: readonly CopySource[],
-  { links, tally }: { links: readonly string[]; tally: Tally },
+  { links, tally, compare }: { links: readonly string[]; tally: Tally; compare: boolean },
 ): string[] {
   const filters = [
     ...nestedIn(source, sources).map((nested) => literalPattern(`/${nested}`)),
@@ -89,6 +88,8 @@ export function copyArguments(
     '--one-file-system',
     ...(tally.digests === undefined ? [] : [...TELL_DIGESTS, `--checksum-choice=${tally.digests.algorithm}`]),
     ...filters.map((pattern) => `--filter=- ${pattern}`),
+    // Size and time are all that is looked at else.
+    ...(compare ? ['--checksum'] : []),
     ...links.map((directory) => `--link-dest=${directory}`),
   ];
 }

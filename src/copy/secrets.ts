@@ -2,7 +2,8 @@ import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
 import { readTrustedFile } from '../system/trusted-file.js';
-import { withoutPasswords, type SecretSource } from '../backup-target.js';
+import type { SecretSource } from '../backup-target.js';
+import { withoutPasswords } from '../system/command-line.js';
 
 /** What reading a secret works with. */
 export interface SecretReading {

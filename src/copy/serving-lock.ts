@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
-import process from 'node:process';
 import { tryAcquireLock, type Lock } from '../journal/lock.js';
+import { ownCommandLine } from '../system/command-line.js';
 import { runDirectory } from '../system/directories.js';
 import { tryLock } from '../system/native.js';
 import { readProcessIdentity } from '../system/process-identity.js';
@@ -13,6 +13,6 @@ export async function lockServing(directory: string): Promise<Lock | undefined> 
   return await tryAcquireLock(name, {
     tryLock,
     directory: path.join(runDirectory(), 'locks'),
-    holder: { pid, startTime, runId: '', command: `fsbackup ${process.argv.slice(2).join(' ')}` },
+    holder: { pid, startTime, runId: '', command: `fsbackup ${ownCommandLine()}` },
   });
 }

@@ -2,6 +2,7 @@ import { lstat, mkdtemp, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
 import type { runCommand } from '../system/run-command.js';
+import { bytesOfPath } from './byte-path.js';
 import { UnreadablePaths } from './copy-error.js';
 import type { CopyResult, RestoreRequest } from './engine.js';
 import { mergeTree } from './merge-tree.js';
@@ -23,6 +24,11 @@ export interface StagedRestoreDependencies {
   run: typeof runCommand;
   /** Of `/`, where that was a source: no program has a place for them. */
   root: RootAttributes | undefined;
+  /**
+   * In paths that the engine told: a character that may stand for a byte that is no UTF-8. Of such a path it is not known
+   * what its file is called, and nobody looks whether it is there. Undefined: it tells all bytes.
+   */
+  standsForByte?: string;
   extract: (extraction: Extraction) => Promise<void>;
 }
 
@@ -78,7 +84,7 @@ async function count(directory: Buffer, tally: { files: number; bytes: number })
  */
 export async function restoreStaged(
   request: RestoreRequest,
-  { run, root, extract }: StagedRestoreDependencies,
+  { run, root, standsForByte, extract }: StagedRestoreDependencies,
 ): Promise<CopyResult> {
   const { destination, sources, signal } = request;
   const asked = topmost(request.paths);
@@ -93,11 +99,12 @@ export async function restoreStaged(
       await extract({ staged, paths, unreadable });
       signal.throwIfAborted();
       for (const live of isAll ? [] : group.paths) {
+        if (standsForByte !== undefined && live.includes(standsForByte)) continue;
         try {
-          await lstat(path.join(staged, pathInBackup(live)));
+          await lstat(Buffer.concat([Buffer.from(`${staged}/`), bytesOfPath(pathInBackup(live))]));
         } catch (error) {
           if (errnoOf(error) === undefined) throw error;
-          unreadable.add(printable(Buffer.from(live, 'utf8').toString('latin1')));
+          unreadable.add(printable(bytesOfPath(live).toString('latin1')));
         }
       }
       await count(Buffer.from(staged), tally);

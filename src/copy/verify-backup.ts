@@ -1,26 +1,14 @@
-import { lstat } from 'node:fs/promises';
-import { errnoOf, FsbackupError } from '../errors.js';
-import { makeScratch } from '../system/scratch.js';
+import { FsbackupError } from '../errors.js';
 import { exitCode } from '../exit-codes.js';
-import { digestsOf } from './backup-digests.js';
-import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
-import { noDifferences, type PathSample } from './digest-compare.js';
-import type { CopyEngine, CopyProgress, EngineName, VerifyFindings } from './engine.js';
-import { readManifest, sizeOf, totalsOf } from './manifest.js';
-import { removeTree } from './remove-tree.js';
+import type { PathSample } from './digest-compare.js';
+import type { EngineName, VerifyFindings } from './engine.js';
+import type { VerifyOptions } from './look-at-backup.js';
+import { lookAtChain, Looks } from './look-at-chain.js';
+import { readManifest } from './manifest.js';
 import { targetName, targetOf } from '../backup-target.js';
 import type { VerifyRecord } from './verify-history.js';
-
-/** What a verification is asked for with. */
-export interface VerifyOptions {
-  backup: CompleteBackup;
-  mode: 'quick' | 'full';
-  /** The engine that wrote the backup. */
-  engine: CopyEngine;
-  signal: AbortSignal;
-  onProgress: (progress: CopyProgress) => void;
-}
+import { outcomeOf, type NeededReport } from './verify-outcome.js';
 
 /** One verification in `backups verify --json`: stable. Times RFC 3339. */
 export interface VerifyReport {
@@ -36,7 +24,7 @@ export interface VerifyReport {
   finishedAt: string;
   /** Entries that are not directories; null where the check does not count. */
   files: number | null;
-  /** Size of the files that were looked at. */
+  /** Size of the files that were looked at, with those of the backups that it needs. */
   bytes: number;
   /** Files that there is no digest of to compare with. */
   withoutDigest: number;
@@ -45,6 +33,8 @@ export interface VerifyReport {
   extra: PathSample;
   /** What is wrong as a whole. */
   problems: string[];
+  /** Only of a full verify of an increment: the backups that it needs, which were read with it, the full one first. */
+  needs?: NeededReport[];
   /** Only with the mode `drill`. */
   drill?: DrillFacts;
 }
@@ -59,56 +49,6 @@ export interface DrillFacts {
   command: string[] | null;
   /** Why the directory is still there; null when it is not (exit 60 otherwise). */
   leftBehind: string | null;
-}
-
-async function look({ backup, mode, engine, signal, onProgress }: VerifyOptions): Promise<VerifyFindings> {
-  const directory = dataDirectory(backup);
-  const nothing = { ...noDifferences(), files: undefined, bytes: 0 };
-  try {
-    if (!(await lstat(directory)).isDirectory())
-      return { ...nothing, problems: [`${directory} is not a directory`] };
-  } catch (error) {
-    const errno = errnoOf(error);
-    if (errno === undefined) throw error;
-    return { ...nothing, problems: [`${directory} cannot be read: ${errno}`] };
-  }
-  const digests = await digestsOf(backup, { engine, signal });
-  const list = digests !== undefined && 'file' in digests ? digests : undefined;
-  const totals = totalsOf(backup.manifest);
-  const scratch = await makeScratch('fsbackup-verify-');
-  try {
-    const findings = await engine.verify({
-      dataDirectory: directory,
-      mode,
-      digests: list,
-      notInBackup: backup.manifest.unreadable,
-      scratch,
-      signal,
-      onProgress: (progress) => onProgress({ ...totals, ...progress }),
-    });
-    const problems = [...findings.problems];
-    if (digests !== undefined && 'problem' in digests) problems.push(digests.problem);
-    const { files, unreadable } = backup.manifest;
-    // With a list, each of them was looked for by its name; what could not be read is in the count of rsync.
-    if (
-      list === undefined &&
-      sizeOf(backup.manifest) !== undefined &&
-      unreadable.length === 0 &&
-      findings.files !== undefined &&
-      findings.files !== files
-    ) {
-      problems.push(`it holds ${findings.files} files, and its manifest says ${files}`);
-    }
-    return { ...findings, problems };
-  } finally {
-    await removeTree(scratch);
-  }
-}
-
-function outcomeOf(findings: VerifyFindings, mode: VerifyReport['mode']): VerifyReport['outcome'] {
-  const { changed, missing, extra, problems } = findings;
-  if (changed.count + missing.count + extra.count + problems.length > 0) return 'failed';
-  return mode !== 'quick' && findings.withoutDigest > 0 ? 'unproven' : 'ok';
 }
 
 const EXITS = { ok: 'ok', unproven: 'warnings', failed: 'verifyFailed' } as const;
@@ -143,32 +83,43 @@ export function reportOf(
   };
 }
 
-/** A backup that was removed while it was looked at is not a bad one. Rejects with `failed`. */
-export async function requireNotRemoved(backup: CompleteBackup): Promise<void> {
+/** A backup that was removed while it was looked at is not a bad one. Rejects with `failed`, saying what it was for. */
+export async function requireNotRemoved(backup: CompleteBackup, what = 'verified'): Promise<void> {
   if ((await readManifest(backup)).state !== 'incomplete') return;
-  throw new FsbackupError('failed', `${backup.job}@${backup.backupId} was removed while it was verified`, {
+  throw new FsbackupError('failed', `${backup.job}@${backup.backupId} was removed while it was ${what}`, {
     hint: '`fsbackup backups list` shows what there is.',
   });
 }
 
 /**
- * Verifies one backup. What is wrong with it is in the report (exit 50); rejects when it could not be looked at, with
- * `failed` when it was removed meanwhile, with the signal's reason when aborted.
+ * Verifies one backup, with all that it needs. What is wrong with it is in the report (exit 50); rejects when it could not
+ * be looked at, with `failed` when it was removed meanwhile, with the signal's reason when aborted.
+ *
+ * `quick`: what it needs is there. `full`: that is read too, as a restore would, and `needed` has a report of each, to be
+ * kept as if it had been asked for. `looks` remembers what was read: nothing is read twice for several backups.
  */
-export async function verifyBackup(options: VerifyOptions): Promise<VerifyReport> {
+export async function verifyBackup(
+  options: VerifyOptions,
+  looks: Looks = new Looks(),
+): Promise<{ report: VerifyReport; needed: VerifyReport[] }> {
   const { backup, mode, engine, signal } = options;
   await engine.preflight();
   const startedAt = new Date().toISOString();
-  let findings: VerifyFindings;
   try {
-    findings = await look(options);
+    const chain = await lookAtChain(options, looks);
+    const report = { ...reportOf(backup, mode, startedAt, chain.findings), ...chain.facts };
+    if (report.outcome === 'failed') await requireNotRemoved(backup);
+    const needed: VerifyReport[] = [];
+    for (const one of chain.needed) {
+      const of = { ...reportOf(one.backup, mode, startedAt, one.findings), ...one.facts };
+      // One that was removed meanwhile has no history to keep.
+      if ((await readManifest(one.backup)).state !== 'incomplete') needed.push(of);
+    }
+    return { report, needed };
   } catch (error) {
     signal.throwIfAborted();
     throw error;
   }
-  const report = reportOf(backup, mode, startedAt, findings);
-  if (report.outcome === 'failed') await requireNotRemoved(backup);
-  return report;
 }
 
 /** What the history keeps of it. */

@@ -4,6 +4,7 @@ import type { CompleteBackup } from './backup-list.js';
 import type { CopyProgress } from './engine.js';
 import { engineFor, type EngineFor } from './engines.js';
 import { targetOf } from '../backup-target.js';
+import { Looks } from './look-at-chain.js';
 import { withReportedStep } from './reported-step.js';
 import { verifyBackup, verifyRecord, type VerifyReport } from './verify-backup.js';
 import { recordVerification } from './verify-history.js';
@@ -13,6 +14,14 @@ export type Examine = (
   backup: CompleteBackup,
   onProgress: (progress: CopyProgress) => void,
 ) => Promise<VerifyReport>;
+
+async function keep(report: VerifyReport, reporter: Reporter): Promise<void> {
+  try {
+    await recordVerification(verifyRecord(report));
+  } catch (error) {
+    reporter.warn(`the verification is not in the history: ${messageOf(error)}`);
+  }
+}
 
 /** Looks at backups one after the other, as steps that a reporter shows, and records each in the history. */
 export async function verifyEach(
@@ -27,26 +36,26 @@ export async function verifyEach(
     const report = await withReportedStep(reporter, step, () =>
       examine(backup, (progress) => reporter.progress(progress)),
     );
-    try {
-      await recordVerification(verifyRecord(report));
-    } catch (error) {
-      reporter.warn(`the verification is not in the history: ${messageOf(error)}`);
-    }
+    await keep(report, reporter);
     reporter.workFinished(report);
     reports.push(report);
   }
   return reports;
 }
 
-/** Verifies backups where they are. */
+/** Verifies backups where they are. What is read of others that they need goes into the history of those. */
 export async function verifyBackups(
   backups: readonly CompleteBackup[],
   options: { mode: 'quick' | 'full'; signal: AbortSignal; reporter: Reporter },
   engines: EngineFor = engineFor,
 ): Promise<VerifyReport[]> {
   const { mode, signal, reporter } = options;
-  return await verifyEach(backups, `verify (${mode})`, reporter, (backup, onProgress) => {
+  const looks = new Looks();
+  return await verifyEach(backups, `verify (${mode})`, reporter, async (backup, onProgress) => {
     const engine = engines({ ...targetOf(backup), engine: backup.manifest.engine });
-    return verifyBackup({ backup, mode, engine, signal, onProgress });
+    const { report, needed } = await verifyBackup({ backup, mode, engine, signal, onProgress }, looks);
+    // What is bad in a backup that others need is bad for all of them, and not only for the one that was asked for.
+    for (const one of needed) await keep(one, reporter);
+    return report;
   });
 }

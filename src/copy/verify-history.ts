@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { errnoOf } from '../errors.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
 import type { BackupRef } from './backup-layout.js';
-import { targetName, targetOf, type RepositorySettings } from '../backup-target.js';
+import { targetName, targetOf, type BackupTarget, type RepositorySettings } from '../backup-target.js';
 
 const recordSchema = z.object({
   version: z.literal(1),
@@ -21,13 +21,99 @@ const recordSchema = z.object({
 /** One verification, as the history keeps it. */
 export type VerifyRecord = z.infer<typeof recordSchema>;
 
-/** The last verification of each backup of some job. */
-export type Verifications = (
-  backup: BackupRef & { repository?: RepositorySettings },
-) => VerifyRecord | undefined;
+type Mode = VerifyRecord['mode'];
+type InTarget = BackupRef & { repository?: RepositorySettings };
 
-/** A job's history is put aside at this size; the one before it is dropped. */
+/**
+ * The modes that look at all that this one looked at. A full verify sees whatever a quick one does, and no drill sees it
+ * all: what it restored may be right beside a list that is damaged. What a drill found, a command that fails on what was
+ * restored for one, only a drill sees again.
+ */
+const AS_STRONG: Readonly<Record<Mode, readonly Mode[]>> = {
+  quick: ['quick', 'full'],
+  full: ['full'],
+  drill: ['drill'],
+};
+
+/** A job's history is put aside at this size; the one before it is dropped, but for failures that stand. */
 const ROTATE_BYTES = 4 * 1024 * 1024;
+
+/** What the history tells of the backups of some jobs. */
+export interface Verifications {
+  /** What counts of a backup: the last failure that stands, else the last verification. */
+  of(backup: InTarget): VerifyRecord | undefined;
+  /** The failures that stand in a target, in their order; of backups too that are not there any more. */
+  failures(target: BackupTarget, job: string): VerifyRecord[];
+  /** The backups of which, after that record was made, every byte was compared and right: their ids. */
+  provenSince(record: VerifyRecord): string[];
+}
+
+function keyOf({ target, job, backupId }: Pick<VerifyRecord, 'target' | 'job' | 'backupId'>): string {
+  return JSON.stringify([target, job, backupId]);
+}
+
+/** Records in the order in which they were made. */
+class Records implements Verifications {
+  readonly #records: readonly VerifyRecord[];
+  readonly #byBackup = new Map<string, VerifyRecord[]>();
+  #allStanding: readonly VerifyRecord[] | undefined;
+
+  constructor(records: readonly VerifyRecord[]) {
+    this.#records = records;
+    for (const record of records) {
+      const key = keyOf(record);
+      const known = this.#byBackup.get(key);
+      if (known === undefined) this.#byBackup.set(key, [record]);
+      else known.push(record);
+    }
+  }
+
+  /** Of one backup. A failure stands until what looks at no less finds nothing wrong. */
+  #standing(records: readonly VerifyRecord[]): VerifyRecord[] {
+    const last = new Map(records.map((record) => [record.mode, record]));
+    return [...last.values()].filter((record) => {
+      if (record.outcome !== 'failed') return false;
+      const since = records.slice(records.indexOf(record) + 1);
+      return !since.some(
+        ({ mode, outcome }) => outcome !== 'failed' && AS_STRONG[record.mode].includes(mode),
+      );
+    });
+  }
+
+  /** In their order. */
+  standing(): readonly VerifyRecord[] {
+    return (this.#allStanding ??= this.#findStanding());
+  }
+
+  #findStanding(): VerifyRecord[] {
+    const standing = new Set([...this.#byBackup.values()].flatMap((records) => this.#standing(records)));
+    return this.#records.filter((record) => standing.has(record));
+  }
+
+  of(backup: InTarget): VerifyRecord | undefined {
+    const records = this.#byBackup.get(keyOf({ ...backup, target: targetName(targetOf(backup)) })) ?? [];
+    const failed = new Set(this.#standing(records));
+    return records.findLast((record) => failed.has(record)) ?? records.at(-1);
+  }
+
+  failures(target: BackupTarget, job: string): VerifyRecord[] {
+    const name = targetName(target);
+    return this.standing().filter((record) => record.target === name && record.job === job);
+  }
+
+  provenSince(record: VerifyRecord): string[] {
+    return this.#records
+      .slice(this.#records.indexOf(record) + 1)
+      .filter(({ target, job }) => target === record.target && job === record.job)
+      .filter(({ mode, outcome }) => mode === 'full' && outcome === 'ok')
+      .map(({ backupId }) => backupId);
+  }
+}
+
+/** What records come to, the oldest first. Pure. */
+export function verificationsFrom(records: readonly VerifyRecord[]): Verifications {
+  return new Records(records);
+}
 
 function historyFile(job: string, directory: string): string {
   return path.join(directory, `${encodeURIComponent(job)}.jsonl`);
@@ -47,10 +133,42 @@ async function textOf(file: string): Promise<string> {
   }
 }
 
+/** How each line begins. */
+const START = '{"version":1,';
+
+function parseLine(line: string): VerifyRecord | undefined {
+  try {
+    // What a crash tore has no end: the next record stands behind it.
+    return recordSchema.safeParse(JSON.parse(line.slice(Math.max(0, line.lastIndexOf(START))))).data;
+  } catch {
+    return undefined;
+  }
+}
+
+async function recordsIn(file: string): Promise<VerifyRecord[]> {
+  const text = `${await textOf(`${file}.1`)}\n${await textOf(file)}`;
+  return text.split('\n').flatMap((line) => parseLine(line) ?? []);
+}
+
+function linesOf(records: readonly VerifyRecord[]): string {
+  return records.map((record) => `${JSON.stringify(record)}\n`).join('');
+}
+
+/**
+ * Puts a history aside. What stands in it, and in the one that is dropped, is written once more before, so that a backup
+ * does not become good because much else was verified since; a crash in between leaves it there twice.
+ */
+async function rotate(file: string): Promise<void> {
+  const standing = new Records(await recordsIn(file)).standing();
+  await appendFile(file, linesOf(standing), { mode: 0o600 });
+  await rename(file, `${file}.1`);
+}
+
 /** Adds a verification to the history of its job. Rejects with the system's error. */
 export async function recordVerification(
   record: VerifyRecord,
   directory = historyDirectory(),
+  rotateBytes = ROTATE_BYTES,
 ): Promise<void> {
   await ensurePrivateDirectory(directory);
   const file = historyFile(record.job, directory);
@@ -58,21 +176,8 @@ export async function recordVerification(
     (found) => found.size,
     () => 0,
   );
-  if (size >= ROTATE_BYTES) await rename(file, `${file}.1`);
-  await appendFile(file, `${JSON.stringify(record)}\n`, { mode: 0o600 });
-}
-
-function parseLine(line: string): VerifyRecord | undefined {
-  try {
-    return recordSchema.safeParse(JSON.parse(line)).data;
-  } catch {
-    // Torn by a crash or a full disk.
-    return undefined;
-  }
-}
-
-function keyOf({ target, job, backupId }: BackupRef): string {
-  return JSON.stringify([target, job, backupId]);
+  if (size >= rotateBytes) await rotate(file);
+  await appendFile(file, linesOf([record]), { mode: 0o600 });
 }
 
 /** Reads what the history tells of the backups of these jobs. Lines that cannot be read are passed over. */
@@ -80,13 +185,7 @@ export async function readVerifications(
   jobs: Iterable<string>,
   directory = historyDirectory(),
 ): Promise<Verifications> {
-  const last = new Map<string, VerifyRecord>();
-  for (const job of new Set(jobs)) {
-    const file = historyFile(job, directory);
-    for (const line of `${await textOf(`${file}.1`)}\n${await textOf(file)}`.split('\n')) {
-      const record = parseLine(line);
-      if (record !== undefined) last.set(keyOf(record), record);
-    }
-  }
-  return (backup) => last.get(keyOf({ ...backup, target: targetName(targetOf(backup)) }));
+  const records: VerifyRecord[] = [];
+  for (const job of new Set(jobs)) records.push(...(await recordsIn(historyFile(job, directory))));
+  return verificationsFrom(records);
 }

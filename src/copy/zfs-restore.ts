@@ -4,8 +4,10 @@ import { FsbackupError } from '../errors.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
 import { siblingData } from './btrfs-contents.js';
 import { copyFailure } from './copy-error.js';
-import type { CopyResult, RestoreRequest } from './engine.js';
-import { restoreTrees, withScratch, type MountStep, type ReadableTree } from './mounted-trees.js';
+import type { ListRequest } from './engine.js';
+import type { MountStep } from './mounted-trees.js';
+import { treesBelow } from './open-trees.js';
+import type { OpenedTrees, OpenRequest, OpenTrees } from './opened-trees.js';
 import { HashingStream, mustPipe } from './stream-pipe.js';
 import { readZfsContents, zfsStreamFile, type SentZfsSnapshot, type ZfsContents } from './zfs-contents.js';
 import { atPlaceOf, type ZfsStore } from './zfs-target.js';
@@ -91,7 +93,7 @@ async function withScratchPool<T>(
 
 /** What must be received of a backup that cannot be mounted where it is; undefined where it can. */
 async function feedsOf(
-  { dataDirectory }: RestoreRequest,
+  { dataDirectory }: OpenRequest,
   contents: ZfsContents,
   store: ZfsStore | undefined,
 ): Promise<Map<string, Feed[]> | undefined> {
@@ -110,45 +112,34 @@ async function feedsOf(
   return feeds;
 }
 
-async function restoreFrom(
-  sourceOf: ReadonlyMap<string, string>,
-  {
-    request,
-    contents,
-    scratch,
-    run,
-  }: { request: RestoreRequest; contents: ZfsContents; scratch: string; run: Run },
-): Promise<CopyResult> {
-  const mounts: MountStep[] = [];
-  const trees: ReadableTree[] = [];
-  for (const [name, source] of sourceOf) {
-    const at = path.join(scratch, name);
-    await mkdir(at, { mode: 0o700 });
-    mounts.push({ fstype: 'zfs', options: 'ro', source, at });
-    for (const tree of contents.trees.filter(({ snapshot }) => snapshot === name))
-      trees.push({ path: tree.path, readFrom: path.join(at, tree.inside) });
-  }
-  return await restoreTrees(request, { trees, mounts, scratch }, run);
-}
-
-/** `CopyEngine.restore` for what the zfs-send engine wrote. */
-export async function restoreZfs(
-  request: RestoreRequest,
-  store: ZfsStore | undefined,
-  run: Run,
-): Promise<CopyResult> {
-  const contents = await readZfsContents(request.dataDirectory);
-  const feeds = await feedsOf(request, contents, store);
-  for (const sent of contents.snapshots) {
-    const refused = sent.kind === 'volume' || feeds !== undefined ? refuse(sent) : undefined;
-    if (refused !== undefined) throw refused;
-  }
-  return await withScratch(request.destination, async (scratch) => {
+/** Opens what the zfs-send engine wrote: mounted where it was received, or received into a pool of its own. */
+export function zfsOpener(store: ZfsStore | undefined, run: Run): OpenTrees {
+  return async (request, use) => {
+    const { scratch, signal, onProgress } = request;
+    const contents = await readZfsContents(request.dataDirectory);
+    const feeds = await feedsOf(request, contents, store);
+    for (const sent of contents.snapshots) {
+      const refused = sent.kind === 'volume' || feeds !== undefined ? refuse(sent) : undefined;
+      if (refused !== undefined) throw refused;
+    }
+    const mounted = async (sourceOf: ReadonlyMap<string, string>): Promise<OpenedTrees> => {
+      const mounts: MountStep[] = [];
+      for (const [name, source] of sourceOf) {
+        const at = path.join(scratch, name);
+        await mkdir(at, { mode: 0o700 });
+        mounts.push({ fstype: 'zfs', options: 'ro', source, at });
+      }
+      return {
+        trees: treesBelow(contents.trees, ({ snapshot }) => path.join(scratch, snapshot)),
+        mounts,
+        scratch,
+      };
+    };
     if (feeds === undefined) {
-      const sources = new Map(
-        contents.snapshots.map(({ name, dataset = '' }) => [name, `${dataset}@${name}`]),
+      const sources = contents.snapshots.map(
+        ({ name, dataset = '' }) => [name, `${dataset}@${name}`] as const,
       );
-      return await restoreFrom(sources, { request, contents, scratch, run });
+      return await use(await mounted(new Map(sources)));
     }
     const bytes = [...feeds.values()].flat().reduce((sum, feed) => sum + feed.bytes, 0);
     return await withScratchPool({ scratch, bytes, run }, async (pool) => {
@@ -158,12 +149,31 @@ export async function restoreZfs(
         for (const { argv } of links) {
           const set = ['-o', 'readonly=on', '-o', 'acltype=posix'];
           const to = ['zfs', 'receive', '-u', ...set, dataset] as const;
-          const through = new HashingStream((done) => request.onProgress({ bytes: done, files: 0 }));
-          await mustPipe({ from: argv, to, through, signal: request.signal }, run);
+          const through = new HashingStream((done) => onProgress({ bytes: done, files: 0 }));
+          await mustPipe({ from: argv, to, through, signal }, run);
         }
         sources.set(name, `${dataset}@${name}`);
       }
-      return await restoreFrom(sources, { request, contents, scratch, run });
+      return await use(await mounted(sources));
     });
-  });
+  };
+}
+
+/** `CopyEngine.roomToRestore`: what must be received, and as much again for what is copied from it. */
+export async function roomForZfs(
+  { dataDirectory }: ListRequest,
+  store: ZfsStore | undefined,
+): Promise<number> {
+  const contents = await readZfsContents(dataDirectory);
+  let bytes = 0;
+  for (const { name, dataset = '', bytes: sent } of contents.snapshots) {
+    if (contents.kind === 'stream') {
+      const links = await streamsOf(dataDirectory, contents, name);
+      bytes += links.reduce((sum, link) => sum + 2 * link.bytes, 0);
+    } else {
+      const whole = Number((await store?.get('logicalreferenced', `${dataset}@${name}`)) ?? sent);
+      bytes += store?.place.host === undefined ? whole : 2 * whole;
+    }
+  }
+  return bytes;
 }

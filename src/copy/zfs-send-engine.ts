@@ -6,20 +6,29 @@ import { runCommand } from '../system/run-command.js';
 import { CONTENTS } from './contents-file.js';
 import { withCopyErrors } from './copy-error.js';
 import type {
+  CheckRestoredRequest,
   CopyEngine,
   CopyRequest,
   CopyResult,
+  ListRequest,
   RemoveRequest,
   RestoreRequest,
   VerifyFindings,
   VerifyRequest,
 } from './engine.js';
+import { checkOpened, restoreOpened } from './open-trees.js';
 import { checkRsync } from './rsync-version.js';
 import { resultOf, sendEach, type SentPart } from './send-each.js';
 import { snapshotsToSend } from './sent-snapshots.js';
 import { versionOf } from './tar-version.js';
-import { findZfsContents, writeZfsContents, type SentZfsSnapshot, type ZfsContents } from './zfs-contents.js';
-import { restoreZfs } from './zfs-restore.js';
+import {
+  findZfsContents,
+  readZfsContents,
+  writeZfsContents,
+  type SentZfsSnapshot,
+  type ZfsContents,
+} from './zfs-contents.js';
+import { roomForZfs, zfsOpener } from './zfs-restore.js';
 import { kindOf, planSending, type Sending } from './zfs-sending.js';
 import { parseZfsPlace, ZfsStore } from './zfs-target.js';
 import { sendToDataset, sendToFile } from './zfs-transfer.js';
@@ -124,8 +133,30 @@ class ZfsSendEngine implements CopyEngine {
     };
   }
 
+  /** What was received into a pool of this host or another is there to be mounted. */
+  async howToLook(dataDirectory: string): Promise<string | undefined> {
+    const { kind, snapshots } = await readZfsContents(dataDirectory);
+    if (kind !== 'dataset') return undefined;
+    const host = this.#store?.place.host;
+    const mounts = snapshots
+      .filter((sent) => sent.kind === 'filesystem')
+      .map(({ dataset = '', name }) => `mount -t zfs -o ro ${dataset}@${name} DIR`);
+    if (mounts.length === 0) return undefined;
+    return `Mount what was received${host === undefined ? '' : `, on ${host}`}: ${mounts.join('; ')}.`;
+  }
+
+  readonly choosesWhenOpen = true;
+
   restore(request: RestoreRequest): Promise<CopyResult> {
-    return withCopyErrors(() => restoreZfs(request, this.#store, this.#run));
+    return restoreOpened(request, zfsOpener(this.#store, this.#run), this.#run);
+  }
+
+  checkRestored(request: CheckRestoredRequest): Promise<VerifyFindings> {
+    return checkOpened(request, zfsOpener(this.#store, this.#run), this.#run);
+  }
+
+  roomToRestore(request: ListRequest): Promise<number> {
+    return roomForZfs(request, this.#store);
   }
 
   verify(request: VerifyRequest): Promise<VerifyFindings> {

@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
+import { ownCommandLine } from '../system/command-line.js';
 import { ensurePrivateDirectory, runDirectory } from '../system/directories.js';
 import { createPage } from '../system/native.js';
 import { lockRecord, readBootId, writeRecord } from './freeze-record.js';
@@ -88,7 +89,7 @@ export async function armFreezer(
         slot: index,
         controlPath,
         detached: options.detachable === true,
-        owner: { pid: process.pid, command: process.argv.slice(2).join(' ') },
+        owner: { pid: process.pid, command: ownCommandLine() },
         watchdogPids: watchdog.pids,
       });
     }

@@ -14,7 +14,13 @@ export interface Releasers {
   exposure(entry: Extract<JournalEntry, { kind: 'exposure' }>): Promise<void>;
   poolMetadata(entry: Extract<JournalEntry, { kind: 'pool-metadata' }>): Promise<void>;
   snapshot(entry: Extract<JournalEntry, { kind: 'snapshot' }>): Promise<void>;
-  backup(entry: Extract<JournalEntry, { kind: 'backup' }>): Promise<void>;
+  /** Whether a snapshot is there and still holds what was taken. */
+  isIntact(entry: Extract<JournalEntry, { kind: 'snapshot' }>): Promise<boolean>;
+  /** With `mayKeep` what the job's next run can go on from stays for it: returns where. */
+  backup(
+    entry: Extract<JournalEntry, { kind: 'backup' }>,
+    options: { mayKeep: boolean },
+  ): Promise<string | undefined>;
   drill(entry: Extract<JournalEntry, { kind: 'drill' }>): Promise<void>;
   /** Ends it when anything is gone already; else the backup is whole and stays. */
   removal(entry: Extract<JournalEntry, { kind: 'removal' }>): Promise<void>;
@@ -58,7 +64,10 @@ export interface RecoveredThing {
 /** What `recover` did. Plain data. */
 export interface RecoverReport {
   version: 1;
-  released: RecoveredThing[];
+  released: (RecoveredThing & {
+    /** Of an incomplete backup: the directory in which it is kept for the next run to go on from; absent: it is gone. */
+    keptIn?: string;
+  })[];
   /** Still held, or perhaps so. */
   failed: (RecoveredThing & { message: string })[];
   /** Of living runs. */
@@ -90,7 +99,25 @@ function describe({ entry }: FoundEntry): RecoveredThing {
   return { kind: entry.kind, what, job: entry.job, runId: entry.runId };
 }
 
-async function releaseEntry(entry: JournalEntry, { releasers, bootId }: RecoverDependencies): Promise<void> {
+/** Nothing goes on from a copy of a snapshot that was lost: what was read of it may be anything. */
+async function areIntact(
+  entries: readonly FoundEntry[],
+  runId: string,
+  releasers: Releasers,
+): Promise<boolean> {
+  for (const { entry } of entries) {
+    if (entry.kind === 'snapshot' && entry.runId === runId && !(await releasers.isIntact(entry)))
+      return false;
+  }
+  return true;
+}
+
+/** Returns where what it names is kept, if it is. */
+async function releaseEntry(
+  entry: JournalEntry,
+  { releasers, bootId }: RecoverDependencies,
+  entries: readonly FoundEntry[],
+): Promise<string | undefined> {
   switch (entry.kind) {
     case 'quiesce':
       // No application is at rest across a reboot.
@@ -107,8 +134,9 @@ async function releaseEntry(entry: JournalEntry, { releasers, bootId }: RecoverD
       await releasers.snapshot(entry);
       break;
     case 'backup':
-      await releasers.backup(entry);
-      break;
+      return await releasers.backup(entry, {
+        mayKeep: await areIntact(entries, entry.runId, releasers),
+      });
     case 'drill':
       await releasers.drill(entry);
       break;
@@ -116,6 +144,7 @@ async function releaseEntry(entry: JournalEntry, { releasers, bootId }: RecoverD
       await releasers.removal(entry);
       break;
   }
+  return undefined;
 }
 
 function freeze(what: string): RecoveredThing {
@@ -222,9 +251,9 @@ async function recoverJob(
       try {
         const reason = entry.kind === 'snapshot' ? inTheWay.get(entry.payload.name) : undefined;
         if (reason !== undefined) throw new Error(reason);
-        await releaseEntry(entry, dependencies);
+        const keptIn = await releaseEntry(entry, dependencies, entries);
         await removeDurably(found.file);
-        report.released.push(thing);
+        report.released.push({ ...thing, ...(keptIn === undefined ? {} : { keptIn }) });
       } catch (error) {
         if (entry.kind === 'exposure') inTheWay.set(entry.payload.snapshot.name, 'it is still mounted');
         report.failed.push({ ...thing, message: messageOf(error) });

@@ -3,7 +3,11 @@ import type { RecoverReport } from './recover.js';
 /** The text that `recover` shows to people. */
 export function renderRecover(report: RecoverReport): string {
   const lines = [
-    ...report.released.map(({ what }) => `released: ${what}`),
+    ...report.released.map(({ what, keptIn }) =>
+      keptIn === undefined
+        ? `released: ${what}`
+        : `kept for the next run to go on from: ${what}, as ${keptIn}`,
+    ),
     ...report.leftAlone.map(({ what, job }) => `left alone, job ${job ?? ''} is running: ${what}`),
     ...report.failed.map(({ what, message }) => `STILL HELD: ${what}: ${message}`),
     ...report.unreadable.map(({ file, reason }) => `cannot be read: ${file}: ${reason}`),

@@ -51,4 +51,6 @@ export interface HostFacts {
   nestedFreeze: NestedFreeze;
   /** False inside a container: the end of its PID namespace kills the watchdogs too. */
   initialPidNamespace: boolean;
+  /** Of the backups that new ones would be made from: what is not to be built on unseen, as warnings. */
+  doubts: readonly string[];
 }

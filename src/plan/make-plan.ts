@@ -118,6 +118,7 @@ export function makePlan(job: JobConfig, facts: HostFacts, detectors: Detectors,
   if (frozen.length > 0 && !facts.initialPidNamespace) {
     warnings.push(PID_NAMESPACE_WARNING);
   }
+  warnings.push(...facts.doubts);
   const { timeoutMs, maxHoldMs } = job.freeze;
   const plan = {
     version: 1,

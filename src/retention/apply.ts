@@ -1,5 +1,6 @@
 import type { KeepRules } from '../config/types.js';
-import { isBackupId } from '../copy/backup-layout.js';
+import { begunAt } from '../copy/backup-layout.js';
+import { describeFailed, doubtOf, failedClause } from '../copy/doubtful-backups.js';
 import { listJobBackups, type Backup } from '../copy/backup-list.js';
 import { readMountPlaces, type MountPlaces } from '../copy/mount-records.js';
 import type { EngineFor } from '../copy/engines.js';
@@ -7,7 +8,8 @@ import type { Verifications } from '../copy/verify-history.js';
 import { targetName, type BackupTarget } from '../backup-target.js';
 import { messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
-import { judge, type JudgedBackup, type Verdict } from './policy.js';
+import type { JudgedBackup } from './judged-backup.js';
+import { judge, type Verdict } from './policy.js';
 import { finishRemoval, listUnfinishedRemovals, removeBackup } from './remove-backup.js';
 
 /** The backups of one job in one target, and what is wanted of them. */
@@ -36,27 +38,29 @@ export interface RetentionResult {
   failed: { backupId: string; message: string }[];
 }
 
-/** The time that an id tells: when its run was begun. */
-function timeOf(backupId: string): Date {
-  if (!isBackupId(backupId)) throw new Error(`${backupId} is not the id of a backup`);
-  return new Date(backupId.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z.*$/, '$1-$2-$3T$4:$5:$6Z'));
-}
-
-function qualityOf(backup: Backup, verifications: Verifications): JudgedBackup['quality'] {
-  if (backup.state !== 'complete') return 'poor';
+/** Of a backup by itself: what it needs is the policy's to see. */
+function qualityOf(backup: Backup, verifications: Verifications): Pick<JudgedBackup, 'quality' | 'flaw'> {
+  if (backup.state !== 'complete') return { quality: 'poor' };
   const { unreadable, report } = backup.manifest;
-  if (unreadable.length > 0 || verifications(backup)?.outcome === 'failed') return 'poor';
-  return report.outcome === 'success' ? 'good' : 'warned';
+  const verified = verifications.of(backup);
+  if (verified?.outcome === 'failed') return { quality: 'poor', flaw: failedClause(verified) };
+  if (unreadable.length > 0) return { quality: 'poor', flaw: 'lacks what could not be read' };
+  const doubt = doubtOf(backup, [], verifications);
+  if (doubt !== undefined)
+    return { quality: 'warned', flaw: `may share what is bad: ${describeFailed(doubt)}` };
+  return report.outcome === 'success'
+    ? { quality: 'good' }
+    : { quality: 'warned', flaw: 'was made with warnings' };
 }
 
 function judged(backup: Backup, verifications: Verifications, mountPlaces: MountPlaces): JudgedBackup {
-  const time = timeOf(backup.backupId);
+  const time = begunAt(backup.backupId);
   return {
     backupId: backup.backupId,
     // Digits that are no date: it is kept, as all that lies in the future.
     time: Number.isNaN(time.getTime()) ? new Date(8.64e15) : time,
     state: backup.state,
-    quality: qualityOf(backup, verifications),
+    ...qualityOf(backup, verifications),
     needs: backup.state === 'complete' ? (backup.manifest.needs ?? []) : [],
     mountedAt: mountPlaces(backup),
   };

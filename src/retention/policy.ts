@@ -1,23 +1,8 @@
 import type { KeepRules } from '../config/types.js';
 import { formatSpan } from '../config/span.js';
 import { bucketOf, type Period } from './bucket.js';
-
-/** A backup of one job in one target, as the policy sees it. */
-export interface JudgedBackup {
-  backupId: string;
-  /** When it was begun. */
-  time: Date;
-  state: 'complete' | 'incomplete' | 'damaged';
-  /**
-   * What a complete one is worth. `good`: no warning, nothing missing. `warned`: all of it is there. `poor`: files are
-   * missing in it, or it failed its last verify. Of the others it says nothing.
-   */
-  quality: 'good' | 'warned' | 'poor';
-  /** Ids of the backups that it cannot be restored without. */
-  needs: readonly string[];
-  /** Where it is mounted now. */
-  mountedAt: readonly string[];
-}
+import type { JudgedBackup } from './judged-backup.js';
+import { worthOf, type Worth } from './worth.js';
 
 /** What is to become of a backup, and why. */
 export interface Verdict {
@@ -25,6 +10,8 @@ export interface Verdict {
   action: 'keep' | 'remove';
   /** All that keeps it; of one to remove, why nothing does. */
   reasons: string[];
+  /** Why it is not good, by itself or by what it needs: a clause. Undefined: it is, or is not complete. */
+  flaw: string | undefined;
 }
 
 const PERIODS: readonly Period[] = ['hourly', 'daily', 'weekly', 'monthly', 'yearly'];
@@ -34,6 +21,11 @@ const CLOCK_SLACK_MS = 5 * 60_000;
 
 class Judgement {
   readonly #reasons = new Map<string, string[]>();
+  readonly #worth: (backup: JudgedBackup) => Worth;
+
+  constructor(backups: readonly JudgedBackup[]) {
+    this.#worth = worthOf(backups);
+  }
 
   keep({ backupId }: JudgedBackup, reason: string): void {
     const reasons = this.#reasons.get(backupId) ?? [];
@@ -45,11 +37,18 @@ class Judgement {
     return this.#reasons.has(backupId);
   }
 
-  verdict({ backupId }: JudgedBackup): Verdict {
+  /** With what it needs. */
+  quality(backup: JudgedBackup): JudgedBackup['quality'] {
+    return this.#worth(backup).quality;
+  }
+
+  verdict(backup: JudgedBackup): Verdict {
+    const { backupId, state } = backup;
     const reasons = this.#reasons.get(backupId);
+    const flaw = state === 'complete' ? this.#worth(backup).flaw : undefined;
     return reasons === undefined
-      ? { backupId, action: 'remove', reasons: ['no rule keeps it'] }
-      : { backupId, action: 'keep', reasons };
+      ? { backupId, action: 'remove', reasons: ['no rule keeps it'], flaw }
+      : { backupId, action: 'keep', reasons, flaw };
   }
 }
 
@@ -66,7 +65,10 @@ function applyPeriod(
     const before = chosen.get(bucket);
     if (before === undefined && chosen.size === count) break;
     // The newest of a bucket stands for it, but a poor one only where there is no better.
-    if (before === undefined || (before.quality === 'poor' && backup.quality !== 'poor')) {
+    if (
+      before === undefined ||
+      (judgement.quality(before) === 'poor' && judgement.quality(backup) !== 'poor')
+    ) {
       chosen.set(bucket, backup);
     }
   }
@@ -97,9 +99,9 @@ function applyRules(rules: KeepRules, newestFirst: readonly JudgedBackup[], judg
 function protect(newestFirst: readonly JudgedBackup[], judgement: Judgement): void {
   const [newest] = newestFirst;
   if (newest !== undefined) judgement.keep(newest, 'the newest');
-  const good = newestFirst.find(({ quality }) => quality === 'good');
+  const good = newestFirst.find((one) => judgement.quality(one) === 'good');
   if (good !== undefined) judgement.keep(good, 'the last good one');
-  const whole = newestFirst.find(({ quality }) => quality !== 'poor');
+  const whole = newestFirst.find((one) => judgement.quality(one) !== 'poor');
   if (whole !== undefined && whole !== good) judgement.keep(whole, 'the last one with nothing missing');
 }
 
@@ -120,13 +122,14 @@ function protectParents(backups: readonly JudgedBackup[], judgement: Judgement):
  * Decides which backups of one job in one target stay. Pure. Returns a verdict for each, in the order given.
  *
  * As restic's `forget`: the rules are independent of each other, periods count only where there is a backup in them,
- * the newest of a period stands for it. Hours, days, ISO weeks, months and years are those of UTC, as in the ids.
+ * the newest of a period stands for it, a poor one only where there is no better. A backup is worth no more than what it
+ * needs. Hours, days, ISO weeks, months and years are those of UTC, as in the ids.
  * Whatever the rules say, these stay: the newest, the last good one, what a kept one needs, and all that is not
  * complete (a run may be writing it), is mounted, or lies in the future (a clock was wrong: it also counts for no rule, so that it
  * pushes no other out). Without rules everything stays.
  */
 export function judge(backups: readonly JudgedBackup[], rules: KeepRules | undefined, now: Date): Verdict[] {
-  const judgement = new Judgement();
+  const judgement = new Judgement(backups);
   const counted: JudgedBackup[] = [];
   for (const backup of backups) {
     if (backup.state !== 'complete') judgement.keep(backup, `it is ${backup.state}`);

@@ -7,6 +7,8 @@ export interface PrunedBackup {
   state: 'complete' | 'incomplete' | 'damaged';
   action: 'keep' | 'remove';
   reasons: string[];
+  /** Why it is not good, by itself or by what it needs; null: it is, or is not complete. */
+  flaw: string | null;
 }
 
 /** What `backups prune --json` prints of one job in one target: stable. */
@@ -21,16 +23,21 @@ export interface PruneReport {
 
 /** The result as the JSON has it. */
 export function pruneReport({ target, job, verdicts, removed, failed }: RetentionResult): PruneReport {
-  const backups = verdicts.map(({ backupId, state, action, reasons }) => ({
+  const backups = verdicts.map(({ backupId, state, action, reasons, flaw }) => ({
     backupId,
     state,
     action,
     reasons,
+    flaw: flaw ?? null,
   }));
   return { target, job, backups, removed, failed };
 }
 
-function line(result: RetentionResult, { backupId, action, reasons }: PrunedBackup, dryRun: boolean): string {
+function line(
+  result: RetentionResult,
+  { backupId, action, reasons, flaw }: RetentionResult['verdicts'][number],
+  dryRun: boolean,
+): string {
   const failure = result.failed.find((one) => one.backupId === backupId);
   const word =
     action === 'keep'
@@ -40,7 +47,8 @@ function line(result: RetentionResult, { backupId, action, reasons }: PrunedBack
         : dryRun || !result.removed.includes(backupId)
           ? 'remove'
           : 'removed';
-  return `  ${word.padEnd(7)}  ${result.job}@${backupId}  ${failure?.message ?? reasons.join(', ')}`;
+  const why = [reasons.join(', '), ...(flaw === undefined ? [] : [`not good: ${flaw}`])].join('; ');
+  return `  ${word.padEnd(7)}  ${result.job}@${backupId}  ${failure?.message ?? why}`;
 }
 
 function section(result: RetentionResult, dryRun: boolean): string {

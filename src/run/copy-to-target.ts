@@ -10,6 +10,7 @@ import { SNAPSHOT_DIRECTORY_NAME } from '../snapshots/private-directory.js';
 import type { Consistency, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import { findBase, keepBases } from './keep-bases.js';
+import { warnOfDoubt } from './doubtful-parent.js';
 import { retry } from './retry.js';
 import { faultPoint } from '../system/fault-point.js';
 
@@ -80,9 +81,12 @@ export async function copyToTarget(
     backupId: runId,
     ...(target.repository === undefined ? {} : { repository: shown }),
   });
+  let mayKeep = false;
   const held = stack.push(`the incomplete backup ${runId} in ${shown}`, async () => {
-    await backups.discardIncomplete(name);
+    const keptIn = await backups.discardIncomplete(name, { mayKeep, isOurs: true });
     await entry.remove();
+    if (keptIn !== undefined)
+      context.note(`what was copied to ${shown} is kept for the next run to go on from: ${keptIn}`);
   });
   try {
     faultPoint('copy.intended');
@@ -90,6 +94,7 @@ export async function copyToTarget(
     faultPoint('copy.begun');
     const engine = dependencies.engine(target);
     const base = sendableBy(target.engine) === undefined ? undefined : await findBase(target, context);
+    const isParentDoubtful = await warnOfDoubt(target, space.parentBackupId, context);
     const result = await retry(
       () =>
         engine.copy({
@@ -98,6 +103,7 @@ export async function copyToTarget(
           consistency: task.consistency,
           sources,
           ...(base === undefined ? {} : { base }),
+          isParentDoubtful,
           journal,
           signal,
           onProgress: (progress) => timeline.reporter.progress(progress),
@@ -137,6 +143,11 @@ export async function copyToTarget(
     }
     return { copy, unreadable: result.unreadable };
   } catch (error) {
+    // What was read of a snapshot that was lost meanwhile is nothing to go on from.
+    mayKeep = await task.checkIntact().then(
+      () => true,
+      () => false,
+    );
     await held.release().catch((cause: unknown) => {
       if (signal.aborted) return;
       // As often as not the target itself is gone. The journal has it: it is removed once that is there again.

@@ -55,8 +55,19 @@ export interface BackupWriter {
   complete(name: BackupName, facts: BackupFacts): Promise<void>;
   /** The data directory of a backup that is complete; undefined when it is not, or not there. */
   completeData(name: BackupName): Promise<string | undefined>;
-  /** Removes a backup that has no manifest; one that is complete, or not there, is left alone. Idempotent. */
-  discardIncomplete(name: BackupName): Promise<void>;
+  /**
+   * Why what a complete backup stores is not to be built on unseen, a clause: it, or another that it may share data with,
+   * failed a verification, or lacks what it needs. Undefined: nothing speaks against it.
+   */
+  doubt(name: BackupName): Promise<string | undefined>;
+  /**
+   * Removes a backup that has no manifest; one that is complete, or not there, is left alone. With `mayKeep` what the
+   * job's next run can go on from stays for it: returns where. `isOurs`: this process wrote it. Idempotent.
+   */
+  discardIncomplete(
+    name: BackupName,
+    how?: { mayKeep: boolean; isOurs?: boolean },
+  ): Promise<string | undefined>;
 }
 
 /** What a removal is done with. */

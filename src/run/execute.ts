@@ -83,7 +83,11 @@ class Execution {
     );
   }
 
-  #report(copies: readonly CopyReport[], releaseFailures: readonly ReleaseFailure[]): RunReport {
+  #report(
+    copies: readonly CopyReport[],
+    releaseFailures: readonly ReleaseFailure[],
+    errors: readonly unknown[] = this.#errors,
+  ): RunReport {
     return reportRun({
       job: this.#plan.job,
       runId: this.#options.runId,
@@ -96,7 +100,7 @@ class Execution {
       warnings: this.#warnings,
       notes: this.#notes,
       retention: this.#retention,
-      errors: this.#errors,
+      errors,
       releaseFailures,
     });
   }
@@ -146,7 +150,8 @@ class Execution {
     const { signal } = watch;
     for (const [target, versions] of tools) {
       signal.throwIfAborted();
-      const reportWith = (copy: CopyReport): RunReport => this.#report([...this.#copies, copy], []);
+      // What went wrong so far went wrong with other targets: it says nothing against this backup.
+      const reportWith = (copy: CopyReport): RunReport => this.#report([...this.#copies, copy], [], []);
       const task = {
         target,
         sources,

@@ -18,6 +18,7 @@ import { inInitialPidNamespace } from '../system/pid-namespace.js';
 import { submountsBelow } from '../system/submounts.js';
 import { unmountedDatasets } from '../system/zfs-facts.js';
 import { dependsOnNesting } from './depends-on-nesting.js';
+import { readDoubts } from './doubtful-parent.js';
 
 /** Remembers every filesystem that was looked at: what lies on what is told from them. */
 class FactsReader {
@@ -155,5 +156,6 @@ export async function gatherFacts(job: JobConfig): Promise<HostFacts> {
     },
     nestedFreeze: await nestedFreezeFor(job, sources),
     initialPidNamespace: inInitialPidNamespace(),
+    doubts: await readDoubts(job),
   };
 }

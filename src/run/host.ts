@@ -1,7 +1,6 @@
 import { open } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import path from 'node:path';
-import process from 'node:process';
 import type { SnapshotCommands } from '../config/types.js';
 import { createBaseStore } from '../copy/base-store.js';
 import { createBackupWriter } from '../copy/backup-writer.js';
@@ -17,6 +16,7 @@ import { recover, type RecoverReport, type Releasers } from '../journal/recover.
 import { releaseApplication } from '../quiesce/hooks.js';
 import { finishRemoval } from '../retention/remove-backup.js';
 import { automaticProviders, providerByName } from '../snapshots/registry.js';
+import { ownCommandLine } from '../system/command-line.js';
 import { runDirectory } from '../system/directories.js';
 import { syncfs, tryLock } from '../system/native.js';
 import { endOrphans } from '../system/orphans.js';
@@ -53,7 +53,7 @@ function locksOf(identity: ProcessIdentity, runId: string): LockDependencies {
   return {
     tryLock,
     directory: path.join(runDirectory(), 'locks'),
-    holder: { pid, startTime, runId, command: `fsbackup ${process.argv.slice(2).join(' ')}` },
+    holder: { pid, startTime, runId, command: `fsbackup ${ownCommandLine()}` },
   };
 }
 
@@ -68,13 +68,19 @@ function releasers(): Releasers {
     },
     poolMetadata: ({ payload }) => releaseMetadata(payload.device),
     snapshot: ({ payload }) => releaseSnapshot(payload, providerByName(payload.provider), createBaseStore()),
-    backup: async ({ payload: { target, engine, job, backupId } }) => {
-      await backups.discardIncomplete({
-        target: { path: target, engine, mustBeMountpoint: false },
-        job,
-        backupId,
-      });
+    isIntact: async ({ payload }) => {
+      try {
+        await providerByName(payload.provider).checkIntact(payload);
+        return true;
+      } catch {
+        return false;
+      }
     },
+    backup: async ({ payload: { target, engine, job, backupId } }, options) =>
+      await backups.discardIncomplete(
+        { target: { path: target, engine, mustBeMountpoint: false }, job, backupId },
+        options,
+      ),
     drill: ({ payload }) => removeDrill(payload.directory),
     removal: async ({ payload }) => {
       await finishRemoval(payload);

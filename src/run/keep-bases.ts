@@ -5,6 +5,7 @@ import type { PlannedTarget } from '../plan/plan.js';
 import type { SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import type { ExecuteDependencies } from './dependencies.js';
+import { describeDoubt } from './doubtful-parent.js';
 import { releaseSnapshot } from './release-snapshot.js';
 import { faultPoint } from '../system/fault-point.js';
 
@@ -17,8 +18,16 @@ export async function findBase(
   if (record === undefined || record.engine !== target.engine) return undefined;
   const { backupId, snapshots } = record;
   const dataDirectory = await dependencies.backups.completeData({ target, job: plan.job, backupId });
-  if (dataDirectory !== undefined) return { backupId, dataDirectory, snapshots };
-  warn(`${targetName(target)} has no backup ${backupId} any more to make an increment of: this one is full`);
+  if (dataDirectory === undefined) {
+    warn(
+      `${targetName(target)} has no backup ${backupId} any more to make an increment of: this one is full`,
+    );
+    return undefined;
+  }
+  const doubt = await dependencies.backups.doubt({ target, job: plan.job, backupId });
+  if (doubt === undefined) return { backupId, dataDirectory, snapshots };
+  // It stays recorded until a backup takes its place: a verify that finds it good makes it a base again.
+  warn(describeDoubt(target, { job: plan.job, backupId, doubt }));
   return undefined;
 }
 

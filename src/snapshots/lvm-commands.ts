@@ -3,8 +3,9 @@ import type { Argv } from './command-line.js';
 import type { SnapshotRef } from './provider.js';
 
 /**
- * Nothing of LVM's may write to what is frozen: no backup or archive of metadata in /etc/lvm, no log, no syslog. And
- * dmeventd is left out, which would have a say in how a snapshot grows.
+ * Nothing of LVM's may write to what is frozen: no backup or archive of metadata in /etc/lvm, no log, no syslog (but
+ * what lvm.conf has it log is begun before this is read, see decision 9). And dmeventd is left out, which would have a say
+ * in how a snapshot grows.
  */
 export const QUIET =
   'backup{backup=0 archive=0} log{syslog=0 level=0 file="/dev/null"} activation{monitoring=0}';

@@ -1,6 +1,8 @@
 import { chmod, lstat, mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { entriesOf } from '../../src/copy/backup-entries.js';
+import { dataDirectory as dataOf, digestFile } from '../../src/copy/backup-layout.js';
 import { isRetryable } from '../../src/copy/copy-error.js';
 import type {
   CopyEngine,
@@ -11,6 +13,8 @@ import type {
 } from '../../src/copy/engine.js';
 import type { EngineStorage } from '../../src/engine-names.js';
 import { FsbackupError } from '../../src/errors.js';
+import { selectPaths } from '../../src/copy/select-paths.js';
+import { manifestFor } from '../support/backups.js';
 import { compareTrees, countEntries } from '../support/compare-trees.js';
 import { itWhere } from '../support/applies.js';
 import { describeNeeding } from '../support/capabilities.js';
@@ -462,6 +466,50 @@ export function copyEngineContract(
       expect([above.mode & 0o7777, above.mtimeMs]).toEqual([0o750, 1_000_000_003_000]);
     });
 
+    it('restores what patterns match, by words that mean the same of every engine', async () => {
+      const original = await tree();
+      await mkdir(path.join(original, 'a', 'deep'), { recursive: true });
+      const bytes = Buffer.concat([
+        Buffer.from(`${original}/a/deep/b`),
+        Buffer.from([0xff]),
+        Buffer.from('.conf'),
+      ]);
+      for (const name of ['a/one.conf', 'a/deep/\u00fc "\u{1f4be}".conf', 'a/deep/other', 'a/deep/bb.cfg'])
+        await writeFile(path.join(original, name), name);
+      await writeFile(bytes, 'bytes');
+      await mkdir(path.join(original, 'b.conf'));
+      await writeFile(path.join(original, 'b.conf', 'in a directory that matches'), 'x');
+      const ref = { target: await place(), ...backupOf(original) };
+      const data = dataOf(ref);
+      await mkdir(data, { recursive: true, mode: 0o700 });
+      const sources = [source('/srv', original)];
+      const { digests } = await engine.copy(
+        copyRequest(sources, data, { digests: { file: digestFile(ref), parent: undefined } }),
+      );
+      const manifest = manifestFor(ref, {
+        engine: engine.name,
+        ...(digests === undefined ? {} : { digests }),
+      });
+      const { signal } = new AbortController();
+      const restored = async (...patterns: string[]): Promise<string[]> => {
+        const entries = await entriesOf({ ...ref, state: 'complete', manifest }, engine, signal);
+        const { paths } = await selectPaths(patterns, ['/srv'], async () => entries());
+        const out = await place();
+        expect((await engine.restore(restoreRequest(sources, data, out, paths))).unreadable).toEqual([]);
+        const found = await must('bash', '-c', 'cd "$1" && find . ! -type d -printf "%P\\n"', 'bash', out);
+        return found.split('\n').toSorted();
+      };
+      const odd = 'srv/a/deep/\u00fc "\u{1f4be}".conf';
+      const inDirectory = 'srv/b.conf/in a directory that matches';
+      const bytesName = 'srv/a/deep/b\ufffd.conf';
+      const all = [bytesName, odd, 'srv/a/one.conf', inDirectory];
+      expect(await restored('*.conf')).toEqual(all.toSorted());
+      expect(await restored('/srv/a/**/b?.conf', '/srv/a/one.conf')).toEqual([bytesName, 'srv/a/one.conf']);
+      expect(await restored('/srv/*.conf')).toEqual([inDirectory]);
+      expect(await restored('/srv/a/deep/b[b].*')).toEqual(['srv/a/deep/bb.cfg']);
+      await expect(restored('*.none', '*.conf')).rejects.toMatchObject({ code: 'usage' });
+    });
+
     it('overwrites and never deletes, and says what it could not restore', async () => {
       const original = await tree();
       for (const name of ['same', 'in-the-way', 'was-a-link'])
@@ -502,20 +550,34 @@ export function copyEngineContract(
     it('copies the rest and names the files that cannot be read', async () => {
       const damaged = await disks.filesystem({ fstype: 'ext4' });
       const at = (name: string): string => path.join(damaged.mountpoint, name);
-      for (const name of ['bad inode', 'good', 'z bad\nextents'])
+      for (const name of ['bad attributes', 'bad inode', 'good', 'z bad\nextents'])
         await writeFile(at(name), 'content'.repeat(9000));
       const inode = async (name: string): Promise<string> => `<${(await lstat(at(name))).ino}>`;
       const [badInode, badExtents] = [await inode('bad inode'), await inode('z bad\nextents')];
+      const [badAttributes, good] = [await inode('bad attributes'), await inode('good')];
       await must('umount', damaged.mountpoint);
-      // Garbage for the checksum of one inode and the extent header of another: the kernel refuses to read them.
+      // Garbage for the checksum of one inode, the extent header of another, the extended attributes of a third: the
+      // kernel refuses to read them.
+      const foreign = (await must('debugfs', '-R', `bmap ${good} 0`, damaged.image)).trim();
       await must('debugfs', '-w', '-R', `set_inode_field ${badInode} checksum 1`, damaged.image);
       await must('debugfs', '-w', '-R', `set_inode_field ${badExtents} block[0] 7`, damaged.image);
+      await must(
+        'debugfs',
+        '-w',
+        '-R',
+        `set_inode_field ${badAttributes} file_acl ${foreign}`,
+        damaged.image,
+      );
       await must('mount', '-o', 'ro', damaged.device, damaged.mountpoint);
 
       const sources = [source('/srv', damaged.mountpoint)];
       const [data, out] = [await place(), await place()];
       const unreadable = (await engine.copy(copyRequest(sources, data))).unreadable.toSorted();
-      expect(unreadable).toEqual(['/srv/bad inode', String.raw`/srv/z bad\012extents`]);
+      expect(unreadable).toEqual([
+        '/srv/bad attributes',
+        '/srv/bad inode',
+        String.raw`/srv/z bad\012extents`,
+      ]);
       await engine.restore(restoreRequest(sources, data, out));
       expect(await must('cmp', at('good'), path.join(out, 'srv', 'good'))).toBe('');
     });

@@ -2,9 +2,9 @@ import { mkdir, readdir, rename, rm, stat, symlink, utimes, writeFile } from 'no
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { isRetryable } from '../../src/copy/copy-error.js';
-import type { CopyEngine, EngineName } from '../../src/copy/engine.js';
+import type { CopyEngine, EngineName, RestoreRequest } from '../../src/copy/engine.js';
 import { itWhere } from '../support/applies.js';
-import { copyRequest, LONG_MS, WHOLE } from '../support/engine-requests.js';
+import { copyRequest, flipBit, LONG_MS, WHOLE } from '../support/engine-requests.js';
 import { makeNastyTree } from '../support/nasty-tree.js';
 import { JOB, SendHarness, type SendWorld } from '../support/send-harness.js';
 import { must } from '../support/throwaway-filesystem.js';
@@ -235,6 +235,81 @@ function describeWorld(make: () => Promise<SendWorld>, traits: SendTraits): void
       expect(await must('cat', path.join(there, 'file'))).toBe('content');
       expect(await readdir(path.join(destination, live, 'a'))).toEqual(['deep']);
       expect((await stat(path.join(destination, live, 'a'))).mtimeMs).toBe(1_000_000_003_000);
+      await snapshot.remove();
+    },
+    LONG_MS,
+  );
+
+  it(
+    'tells all that it holds when it is opened to restore, and brings what was chosen of it',
+    async () => {
+      await mkdir(path.join(world.mountpoint, 'a/deep'), { recursive: true });
+      const odd = Buffer.concat([
+        Buffer.from(`${world.mountpoint}/a/`),
+        Buffer.from([0xff, 0x0a, 0x20, 0x22]),
+      ]);
+      await writeFile(odd, 'odd');
+      await writeFile(path.join(world.mountpoint, 'a/deep/page.conf'), 'page');
+      await writeFile(path.join(world.mountpoint, 'a/beside'), 'beside');
+      const snapshot = await world.snapshot();
+      const made = await harness.copy([snapshot.source]);
+      const live = snapshot.source.path;
+      expect(engine.choosesWhenOpen).toBe(true);
+      const held = new Map<string, boolean>();
+      const destination = await harness.out();
+      const choose: RestoreRequest['choose'] = async (entries) => {
+        for await (const { path: at, isDirectory } of entries()) held.set(at, isDirectory);
+        return [`${live}/a/deep/page.conf`, `${live}/a/\u{dcff}\n "`];
+      };
+      expect((await harness.restore(made, destination, [], choose)).unreadable).toEqual([]);
+      expect(held.get(live)).toBe(true);
+      expect(held.get(path.dirname(live))).toBe(true);
+      expect(held.get(`${live}/a/deep`)).toBe(true);
+      expect(held.get(`${live}/a/deep/page.conf`)).toBe(false);
+      const inA = [...held.keys()].filter((name) => name.startsWith(`${live}/a/`));
+      expect(inA.toSorted()).toEqual(
+        ['beside', 'deep', 'deep/page.conf', '\u{dcff}\n "'].map((name) => `${live}/a/${name}`).toSorted(),
+      );
+      const names = await readdir(path.join(destination, live, 'a'), { encoding: 'latin1' });
+      expect(names.toSorted()).toEqual(['deep', '\u00ff\n "']);
+      expect(await must('cat', path.join(destination, live, 'a/deep/page.conf'))).toBe('page');
+
+      const empty = await harness.out();
+      const nothing = harness.restore(made, empty, [], () => Promise.reject(new Error('nothing matches')));
+      await expect(nothing).rejects.toThrow('nothing matches');
+      expect(await readdir(empty)).toEqual([]);
+      await snapshot.remove();
+    },
+    LONG_MS,
+  );
+
+  it(
+    'compares all that was restored with the backup',
+    async () => {
+      await harness.random('large', 4);
+      await mkdir(path.join(world.mountpoint, 'in'));
+      for (const name of ['flipped', 'gone', 'given away', 'good'])
+        await writeFile(path.join(world.mountpoint, 'in', name), `content of ${name}`);
+      const snapshot = await world.snapshot();
+      const made = await harness.copy([snapshot.source]);
+      const live = snapshot.source.path;
+      const destination = await harness.out();
+      const { files, bytes } = await harness.restore(made, destination);
+      const { signal } = new AbortController();
+      const { dataDirectory } = made;
+      expect(await engine.roomToRestore?.({ dataDirectory, signal })).toBeGreaterThan(bytes);
+      expect(await harness.checkRestored(made, destination)).toMatchObject({ ...WHOLE, files });
+      expect(files).toBeGreaterThanOrEqual(5);
+      const at = (name: string): string => path.join(destination, live, 'in', name);
+      await flipBit(at('flipped'), 3);
+      await rm(at('gone'));
+      await must('chown', '4:4', at('given away'));
+      const found = await harness.checkRestored(made, destination);
+      // The directory's own time is that of the removal.
+      expect(found?.changed.paths.toSorted()).toEqual(
+        ['', '/flipped', '/given away'].map((name) => `${live}/in${name}`),
+      );
+      expect(found?.missing.paths).toEqual([`${live}/in/gone`]);
       await snapshot.remove();
     },
     LONG_MS,

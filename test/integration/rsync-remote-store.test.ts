@@ -48,9 +48,47 @@ describe.each(['sh', 'bash'])('the directory of another host, whose shell is %s'
   }
 
   async function copied(store: RsyncRemoteStore): Promise<void> {
-    await store.prepare(backup, SIGNAL);
+    await store.treesOf(backup, SIGNAL).prepare(undefined);
     await mkdir(path.join(store.incompleteOf(backup), 'srv'));
   }
+
+  it('keeps what was broken off, if asked to, and tells in which boot of the place', async () => {
+    const store = storeOver(local);
+    const trees = store.treesOf(backup, SIGNAL);
+    const nothing = { hasEarlier: false, hasKnown: false };
+    const first = await trees.prepare(undefined);
+    expect(first).toMatchObject(nothing);
+    expect(first.instance).toContain((await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim());
+    await writeFile(path.join(trees.incomplete, 'one'), '1');
+    expect(await trees.prepare(backup.backupId)).toMatchObject({ hasEarlier: true, hasKnown: false });
+    // A kill before `renew`: what was broken off is still there, and nothing was copied after it.
+    expect(await trees.prepare(backup.backupId)).toMatchObject({ hasEarlier: true, hasKnown: false });
+    expect(await readdir(trees.earlier)).toEqual(['one']);
+    await mkdir(trees.fresh);
+    await writeFile(path.join(trees.fresh, 'two'), '2');
+    await trees.renew();
+    expect(await readdir(trees.known)).toEqual(['two']);
+    expect((await readdir(at())).toSorted()).toEqual(
+      [trees.incomplete, trees.known].map((one) => path.basename(one)),
+    );
+    expect(await trees.prepare(undefined)).toEqual(first);
+    expect(await readdir(at())).toEqual([path.basename(trees.incomplete)]);
+  });
+
+  it('goes on from what was published when nobody heard of it', async () => {
+    const store = storeOver(local);
+    await copied(store);
+    await store.publish(backup, { note: '{}', list }, SIGNAL);
+    const next = { job: 'srv', backupId: '20261124T184500Z-4d5e6f' };
+    const trees = store.treesOf(next, SIGNAL);
+    expect(await trees.prepare(backup.backupId)).toMatchObject({
+      hasEarlier: true,
+    });
+    expect(await readdir(trees.earlier)).toEqual(['srv']);
+    expect((await readdir(at())).toSorted()).toEqual(
+      [trees.incomplete, trees.earlier].map((one) => path.basename(one)),
+    );
+  });
 
   it('has a note and a list beside each tree, before its name, and they go with it', async () => {
     const store = storeOver(local);
@@ -128,7 +166,7 @@ describe.each(['sh', 'bash'])('the directory of another host, whose shell is %s'
         note: { problem: 'it is too large to be one' },
       },
     ]);
-    const { last } = await storeOver(local).prepare(backup, SIGNAL);
+    const last = await storeOver(local).findLast(backup, SIGNAL);
     expect(last).toBe(at(id('cccc')));
   });
 

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -66,6 +66,25 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
     await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
   }
 
+  /** As `configure`; no transfer gets further than into its second large file, until `letOn`. */
+  async function configureHeld(): Promise<void> {
+    const shell = path.join(directory, 'held-rsh');
+    // Its own pid is that of ssh. Of one that was killed nothing holds the ends.
+    const wait = `while [ -e /proc/$$/exe ] && ! [ -e ${directory}/let-on ]; do sleep 0.1; done`;
+    const script = `#!/bin/bash
+case "$*" in
+*--server*) exec ${ssh.client} "$@" < <(exec 2>/dev/null; stdbuf -o0 head -c ${72 * MIB}; ${wait}; exec cat) ;;
+*) exec ${ssh.client} "$@" ;;
+esac
+`;
+    await writeFile(shell, script, { mode: 0o700 });
+    await configure({ environment: { RSYNC_RSH: shell } });
+  }
+
+  async function letOn(): Promise<void> {
+    await writeFile(path.join(directory, 'let-on'), '');
+  }
+
   async function list(): Promise<Listed['backups']> {
     const { stdout } = await cli.run('backups', 'list', '--config', config, '--json');
     return (JSON.parse(stdout) as Listed).backups;
@@ -96,11 +115,19 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
     return path.join(remote, 'srv', `.incomplete-${os.hostname()}`);
   }
 
-  /** Waits until a file has been copied whole; the next one is then on its way. */
+  /** What was recorded of the copy that goes on. */
+  async function records(): Promise<string> {
+    const { FSBACKUP_STATE_DIR: state } = cli.environment;
+    const files = await readdir(state, { recursive: true });
+    const raw = files.find((file) => file.endsWith('/digests.gz.raw'));
+    return raw === undefined ? '' : await readFile(path.join(state, raw), 'utf8').catch(() => '');
+  }
+
+  /** Waits until a file has been copied whole, and that is recorded; the next one is then on its way. */
   async function copied(name: string, started: StartedCli): Promise<number> {
     for (;;) {
       const found = await stat(path.join(incomplete(), source, name)).catch(() => undefined);
-      if (found !== undefined) return found.ino;
+      if (found !== undefined && (await records()).includes(`/${name}\n`)) return found.ino;
       expect(started.hasEnded, started.output).toBe(false);
       await sleep(5);
     }
@@ -111,15 +138,33 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
   }
 
   /** The one backup there is whole, and was not begun from nothing. */
-  async function expectGoneOnWith(name: string, inode: number): Promise<void> {
+  async function expectGoneOnWith(name: string, inode: number, before = 0): Promise<void> {
+    await letOn();
     expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
-    const [backup, ...others] = await list();
-    expect([backup?.state, others]).toEqual(['complete', []]);
-    expect(await below('srv')).toEqual(named(backup?.backupId));
+    const [backup, ...others] = (await list()).toReversed();
+    expect([backup?.state, others.length]).toEqual(['complete', before]);
+    const all = [...others.toReversed(), backup].flatMap((one) => named(one?.backupId));
+    expect(await below('srv')).toEqual(all.toSorted());
     const stored = path.join(remote, 'srv', backup?.backupId ?? '', source);
     expect((await stat(path.join(stored, name))).ino).toBe(inode);
     expect(await compareTrees(source, stored)).toEqual([]);
     expect(await cli.journalEntries()).toEqual([]);
+    const verified = await cli.run('backups', 'verify', 'srv', '--full', '--config', config, '--json');
+    expect(verified.exitCode).toBe(0);
+    expect(JSON.parse(verified.stdout)).toMatchObject({ verified: [{ outcome: 'ok', withoutDigest: 0 }] });
+  }
+
+  async function loseConnection(): Promise<void> {
+    // One that ended meanwhile is another transfer's.
+    for (const pid of await findProcesses('ssh', path.join(keys, 'client'), '--server'))
+      if (await alive(pid)) process.kill(pid, 'SIGKILL');
+  }
+
+  /** Said of what stays there, wherever somebody looks. */
+  async function expectKept(): Promise<void> {
+    const { stdout } = await cli.run('backups', 'list', '--config', config);
+    expect(stdout.replaceAll(/\s+/g, ' ')).toContain('was broken off, and is kept for the next run of srv');
+    expect(await below('srv')).toContain(path.basename(incomplete()));
   }
 
   it(
@@ -166,17 +211,71 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
     'a connection that is lost in mid-copy: exit 40, nothing listed, and the next run goes on',
     async () => {
       await large('a', 'b', 'c', 'd', 'e', 'f');
-      await configure();
+      await configureHeld();
       const started = cli.start('run', '--config', config);
       const inode = await copied('a', started);
-      // One that ended meanwhile is another transfer's.
-      for (const pid of await findProcesses('ssh', path.join(keys, 'client'), '--server'))
-        if (await alive(pid)) process.kill(pid, 'SIGKILL');
+      await loseConnection();
       expect(await started.ended(), started.output).toBe(40);
       expect(await list()).toEqual([]);
       expect(await cli.journalEntries()).toEqual([]);
-      expect(await below('srv')).toEqual([path.basename(incomplete())]);
+      await expectKept();
       await expectGoneOnWith('a', inode);
+    },
+    LONG_MS,
+  );
+
+  it(
+    'a file that changed, of the same size, and a connection that is lost twice after it was sent',
+    async () => {
+      await large('a');
+      await configure();
+      expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
+      await large('a', 'b', 'c', 'd', 'e', 'f');
+      await configureHeld();
+      let inode = 0;
+      for (const name of ['a', 'b']) {
+        const started = cli.start('run', '--config', config);
+        const found = await copied(name, started);
+        if (name === 'a') inode = found;
+        await loseConnection();
+        expect(await started.ended(), started.output).toBe(40);
+      }
+      await expectGoneOnWith('a', inode, 1);
+    },
+    LONG_MS,
+  );
+
+  it(
+    'of another host that was restarted only what is whole is gone on with',
+    async () => {
+      await large('a', 'b', 'c', 'd');
+      await configureHeld();
+      const started = cli.start('run', '--config', config);
+      await copied('a', started);
+      await loseConnection();
+      expect(await started.ended(), started.output).toBe(40);
+      const { FSBACKUP_STATE_DIR: state } = cli.environment;
+      const files = await readdir(state, { recursive: true });
+      const note = path.join(state, files.find((file) => file.endsWith('/digests.gz.resume')) ?? '');
+      const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+      const text = await readFile(note, 'utf8');
+      expect(text).toContain(bootId);
+      await writeFile(note, text.replace(bootId, bootId.replaceAll(/[0-9]/g, '0')));
+      const held = await open(path.join(incomplete(), source, 'a'), 'r+');
+      const { atime, mtime } = await held.stat();
+      await held.write('lost', 4096);
+      await held.utimes(atime, mtime);
+      try {
+        await letOn();
+        expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
+        const [backup] = await list();
+        const stored = path.join(remote, 'srv', backup?.backupId ?? '', source, 'a');
+        expect((await stat(stored)).ino).not.toBe((await held.stat()).ino);
+        expect((await held.stat()).nlink).toBe(0);
+        expect(await compareTrees(source, path.dirname(stored))).toEqual([]);
+      } finally {
+        await held.close();
+      }
     },
     LONG_MS,
   );
@@ -216,7 +315,7 @@ describeNeeding(NEEDS, 'rsync to another host', () => {
     'fsbackup and rsync that are killed in mid-copy: nothing listed, and the next run goes on',
     async () => {
       await large('a', 'b', 'c', 'd', 'e', 'f');
-      await configure();
+      await configureHeld();
       const started = cli.start('run', '--config', config);
       const inode = await copied('a', started);
       started.kill('SIGKILL');

@@ -33,6 +33,8 @@ export class FakeWorld {
   readonly kept = new Set<string>();
   /** By job and target. */
   readonly bases = new Map<string, BaseRecord>();
+  /** Why a backup is doubtful, by target and id. */
+  readonly doubts = new Map<string, string>();
   readonly violations: string[] = [];
   readonly steps: string[] = [];
   /** By the name of a call: `freeze`, `create`, `copy /b`; each is taken once, in order. */
@@ -271,10 +273,12 @@ export class FakeWorld {
           this.backups.set(target.path, facts);
           this.#release(`backup ${target.path}`);
         },
+        doubt: async ({ target, backupId }) => this.doubts.get(`${target.path} ${backupId}`),
         completeData: async ({ target }) => (this.backups.has(target.path) ? target.path : undefined),
         discardIncomplete: async ({ target }) => {
           await this.#call(`discard ${target.path}`);
           this.#release(`backup ${target.path}`);
+          return undefined;
         },
       },
       bases: {

@@ -62,6 +62,7 @@ export function hostFacts(overrides: Partial<HostFacts> = {}): HostFacts {
     layers: {},
     nestedFreeze: 'unknown',
     initialPidNamespace: true,
+    doubts: [],
     ...overrides,
   };
 }

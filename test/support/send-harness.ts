@@ -7,6 +7,7 @@ import type {
   CopyRequest,
   CopyResult,
   CopySource,
+  RestoreRequest,
   VerifyFindings,
   VerifyRequest,
 } from '../../src/copy/engine.js';
@@ -134,8 +135,26 @@ export class SendHarness {
     { dataDirectory, sources }: Pick<SentBackup, 'dataDirectory' | 'sources'>,
     destination: string,
     paths: readonly string[] = [],
+    choose?: RestoreRequest['choose'],
   ): Promise<CopyResult> {
-    return await this.engine.restore(restoreRequest(sources, dataDirectory, destination, paths));
+    const request = restoreRequest(sources, dataDirectory, destination, paths);
+    return await this.engine.restore({ ...request, choose });
+  }
+
+  /** Compares what was restored of all of a backup with it. */
+  async checkRestored(
+    { dataDirectory, digests }: Pick<SentBackup, 'dataDirectory' | 'digests'>,
+    restored: string,
+  ): Promise<VerifyFindings | undefined> {
+    return await this.engine.checkRestored?.({
+      dataDirectory,
+      restored,
+      digests,
+      notInBackup: [],
+      scratch: await this.out(),
+      signal: new AbortController().signal,
+      onProgress: () => undefined,
+    });
   }
 
   async verify(

@@ -1,6 +1,7 @@
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
 import type { Backup } from '../../copy/backup-list.js';
+import type { InterruptedBackup } from '../../copy/interrupted-backup.js';
 import { configFlag, fromFlags, fromTarget, jsonFlag } from '../../flags.js';
 
 export default class BackupsList extends BaseCommand {
@@ -20,9 +21,11 @@ export default class BackupsList extends BaseCommand {
     const { targetName } = await import('../../backup-target.js');
     const { readVerifications } = await import('../../copy/verify-history.js');
     const { readMountPlaces } = await import('../../copy/mount-records.js');
+    const { listInterrupted } = await import('../../copy/interrupted-backup.js');
     const { listedBackup, renderBackupList } = await import('../../copy/render-backups.js');
     const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job: args.job });
     const byTarget = new Map<string, Backup[]>();
+    const interrupted = new Map<string, InterruptedBackup[]>();
     for (const target of targets) {
       const name = targetName(await targetAt(target));
       const backups = (await listBackups(target)).filter(
@@ -30,6 +33,13 @@ export default class BackupsList extends BaseCommand {
       );
       // What a repository itself tells comes from another directory than its catalogue.
       byTarget.set(name, inOrder([...(byTarget.get(name) ?? []), ...backups]));
+      const brokenOff = (await listInterrupted(target)).filter(
+        ({ job }) => args.job === undefined || job === args.job,
+      );
+      interrupted.set(name, [
+        ...(interrupted.get(name) ?? []),
+        ...brokenOff.map((one) => ({ ...one, target: name })),
+      ]);
     }
     const all = [...byTarget.values()].flat();
     const known = {
@@ -37,7 +47,11 @@ export default class BackupsList extends BaseCommand {
       mountPlaces: await readMountPlaces(targets),
     };
     if (flags.json) {
-      this.printJson({ version: 1, backups: all.map((backup) => listedBackup(backup, known)) });
-    } else this.print(renderBackupList(byTarget, known));
+      this.printJson({
+        version: 1,
+        backups: all.map((backup) => listedBackup(backup, known)),
+        interrupted: [...interrupted.values()].flat(),
+      });
+    } else this.print(renderBackupList(byTarget, known, interrupted));
   }
 }

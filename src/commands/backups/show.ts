@@ -23,7 +23,7 @@ export default class BackupsShow extends BaseCommand {
     const { job } = parseSelector(args.backup);
     const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
     const backup = await findBackup(targets, args.backup);
-    const verified = (await readVerifications([job]))(backup);
+    const verified = (await readVerifications([job])).of(backup);
     const target = targetOf(backup);
     const where = target.repository === undefined ? backupDirectory(backup) : targetName(target);
     if (flags.json) {

@@ -64,6 +64,11 @@ Total transferred file size: 0 bytes
       kind: 'path',
       path: '/exp/x',
     });
+    expect(
+      parseRsyncComplaint(
+        'rsync: [sender] get_acl: sys_acl_get_file(./a, b, ACL_TYPE_ACCESS): Structure needs cleaning (117)',
+      ),
+    ).toEqual({ kind: 'path', path: 'a, b' });
     expect(parseRsyncComplaint('could not make way for new regular file: srv/x')).toEqual({
       kind: 'path',
       path: 'srv/x',

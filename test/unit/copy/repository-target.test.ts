@@ -15,6 +15,7 @@ import type { Journal } from '../../../src/journal/journal.js';
 import type { PlannedTarget } from '../../../src/plan/plan.js';
 import { applyRetention } from '../../../src/retention/apply.js';
 import { successfulReport } from '../../support/run-reports.js';
+import { verificationsFrom } from '../../../src/copy/verify-history.js';
 
 const REPOSITORY = 'rest:https://host/srv';
 const FIRST = '20261119T010000Z-aaaaaa';
@@ -96,7 +97,7 @@ async function backUp(backupId: string, needs?: string[], complete = true): Prom
 
 async function retain(): ReturnType<typeof applyRetention> {
   const now = new Date('2026-11-21T00:00:00Z');
-  const request = { target, job: 'srv', rules: { last: 1 }, now, verifications: () => undefined };
+  const request = { target, job: 'srv', rules: { last: 1 }, now, verifications: verificationsFrom([]) };
   return await applyRetention(request, { journal, signal: new AbortController().signal, engine: engines });
 }
 

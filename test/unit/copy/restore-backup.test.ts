@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -15,6 +15,7 @@ class FakeEngine implements CopyEngine {
   readonly name = 'rsync';
   asked: RestoreRequest | undefined;
   unreadable: string[] = [];
+  files = 1;
   onRestore: () => Promise<void> = () => Promise.resolve();
 
   preflight(): Promise<Record<string, string>> {
@@ -33,7 +34,7 @@ class FakeEngine implements CopyEngine {
     this.asked = request;
     await this.onRestore();
     request.onProgress({ bytes: 7, files: 1 });
-    return { bytes: 7, files: 1, unreadable: this.unreadable };
+    return { bytes: 7, files: this.files, unreadable: this.unreadable };
   }
 }
 
@@ -101,6 +102,30 @@ describe('a restore', () => {
     expect((await stat(report.destination)).mode & 0o7777).toBe(0o700);
     expect(engine.asked).toMatchObject({ sources: ['/srv/www', '/etc'], paths: [] });
     expect(progress).toEqual([{ bytes: 7, files: 1, totalBytes: 7, totalFiles: 1 }]);
+  });
+
+  it('fails when the backup is removed meanwhile, though the engine saw nothing of it', async () => {
+    const held = path.join(target, 'srv', ID);
+    engine.onRestore = () => rename(held, path.join(target, 'srv', `.removing-${ID}`));
+    await expect(restoreBackup(await options())).rejects.toMatchObject({
+      code: 'failed',
+      message: `srv@${ID} was removed while it was restored`,
+    });
+  });
+
+  it('is no success when fewer files came than the backup has', async () => {
+    engine.files = 0;
+    await expect(restoreBackup(await options())).rejects.toMatchObject({
+      code: 'copyPartial',
+      exitCode: 41,
+      message: expect.stringContaining('0 files were restored'),
+    });
+    // Of some paths nobody knows how many there should be, and what is named is not told twice.
+    await expect(
+      restoreBackup(await options({ ...into('some'), paths: ['/srv/www'] })),
+    ).resolves.toBeDefined();
+    engine.unreadable = ['/srv/www/x'];
+    await expect(restoreBackup(await options(into('rest')))).resolves.toMatchObject({ outcome: 'partial' });
   });
 
   it('takes a fresh ext4, and refuses what is not empty without force', async () => {

@@ -2,8 +2,9 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { restoreOpened } from '../../../src/copy/open-trees.js';
 import { writeZfsContents } from '../../../src/copy/zfs-contents.js';
-import { restoreZfs } from '../../../src/copy/zfs-restore.js';
+import { zfsOpener } from '../../../src/copy/zfs-restore.js';
 import type { CommandResult, runCommand } from '../../../src/system/run-command.js';
 import { restoreRequest } from '../../support/engine-requests.js';
 
@@ -55,7 +56,7 @@ describe('a restore that receives a stream into a pool of its own', () => {
       return argv[0] === 'zstd' ? ended(1, 'zstd: decoding error') : ended(0);
     };
     const sources = [{ path: '/srv', readFrom: '/srv', exclude: [] }];
-    return await restoreZfs(restoreRequest(sources, data, out), undefined, run).catch(
+    return await restoreOpened(restoreRequest(sources, data, out), zfsOpener(undefined, run), run).catch(
       (error: unknown) => error,
     );
   }

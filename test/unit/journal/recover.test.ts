@@ -12,6 +12,10 @@ let root: string;
 let directories: JournalDirectories;
 let released: string[];
 let failing: Set<string>;
+/** Snapshots that were lost. */
+let lost: Set<string>;
+/** Backups that the next run can go on from. */
+let keepable: Set<string>;
 let living: Set<string>;
 let orphans: string[];
 
@@ -47,7 +51,11 @@ function dependencies(overrides: Partial<RecoverDependencies> = {}): RecoverDepe
       exposure: ({ payload }) => release(`exposure ${payload.path}`),
       poolMetadata: ({ payload }) => release(`metadata of ${payload.device}`),
       snapshot: ({ payload }) => release(`snapshot ${payload.name}`),
-      backup: ({ payload }) => release(`backup ${payload.backupId}`),
+      isIntact: async ({ payload }) => !lost.has(payload.name),
+      backup: async ({ payload: { backupId } }, { mayKeep }) => {
+        await release(`backup ${backupId}`);
+        return mayKeep && keepable.has(backupId) ? `/kept/${backupId}` : undefined;
+      },
       drill: ({ payload }) => release(`drill ${payload.directory}`),
       removal: ({ payload }) => release(`removal ${payload.backupId}`),
     },
@@ -70,6 +78,8 @@ beforeEach(async () => {
   directories = { durable: path.join(root, 'state'), volatile: path.join(root, 'run') };
   released = [];
   failing = new Set();
+  lost = new Set();
+  keepable = new Set();
   living = new Set();
   orphans = [];
 });
@@ -99,6 +109,21 @@ describe('recover', () => {
       leftAlone: [],
       unreadable: [],
     });
+  });
+
+  it('says where a copy is kept for the next run, and keeps none of a snapshot that was lost', async () => {
+    for (const job of ['a', 'b', 'c']) await aRun(job);
+    for (const id of ['b-a', 'b-b']) keepable.add(id);
+    lost.add('b-0');
+    const { released: report } = await recover(dependencies());
+    const backups = report.filter(({ kind }) => kind === 'backup');
+    expect(new Set(backups.map(({ what, keptIn }) => [what, keptIn]))).toEqual(
+      new Set([
+        ['incomplete backup b-a in /backup', '/kept/b-a'],
+        ['incomplete backup b-b in /backup', undefined],
+        ['incomplete backup b-c in /backup', undefined],
+      ]),
+    );
   });
 
   it('first ends the copy programs that a dead run of this boot left, and no others', async () => {

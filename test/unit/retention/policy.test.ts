@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { bucketOf } from '../../../src/retention/bucket.js';
-import { judge, type JudgedBackup } from '../../../src/retention/policy.js';
+import type { JudgedBackup } from '../../../src/retention/judged-backup.js';
+import { judge } from '../../../src/retention/policy.js';
 import type { KeepRules } from '../../../src/config/types.js';
 
 const NOW = new Date('2026-11-24T12:00:00Z');
@@ -142,6 +143,82 @@ describe('what no rule takes away', () => {
   });
 });
 
+/** Two full backups, and two increments of the second. */
+function chain(changes: Partial<JudgedBackup>): JudgedBackup[] {
+  return [
+    backup('2026-11-20T01:00Z'),
+    backup('2026-11-21T01:00Z', changes),
+    backup('2026-11-22T01:00Z', { needs: ['2026-11-21T01:00Z'] }),
+    backup('2026-11-23T01:00Z', { needs: ['2026-11-22T01:00Z'] }),
+  ];
+}
+
+describe('an increment is worth no more than what it needs', () => {
+  const failed = { quality: 'poor', flaw: 'failed its full verify of 2026-11-23' } as const;
+
+  it('so the last good one is what can be restored without a bad one, and the reason is told', () => {
+    const all = chain(failed);
+    expect(kept(all, { last: 1 })).toHaveLength(4);
+    expect(reasons(all, { last: 1 }, '2026-11-20T01:00Z')).toEqual(['the last good one']);
+    expect(judge(all, { last: 1 }, NOW).map(({ flaw }) => flaw)).toEqual([
+      undefined,
+      'it failed its full verify of 2026-11-23',
+      'it needs 2026-11-21T01:00Z, which failed its full verify of 2026-11-23',
+      'it needs 2026-11-21T01:00Z, which failed its full verify of 2026-11-23',
+    ]);
+  });
+
+  it('also when what it needs is not there, or not complete', () => {
+    const [first, gone, ...increments] = chain({});
+    if (first === undefined || gone === undefined) throw new Error('two');
+    for (const rest of [[], [{ ...gone, state: 'damaged' } as const]]) {
+      const all = [first, ...rest, ...increments];
+      expect(reasons(all, { last: 1 }, first.backupId)).toEqual(['the last good one']);
+      expect(judge(all, { last: 1 }, NOW).at(-1)?.flaw).toBe(
+        `it needs ${gone.backupId}, which is ${rest.length === 0 ? 'not there' : 'damaged'}`,
+      );
+    }
+  });
+
+  it('and is made with warnings when that was', () => {
+    const all = chain({ quality: 'warned', flaw: 'was made with warnings' });
+    expect(reasons(all, { last: 1 }, '2026-11-20T01:00Z')).toEqual(['the last good one']);
+    expect(reasons(all, { last: 1 }, '2026-11-23T01:00Z')).toContain('the last one with nothing missing');
+  });
+
+  it('stands for a period only where there is no better', () => {
+    const all = [...chain(failed), backup('2026-11-23T00:30Z')];
+    expect(reasons(all, { daily: 9 }, '2026-11-23T00:30Z')).toContain('daily 2026-11-23');
+  });
+
+  it('and a circle of needs, which no run makes, ends', () => {
+    const all = [
+      backup('2026-11-20T01:00Z', { needs: ['b'] }),
+      backup('2026-11-21T01:00Z', { backupId: 'b', needs: ['2026-11-20T01:00Z'], quality: 'poor' }),
+    ];
+    expect(judge(all, { last: 1 }, NOW).map(({ action }) => action)).toEqual(['keep', 'keep']);
+  });
+});
+
+/** Whether all that one needs is there and nothing of it is poor. */
+function isRestorable(
+  one: JudgedBackup,
+  backups: readonly JudgedBackup[],
+  worst: 'good' | 'warned',
+): boolean {
+  const wanted = [one];
+  for (const each of wanted) {
+    if (each.state !== 'complete' || each.quality === 'poor') return false;
+    if (worst === 'good' && each.quality !== 'good') return false;
+    for (const id of each.needs) {
+      const found = backups.find(({ backupId }) => backupId === id);
+      if (found === undefined) return false;
+      wanted.push(found);
+    }
+  }
+  return true;
+}
+
 /** A small generator of the same numbers each time (Park and Miller). */
 function numbers(seed: number): (below: number) => number {
   let state = seed;
@@ -162,7 +239,8 @@ function randomCase(seed: number): { backups: JudgedBackup[]; rules: KeepRules }
       time,
       state: state ?? 'complete',
       quality: quality ?? 'good',
-      needs: index > 0 && next(3) === 0 ? [`id-${next(index)}`] : [],
+      // At times of one that is gone.
+      needs: index > 0 && next(3) === 0 ? [`id-${next(12) === 0 ? 'gone' : next(index)}`] : [],
       mountedAt: [],
     } satisfies JudgedBackup;
   });
@@ -182,16 +260,21 @@ describe('whatever the backups and the rules', () => {
       const { backups, rules } = randomCase(seed);
       const stays = new Set(kept(backups, rules));
       for (const one of backups.filter(({ backupId }) => stays.has(backupId)))
-        for (const id of one.needs) expect(stays.has(id), `seed ${seed}: ${one.backupId}`).toBe(true);
+        for (const id of one.needs.filter((needed) => needed !== 'id-gone'))
+          expect(stays.has(id), `seed ${seed}: ${one.backupId}`).toBe(true);
       const unfinished = backups.filter(({ state }) => state !== 'complete');
       expect(unfinished.filter(({ backupId }) => !stays.has(backupId))).toEqual([]);
-      const good = backups
-        .filter(({ state, quality, time }) => state === 'complete' && quality === 'good' && time <= NOW)
-        .toSorted((a, b) => b.time.getTime() - a.time.getTime())
-        .slice(0, 1);
-      for (const { time } of good) {
-        const same = backups.filter((one) => one.time.getTime() === time.getTime());
-        expect(same.some(({ backupId }) => stays.has(backupId))).toBe(true);
+      const left = backups.filter(({ backupId }) => stays.has(backupId));
+      for (const worst of ['good', 'warned'] as const) {
+        const [last] = backups
+          .filter((one) => one.time <= NOW && isRestorable(one, backups, worst))
+          .toSorted((a, b) => b.time.getTime() - a.time.getTime());
+        if (last === undefined) continue;
+        const same = left.filter((one) => one.time.getTime() === last.time.getTime());
+        expect(
+          same.some((one) => isRestorable(one, left, worst)),
+          `seed ${seed}: the last ${worst} one`,
+        ).toBe(true);
       }
     }
   });

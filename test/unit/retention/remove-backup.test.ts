@@ -4,8 +4,10 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { backupDirectory, dataDirectory, type BackupRef } from '../../../src/copy/backup-layout.js';
 import { listBackups } from '../../../src/copy/backup-list.js';
+import { verificationsFrom, type VerifyRecord } from '../../../src/copy/verify-history.js';
 import type { Journal } from '../../../src/journal/journal.js';
-import { applyRetention } from '../../../src/retention/apply.js';
+import { applyRetention, judgeRetention } from '../../../src/retention/apply.js';
+import { pruneReport, renderPrune } from '../../../src/retention/render.js';
 import { finishRemoval, removeBackup } from '../../../src/retention/remove-backup.js';
 import { makeBackup, makeUnfinished, manifestFor } from '../../support/backups.js';
 
@@ -115,7 +117,7 @@ describe('the rules applied', () => {
       job: 'srv',
       rules: { last: 1 },
       now,
-      verifications: () => undefined,
+      verifications: verificationsFrom([]),
     };
     const result = await applyRetention(request, { journal, signal });
     expect(result.removed).toEqual([old, FIRST, SECOND]);
@@ -124,8 +126,10 @@ describe('the rules applied', () => {
   });
 
   it('do not count a backup that lacks files, or failed its verify, as the last good one', async () => {
-    const failed = (backupId: string, outcome: 'ok' | 'failed') =>
-      ({ version: 1, target, job: 'srv', backupId, mode: 'full', outcome, finishedAt: '' }) as const;
+    const verified = (backupId: string, outcome: VerifyRecord['outcome']): VerifyRecord => {
+      const finishedAt = '2026-11-22T01:00:00.000Z';
+      return { version: 1, target, job: 'srv', backupId, mode: 'full', outcome, finishedAt };
+    };
     await makeBackup(ref(FIRST));
     await makeBackup(ref(SECOND));
     await makeBackup(ref(THIRD), { unreadable: ['/srv/x'] });
@@ -133,12 +137,39 @@ describe('the rules applied', () => {
     const result = await applyRetention(
       {
         ...request,
-        verifications: ({ backupId }) => failed(backupId, backupId === SECOND ? 'failed' : 'ok'),
+        verifications: verificationsFrom([verified(SECOND, 'failed'), verified(FIRST, 'ok')]),
       },
       { journal, signal },
     );
     expect(result.removed).toEqual([SECOND]);
     expect(await idsLeft()).toEqual([FIRST, THIRD]);
+  });
+
+  it('keep the last that can be restored when what increments need is bad, and say so', async () => {
+    const [increment, last] = ['20261120T110000Z-dddddd', '20261120T120000Z-eeeeee'];
+    const manifests = { [FIRST]: [], [SECOND]: [], [increment]: [SECOND], [last]: [increment] };
+    for (const [id, needs] of Object.entries(manifests))
+      await makeBackup(ref(id), { engine: 'image', ...(needs.length === 0 ? {} : { needs }) });
+    const [finishedAt, mode, outcome] = ['2026-11-20T11:30:00.000Z', 'full', 'failed'] as const;
+    const bad: VerifyRecord = { version: 1, ...ref(SECOND), mode, outcome, finishedAt };
+    const proven: VerifyRecord = { ...bad, backupId: FIRST, outcome: 'ok' };
+    const request = { target: { path: target }, job: 'srv', rules: { last: 1 }, now };
+    const result = await judgeRetention({ ...request, verifications: verificationsFrom([bad, proven]) });
+    const [first, second, , fourth] = renderPrune([result], true).split('\n').slice(1);
+    expect(first).toMatch(/keep .*the last good one$/);
+    expect(second).toMatch(/needs it; not good: it failed its full verify of 2026-11-20$/);
+    expect(fourth).toMatch(
+      new RegExp(`the newest; not good: it needs ${SECOND}, which failed its full verify`),
+    );
+    expect(pruneReport(result).backups.map(({ flaw }) => flaw)).toEqual([
+      null,
+      'it failed its full verify of 2026-11-20',
+      `it needs ${SECOND}, which failed its full verify of 2026-11-20`,
+      `it needs ${SECOND}, which failed its full verify of 2026-11-20`,
+    ]);
+    // What was made of files that both have is no proof of either, until it is looked at.
+    const doubtful = await judgeRetention({ ...request, verifications: verificationsFrom([bad]) });
+    expect(doubtful.verdicts[0]?.flaw).toMatch(new RegExp(`may share what is bad: the backup ${SECOND}`));
   });
 
   it('go on past a backup that cannot be removed, and name it', async () => {
@@ -150,7 +181,7 @@ describe('the rules applied', () => {
       job: 'srv',
       rules: { last: 1 },
       now,
-      verifications: () => undefined,
+      verifications: verificationsFrom([]),
     };
     const result = await applyRetention(request, { journal, signal });
     expect(result.removed).toEqual([SECOND]);

@@ -384,6 +384,10 @@ describe('a target that fails', () => {
         failedCopies: [{ target: '/b1', engine: 'rsync', error: { code: 'copyFailed' } }],
       });
       expect([...world.backups.keys()]).toEqual(['/b2']);
+      // Retention goes by it: this backup is as good as it would be alone.
+      expect(world.backups.get('/b2')?.report).toMatchObject({ outcome: 'success', exitCode: 0 });
+      expect(world.backups.get('/b2')?.report.failedCopies).toHaveLength(1);
+      expect(world.backups.get('/b2')?.report.error).toBeUndefined();
       await expectNothingHeld();
     },
   );

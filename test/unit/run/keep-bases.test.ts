@@ -116,3 +116,36 @@ it('gives no base of a backup that the target does not have any more', async () 
   expect(asked.at(-1)?.base).toBeUndefined();
   expect(report.warnings.join()).toMatch(/has no backup one any more/);
 });
+
+it('makes no increment of a backup that is doubtful, says so, and goes on from the full one', async () => {
+  const [target] = TARGETS;
+  if (target === undefined) throw new Error('no target');
+  await run('one', [target]);
+  world.doubts.set('/b1 one', 'the backup one failed its full verify of 2026-11-24');
+  const report = await run('two', [target]);
+  expect(asked.at(-1)?.base).toBeUndefined();
+  expect([report.outcome, report.warnings]).toEqual([
+    'warnings',
+    [
+      'in /b1, the backup one failed its full verify of 2026-11-24: a full backup is made, and no increment of one',
+    ],
+  ]);
+  const third = await run('three', [target]);
+  expect([third.outcome, asked.at(-1)?.base?.backupId]).toEqual(['success', 'two']);
+  expect(kept()).toHaveLength(1);
+});
+
+it('keeps a base that is doubtful while no backup has taken its place', async () => {
+  const [target] = TARGETS;
+  if (target === undefined) throw new Error('no target');
+  await run('one', [target]);
+  const before = kept();
+  world.doubts.set('/b1 one', 'the backup one failed its full verify of 2026-11-24');
+  world.fail('copy /b1', failure('copyFailed'));
+  await run('two', [target]);
+  expect(kept()).toEqual(before);
+  // Verified once more, and good.
+  world.doubts.clear();
+  await run('three', [target]);
+  expect(asked.at(-1)?.base?.backupId).toBe('one');
+});

@@ -1,0 +1,62 @@
+import { targetOf } from '../backup-target.js';
+import { sharedBy } from '../engine-names.js';
+import { begunAt } from './backup-layout.js';
+import type { CompleteBackup } from './backup-list.js';
+import { neededBackups } from './needed-backups.js';
+import type { Verifications, VerifyRecord } from './verify-history.js';
+
+/**
+ * The failed verification that makes what is stored of a backup doubtful, its own or another's; undefined: there is
+ * none. Pure.
+ *
+ * Backups of a job share what did not change, so what is bad in one may be bad in all that were begun before that was
+ * seen, older ones too: until they are proven, by a full verify that came later. What was begun after it was made with
+ * that known. A repository stores nothing twice, whoever knows what: there the doubt stays until the one that failed, or
+ * a later one, is proven.
+ *
+ * @param needed the ids of the backups that it cannot be restored without
+ */
+export function doubtOf(
+  backup: CompleteBackup,
+  needed: readonly string[],
+  verifications: Verifications,
+): VerifyRecord | undefined {
+  const { backupId, job, manifest } = backup;
+  const shares = sharedBy(manifest.engine);
+  if (shares === undefined) return undefined;
+  return verifications.failures(targetOf(backup), job).findLast((failure) => {
+    const proven = verifications.provenSince(failure);
+    if (proven.includes(backupId)) return false;
+    if (shares === 'repository')
+      return !proven.some((id) => begunAt(id).getTime() >= begunAt(failure.backupId).getTime());
+    if (failure.backupId === backupId || needed.includes(failure.backupId)) return true;
+    // An id of digits that are no date proves nothing.
+    return !(begunAt(backupId).getTime() > new Date(failure.finishedAt).getTime());
+  });
+}
+
+/** Of a failure, as people are told: a clause without its subject. */
+export function failedClause({ mode, finishedAt }: VerifyRecord): string {
+  return `failed its ${mode === 'drill' ? 'drill' : `${mode} verify`} of ${finishedAt.slice(0, 10)}`;
+}
+
+/** The same with the backup. */
+export function describeFailed(record: VerifyRecord): string {
+  return `the backup ${record.backupId} ${failedClause(record)}`;
+}
+
+/** Why nothing is to be made of what a backup stores without a look at it, a clause; undefined: it may be. */
+export async function whyDoubtful(
+  backup: CompleteBackup,
+  verifications: Verifications,
+): Promise<string | undefined> {
+  const { found, problems } = await neededBackups(backup);
+  const failed = doubtOf(
+    backup,
+    found.map(({ backupId }) => backupId),
+    verifications,
+  );
+  if (failed !== undefined) return describeFailed(failed);
+  const [problem] = problems;
+  return problem === undefined ? undefined : `of the backup ${backup.backupId}, ${problem}`;
+}
