@@ -37,7 +37,7 @@ describeInLab({ once: 'leaks' }, 'a snapshot command that hangs with the origin 
   it('is ended by recover when nobody is left, and the origin resumed with the table it had', async () => {
     const device = `${lab.group.vg}-srv`;
     const table = await must('dmsetup', 'table', device);
-    const how = `dmsetup suspend ${device}; dmsetup load ${device} --table "0 ${table.split(' ')[1] ?? ''} error"`;
+    const how = `dmsetup load ${device} --table "0 ${table.split(' ')[1] ?? ''} error"; dmsetup suspend ${device}`;
     const started = await lab.suspendedBy(await lab.job(lab.hang(how), { timeout: '50s' }));
     const { watchdog, second } = guards();
     // Stopped, none can do anything when it is the last that dies.

@@ -20,11 +20,14 @@ export interface JobTimes {
   freezeMode?: 'native' | 'explicit';
 }
 
-/** The pids of the guards that run, by what they call themselves. */
+/**
+ * The pids of the guards that run, by what they call themselves. Those before them look after the proof that nobody holds
+ * the origin frozen, and know of no device.
+ */
 export function guards(): { watchdog: number; second: number } {
   const pidOf = (name: string): number =>
     Number(
-      readdirSync('/proc').find((pid) => {
+      readdirSync('/proc').findLast((pid) => {
         if (!/^\d+$/.test(pid) || !isGuard(Number(pid))) return false;
         return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === name;
       }),
