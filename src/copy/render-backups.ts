@@ -95,7 +95,7 @@ function listRow(backup: Backup, verifications: Verifications): string[] {
 
 function renderInterrupted({ job, backupId, directory }: InterruptedBackup): string {
   return withoutControls(
-    `${job}@${backupId} was broken off, and is kept for the next run of ${job} to go on from: ${directory}`,
+    `${job}@${backupId} was broken off, and is kept for the next run of ${job} to go on from, or until it is removed: ${directory}`,
   );
 }
 
