@@ -17,7 +17,7 @@ const USAGE = `usage, each after \`npm run lab --\`:
   exec --guest NAME [--timeout SECONDS] -- COMMAND…  runs a command in a guest; its output, its exit code
   shell --guest NAME                               a shell on the guest's console
   build [--guest NAME]…                            only makes what is not in the cache
-  guests                                           their names
+  guests [--core]                                  their names
 guests: ${GUESTS.map((guest) => guest.name).join(', ')}; a start of a name will do`;
 
 /** A guest that broke: not a code that a command in it is likely to end with. */
@@ -62,15 +62,21 @@ function parseCommandLine(argv: readonly string[]): Arguments {
   };
 }
 
+/** Those that were named, or all that have something to run. */
+function wanted({ guests, scope }: Pick<Arguments, 'guests' | 'scope'>): readonly Guest[] {
+  if (guests.length > 0) return guests;
+  return scope === 'core' ? GUESTS.filter(({ core }) => core.length > 0) : GUESTS;
+}
+
 async function prepareAll(guests: readonly Guest[]): Promise<PreparedGuest[]> {
   await pruneCache();
   const prepared: PreparedGuest[] = [];
-  for (const guest of guests.length === 0 ? GUESTS : guests) prepared.push(await prepareGuest(guest));
+  for (const guest of guests) prepared.push(await prepareGuest(guest));
   return prepared;
 }
 
 async function test({ guests, rest, results, scope }: Arguments): Promise<number> {
-  const prepared = await prepareAll(guests);
+  const prepared = await prepareAll(wanted({ guests, scope }));
   const tested = await runTests(prepared, rest, {
     scope,
     chaosTools: await buildChaosTools(CHECKOUT),
@@ -112,11 +118,11 @@ async function main(argv: readonly string[]): Promise<number> {
     return 2;
   }
   if (parsed.verb === 'guests') {
-    for (const guest of GUESTS) console.log(guest.name);
+    for (const guest of wanted(parsed)) console.log(guest.name);
     return 0;
   }
   if (parsed.verb === 'test') return await test(parsed);
-  const [prepared] = await prepareAll(parsed.guests);
+  const [prepared] = await prepareAll(wanted(parsed));
   if (parsed.verb === 'exec' && prepared !== undefined) return await execute(prepared, parsed);
   if (parsed.verb === 'shell' && prepared !== undefined) await runShell(prepared);
   return 0;
