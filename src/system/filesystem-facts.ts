@@ -88,7 +88,7 @@ async function refuseUnmounted(directory: string, mounts: readonly Mount[], fsta
  * subvolume holds nothing of it.
  *
  * Rejects with `usage` for a path that is missing, no directory, or below an fstab mountpoint that is not mounted;
- * with `notFrozen` when the filesystem does not answer.
+ * with `notFrozen` when the filesystem does not answer; with `failed` when stat(1) cannot be run.
  */
 export async function readFilesystemFacts(
   requested: string,
@@ -106,9 +106,11 @@ export async function readFilesystemFacts(
       );
     }
     if (space === undefined) {
-      throw unusable(
+      // As often as not the host has no process or no memory left for stat(1): nothing is wrong with what was asked for.
+      throw new FsbackupError(
+        'failed',
         `how much room there is on the filesystem of ${directory} cannot be found out`,
-        `See what this says: stat --file-system ${directory}`,
+        { hint: `See what this says: stat --file-system ${directory}` },
       );
     }
     if (mount.root.endsWith('//deleted')) {
