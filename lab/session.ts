@@ -12,7 +12,7 @@ import { startMachine, type Disk, type RunningMachine } from './qemu.js';
 const DATA_DISKS = 4;
 const DATA_DISK_MIB = 3072;
 /** From qemu's start to the start of the job. Software emulation on a busy machine takes its time. */
-const BOOT_MS = 300_000;
+const BOOT_MS = 900_000;
 /** From the end marker to the end of qemu. */
 const POWER_OFF_MS = 20_000;
 const CONSOLE_TAIL_LINES = 40;
