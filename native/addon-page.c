@@ -137,15 +137,20 @@ static int run_freeze(struct task *task) {
     return ECANCELED;
 }
 
-/* pageFreeze(page, slot, fd): promise. ECANCELED: the dead-man was faster. */
-napi_value page_freeze(napi_env env, napi_callback_info info) {
+/* (page, slot, fd): a promise of what `run` does with FIFREEZE. */
+static napi_value queue_freeze(napi_env env, napi_callback_info info, int (*run)(struct task *)) {
     int32_t values[2];
-    struct task task = {.syscall_name = "ioctl(FIFREEZE)", .run = run_freeze};
+    struct task task = {.syscall_name = "ioctl(FIFREEZE)", .run = run};
     task.page = read_slot_arguments(env, info, 2, values);
     if (task.page == NULL) return NULL;
     task.slot = (uint32_t)values[0];
     task.fd = values[1];
     return queue_page_task(env, info, &task);
+}
+
+/* pageFreeze(page, slot, fd): promise. ECANCELED: the dead-man was faster. */
+napi_value page_freeze(napi_env env, napi_callback_info info) {
+    return queue_freeze(env, info, run_freeze);
 }
 
 /* The fallback for when no watchdog answers; see pageThaw. */
@@ -202,13 +207,7 @@ static int run_probe_slot(struct task *task) {
  * else holds it frozen, and it was left so. The guards see each step, and thaw for a caller that dies in between.
  */
 napi_value page_probe(napi_env env, napi_callback_info info) {
-    int32_t values[2];
-    struct task task = {.syscall_name = "ioctl(FIFREEZE)", .run = run_probe_slot};
-    task.page = read_slot_arguments(env, info, 2, values);
-    if (task.page == NULL) return NULL;
-    task.slot = (uint32_t)values[0];
-    task.fd = values[1];
-    return queue_page_task(env, info, &task);
+    return queue_freeze(env, info, run_probe_slot);
 }
 
 static int run_thaw(struct task *task) {

@@ -1,17 +1,13 @@
-import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import process from 'node:process';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { runCommand } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
+import { startPairLogs } from '../support/pair-logs.js';
 import { must, ThrowawayDisks } from '../support/throwaway-filesystem.js';
 
-const PROJECT = path.resolve(import.meta.dirname, '../..');
 const ROUNDS = 3;
 
 const disks = new ThrowawayDisks();
@@ -33,15 +29,9 @@ afterEach(async () => {
 
 /** Writes to a log in the first and then to one in the second, so that the second is never ahead, until `stopWriter`. */
 async function writePairs(...directories: [string, string]): Promise<void> {
-  const stopping = new AbortController();
-  const logs = directories.map((directory) => path.join(directory, 'log'));
-  const program = [process.execPath, '--import', 'tsx', 'test/support/pair-writer.ts'] as const;
-  const writer = runCommand([...program, ...logs], { cwd: PROJECT, signal: stopping.signal });
-  stopWriter = async () => {
-    stopping.abort();
-    await writer;
-  };
-  while (!logs.every((log) => existsSync(log))) await sleep(20);
+  const writer = startPairLogs(directories);
+  stopWriter = writer.stop;
+  await writer.begun();
 }
 
 async function bind(directory: string, name: string): Promise<string> {

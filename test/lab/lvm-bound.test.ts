@@ -1,17 +1,13 @@
-import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import process from 'node:process';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { runCommand } from '../../src/system/run-command.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { describeInLab } from '../support/lab.js';
 import { LabVolumeGroup, storageState, type LabVolume } from '../support/lvm-lab.js';
+import { startPairLogs } from '../support/pair-logs.js';
 import { must } from '../support/throwaway-filesystem.js';
 
-const PROJECT = path.resolve(import.meta.dirname, '../..');
 /** Of a mirror one: each round waits until it is in sync again. */
 const ROUNDS = { auto: 2, mirror: 1 } as const;
 
@@ -41,15 +37,9 @@ describeInLab({}, 'two directories of one volume, mounted by themselves', ({ dis
     for (const directory of [...directories, ...binds]) await mkdir(directory);
     for (const [index, bind] of binds.entries())
       await must('mount', '--bind', directories[index] ?? '', bind);
-    const stopping = new AbortController();
-    const logs = directories.map((directory) => path.join(directory, 'log'));
-    const program = [process.execPath, '--import', 'tsx', 'test/support/pair-writer.ts'] as const;
-    const writer = runCommand([...program, ...logs], { cwd: PROJECT, signal: stopping.signal });
-    stopWriter = async () => {
-      stopping.abort();
-      await writer;
-    };
-    while (!logs.every((log) => existsSync(log))) await sleep(50);
+    const writer = startPairLogs(directories);
+    stopWriter = writer.stop;
+    await writer.begun();
     return binds;
   }
 
