@@ -4,6 +4,7 @@ import { openRepository } from './open-repository.js';
 import { parseArchives, plainText, type BorgArchive } from './borg-output.js';
 import { copyFailure } from './copy-error.js';
 import type { RunWithSecrets } from './repository-program.js';
+import { requireAnswer } from './version-answer.js';
 
 /** 1.2 has `compact`, and frees room only by it; Debian 12 has it. */
 const MINIMUM = [1, 2] as const;
@@ -56,6 +57,7 @@ export class BorgRepository {
   async version(): Promise<string> {
     const result = await this.run(['borg', '--version']);
     if (result.notFound) throw usage('borg is not installed', 'Install it: apt install borgbackup.');
+    requireAnswer('borg', result);
     const version = /^borg (\d+)\.(\d+)\.?(\S*)/.exec(result.stdout);
     if (result.exitCode !== 0 || version === null) {
       throw usage(`borg cannot be used: ${describeFailure('borg', result)}`, 'Install it anew.');

@@ -6,6 +6,7 @@ import { ResticCache } from './restic-cache.js';
 import { isNoRepository, resticDamage, resticFailure, resticUnusable } from './restic-failure.js';
 import { parseSnapshots, type ResticSnapshot } from './restic-output.js';
 import { OUR_TAG, resticTags } from './restic-tags.js';
+import { requireAnswer } from './version-answer.js';
 
 /** 0.14 is the first with negated excludes; Debian 12 has it. */
 const MINIMUM = [0, 14] as const;
@@ -58,6 +59,7 @@ export class ResticRepository {
   /** The version; rejects with `usage` where there is none, or one that is too old. */
   async version(): Promise<string> {
     const result = await this.#run(['restic', 'version']);
+    requireAnswer('restic', result);
     const version = /^restic (\d+)\.(\d+)\.?(\S*)/.exec(result.stdout);
     if (result.notFound) throw usage('restic is not installed', 'Install it: apt install restic.');
     if (result.exitCode !== 0 || version === null) {

@@ -32,6 +32,8 @@ export interface CommandResult {
   signal: string | undefined;
   /** True when it could not be started for want of the program. */
   notFound: boolean;
+  /** Why it could not be started, when it is there: `EAGAIN`, no process or memory left for it; `EACCES`. */
+  startError?: string;
   /** True when `timeoutMs` ran out. */
   timedOut: boolean;
   /** True when `signal` was aborted. */
@@ -226,6 +228,9 @@ export async function runCommand(
       exitCode: result.exitCode,
       signal: result.signal,
       notFound: result.code === 'ENOENT',
+      ...(child.pid === undefined && result.code !== undefined && result.code !== 'ENOENT'
+        ? { startError: result.code }
+        : {}),
       timedOut: stop.aborted && options.signal?.aborted !== true,
       aborted: options.signal?.aborted === true,
       ...(inputCutShort ? { inputCutShort } : {}),
@@ -251,7 +256,7 @@ export function describeFailure(program: string, result: CommandResult): string 
         : result.signal !== undefined
           ? `was ended by ${result.signal}`
           : result.exitCode === undefined
-            ? 'cannot be executed'
+            ? `cannot be executed${result.startError === undefined ? '' : ` (${result.startError})`}`
             : `ended with exit code ${result.exitCode}`;
   return said === '' || result.notFound ? `${program} ${how}` : `${program} ${how}: ${said}`;
 }

@@ -85,6 +85,13 @@ function isDocumented(ended: number | string): boolean {
   return typeof ended === 'string' || Object.values(EXIT_CODES).some(({ code }) => code === ended);
 }
 
+/** An old backup that could not be removed to its end is a warning: the new one is good. The next run goes on with it. */
+function warnsOfRemoval({ exitCode }: Ending, said: string): boolean {
+  return (
+    exitCode === EXIT_CODES.warnings.code && /\/\.removing-\S+ (?:is not|could not be) removed/.test(said)
+  );
+}
+
 class OneRun {
   readonly problems: string[] = [];
   readonly #drawn: DrawnRun;
@@ -140,11 +147,18 @@ class OneRun {
     }
   }
 
-  async #check(ending: Ending, before: readonly string[]): Promise<{ recover: number | null; good: number }> {
+  async #check(
+    ending: Ending,
+    said: string,
+    before: readonly string[],
+  ): Promise<{ recover: number | null; good: number }> {
     const world = this.#world;
     const { cli, disks } = this.#campaign;
     // Who ends by himself leaves nothing that would have to be recovered, or says so.
-    const mayLeave = ending.signal !== null || ending.exitCode === EXIT_CODES.cleanupIncomplete.code;
+    const mayLeave =
+      ending.signal !== null ||
+      ending.exitCode === EXIT_CODES.cleanupIncomplete.code ||
+      warnsOfRemoval(ending, said);
     const remains = mayLeave ? [] : await whatStays(world, disks);
     this.problems.push(...remains.map((one) => `left although it ended by itself: ${one}`));
     const isClean = !mayLeave && remains.length === 0;
@@ -204,7 +218,7 @@ class OneRun {
       this.problems.push(`it ended with ${ended}: ${`${run.stdout}${run.stderr}`.slice(-1500)}`);
     world.control.rest();
     world.load.rest();
-    const checked = await this.#check(ending, before);
+    const checked = await this.#check(ending, `${run.stdout}${run.stderr}`, before);
     if (isBroken) await world.repair?.();
     const recorded = {
       stallMs: Math.round(stallMs),

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { BorgRepository } from '../../../src/copy/borg-repository.js';
+import { ResticRepository } from '../../../src/copy/restic-repository.js';
 import { checkRsync } from '../../../src/copy/rsync-version.js';
 import { checkTar } from '../../../src/copy/tar-version.js';
-import type { CommandResult } from '../../../src/system/run-command.js';
+import type { CommandResult, runCommand } from '../../../src/system/run-command.js';
 
 const KILLED: CommandResult = {
   exitCode: undefined,
@@ -13,10 +15,15 @@ const KILLED: CommandResult = {
   stderr: '',
 };
 
-describe.each([
-  ['rsync', checkRsync],
-  ['tar', checkTar],
-] as const)('the look for %s', (program, check) => {
+type Check = (run: typeof runCommand) => Promise<unknown>;
+const CHECKS: [string, string, Check][] = [
+  ['rsync', 'rsync', checkRsync],
+  ['tar', 'tar', checkTar],
+  ['borg', 'borg', async (run) => await new BorgRepository(run, 'a repository', 'none').version()],
+  ['restic', 'restic', async (run) => await new ResticRepository(run, 'a repository', []).version()],
+];
+
+describe.each(CHECKS)('the look for %s', (_, program, check) => {
   it('that was cut short does not call the program missing', async () => {
     await expect(check(async () => KILLED)).rejects.toMatchObject({
       code: 'failed',
@@ -25,6 +32,25 @@ describe.each([
     await expect(check(async () => ({ ...KILLED, timedOut: true }))).rejects.toMatchObject({
       code: 'failed',
     });
+  });
+
+  it.each(['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE'])(
+    'for which there is no process or memory (%s) does not either',
+    async (startError) => {
+      await expect(check(async () => ({ ...KILLED, signal: undefined, startError }))).rejects.toMatchObject({
+        code: 'failed',
+        message: `${program} --version cannot be executed (${startError})`,
+      });
+    },
+  );
+
+  it('of one that may not be executed is a matter of the configuration', async () => {
+    const refused = async (): Promise<CommandResult> => ({
+      ...KILLED,
+      signal: undefined,
+      startError: 'EACCES',
+    });
+    await expect(check(refused)).rejects.toMatchObject({ code: 'usage' });
   });
 
   it('that finds none is a matter of the configuration', async () => {
