@@ -300,7 +300,7 @@ esac
         expect(started.hasEnded, started.output).toBe(false);
         await sleep(5);
       }
-      await ssh.dropConnections();
+      ssh.dropConnections();
       expect(await started.ended(), started.output).toBe(40);
       await writeFile(sent, '');
       expect((await cli.run('run', '--config', config)).exitCode).toBe(0);

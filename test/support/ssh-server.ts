@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -87,10 +88,13 @@ export class SshServer {
     return `Host ${host}\n${lines.map((line) => `  ${line.replace('=', ' ')}\n`).join('')}`;
   }
 
-  /** Ends the connections that there are, as a network that goes away; what runs at their ends is told nothing. */
-  async dropConnections(): Promise<void> {
+  /**
+   * Ends the connections that there are, as a network that goes away; what runs at their ends is told nothing. At once: what
+   * goes over them meanwhile may be all that was left.
+   */
+  dropConnections(): void {
     const { pid = 0 } = this.child;
-    const sessions = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    const sessions = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
     for (const session of sessions.split(' ').filter((text) => text !== ''))
       process.kill(Number(session), 'SIGKILL');
   }
