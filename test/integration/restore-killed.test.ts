@@ -24,6 +24,7 @@ const LIMIT_MS = 100_000;
 
 describeNeeding(NEEDS, 'a restore that is killed', () => {
   const disks = throwawayDisks(afterAll);
+  const startedOnes: StartedCli[] = [];
   let cli: FsbackupCli;
   let config: string;
   let source: string;
@@ -36,6 +37,18 @@ describeNeeding(NEEDS, 'a restore that is killed', () => {
       'echo half > half; touch "$1"; until [ -e "$2" ]; do sleep 0.05; done; rm half; shift 2; exec "$@"';
     return ['bash', '-c', script, 'bash', begun, gate, ...restore];
   }
+
+  function start(...args: string[]): StartedCli {
+    const started = cli.start(...args);
+    startedOnes.push(started);
+    return started;
+  }
+
+  // Those that wait at the gate would wait for ever.
+  afterAll(async () => {
+    await writeFile(gate, '');
+    for (const started of startedOnes) await started.ended();
+  });
 
   beforeAll(async () => {
     const at = (name: string): string => path.join(disks.directory, name);
@@ -88,7 +101,7 @@ describeNeeding(NEEDS, 'a restore that is killed', () => {
     const out = await newDirectory();
     await rm(gate, { force: true });
     await rm(path.join(disks.directory, 'begun'), { force: true });
-    const started = cli.start(...restoreArguments(engine, out));
+    const started = start(...restoreArguments(engine, out));
     let staged = '';
     await until(async () => {
       staged = (await readdir(out)).find((name) => name.startsWith('.fsbackup-restore-')) ?? '';
@@ -150,7 +163,7 @@ describeNeeding(NEEDS, 'a restore that is killed', () => {
   it('does not take from one that lives, and two of a job go on beside each other', async () => {
     await rm(gate, { force: true });
     const outs = [await newDirectory(), await newDirectory()];
-    const both = outs.map((out) => cli.start(...restoreArguments('command', out)));
+    const both = outs.map((out) => start(...restoreArguments('command', out)));
     for (const [index, started] of both.entries())
       await until(async () => (await readdir(outs[index] ?? '')).length > 0, started);
     const { exitCode, value } = await cli.recover();
@@ -174,7 +187,7 @@ describeNeeding(NEEDS, 'a restore that is killed', () => {
     await rm(begun, { force: true });
     const place = await newDirectory();
     const drill = ['backups', 'verify', 'command', '--drill', '--drill-directory', place, '--config', config];
-    const started = cli.start(...drill);
+    const started = start(...drill);
     await until(async () => (await readdir(disks.directory)).includes('begun'), started);
     started.kill('SIGKILL');
     await started.ended();
