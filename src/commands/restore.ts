@@ -73,19 +73,33 @@ export default class Restore extends BaseCommand {
       env: process.env,
     });
     const { restoreImage } = await import('../copy/restore-image.js');
+    const { withRestoreJournal } = await import('../run/restore-journal.js');
+    const { createRestoreHost } = await import('../run/host.js');
+    const host = await createRestoreHost();
     const report = await withSignals(process, (signal) =>
-      (flags.image ? restoreImage : restoreBackup)({
-        backup,
-        to,
-        paths: argv.slice(1).map(String),
-        engine: engineFor({ ...targetOf(backup), engine: backup.manifest.engine }),
-        signal,
-        onProgress: (progress) => reporter.progress(progress),
-        asStep: (work) => {
-          reporter.jobStarted(`${job}@${backup.backupId}`);
-          return withReportedStep(reporter, 'restore', work);
+      withRestoreJournal(
+        job,
+        host,
+        (message) => {
+          // The object on stdout has no place for what other restores left.
+          if (flags.json && !flags['log-json']) process.stderr.write(`Warning: ${message}\n`);
+          else reporter.warn(message);
         },
-      }),
+        (journal) =>
+          (flags.image ? restoreImage : restoreBackup)({
+            backup,
+            to,
+            paths: argv.slice(1).map(String),
+            engine: engineFor({ ...targetOf(backup), engine: backup.manifest.engine }),
+            journal,
+            signal,
+            onProgress: (progress) => reporter.progress(progress),
+            asStep: (work) => {
+              reporter.jobStarted(`${job}@${backup.backupId}`);
+              return withReportedStep(reporter, 'restore', work);
+            },
+          }),
+      ),
     );
     reporter.workFinished(report);
     if (flags.json) this.printJson(report);

@@ -40,7 +40,7 @@ async function requireCommand({ command }: DrillConfig): Promise<void> {
 }
 
 async function check(
-  { backup, engine, signal, onProgress }: DrillOptions,
+  { backup, engine, journal, signal, onProgress }: DrillOptions,
   { restored, scratch, result }: { restored: string; scratch: string; result: CopyResult },
 ): Promise<VerifyFindings> {
   const { manifest } = backup;
@@ -60,6 +60,7 @@ async function check(
     digests: digests !== undefined && 'file' in digests ? digests : undefined,
     notInBackup: manifest.unreadable,
     scratch,
+    journal,
     signal,
     onProgress: (progress) => onProgress({ ...totalsOf(manifest), ...progress }),
   });
@@ -94,6 +95,7 @@ async function drillIn(directory: string, options: DrillOptions): Promise<Verify
     sources: manifest.sources,
     destination: restored,
     paths: [],
+    journal: options.journal,
     signal,
     onProgress: (progress) => options.onProgress({ ...progress, ...totalsOf(manifest) }),
   });

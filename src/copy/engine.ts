@@ -134,6 +134,8 @@ export interface VerifyRequest {
 export interface CheckRestoredRequest extends Omit<VerifyRequest, 'mode'> {
   /** Where it was restored to. */
   restored: string;
+  /** As `RestoreRequest.journal`. */
+  journal?: Journal | undefined;
 }
 
 /** What is asked of a list. */
@@ -204,6 +206,8 @@ export interface RestoreRequest {
    * not be there for anybody else.
    */
   under?: readonly string[] | undefined;
+  /** For what is made on the way and must not outlive the restore; absent: what a kill leaves, nobody removes. */
+  journal?: Journal | undefined;
   signal: AbortSignal;
   onProgress: (progress: CopyProgress) => void;
 }

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, stat, utimes } from 'node:fs/promises';
+import { mkdir, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
@@ -6,7 +6,6 @@ import type { runCommand } from '../system/run-command.js';
 import { UnreadablePaths } from './copy-error.js';
 import type { CopyResult, RestoreRequest } from './engine.js';
 import { makeParents, setParentTimes } from './parent-directories.js';
-import { removeTree } from './remove-tree.js';
 import { createRsyncEngine } from './rsync-engine.js';
 import { pathInBackup } from './source-layout.js';
 
@@ -41,21 +40,6 @@ export function withMounts(
   const mounts = steps.flatMap(({ fstype, options, source, at }) => [fstype, options, source, at]);
   const unshare = ['--mount', '--propagation', 'private', '--', 'sh', '-ec', SCRIPT, 'fsbackup-mounts'];
   return ['unshare', ...unshare, ...mounts, '--', ...argv];
-}
-
-/**
- * Runs `work` with a private directory inside a restore's destination, where there is room for what is on its way.
- * Removes it afterwards; the destination keeps its times.
- */
-export async function withScratch<T>(destination: string, work: (scratch: string) => Promise<T>): Promise<T> {
-  const scratch = await mkdtemp(path.join(destination, '.fsbackup-restore-'));
-  try {
-    return await work(scratch);
-  } finally {
-    const { atime, mtime } = await stat(destination);
-    await removeTree(scratch);
-    await utimes(destination, atime, mtime);
-  }
 }
 
 /** A tree of a backup, as it can be read once `mounts` are there. */

@@ -4,8 +4,9 @@ import { checkTrees } from './check-trees.js';
 import { withCopyErrors } from './copy-error.js';
 import type { CheckRestoredRequest, CopyResult, RestoreRequest, VerifyFindings } from './engine.js';
 import { listTrees } from './list-trees.js';
-import { restoreTrees, withScratch } from './mounted-trees.js';
+import { restoreTrees } from './mounted-trees.js';
 import type { OpenTrees } from './opened-trees.js';
+import { withStaging } from './restore-staging.js';
 
 /** `CopyEngine.restore` for backups of whole filesystems. What must be unpacked is unpacked in the destination. */
 export function restoreOpened(
@@ -14,7 +15,7 @@ export function restoreOpened(
   run: typeof runCommand,
 ): Promise<CopyResult> {
   return withCopyErrors(() =>
-    withScratch(request.destination, (scratch) =>
+    withStaging(request.destination, request.journal, (scratch) =>
       open({ ...request, scratch }, async (opened) => {
         const chosen = await request.choose?.(() => listTrees(opened, request.signal, run));
         return await restoreTrees({ ...request, paths: chosen ?? request.paths }, opened, run);

@@ -1,3 +1,4 @@
+import type { Journal } from '../journal/journal.js';
 import type { CopyProgress } from './engine.js';
 import type { TreesToRestore } from './mounted-trees.js';
 
@@ -6,6 +7,8 @@ export interface OpenRequest {
   dataDirectory: string;
   /** A private directory, with room for what must be unpacked; emptied by the caller. */
   scratch: string;
+  /** For what would outlive us, and is not gone with `scratch`. */
+  journal?: Journal | undefined;
   signal: AbortSignal;
   onProgress: (progress: CopyProgress) => void;
 }

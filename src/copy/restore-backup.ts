@@ -1,6 +1,7 @@
 import { rmdir } from 'node:fs/promises';
 import { FsbackupError } from '../errors.js';
 import { exitCode } from '../exit-codes.js';
+import type { Journal } from '../journal/journal.js';
 import type { Consistency } from '../snapshots/provider.js';
 import { isWithin } from '../system/mountinfo.js';
 import { withSealedView } from '../system/sealed-view.js';
@@ -46,6 +47,8 @@ export interface RestoreOptions {
   paths: readonly string[];
   /** The engine that wrote the backup. */
   engine: CopyEngine;
+  /** For what is made on the way. */
+  journal: Journal;
   signal: AbortSignal;
   onProgress: (progress: CopyProgress) => void;
   /** Runs the work itself, once all was checked: to show it as a step. */
@@ -210,6 +213,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
         dataDirectory: dataDirectory(backup),
         sources: manifest.sources,
         ...where,
+        journal: options.journal,
         signal,
         onProgress: (progress) => options.onProgress({ ...progress, ...totals }),
       }),

@@ -1,4 +1,4 @@
-import { lstat, mkdtemp, readdir } from 'node:fs/promises';
+import { lstat, mkdir, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
 import type { runCommand } from '../system/run-command.js';
@@ -7,7 +7,7 @@ import { UnreadablePaths } from './copy-error.js';
 import type { CopyResult, RestoreRequest } from './engine.js';
 import { mergeTree } from './merge-tree.js';
 import { printable } from './printable.js';
-import { removeTree } from './remove-tree.js';
+import { withStaging } from './restore-staging.js';
 import { writeRootAttributes, type RootAttributes } from './root-attributes.js';
 import { pathInBackup, topmost } from './source-layout.js';
 
@@ -93,8 +93,10 @@ export async function restoreStaged(
   const tally = { files: 0, bytes: 0 };
   const groups = await groupByFilesystem(destination, isAll ? topmost(sources) : asked);
   for (const group of groups) {
-    const staged = await mkdtemp(path.join(group.directory, '.fsbackup-restore-'));
-    try {
+    await withStaging(group.directory, request.journal, async (directory) => {
+      // What an engine needs beside it lies in the same private directory.
+      const staged = path.join(directory, 'tree');
+      await mkdir(staged, { mode: 0o700 });
       const paths = isAll && groups.length === 1 ? [] : group.paths;
       await extract({ staged, paths, unreadable });
       signal.throwIfAborted();
@@ -110,9 +112,7 @@ export async function restoreStaged(
       await count(Buffer.from(staged), tally);
       request.onProgress({ ...tally });
       await mergeTree(staged, destination, { run, unreadable, signal });
-    } finally {
-      await removeTree(staged);
-    }
+    });
   }
   if (isAll && root !== undefined) await writeRootAttributes(destination, root);
   return { ...tally, unreadable: unreadable.paths };

@@ -1,13 +1,13 @@
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
-import { describeFailure, type runCommand } from '../system/run-command.js';
+import type { runCommand } from '../system/run-command.js';
 import { siblingData } from './btrfs-contents.js';
-import { copyFailure } from './copy-error.js';
 import type { ListRequest } from './engine.js';
 import type { MountStep } from './mounted-trees.js';
 import { treesBelow } from './open-trees.js';
 import type { OpenedTrees, OpenRequest, OpenTrees } from './opened-trees.js';
+import { withScratchPool } from './scratch-pool.js';
 import { HashingStream, mustPipe } from './stream-pipe.js';
 import { readZfsContents, zfsStreamFile, type SentZfsSnapshot, type ZfsContents } from './zfs-contents.js';
 import { atPlaceOf, type ZfsStore } from './zfs-target.js';
@@ -55,42 +55,6 @@ async function streamsOf(dataDirectory: string, contents: ZfsContents, name: str
   return feeds;
 }
 
-/**
- * Runs `work` with a pool in a sparse file, which is gone afterwards. Rejects with `cleanupIncomplete` where the pool could
- * not be destroyed, whatever became of `work`: its file is about to be removed under it, and the kernel keeps a file that
- * is in use by nobody's name.
- */
-async function withScratchPool<T>(
-  { scratch, bytes, run }: { scratch: string; bytes: number; run: Run },
-  work: (pool: string) => Promise<T>,
-): Promise<T> {
-  const file = path.join(scratch, 'pool');
-  const pool = `fsbackup-restore-${process.pid}-${Date.now().toString(36)}`;
-  const handle = await open(file, 'wx', 0o600);
-  await handle.truncate(1024 ** 3 + 2 * bytes);
-  await handle.close();
-  const options = ['-o', 'cachefile=none', '-O', 'mountpoint=none', '-O', 'canmount=off'];
-  const made = await run(['zpool', 'create', ...options, pool, file], { timeoutMs: 120_000 });
-  if (made.exitCode !== 0) throw copyFailure('zpool', made);
-  let failed: unknown;
-  const result = await work(pool).catch((error: unknown) => {
-    failed = error;
-  });
-  const destroyed = await run(['zpool', 'destroy', '-f', pool], { timeoutMs: 120_000 });
-  if (destroyed.exitCode !== 0) {
-    throw new FsbackupError(
-      'cleanupIncomplete',
-      `the pool ${pool}, which was made for this restore, is still there: ${describeFailure('zpool', destroyed)}`,
-      {
-        hint: `Find out who uses it, then \`zpool destroy -f ${pool}\`: until then its space is not given back.`,
-        cause: failed,
-      },
-    );
-  }
-  if (failed !== undefined) throw failed;
-  return result as T;
-}
-
 /** What must be received of a backup that cannot be mounted where it is; undefined where it can. */
 async function feedsOf(
   { dataDirectory }: OpenRequest,
@@ -115,7 +79,7 @@ async function feedsOf(
 /** Opens what the zfs-send engine wrote: mounted where it was received, or received into a pool of its own. */
 export function zfsOpener(store: ZfsStore | undefined, run: Run): OpenTrees {
   return async (request, use) => {
-    const { scratch, signal, onProgress } = request;
+    const { scratch, journal, signal, onProgress } = request;
     const contents = await readZfsContents(request.dataDirectory);
     const feeds = await feedsOf(request, contents, store);
     for (const sent of contents.snapshots) {
@@ -142,7 +106,7 @@ export function zfsOpener(store: ZfsStore | undefined, run: Run): OpenTrees {
       return await use(await mounted(new Map(sources)));
     }
     const bytes = [...feeds.values()].flat().reduce((sum, feed) => sum + feed.bytes, 0);
-    return await withScratchPool({ scratch, bytes, run }, async (pool) => {
+    return await withScratchPool({ scratch, bytes, journal, run }, async (pool) => {
       const sources = new Map<string, string>();
       for (const [name, links] of feeds) {
         const dataset = `${pool}/${sources.size}`;

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createBaseStore } from '../copy/base-store.js';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { readFreezeStatus } from '../freeze/freeze-status.js';
+import { describeEntry } from '../journal/describe-entry.js';
 import type { JournalEntry } from '../journal/entry.js';
 import { journalDirectories, readJournal } from '../journal/journal.js';
 import { parseStartTime } from '../system/process-identity.js';
@@ -26,14 +27,8 @@ async function isAlive({ pid, startTime }: JournalEntry): Promise<boolean> {
   return text !== undefined && parseStartTime(text) === startTime;
 }
 
-function describe({ job, runId, ...entry }: JournalEntry): string {
-  const of = `of job ${job}, run ${runId}`;
-  if (entry.kind === 'quiesce') return `application ${entry.payload.name} ${of}`;
-  if (entry.kind === 'exposure') return `mount ${entry.payload.path} ${of}`;
-  if (entry.kind === 'pool-metadata') return `kept metadata of the pool ${entry.payload.device} ${of}`;
-  if (entry.kind === 'snapshot') return `snapshot ${entry.payload.name} ${of}`;
-  if (entry.kind === 'drill') return `restore drill ${entry.payload.directory} ${of}`;
-  return `incomplete backup ${entry.payload.backupId} in ${entry.payload.target}`;
+function describe(entry: JournalEntry): string {
+  return `${describeEntry(entry)} of job ${entry.job}, run ${entry.runId}`;
 }
 
 async function readRecorded(): Promise<Omit<LeftoverState, 'suspended'>> {

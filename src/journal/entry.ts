@@ -34,6 +34,16 @@ const payloads = {
   }),
   /** A backup that is restored to try it: the directory, with all that is in it. */
   drill: z.object({ directory: z.string().startsWith('/') }),
+  /**
+   * A private directory in which a restore puts what is on its way. `identity` is there as soon as the directory is, and
+   * before there is anything in it: its inode and when that was born, which tell it from one that somebody else made.
+   */
+  staging: z.object({
+    directory: z.string().startsWith('/'),
+    identity: z.object({ inode: z.string().min(1), bornNs: z.string().min(1) }).exactOptional(),
+  }),
+  /** A ZFS pool that a restore receives into, in a file of its own. */
+  'scratch-pool': z.object({ pool: z.string().min(1), file: z.string().startsWith('/') }),
   /** A complete backup that retention takes away. */
   removal: z.object({
     target: z.string().min(1),
@@ -66,6 +76,8 @@ export const journalEntrySchema = z.discriminatedUnion('kind', [
   z.object({ ...common, kind: z.literal('snapshot'), payload: payloads.snapshot }),
   z.object({ ...common, kind: z.literal('backup'), payload: payloads.backup }),
   z.object({ ...common, kind: z.literal('drill'), payload: payloads.drill }),
+  z.object({ ...common, kind: z.literal('staging'), payload: payloads.staging }),
+  z.object({ ...common, kind: z.literal('scratch-pool'), payload: payloads['scratch-pool'] }),
   z.object({ ...common, kind: z.literal('removal'), payload: payloads.removal }),
 ]);
 

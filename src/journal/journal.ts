@@ -22,8 +22,10 @@ export function journalDirectories(env: NodeJS.ProcessEnv = process.env): Journa
 }
 
 /** The proof that something is, or may be, held. */
-export interface JournalHandle {
+export interface JournalHandle<K extends HeldKind = HeldKind> {
   readonly id: string;
+  /** What is known of it now, in place of what was. Rejects as `Journal.record` does; what was then stands. */
+  amend(payload: Payload<K>): Promise<void>;
   /** After the release. Idempotent. */
   remove(): Promise<void>;
 }
@@ -34,7 +36,7 @@ export interface Journal {
    * Before the effect: resolves when the intent is on stable storage. Rejects with `failed` when it cannot be
    * written; nothing may then be acquired.
    */
-  record<K extends HeldKind>(kind: K, payload: Payload<K>): Promise<JournalHandle>;
+  record<K extends HeldKind>(kind: K, payload: Payload<K>): Promise<JournalHandle<K>>;
 }
 
 /** Whose entries these are. */
@@ -53,26 +55,22 @@ export function openJournal(directories: JournalDirectories, owner: JournalOwner
       const id = `${owner.runId}-${count}-${kind}`;
       count += 1;
       const file = path.join(directory, `${id}.json`);
-      const entry = {
-        version: 1,
-        id,
-        kind,
-        createdAt: new Date().toISOString(),
-        runId: owner.runId,
-        job: owner.job,
-        ...owner.process,
-        payload,
+      const common = { version: 1, id, kind, createdAt: new Date().toISOString() };
+      const { runId, job } = owner;
+      const write = async (held: unknown): Promise<void> => {
+        const entry = { ...common, runId, job, ...owner.process, payload: held };
+        try {
+          await ensurePrivateDirectory(directory);
+          await writeDurably(file, `${JSON.stringify(entry, undefined, 2)}\n`);
+        } catch (error) {
+          throw new FsbackupError('failed', `cannot write the journal ${file}: ${messageOf(error)}`, {
+            hint: `Make room in ${directory}, and see that root may write there; nothing was acquired.`,
+            cause: error,
+          });
+        }
       };
-      try {
-        await ensurePrivateDirectory(directory);
-        await writeDurably(file, `${JSON.stringify(entry, undefined, 2)}\n`);
-      } catch (error) {
-        throw new FsbackupError('failed', `cannot write the journal ${file}: ${messageOf(error)}`, {
-          hint: `Make room in ${directory}, and see that root may write there; nothing was acquired.`,
-          cause: error,
-        });
-      }
-      return { id, remove: () => removeDurably(file) };
+      await write(payload);
+      return { id, amend: write, remove: () => removeDurably(file) };
     },
   };
 }

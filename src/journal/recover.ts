@@ -2,9 +2,11 @@ import { readdir, stat, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { exitCode, worstExitCode } from '../exit-codes.js';
+import { isWithin } from '../system/mountinfo.js';
 import type { FreezeRecovery } from '../freeze/recover-freezes.js';
+import { describeEntry } from './describe-entry.js';
 import { removeDurably, TEMPORARY_SUFFIX } from './durable-file.js';
-import type { JournalEntry } from './entry.js';
+import type { JournalEntry, Payload } from './entry.js';
 import { readJournal, type FoundEntry, type JournalDirectories, type UnreadableEntry } from './journal.js';
 import type { Lock } from './lock.js';
 
@@ -22,6 +24,8 @@ export interface Releasers {
     options: { mayKeep: boolean },
   ): Promise<string | undefined>;
   drill(entry: Extract<JournalEntry, { kind: 'drill' }>): Promise<void>;
+  staging(entry: Extract<JournalEntry, { kind: 'staging' }>): Promise<void>;
+  scratchPool(entry: Extract<JournalEntry, { kind: 'scratch-pool' }>): Promise<void>;
   /** Ends it when anything is gone already; else the backup is whole and stays. */
   removal(entry: Extract<JournalEntry, { kind: 'removal' }>): Promise<void>;
 }
@@ -80,23 +84,7 @@ export interface RecoverReport {
 const STALE_MS = 60 * 60 * 1000;
 
 function describe({ entry }: FoundEntry): RecoveredThing {
-  const what = {
-    quiesce: () => `application ${entry.kind === 'quiesce' ? entry.payload.name : ''}`,
-    exposure: () => `mount ${entry.kind === 'exposure' ? entry.payload.path : ''}`,
-    'pool-metadata': () =>
-      `kept metadata of the thin pool ${entry.kind === 'pool-metadata' ? entry.payload.device : ''}`,
-    snapshot: () => `snapshot ${entry.kind === 'snapshot' ? entry.payload.name : ''}`,
-    backup: () =>
-      entry.kind === 'backup'
-        ? `incomplete backup ${entry.payload.backupId} in ${entry.payload.repository ?? entry.payload.target}`
-        : '',
-    drill: () => `restore drill ${entry.kind === 'drill' ? entry.payload.directory : ''}`,
-    removal: () =>
-      entry.kind === 'removal'
-        ? `half-removed backup ${entry.payload.backupId} in ${entry.payload.repository ?? entry.payload.target}`
-        : '',
-  }[entry.kind]();
-  return { kind: entry.kind, what, job: entry.job, runId: entry.runId };
+  return { kind: entry.kind, what: describeEntry(entry), job: entry.job, runId: entry.runId };
 }
 
 /** Nothing goes on from a copy of a snapshot that was lost: what was read of it may be anything. */
@@ -140,6 +128,12 @@ async function releaseEntry(
     case 'drill':
       await releasers.drill(entry);
       break;
+    case 'staging':
+      await releasers.staging(entry);
+      break;
+    case 'scratch-pool':
+      await releasers.scratchPool(entry);
+      break;
     case 'removal':
       await releasers.removal(entry);
       break;
@@ -166,6 +160,8 @@ async function recoverFrozen(report: RecoverReport, { recoverFreezes }: RecoverD
 /** The reverse of the order in which a run acquires. */
 const ORDER: readonly JournalEntry['kind'][] = [
   'quiesce',
+  'scratch-pool',
+  'staging',
   'drill',
   'pool-metadata',
   'removal',
@@ -177,7 +173,7 @@ const ORDER: readonly JournalEntry['kind'][] = [
 /** What a copy program of the dead run would have open. */
 function directoryOf(entry: JournalEntry): string[] {
   if (entry.kind === 'exposure') return [entry.payload.path];
-  if (entry.kind === 'drill') return [entry.payload.directory];
+  if (entry.kind === 'drill' || entry.kind === 'staging') return [entry.payload.directory];
   return entry.kind === 'backup' || entry.kind === 'removal' ? [entry.payload.target] : [];
 }
 
@@ -234,6 +230,14 @@ async function endMaking(
   return inTheWay;
 }
 
+/** A file that is in use by the kernel goes from its directory, and its room does not come back. */
+function poolWithin(entry: JournalEntry, pools: readonly Payload<'scratch-pool'>[]): string | undefined {
+  if (entry.kind !== 'drill' && entry.kind !== 'staging') return undefined;
+  const { directory } = entry.payload;
+  const pool = pools.find(({ file }) => isWithin(file, directory));
+  return pool === undefined ? undefined : `the pool ${pool.pool} lies in it`;
+}
+
 async function recoverJob(
   entries: readonly FoundEntry[],
   report: RecoverReport,
@@ -241,6 +245,7 @@ async function recoverJob(
 ): Promise<void> {
   await endCopies(entries, dependencies);
   const inTheWay = new Map<string, string>();
+  const pools: Payload<'scratch-pool'>[] = [];
   for (const kind of ORDER) {
     // Not before: applications that are at rest do not wait for it.
     if (kind === 'snapshot')
@@ -249,13 +254,15 @@ async function recoverJob(
       const { entry } = found;
       const thing = describe(found);
       try {
-        const reason = entry.kind === 'snapshot' ? inTheWay.get(entry.payload.name) : undefined;
+        const reason =
+          entry.kind === 'snapshot' ? inTheWay.get(entry.payload.name) : poolWithin(entry, pools);
         if (reason !== undefined) throw new Error(reason);
         const keptIn = await releaseEntry(entry, dependencies, entries);
         await removeDurably(found.file);
         report.released.push({ ...thing, ...(keptIn === undefined ? {} : { keptIn }) });
       } catch (error) {
         if (entry.kind === 'exposure') inTheWay.set(entry.payload.snapshot.name, 'it is still mounted');
+        if (entry.kind === 'scratch-pool') pools.push(entry.payload);
         report.failed.push({ ...thing, message: messageOf(error) });
       }
     }
@@ -288,17 +295,15 @@ export function recoverExitCode({ failed, unreadable }: RecoverReport): number {
   ]);
 }
 
-/**
- * Releases what dead runs left: freezes first, then what the journal proves that they made. Leaves alone what belongs
- * to a job whose lock is held. Goes on past failures, which it reports; idempotent: a second call finds only what the
- * first could not release.
- */
-export async function recover(dependencies: RecoverDependencies): Promise<RecoverReport> {
-  const report: RecoverReport = { version: 1, released: [], failed: [], leftAlone: [], unreadable: [] };
-  await recoverFrozen(report, dependencies);
+/** Of the owners that `isMeant` knows: takes the lock of each, and releases what it left. */
+async function recoverJournal(
+  report: RecoverReport,
+  dependencies: RecoverDependencies,
+  isMeant: (owner: string) => boolean,
+): Promise<void> {
   const { entries, unreadable } = await readJournal(dependencies.directories);
   report.unreadable.push(...unreadable);
-  for (const job of new Set(entries.map(({ entry }) => entry.job))) {
+  for (const job of new Set(entries.map(({ entry }) => entry.job).filter(isMeant))) {
     const lock = await dependencies.lockJob(job);
     const own = entries.filter(({ entry }) => entry.job === job);
     if (lock === undefined) {
@@ -317,6 +322,31 @@ export async function recover(dependencies: RecoverDependencies): Promise<Recove
       await lock.release();
     }
   }
+}
+
+function emptyReport(): RecoverReport {
+  return { version: 1, released: [], failed: [], leftAlone: [], unreadable: [] };
+}
+
+/**
+ * Releases what dead runs left: freezes first, then what the journal proves that they made. Leaves alone what belongs
+ * to a job whose lock is held. Goes on past failures, which it reports; idempotent: a second call finds only what the
+ * first could not release.
+ */
+export async function recover(dependencies: RecoverDependencies): Promise<RecoverReport> {
+  const report = emptyReport();
+  await recoverFrozen(report, dependencies);
+  await recoverJournal(report, dependencies, () => true);
   await dropStaleTemporaries(dependencies.directories);
+  return report;
+}
+
+/** As `recover`, of these owners alone, and of nothing that is frozen: for who must not wait for the rest. */
+export async function recoverOwners(
+  isMeant: (owner: string) => boolean,
+  dependencies: RecoverDependencies,
+): Promise<RecoverReport> {
+  const report = emptyReport();
+  await recoverJournal(report, dependencies, isMeant);
   return report;
 }

@@ -7,12 +7,20 @@ import { createBackupWriter } from '../copy/backup-writer.js';
 import { removeDrill } from '../copy/drill-directory.js';
 import { engineFor } from '../copy/engines.js';
 import { recoverMounts } from '../copy/recover-mounts.js';
+import { removeStaging } from '../copy/restore-staging.js';
+import { removeScratchPool } from '../copy/scratch-pool.js';
 import { armFreezer } from '../freeze/arm-freezer.js';
 import { findGuardedDevices } from '../freeze/guarded-devices.js';
 import { recoverFreezes } from '../freeze/recover-freezes.js';
 import { journalDirectories, openJournal } from '../journal/journal.js';
 import { jobLockName, tryAcquireLock, type Lock, type LockDependencies } from '../journal/lock.js';
-import { recover, type RecoverReport, type Releasers } from '../journal/recover.js';
+import {
+  recover,
+  recoverOwners,
+  type RecoverDependencies,
+  type RecoverReport,
+  type Releasers,
+} from '../journal/recover.js';
 import { releaseApplication } from '../quiesce/hooks.js';
 import { finishRemoval } from '../retention/remove-backup.js';
 import { automaticProviders, providerByName } from '../snapshots/registry.js';
@@ -32,6 +40,7 @@ import { releaseSnapshot } from './release-snapshot.js';
 import { retainBackups } from './retain.js';
 import type { PlanHost } from './plan-jobs.js';
 import type { RunHost } from './run-job.js';
+import type { RestoreHost } from './restore-journal.js';
 import { makeRunId } from './run-id.js';
 
 /** Before the second try of a window or a copy. */
@@ -82,17 +91,19 @@ function releasers(): Releasers {
         options,
       ),
     drill: ({ payload }) => removeDrill(payload.directory),
+    staging: ({ payload }) => removeStaging(payload),
+    scratchPool: ({ payload }) => removeScratchPool(payload, runCommand),
     removal: async ({ payload }) => {
       await finishRemoval(payload);
     },
   };
 }
 
-async function recoverWith(
+function recoverDependencies(
   identity: ProcessIdentity,
   lockJob: (job: string) => Promise<Lock | undefined>,
-): Promise<RecoverReport> {
-  return await recover({
+): RecoverDependencies {
+  return {
     directories: journalDirectories(),
     bootId: identity.bootId,
     recoverFreezes,
@@ -100,7 +111,11 @@ async function recoverWith(
     endOrphans,
     endMakers: (makers) => endMakers(makers),
     lockJob,
-  });
+  };
+}
+
+async function recoverWith(...from: Parameters<typeof recoverDependencies>): Promise<RecoverReport> {
+  return await recover(recoverDependencies(...from));
 }
 
 /** Releases what dead runs on this host left. */
@@ -121,17 +136,33 @@ export function planHost(): PlanHost {
   return { detectors: { auto: automaticProviders(), named: providerByName }, gatherFacts };
 }
 
+/** What a run and a restore need to be known by. */
+function ownerships(identity: ProcessIdentity): Pick<RunHost, 'locks' | 'openJournal' | 'makeRunId'> {
+  return {
+    locks: (runId) => locksOf(identity, runId),
+    openJournal: (job, runId) => openJournal(journalDirectories(), { job, runId, process: identity }),
+    makeRunId: () => makeRunId(new Date()),
+  };
+}
+
+/** This host, as a restore sees it. */
+export async function createRestoreHost(): Promise<RestoreHost> {
+  const identity = await readProcessIdentity();
+  return {
+    ...ownerships(identity),
+    recoverOwners: (isMeant, lockJob) => recoverOwners(isMeant, recoverDependencies(identity, lockJob)),
+  };
+}
+
 /** This host, as a run sees it. */
 export async function createRunHost(): Promise<RunHost> {
   const identity = await readProcessIdentity();
   return {
     ...planHost(),
-    locks: (runId) => locksOf(identity, runId),
+    ...ownerships(identity),
     recover: (lockJob) => recoverWith(identity, lockJob),
-    openJournal: (job, runId) => openJournal(journalDirectories(), { job, runId, process: identity }),
     mountDirectory: (job) => path.join(runDirectory(), 'mnt', job),
     recordRun,
-    makeRunId: () => makeRunId(new Date()),
     now: () => performance.now(),
     execution: {
       arm: armFreezer,

@@ -312,6 +312,7 @@ export class FakeWorld {
           this.journal.add(entry);
           return {
             id: entry,
+            amend: async () => this.#mustNotBeFrozen(`journal of ${kind} amended`),
             remove: async () => {
               this.#mustNotBeFrozen(`journal of ${kind} removed`);
               if (this.held.includes(entry)) this.violations.push(`${entry} is forgotten while held`);

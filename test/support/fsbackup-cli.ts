@@ -20,7 +20,7 @@ export interface Answer<T> {
   stderr: string;
 }
 
-type JournalledKind = 'snapshot' | 'exposure' | 'backup' | 'removal' | 'drill';
+type JournalledKind = 'snapshot' | 'exposure' | 'backup' | 'removal' | 'drill' | 'staging';
 
 /** The built command line, its state in a directory of the test's own. */
 export class FsbackupCli {

@@ -50,7 +50,7 @@ const engines: EngineFor = (made) => {
 const journal: Journal = {
   record: async (kind, payload) => {
     expect(payload).toMatchObject({ repository: REPOSITORY });
-    return { id: kind, remove: async () => undefined };
+    return { id: kind, amend: async () => undefined, remove: async () => undefined };
   },
 };
 

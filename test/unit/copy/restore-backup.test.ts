@@ -65,6 +65,7 @@ async function options(changes: Partial<RestoreOptions> = {}): Promise<RestoreOp
     to: { directory: path.join(directory, 'out'), force: false },
     paths: [],
     engine,
+    journal: { record: () => Promise.reject(new Error('nothing is staged here')) },
     signal: new AbortController().signal,
     onProgress: () => undefined,
     asStep: (work) => work(),

@@ -61,6 +61,16 @@ describe('the journal', () => {
     expect(await readJournal(directories)).toEqual({ entries: [], unreadable: [] });
   });
 
+  it('tells of an entry that was amended what is known last', async () => {
+    const staged = await openJournal(directories, owner).record('staging', { directory: '/out/x' });
+    const known = { directory: '/out/x', identity: { inode: '7', bornNs: '9' } };
+    await staged.amend(known);
+    const { entries } = await readJournal(directories);
+    expect(entries.map(({ entry }) => [entry.id, entry.payload])).toEqual([[staged.id, known]]);
+    await staged.remove();
+    expect((await readJournal(directories)).entries).toEqual([]);
+  });
+
   it('is for root alone', async () => {
     const { id } = await openJournal(directories, owner).record('snapshot', ref);
     expect((await stat(directories.durable)).mode & 0o777).toBe(0o700);

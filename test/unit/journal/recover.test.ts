@@ -4,7 +4,12 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FsbackupError } from '../../../src/errors.js';
 import { openJournal, type JournalDirectories } from '../../../src/journal/journal.js';
-import { recover, recoverExitCode, type RecoverDependencies } from '../../../src/journal/recover.js';
+import {
+  recover,
+  recoverExitCode,
+  recoverOwners,
+  type RecoverDependencies,
+} from '../../../src/journal/recover.js';
 import type { SnapshotRef } from '../../../src/snapshots/provider.js';
 
 const BOOT = 'this-boot';
@@ -57,6 +62,8 @@ function dependencies(overrides: Partial<RecoverDependencies> = {}): RecoverDepe
         return mayKeep && keepable.has(backupId) ? `/kept/${backupId}` : undefined;
       },
       drill: ({ payload }) => release(`drill ${payload.directory}`),
+      staging: ({ payload }) => release(`staging ${payload.directory}`),
+      scratchPool: ({ payload }) => release(`pool ${payload.pool}`),
       removal: ({ payload }) => release(`removal ${payload.backupId}`),
     },
     endOrphans: async () => undefined,
@@ -166,6 +173,62 @@ describe('recover', () => {
     expect(asked).toEqual(['7-9: a-0, after quiesce a-db']);
     expect(report.failed).toEqual([]);
     expect(report.leftAlone).toHaveLength(4);
+  });
+
+  it('destroys the pool of a restore before what it lies in goes, and leaves that while it cannot', async () => {
+    const own = (job: string): ReturnType<typeof openJournal> =>
+      openJournal(directories, { job, runId: `run-${job}`, process: { bootId: BOOT, pid: 1, startTime: 1 } });
+    for (const job of ['srv@drill', 'srv@restore']) {
+      const at = `/out/${job}`;
+      if (job === 'srv@drill') await own(job).record('drill', { directory: at });
+      else await own(job).record('staging', { directory: at });
+      const other = openJournal(directories, {
+        job,
+        runId: `second-${job}`,
+        process: { bootId: BOOT, pid: 1, startTime: 1 },
+      });
+      await other.record('scratch-pool', { pool: `of ${job}`, file: `${at}/work/pool` });
+      await other.record('staging', { directory: `/out/apart from ${job}` });
+    }
+    failing.add('pool of srv@drill');
+    const used: string[] = [];
+    const endOrphans: RecoverDependencies['endOrphans'] = async (_owner, of) => void used.push(...of);
+    const report = await recover(dependencies({ endOrphans }));
+    expect(used.toSorted()).toEqual(
+      [
+        '/out/srv@drill',
+        '/out/srv@restore',
+        '/out/apart from srv@drill',
+        '/out/apart from srv@restore',
+      ].toSorted(),
+    );
+    expect(report.failed.map(({ kind, message }) => `${kind}: ${message}`)).toEqual([
+      'scratch-pool: pool of srv@drill is busy',
+      'drill: the pool of srv@drill lies in it',
+    ]);
+    expect(released.toSorted()).toEqual([
+      'pool of srv@restore',
+      'staging /out/apart from srv@drill',
+      'staging /out/apart from srv@restore',
+      'staging /out/srv@restore',
+    ]);
+    expect(released.indexOf('pool of srv@restore')).toBeLessThan(
+      released.indexOf('staging /out/srv@restore'),
+    );
+    expect(recoverExitCode(report)).toBe(60);
+  });
+
+  it('can be asked of some owners alone, and leaves the others and what is frozen', async () => {
+    await aRun('a');
+    await aRun('b');
+    const recoverFreezes = (): never => {
+      throw new Error('nobody asked for freezes');
+    };
+    const report = await recoverOwners((owner) => owner === 'b', dependencies({ recoverFreezes }));
+    expect(report.failed).toEqual([]);
+    expect(released.every((what) => what.includes('b'))).toBe(true);
+    expect(released).toHaveLength(4);
+    expect(await journalFiles()).toHaveLength(4);
   });
 
   it('keeps the entry of a snapshot that a program may still make, and goes on', async () => {

@@ -24,6 +24,7 @@ const journal: Journal = {
     intents.push(intent);
     return {
       id: intent,
+      amend: async () => undefined,
       remove: async () => {
         intents = intents.filter((one) => one !== intent);
       },
