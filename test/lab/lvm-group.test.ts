@@ -82,7 +82,7 @@ describeInLab({}, 'two volumes of one job', ({ disks, kernel, thorough }) => {
       });
     }
     expect(await storageState()).toEqual(before);
-  }, 900_000);
+  }, 1_800_000);
 
   it('may hold what LVM writes by itself: its archive and its backups', async () => {
     if (kernel !== 'nests') return;
