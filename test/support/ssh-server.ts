@@ -44,6 +44,17 @@ export async function listening(port: number, child: ChildProcess): Promise<void
   throw new Error(`nobody listens at port ${port}`);
 }
 
+/** The processes of sshd below one of them, not what they run. From 9.8 on the one below a session's first has the connection. */
+function sshdBelow(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .split(' ')
+    .filter(Boolean)
+    .map(Number);
+  return children
+    .filter((child) => readFileSync(`/proc/${child}/comm`, 'utf8').startsWith('sshd'))
+    .flatMap((child) => [child, ...sshdBelow(child)]);
+}
+
 /** An sshd of the test's own on the loopback, with keys of its own. */
 export class SshServer {
   private constructor(
@@ -94,9 +105,7 @@ export class SshServer {
    */
   dropConnections(): void {
     const { pid = 0 } = this.child;
-    const sessions = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
-    for (const session of sessions.split(' ').filter((text) => text !== ''))
-      process.kill(Number(session), 'SIGKILL');
+    for (const session of sshdBelow(pid)) process.kill(session, 'SIGKILL');
   }
 
   async stop(): Promise<void> {
