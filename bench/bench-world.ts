@@ -74,11 +74,14 @@ export interface BenchWorld {
 }
 
 /** Makes a world, runs `use` in it, and takes it down whatever becomes of that. */
-export async function inWorld<T>(use: (world: BenchWorld) => Promise<T>): Promise<T> {
+export async function inWorld<T>(
+  use: (world: BenchWorld) => Promise<T>,
+  { sizeMiB = 1536 }: { sizeMiB?: number } = {},
+): Promise<T> {
   const disks = new ThrowawayDisks();
   try {
-    const outer = await disks.filesystem({ fstype: 'xfs', sizeMiB: 4096 });
-    const inner = await disks.filesystem({ fstype: 'ext4', sizeMiB: 1536, on: outer });
+    const outer = await disks.filesystem({ fstype: 'xfs', sizeMiB: 2 * sizeMiB + 1024 });
+    const inner = await disks.filesystem({ fstype: 'ext4', sizeMiB, on: outer });
     const environment = {
       FSBACKUP_RUN_DIR: `${disks.directory}/run`,
       FSBACKUP_STATE_DIR: `${disks.directory}/state`,

@@ -1,6 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { CLI, inWorld, mustRun, timed } from './bench-world.js';
-import { COPY_TREE, copyStepMs, makeTree, onSnapshot } from './copy-tree.js';
+import { COPY_TREE, COPY_TREE_ROOM, copyStepMs, makeTree, onSnapshot } from './copy-tree.js';
 import { median, type Figure } from './measure.js';
 
 /**
@@ -12,7 +12,7 @@ export async function benchCopyOverhead(samples: number): Promise<Figure[]> {
   return await inWorld(async ({ inner, disks, environment }) => {
     const source = `${inner.mountpoint}/tree`;
     // A disk of its own: a sync of the machine's would write what others made dirty.
-    const { mountpoint } = await disks.filesystem({ fstype: 'ext4', sizeMiB: 2048 });
+    const { mountpoint } = await disks.filesystem({ fstype: 'ext4', sizeMiB: 6144 });
     const [target, mirror] = [`${mountpoint}/backups`, `${mountpoint}/mirror`];
     await makeTree(source);
     await mustRun(['sync', '--file-system', source]);
@@ -52,5 +52,5 @@ export async function benchCopyOverhead(samples: number): Promise<Figure[]> {
       },
       { what: 'all the rest of that run', ours: median(rests), unit: 'ms', limit: 1000, samples },
     ];
-  });
+  }, COPY_TREE_ROOM);
 }

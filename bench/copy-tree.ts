@@ -2,12 +2,16 @@ import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import type { RunReport } from '../src/report/run-report.js';
 import { mustRun } from './bench-world.js';
 
-const SMALL_FILES = 5000;
-const LARGE_FILES = 8;
+// As much as takes a bare rsync some seconds: of less, what a process takes to start is a twentieth.
+const SMALL_FILES = 20_000;
+const LARGE_FILES = 32;
 const LARGE_MIB = 64;
 
 /** What `makeTree` makes, for people. */
 export const COPY_TREE = `${SMALL_FILES} small files and ${(LARGE_FILES * LARGE_MIB) / 1024} GiB`;
+
+/** For a filesystem that has the tree. */
+export const COPY_TREE_ROOM = { sizeMiB: 3584 };
 
 /** Makes what is to be copied: small files that a program compresses well, and large ones that it cannot. */
 export async function makeTree(tree: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { CLI, inWorld, mustRun, timed } from './bench-world.js';
-import { COPY_TREE, copyStepMs, makeTree, onSnapshot } from './copy-tree.js';
+import { COPY_TREE, COPY_TREE_ROOM, copyStepMs, makeTree, onSnapshot } from './copy-tree.js';
 import { median, type Figure } from './measure.js';
 
 const PASSWORD = 'of a bench';
@@ -13,7 +13,7 @@ const PASSWORD = 'of a bench';
 export async function benchResticOverhead(samples: number): Promise<Figure[]> {
   return await inWorld(async ({ inner, disks, environment }) => {
     const source = `${inner.mountpoint}/tree`;
-    const { mountpoint } = await disks.filesystem({ fstype: 'ext4', sizeMiB: 2048 });
+    const { mountpoint } = await disks.filesystem({ fstype: 'ext4', sizeMiB: 6144 });
     const at = (name: string): string => `${mountpoint}/${name}`;
     const [empty, repository, cache] = [at('empty'), at('repository'), at('cache')];
     const env = { RESTIC_PASSWORD: PASSWORD, RESTIC_CACHE_DIR: cache };
@@ -71,5 +71,5 @@ export async function benchResticOverhead(samples: number): Promise<Figure[]> {
       },
       { what: 'all the rest of that run by restic', ours: median(rests), unit: 'ms', limit: 1000, samples },
     ];
-  });
+  }, COPY_TREE_ROOM);
 }

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import process from 'node:process';
 import { defineConfig } from 'vitest/config';
 
 // How vitest runs in a guest. What is run is named on its command line: test/lab unless asked otherwise.
@@ -14,7 +15,8 @@ export default defineConfig({
     // Bounds against hanging; software emulation is slow.
     testTimeout: 300_000,
     hookTimeout: 300_000,
-    reporters: ['default', 'json'],
+    // Hours of it: each test is told when it ends, so that a run which is cut short has shown something.
+    reporters: [process.env['FSBACKUP_LAB_THOROUGH'] === '1' ? 'verbose' : 'default', 'json'],
     outputFile: { json: '/results/tests.json' },
     cache: false,
   },

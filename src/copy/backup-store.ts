@@ -1,6 +1,7 @@
 import { lstat, mkdir, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
+import { exists } from '../system/exists.js';
 import type { EngineName } from '../engine-names.js';
 import { engineFor, type EngineFor } from './engines.js';
 import { adoptInterrupted, keepInterrupted } from './interrupted-backup.js';
@@ -49,16 +50,6 @@ async function syncFilesystem(directory: string): Promise<void> {
 export async function completeBackup(ref: BackupRef, manifest: Manifest): Promise<void> {
   await syncFilesystem(backupDirectory(ref));
   await withCopyErrors(() => writeManifest(ref, manifest));
-}
-
-async function exists(file: string): Promise<boolean> {
-  try {
-    await lstat(file);
-    return true;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
-    throw error;
-  }
 }
 
 /**

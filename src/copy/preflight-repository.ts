@@ -62,15 +62,21 @@ export async function examineRepository(check: RepositoryToCheck): Promise<'ther
  * Returns what the repository is, for `rememberFilesystem`.
  */
 export async function preflightRepository(check: RepositoryToCheck): Promise<FilesystemIdentity> {
-  const { target } = check;
-  const identity = await identify(check, await mayBeMade(check));
+  const { target, engine } = check;
   const isNew = !(await hasCatalogue(target));
+  const stop = new AbortController();
+  const { signal } = stop;
+  // At the same time: what a program does first, to derive the key from the password, is most of what each question takes.
+  const asked = isNew ? engine.find?.(signal).catch(() => undefined) : undefined;
+  const identity = await identify(check, await mayBeMade(check)).catch((error: unknown) => {
+    stop.abort();
+    throw error;
+  });
   await openCatalogue(target);
   // Before the first backup of this host hides that there are others.
   if (isNew) {
-    const { engine } = check;
-    const { signal } = new AbortController();
-    await readRepository(target, { engines: () => engine, signal, isNamed: false, warn: () => undefined });
+    const reading = { engines: () => engine, signal, isNamed: false, warn: () => undefined };
+    await readRepository(target, { ...reading, ...(asked === undefined ? {} : { asked }) });
   }
   return identity;
 }

@@ -5,6 +5,7 @@ import { exists } from '../system/exists.js';
 import { backupDirectory, dataDirectory, type BackupRef } from './backup-layout.js';
 import { isComplete, listBackups, type Backup } from './backup-list.js';
 import { openCatalogue } from './catalogue.js';
+import type { CopyEngine } from './engine.js';
 import type { EngineFor } from './engines.js';
 import type { FoundBackup } from './found-backup.js';
 import { manifestOfFound } from './found-manifest.js';
@@ -19,6 +20,8 @@ export interface RepositoryReading {
   job?: string | undefined;
   /** Somebody named the repository, and not only the configuration does. */
   isNamed: boolean;
+  /** What it holds, where it has been asked already; undefined where that failed: it is asked again. */
+  asked?: Promise<FoundBackup[] | undefined>;
   /** Is told what could not be done, where something was found all the same. */
   warn: (message: string) => void;
 }
@@ -68,6 +71,11 @@ async function isWorthReading(
   return { isNeeded: isNamed || !hasOwn || (await exists(directory)), hasOwn };
 }
 
+async function ask(engine: CopyEngine, signal: AbortSignal): Promise<FoundBackup[]> {
+  await engine.preflight();
+  return (await engine.find?.(signal)) ?? [];
+}
+
 /**
  * Asks a repository for the backups that its catalogue here does not have, and notes them in a directory that is read as
  * a catalogue is: the directory is returned, in a list that is empty where there are none. Asks where somebody named the
@@ -81,8 +89,7 @@ export async function readRepository(target: EngineTarget, reading: RepositoryRe
   const { isNeeded, hasOwn } = await isWorthReading(target, directory, reading);
   if (!isNeeded) return [];
   try {
-    await engine.preflight();
-    await noteAll(await engine.find(reading.signal), directory, target);
+    await noteAll((await reading.asked) ?? (await ask(engine, reading.signal)), directory, target);
   } catch (error) {
     reading.signal.throwIfAborted();
     const hasFound = await exists(directory);

@@ -1,4 +1,6 @@
+import { readdir } from 'node:fs/promises';
 import os from 'node:os';
+import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { copyStopped, UnreadablePaths } from './copy-error.js';
 import type { CopyRequest, CopyResult } from './engine.js';
@@ -15,6 +17,8 @@ import { FullWatch } from './full-watch.js';
 
 /** restic's exit code for a snapshot that lacks what could not be read. */
 const PARTIAL = 3;
+/** A SHA-256. */
+const FULL_ID = /^[0-9a-f]{64}$/;
 
 /** What a backup works with. */
 export interface ResticBackupContext extends TreeOfJob {
@@ -39,13 +43,24 @@ function argsOf({ sources, backup, consistency }: CopyRequest, { tree, directory
   ];
 }
 
+/**
+ * The id of the snapshot that restic says it made, which pins its content: it is the digest of the file that holds it.
+ * A repository on this host shows whether it has it; no other is asked, since each question takes restic most of half a
+ * second (it derives the key from the password anew), unless restic told no more than the id's beginning (before 0.15).
+ */
 async function findMade(
   { backup, signal }: CopyRequest,
-  repository: ResticRepository,
-): Promise<{ id: string; tree: string }> {
-  const snapshot = (await repository.snapshotsOf(backup, signal)).at(-1);
-  if (snapshot !== undefined) return snapshot;
-  throw new FsbackupError('copyFailed', 'restic made a snapshot that its repository does not have', {
+  { repository, localPath }: ResticBackupContext,
+  told: string,
+): Promise<string> {
+  if (localPath === undefined && FULL_ID.test(told)) return told;
+  const ids =
+    localPath === undefined
+      ? (await repository.snapshotsOf(backup, signal)).map(({ id }) => id)
+      : await readdir(path.join(localPath, 'snapshots'));
+  const [id, another] = ids.filter((one) => one.startsWith(told));
+  if (id !== undefined && another === undefined) return id;
+  throw new FsbackupError('copyFailed', `restic made a snapshot ${told} that its repository does not have`, {
     hint: 'See whether somebody else removes snapshots (`restic forget`) meanwhile, and run it again.',
   });
 }
@@ -62,6 +77,7 @@ export async function makeSnapshot(request: CopyRequest, context: ResticBackupCo
       ? undefined
       : new FullWatch({ readSpace: () => readSpace(localPath), stop: () => stuck.abort() });
   let done: { files: number; bytes: number } | undefined;
+  let told = '';
   await reference.announce(dataDirectory);
   const result = await repository.run(
     argsOf(request, context),
@@ -80,6 +96,7 @@ export async function makeSnapshot(request: CopyRequest, context: ResticBackupCo
           });
         } else if (said?.message_type === 'summary') {
           done = { files: said.total_files_processed, bytes: said.total_bytes_processed };
+          told = said.snapshot_id;
         }
       },
       onStderrLine: (line) => {
@@ -103,12 +120,11 @@ export async function makeSnapshot(request: CopyRequest, context: ResticBackupCo
     throw repository.failure({ ...result, stderr, aborted: false }, watch.gaveUp);
   }
   request.onProgress(done);
-  const { id, tree: content } = await findMade(request, repository);
+  const id = await findMade(request, context, told);
   const root = await readRootAttributes(sources);
   await reference.write(dataDirectory, {
     version: 1,
     snapshot: id,
-    tree: content,
     ...(root === undefined ? {} : { root }),
   });
   return { ...done, unreadable: unreadable.paths };

@@ -130,7 +130,8 @@ class ResticEngine implements CopyEngine {
       const found = (await this.#repository.snapshots(signal)).find(({ id }) => id === snapshot);
       const problems: string[] = [];
       if (found === undefined) problems.push(`the repository has no snapshot ${snapshot}`);
-      else if (found.tree !== tree) problems.push(`the snapshot ${snapshot} is not what was written`);
+      else if (tree !== undefined && found.tree !== tree)
+        problems.push(`the snapshot ${snapshot} is not what was written`);
       await this.#repository.removeStaleLocks();
       const args = mode === 'full' ? ['check', '--read-data'] : ['check'];
       const result = await this.#repository.run(args, { signal });

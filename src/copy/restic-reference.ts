@@ -10,8 +10,8 @@ export const resticReference = new ReferenceFile(
     version: z.literal(1),
     /** The id of the snapshot in the repository. */
     snapshot: z.string().min(1),
-    /** The id of its content: the digest of all that is in it. */
-    tree: z.string().min(1),
+    /** The id of its content, the digest of all that is in it, where that was asked for. */
+    tree: z.string().min(1).exactOptional(),
     /** Of `/`, where that is a source: restic has no place for them. */
     root: rootAttributes.exactOptional(),
   }),

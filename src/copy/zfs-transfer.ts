@@ -9,6 +9,12 @@ import { atPlaceOf, type ZfsStore } from './zfs-target.js';
 
 type Argv = readonly [string, ...string[]];
 
+/**
+ * What zfs-receive(8) says when the far end has only now noticed, or not even yet, that an earlier connection was lost: it
+ * still receives, or had nothing to go on from when it was asked for it, and has now.
+ */
+const NOT_YET_NOTICED = /\bis busy\b|\bcontains partially-complete state\b/;
+
 /** What every transfer wants. */
 export interface Transfer {
   dataDirectory: string;
@@ -33,8 +39,8 @@ function sendCommand(source: ZfsSource, parent: ZfsParent | undefined): Argv {
 async function pipe(from: Argv, to: Argv, through: HashingStream, transfer: Transfer): Promise<void> {
   const { signal, run } = transfer;
   const { sent, taken } = await pipePrograms({ from, to, through, signal }, run);
-  // 255 is ssh's own: the connection. The far end may not have noticed yet that an earlier one was lost.
-  const lost = to[0] === 'ssh' && (taken.exitCode === 255 || /\bis busy\b/.test(taken.stderr));
+  // 255 is ssh's own: the connection.
+  const lost = to[0] === 'ssh' && (taken.exitCode === 255 || NOT_YET_NOTICED.test(taken.stderr));
   if (taken.exitCode !== 0) throw copyFailure(to[0], taken, lost);
   if (sent.exitCode !== 0) throw copyFailure(from[0], sent);
 }

@@ -10,6 +10,7 @@ import { targetName } from '../backup-target.js';
 import { removeTree } from '../copy/remove-tree.js';
 import { requireTrustedTarget } from '../copy/trusted-target.js';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
+import { exists } from '../system/exists.js';
 import type { Journal } from '../journal/journal.js';
 import { isWithin, mountsShowing, readMounts } from '../system/mountinfo.js';
 
@@ -18,16 +19,6 @@ const PREFIX = '.removing-';
 
 function removingDirectory(ref: BackupRef): string {
   return path.join(jobDirectory(ref), `${PREFIX}${path.basename(backupDirectory(ref))}`);
-}
-
-async function exists(file: string): Promise<boolean> {
-  try {
-    await lstat(file);
-    return true;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
-    throw error;
-  }
 }
 
 function stillThere(what: string, why: string, hint: string, cause?: unknown): FsbackupError {

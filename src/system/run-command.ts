@@ -173,10 +173,8 @@ export async function runCommand(
   options: CommandOptions = {},
 ): Promise<CommandResult> {
   const [file, ...args] = argv;
-  const stop = AbortSignal.any([
-    ...(options.signal === undefined ? [] : [options.signal]),
-    ...(options.timeoutMs === undefined ? [] : [AbortSignal.timeout(options.timeoutMs)]),
-  ]);
+  const { signal, timeoutMs } = options;
+  const outOfTime = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
   const watch = options.watch?.();
   const isFed = options.input !== undefined || options.stdinFrom !== undefined;
   const endFeeding = isFed ? beginFeeding() : undefined;
@@ -208,7 +206,18 @@ export async function runCommand(
     const { pid } = child;
     if (pid === undefined) return;
     killGroup(pid, 'SIGTERM');
+    clearTimeout(killer);
     killer = setTimeout(() => killGroup(pid, 'SIGKILL'), KILL_AFTER_MS);
+  };
+  let timedOut = false;
+  let late: NodeJS.Immediate | undefined;
+  const onOutOfTime = (): void => {
+    // Timers come first in each turn of the event loop: one that was held up hears only now of a child that ended long ago.
+    late = setImmediate(() => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      timedOut = true;
+      onStop();
+    });
   };
   child.once('exit', () => {
     // Not only once its output has ended too: by then its process group may be another's.
@@ -219,8 +228,9 @@ export async function runCommand(
       child.stderr.destroy();
     }, DRAIN_MS).unref();
   });
-  if (stop.aborted) onStop();
-  else stop.addEventListener('abort', onStop, { once: true });
+  if (signal?.aborted === true) onStop();
+  else signal?.addEventListener('abort', onStop, { once: true });
+  outOfTime?.addEventListener('abort', onOutOfTime, { once: true });
   try {
     const result = await child;
     const { inputCutShort } = await streams;
@@ -231,15 +241,17 @@ export async function runCommand(
       ...(child.pid === undefined && result.code !== undefined && result.code !== 'ENOENT'
         ? { startError: result.code }
         : {}),
-      timedOut: stop.aborted && options.signal?.aborted !== true,
-      aborted: options.signal?.aborted === true,
+      timedOut: timedOut && signal?.aborted !== true,
+      aborted: signal?.aborted === true,
       ...(inputCutShort ? { inputCutShort } : {}),
       stdout: stdout?.text ?? '',
       stderr: stderr.text,
     };
   } finally {
     endFeeding?.();
-    stop.removeEventListener('abort', onStop);
+    signal?.removeEventListener('abort', onStop);
+    outOfTime?.removeEventListener('abort', onOutOfTime);
+    clearImmediate(late);
     clearTimeout(killer);
   }
 }

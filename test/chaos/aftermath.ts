@@ -13,7 +13,7 @@ import { processesUsing } from './processes.js';
 import { environmentOf, JOB, type World } from './worlds/world.js';
 
 /** Only against hanging: an emulated guest needs many seconds for each program. */
-const LIMIT_MS = 240_000;
+const LIMIT_MS = 600_000;
 /** Two clocks are compared, each read by another process. */
 const CLOCK_SLACK_MS = 20;
 

@@ -12,7 +12,7 @@ import { environmentOf, writeConfig, type World } from './worlds/world.js';
 /** The longest that a freeze may last, however its owner fares, unless an attacker says otherwise. */
 const TIMEOUT_MS = 2000;
 /** Only against hanging: an emulated guest needs many seconds for each program. */
-const LIMIT_MS = 240_000;
+const LIMIT_MS = 600_000;
 
 /** What an attack on a boundary is made with. */
 export interface Attacker {

@@ -1,7 +1,7 @@
 import process from 'node:process';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { isSuspended } from '../support/device-mapper.js';
-import { DeadmanLab, guards, MARGIN_MS } from '../support/deadman-lab.js';
+import { DeadmanLab, guards, MARGIN_MS, TIMEOUT_MS } from '../support/deadman-lab.js';
 import { expectLost } from '../support/expect-lost.js';
 import { describeInLab } from '../support/lab.js';
 import { must } from '../support/throwaway-filesystem.js';
@@ -65,23 +65,23 @@ describeInLab({ once: 'leaks' }, 'a snapshot command that hangs with the origin 
   });
 
   it('is left alone until its time is up when only the second is killed', async () => {
-    const started = await lab.suspendedBy(await lab.job(lab.hang(), { maxHold: '6s' }));
+    const started = await lab.suspendedBy(await lab.job(lab.hang(), { maxHold: `${TIMEOUT_MS}ms` }));
     process.kill(guards().second, 'SIGKILL');
     await expectLost(lab, started, { reason: 'max-hold' });
-    expect(await lab.stallMs()).toBeLessThan(6000 + MARGIN_MS);
+    expect(await lab.stallMs()).toBeLessThan(TIMEOUT_MS + MARGIN_MS);
     expect(await lab.leftovers()).toEqual([]);
   });
 
   it.each(['SIGSTOP', 'SIGKILL'] as const)(
     'is killed by the command line when both guards get a %s',
     async (signal) => {
-      const started = await lab.suspendedBy(await lab.job(lab.hang(), { maxHold: '6s' }));
+      const started = await lab.suspendedBy(await lab.job(lab.hang()));
       const { watchdog, second } = guards();
       // The second first: it would act on the death of the watchdog.
       for (const pid of [second, watchdog]) process.kill(pid, 'SIGSTOP');
       if (signal === 'SIGKILL') for (const pid of [second, watchdog]) process.kill(pid, signal);
       await expectLost(lab, started, { reason: signal === 'SIGKILL' ? 'guard-died' : 'timeout' });
-      expect(await lab.stallMs()).toBeLessThan(6000 + MARGIN_MS);
+      expect(await lab.stallMs()).toBeLessThan(TIMEOUT_MS + MARGIN_MS);
       expect(await lab.leftovers()).toEqual([]);
     },
   );

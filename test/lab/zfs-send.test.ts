@@ -51,11 +51,12 @@ describeInLab({ zfs: true }, 'snapshots of ZFS that are sent over ssh', ({ disks
   /** What the far end knows of the receive that was cut short, once it has noticed. */
   async function resumeToken(dataset: string): Promise<string> {
     for (;;) {
-      const token = await must('zfs', 'get', '-H', '-o', 'value', 'receive_resume_token', dataset);
-      const receiving = await runCommand(['pgrep', '-f', 'zfs receive -s'], { timeoutMs: 10_000 });
-      if (receiving.exitCode !== 0) return token;
+      const receiving = await runCommand(['pgrep', '-f', 'zfs receive -s'], { timeoutMs: 60_000 });
+      // Nothing else means that there is none; and what is kept is kept at its end.
+      if (receiving.exitCode === 1) break;
       await sleep(100);
     }
+    return await must('zfs', 'get', '-H', '-o', 'value', 'receive_resume_token', dataset);
   }
 
   /** Copies until the connection is dropped after some MiB, then again. Returns what went at each time. */

@@ -13,6 +13,11 @@ import { must } from './throwaway-filesystem.js';
 
 /** How much later than it should a resume may be seen by the writer, in an emulated guest with other things to do. */
 export const MARGIN_MS = 12_000;
+/**
+ * Of a job that says nothing else. Until a snapshot script has suspended the volume, and between two heartbeats, an emulated
+ * guest beside other work was seen to need more than three seconds.
+ */
+export const TIMEOUT_MS = 15_000;
 
 export interface JobTimes {
   timeout?: string;
@@ -115,7 +120,10 @@ export class DeadmanLab {
   }
 
   /** The arguments of `run` for a job by the command provider, `script` being what makes the snapshot. */
-  async job(script: string, { timeout = '3s', maxHold = '60s', freezeMode = 'native' }: JobTimes = {}) {
+  async job(
+    script: string,
+    { timeout = `${TIMEOUT_MS}ms`, maxHold = '60s', freezeMode = 'native' }: JobTimes = {},
+  ) {
     const file = this.file('config.yaml');
     const said = this.file('group');
     for (const old of [said, this.file('removed'), this.file('outlived')]) rmSync(old, { force: true });

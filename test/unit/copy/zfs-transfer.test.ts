@@ -143,6 +143,11 @@ describe('a snapshot that a dataset receives', () => {
   it.each([
     [255, 'Connection to nas closed by remote host.', true],
     [1, `cannot receive resume stream: destination ${DATASET} is busy`, true],
+    [
+      1,
+      `cannot receive new filesystem stream: destination ${DATASET} contains partially-complete state from "zfs receive -s".`,
+      true,
+    ],
     [1, `cannot receive new filesystem stream: destination ${DATASET} space quota exceeded.`, false],
     [1, 'cannot receive new filesystem stream: out of space', false],
     [1, 'cannot receive: permission denied', false],

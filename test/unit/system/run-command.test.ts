@@ -36,3 +36,14 @@ it('keeps the end of what a child wrote, less of it where its lines are taken', 
   expect(taken.stdout).toHaveLength(16 * 1024);
   expect(taken.stdout.endsWith('399999\n400000\n')).toBe(true);
 });
+
+it('does not call late who ended in time, when it was itself held up beyond that', async () => {
+  const running = runCommand(['true'], { timeoutMs: 200 });
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2000);
+  expect(await running).toMatchObject({ exitCode: 0, timedOut: false });
+});
+
+it('ends who is late, and says so', async () => {
+  const result = await runCommand(['sleep', '600'], { timeoutMs: 200 });
+  expect(result).toMatchObject({ exitCode: undefined, signal: 'SIGTERM', timedOut: true, aborted: false });
+});
