@@ -26,11 +26,11 @@ class TargetRefusesError extends FsbackupError {
 }
 
 /** EIO, EUCLEAN, ENODEV, ENXIO: what a disk says that breaks, or is gone. */
-const BROKEN = /Input\/output error|Structure needs cleaning|No such device/;
+export const DISK_BROKEN = /Input\/output error|Structure needs cleaning|No such device/i;
 
 /** True for a failure of which nothing that was copied is to stay: there is no room for it, or the disk that holds it fails. */
 export function isRefusal(error: unknown): boolean {
-  return error instanceof TargetRefusesError || BROKEN.test(messageOf(error));
+  return error instanceof TargetRefusesError || DISK_BROKEN.test(messageOf(error));
 }
 
 /** What a copy rejects with that was aborted. */

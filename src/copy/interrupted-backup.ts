@@ -1,17 +1,20 @@
-import { readdir, realpath, rename } from 'node:fs/promises';
+import { lstat, readdir, realpath, rename } from 'node:fs/promises';
 import path from 'node:path';
-import { errnoOf } from '../errors.js';
+import { errnoOf, FsbackupError } from '../errors.js';
 import { exists } from '../system/exists.js';
 import { hostLabel } from '../system/host-label.js';
 import { runCommand } from '../system/run-command.js';
 import { backupDirectory, digestFileIn, isJobName, jobDirectory, type BackupRef } from './backup-layout.js';
-import { readResumeNote, writeResumeNote } from './resume-note.js';
+import { readResumeNote, writeResumeNote, type ResumeNote } from './resume-note.js';
 import { removeTree } from './remove-tree.js';
+import { requireTrustedTarget } from './trusted-target.js';
 
 /** Whoever waits for a broken-off run to end, a shutdown say, does not wait longer for a sync. */
 const SYNC_MS = 30_000;
 
 const PREFIX = '.incomplete-';
+/** Ends the name of one that is being removed: no run goes on from it. No host has such a name. */
+const REMOVING = '+removing';
 
 /** A copy that was broken off, as it is kept for the next run of its job to go on from. */
 export interface InterruptedBackup {
@@ -22,6 +25,10 @@ export interface InterruptedBackup {
   /** When its run began to copy: RFC 3339. */
   startedAt: string;
   directory: string;
+  /** Whose next run goes on from it. */
+  host: string;
+  /** Whether what was copied lies in `directory`, or on another host. */
+  place: ResumeNote['place'];
 }
 
 type Job = Pick<BackupRef, 'target' | 'job'>;
@@ -93,9 +100,35 @@ export async function listInterrupted(target: string): Promise<InterruptedBackup
       const directory = path.join(jobDirectory({ target, job }), name);
       const note = await readResumeNote(digestFileIn(directory)).catch(() => undefined);
       if (note === undefined) continue;
-      const { backupId, startedAt } = note;
-      found.push({ target, job, backupId, startedAt, directory });
+      const { backupId, startedAt, place } = note;
+      const host = name.slice(PREFIX.length).replace(REMOVING, '');
+      found.push({ target, job, backupId, startedAt, directory, host, place });
     }
   }
   return found;
+}
+
+/**
+ * Removes what is kept of a broken-off copy. Whoever calls it holds the locks of job and target. It gets another name
+ * first: a run of another host either has it or does not. What tells of it goes last, so that one that was killed here is
+ * listed, and removed, again. Idempotent. Rejects with `cleanupIncomplete`, and with `usage` where somebody else could make
+ * root remove something elsewhere.
+ */
+export async function removeInterrupted({ target, job, directory }: InterruptedBackup): Promise<void> {
+  await requireTrustedTarget(jobDirectory({ target, job }));
+  const kept = await resolved(directory);
+  if (!(await exists(kept))) return;
+  if (!(await lstat(kept)).isDirectory()) {
+    throw new FsbackupError('cleanupIncomplete', `${kept} is not removed: it is not a directory`, {
+      hint: 'See what it is, and remove it by hand.',
+    });
+  }
+  const removing = kept.endsWith(REMOVING) ? kept : `${kept}${REMOVING}`;
+  if (kept !== removing) {
+    await removeTree(removing);
+    await rename(kept, removing);
+  }
+  for (const entry of await readdir(removing, { withFileTypes: true }))
+    if (entry.isDirectory()) await removeTree(path.join(removing, entry.name));
+  await removeTree(removing);
 }

@@ -6,12 +6,20 @@ import { ResticCache } from './restic-cache.js';
 import { isNoRepository, resticDamage, resticFailure, resticUnusable } from './restic-failure.js';
 import { parseSnapshots, type ResticSnapshot } from './restic-output.js';
 import { OUR_TAG, resticTags } from './restic-tags.js';
+import { RetryWatch } from './retry-watch.js';
 import { requireAnswer } from './version-answer.js';
 
 /** 0.14 is the first with negated excludes; Debian 12 has it. */
 const MINIMUM = [0, 14] as const;
 /** A repository that does not answer within it is no place to freeze a filesystem for. */
 const ANSWER_TIMEOUT_MS = 90_000;
+/**
+ * Since 0.18 restic asks who is not there again and again, for a quarter of an hour: some five times within this. Before, it
+ * said at once that nobody was.
+ */
+const ANSWER_PATIENCE_MS = 20_000;
+/** What it says meanwhile, and why. */
+const RETRY = /retrying after [^:]+: (.+)$/;
 
 type Argv = [string, ...string[]];
 
@@ -24,12 +32,19 @@ export class ResticRepository {
   readonly #run: RunWithSecrets;
   readonly #name: string;
   readonly #args: readonly string[];
+  readonly #answerPatienceMs: number;
   readonly #cache = new ResticCache();
 
-  constructor(run: RunWithSecrets, name: string, args: readonly string[]) {
+  constructor(
+    run: RunWithSecrets,
+    name: string,
+    args: readonly string[],
+    answerPatienceMs = ANSWER_PATIENCE_MS,
+  ) {
     this.#run = run;
     this.#name = name;
     this.#args = args;
+    this.#answerPatienceMs = answerPatienceMs;
   }
 
   /** Whether the disk of its cache is full, and restic did without. */
@@ -50,10 +65,20 @@ export class ResticRepository {
   }
 
   async #ask(args: readonly string[], signal?: AbortSignal): Promise<CommandResult> {
-    return await this.run(args, {
+    const watch = new RetryWatch(this.#answerPatienceMs, signal);
+    let why: string | undefined;
+    const result = await this.run(args, {
       timeoutMs: ANSWER_TIMEOUT_MS,
-      ...(signal === undefined ? {} : { signal }),
+      signal: watch.signal,
+      onStderrLine: (line) => {
+        watch.said(line);
+        why = RETRY.exec(line)?.[1] ?? why;
+      },
     });
+    watch.end();
+    if (!watch.gaveUp || why === undefined) return result;
+    // As it would have ended by itself; that somebody stopped it says nothing.
+    return { ...result, exitCode: 1, signal: undefined, aborted: false, stderr: `Fatal: ${why}` };
   }
 
   /** The version; rejects with `usage` where there is none, or one that is too old. */

@@ -1,8 +1,8 @@
-import { TARGET_REFUSES } from './copy-error.js';
+import { DISK_BROKEN, TARGET_REFUSES } from './copy-error.js';
 
 /**
- * Ends a program that tries again and again what cannot succeed: at once when its target is full or read-only, after a
- * while when the connection does not come back.
+ * Ends a program that tries again and again what cannot succeed: at once when its target is full, read-only or a disk that is
+ * broken or gone, after a while when the connection does not come back.
  */
 export class RetryWatch {
   readonly #stop = new AbortController();
@@ -26,7 +26,7 @@ export class RetryWatch {
   /** Gets what the program says on stderr. */
   said(line: string): void {
     if (!/retrying after/.test(line)) return;
-    if (TARGET_REFUSES.test(line)) this.#stop.abort();
+    if (TARGET_REFUSES.test(line) || DISK_BROKEN.test(line)) this.#stop.abort();
     this.#timer ??= setTimeout(() => {
       this.gaveUp = true;
       this.#stop.abort();

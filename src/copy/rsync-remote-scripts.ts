@@ -16,7 +16,10 @@ if ! [ -f "$root/.fsbackup-repository" ]; then echo 'fsbackup: absent'; exit 0; 
 cd "$root"
 `;
 
-/** `$1` yes or no: whether it may be made; `$2` the id that it then gets. */
+/**
+ * `$1` yes or no: whether it may be made; `$2` the id that it then gets. On disk first, then under its name: a mark that a
+ * power cut leaves empty would have the place refused from then on.
+ */
 export const OPEN = `set -e
 umask 077
 root=$1
@@ -25,6 +28,7 @@ if ! [ -f "$mark" ]; then
   if [ "$2" != yes ]; then echo 'fsbackup: absent'; exit 0; fi
   mkdir -p "$root"
   printf '%s\\n' "$3" >"$mark.new"
+  sync "$mark.new" 2>/dev/null || sync
   mv "$mark.new" "$mark"
 fi
 printf 'fsbackup: user %s\\n' "$(id -u)"

@@ -2,13 +2,16 @@ import type { KeepRules } from '../config/types.js';
 import { begunAt } from '../copy/backup-layout.js';
 import { describeFailed, doubtOf, failedClause } from '../copy/doubtful-backups.js';
 import { listJobBackups, type Backup } from '../copy/backup-list.js';
+import { listInterrupted, removeInterrupted } from '../copy/interrupted-backup.js';
 import { readMountPlaces, type MountPlaces } from '../copy/mount-records.js';
 import type { EngineFor } from '../copy/engines.js';
 import type { Verifications } from '../copy/verify-history.js';
 import { targetName, type BackupTarget } from '../backup-target.js';
 import { messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
+import { hostLabel } from '../system/host-label.js';
 import type { JudgedBackup } from './judged-backup.js';
+import { judgeInterrupted, type JudgedInterrupted } from './interrupted.js';
 import { judge, type Verdict } from './policy.js';
 import { finishRemoval, listUnfinishedRemovals, removeBackup } from './remove-backup.js';
 
@@ -16,7 +19,10 @@ import { finishRemoval, listUnfinishedRemovals, removeBackup } from './remove-ba
 export interface RetentionRequest {
   target: BackupTarget;
   job: string;
-  rules: KeepRules;
+  /** Undefined: of its backups nothing is asked. */
+  rules: KeepRules | undefined;
+  /** Also to go is what is kept for the job's next run to go on from, whatever its age. */
+  withInterrupted?: boolean | undefined;
   now: Date;
   verifications: Verifications;
 }
@@ -36,6 +42,8 @@ export interface RetentionResult {
   removed: string[];
   /** Those that could not be removed, or not to their end. */
   failed: { backupId: string; message: string }[];
+  /** What is kept of broken-off copies. */
+  interrupted: JudgedInterrupted[];
 }
 
 /** Of a backup by itself: what it needs is the policy's to see. */
@@ -69,7 +77,8 @@ function judged(backup: Backup, verifications: Verifications, mountPlaces: Mount
 /** Says what would be removed and why, without doing it. */
 export async function judgeRetention(request: RetentionRequest): Promise<RetentionResult> {
   const { target, job, rules, now, verifications } = request;
-  const backups = await listJobBackups(target.path, job);
+  const backups = rules === undefined ? [] : await listJobBackups(target.path, job);
+  const interrupted = (await listInterrupted(target.path)).filter((one) => one.job === job);
   const mountPlaces = await readMountPlaces([target.path]);
   const verdicts = judge(
     backups.map((backup) => judged(backup, verifications, mountPlaces)),
@@ -85,11 +94,16 @@ export async function judgeRetention(request: RetentionRequest): Promise<Retenti
     })),
     removed: [],
     failed: [],
+    interrupted: judgeInterrupted(interrupted, {
+      host: hostLabel(),
+      now,
+      isAsked: request.withInterrupted === true,
+    }),
   };
 }
 
 /**
- * Removes what the rules do not keep, the oldest first, and ends removals that were cut short. Goes on past a failure.
+ * Removes what the rules do not keep, the oldest first, and what no run will go on from, and ends removals that were cut short. Goes on past a failure.
  * Whoever calls it holds the locks of job and target.
  */
 export async function applyRetention(
@@ -114,6 +128,9 @@ export async function applyRetention(
   for (const { backupId, action } of result.verdicts) {
     if (action === 'remove')
       await attempt(backupId, () => removeBackup({ target, job, backupId }, journal, engine));
+  }
+  for (const { action, backup } of result.interrupted) {
+    if (action === 'remove') await attempt(backup.backupId, () => removeInterrupted(backup));
   }
   return result;
 }

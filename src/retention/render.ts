@@ -11,6 +11,16 @@ export interface PrunedBackup {
   flaw: string | null;
 }
 
+/** What is kept of a broken-off copy, in `backups prune --json`: stable. */
+export interface PrunedInterrupted {
+  backupId: string;
+  host: string;
+  directory: string;
+  startedAt: string;
+  action: 'keep' | 'remove';
+  reason: string;
+}
+
 /** What `backups prune --json` prints of one job in one target: stable. */
 export interface PruneReport {
   target: string;
@@ -19,10 +29,18 @@ export interface PruneReport {
   /** Empty with `--dry-run`. May hold one that is not in `backups`: an earlier removal that was cut short. */
   removed: string[];
   failed: { backupId: string; message: string }[];
+  interrupted: PrunedInterrupted[];
 }
 
 /** The result as the JSON has it. */
-export function pruneReport({ target, job, verdicts, removed, failed }: RetentionResult): PruneReport {
+export function pruneReport({
+  target,
+  job,
+  verdicts,
+  removed,
+  failed,
+  interrupted,
+}: RetentionResult): PruneReport {
   const backups = verdicts.map(({ backupId, state, action, reasons, flaw }) => ({
     backupId,
     state,
@@ -30,14 +48,46 @@ export function pruneReport({ target, job, verdicts, removed, failed }: Retentio
     reasons,
     flaw: flaw ?? null,
   }));
-  return { target, job, backups, removed, failed };
+  return {
+    target,
+    job,
+    backups,
+    removed,
+    failed,
+    interrupted: interrupted.map(({ backup: { backupId, host, directory, startedAt }, action, reason }) => ({
+      backupId,
+      host,
+      directory,
+      startedAt,
+      action,
+      reason,
+    })),
+  };
 }
 
-function line(
-  result: RetentionResult,
-  { backupId, action, reasons, flaw }: RetentionResult['verdicts'][number],
-  dryRun: boolean,
-): string {
+/** What is said of one of those that are judged. */
+interface Judged {
+  backupId: string;
+  action: 'keep' | 'remove';
+  why: string;
+}
+
+function judgedOnes({ verdicts, interrupted }: RetentionResult): Judged[] {
+  return [
+    ...verdicts.map(({ backupId, action, reasons, flaw }) => ({
+      backupId,
+      action,
+      why: [reasons.join(', '), ...(flaw === undefined ? [] : [`not good: ${flaw}`])].join('; '),
+    })),
+    ...interrupted.map(({ backup: { backupId }, action, reason }) => ({
+      backupId,
+      action,
+      why: `broken off: ${reason}`,
+    })),
+  ];
+}
+
+function line(result: RetentionResult, { backupId, action, why }: Judged, dryRun: boolean): string {
   const failure = result.failed.find((one) => one.backupId === backupId);
   const word =
     action === 'keep'
@@ -47,21 +97,19 @@ function line(
         : dryRun || !result.removed.includes(backupId)
           ? 'remove'
           : 'removed';
-  const why = [reasons.join(', '), ...(flaw === undefined ? [] : [`not good: ${flaw}`])].join('; ');
   return `  ${word.padEnd(7)}  ${result.job}@${backupId}  ${failure?.message ?? why}`;
 }
 
 function section(result: RetentionResult, dryRun: boolean): string {
+  const all = judgedOnes(result);
   const others = [...result.removed, ...result.failed.map(({ backupId }) => backupId)].filter(
-    (id) => !result.verdicts.some(({ backupId }) => backupId === id),
+    (id) => !all.some(({ backupId }) => backupId === id),
   );
-  const kept = result.verdicts.filter(({ action }) => action === 'keep').length;
-  const gone = dryRun
-    ? `${result.verdicts.length - kept} would be removed`
-    : `${result.removed.length} removed`;
+  const kept = all.filter(({ action }) => action === 'keep').length;
+  const gone = dryRun ? `${all.length - kept} would be removed` : `${result.removed.length} removed`;
   return [
     result.target,
-    ...result.verdicts.map((verdict) => line(result, verdict, dryRun)),
+    ...all.map((one) => line(result, one, dryRun)),
     ...others.map((id) => {
       const failure = result.failed.find(({ backupId }) => backupId === id);
       return failure === undefined

@@ -11,7 +11,10 @@ import { takeLocks } from './take-locks.js';
 export interface PruneTask {
   target: BackupTarget;
   job: string;
-  rules: KeepRules;
+  /** Undefined: only what is kept of broken-off copies is looked at. */
+  rules: KeepRules | undefined;
+  /** As `RetentionRequest.withInterrupted`. */
+  withInterrupted?: boolean | undefined;
 }
 
 export type PruneHost = Pick<RunHost, 'locks' | 'recover' | 'openJournal' | 'makeRunId'>;

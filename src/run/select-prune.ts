@@ -2,6 +2,7 @@ import { loadConfig } from '../config/load.js';
 import type { JobConfig, KeepRules } from '../config/types.js';
 import { isJobName } from '../copy/backup-layout.js';
 import { listBackups } from '../copy/backup-list.js';
+import { listInterrupted } from '../copy/interrupted-backup.js';
 import { targetFrom, type FromTarget } from '../copy/from-target.js';
 import { targetName } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
@@ -15,6 +16,8 @@ export interface PruneSelection extends FromTarget {
   configFile: string | undefined;
   /** Rules of the command line: over the configuration's. */
   rules: KeepRules | undefined;
+  /** Broken-off copies are to go, too. */
+  withInterrupted: boolean;
 }
 
 function usage(message: string, hint: string): FsbackupError {
@@ -22,15 +25,16 @@ function usage(message: string, hint: string): FsbackupError {
 }
 
 async function inTarget(from: string, selection: PruneSelection): Promise<PruneTask[]> {
-  const { names, rules } = selection;
-  if (rules === undefined) {
+  const { names, rules, withInterrupted } = selection;
+  if (rules === undefined && !withInterrupted) {
     throw usage(
       'with --from no configuration is read, and no rule is given',
-      'Say what to keep, for example --keep-last 3 --keep-daily 7; add --dry-run to see what that means.',
+      'Say what to keep, for example --keep-last 3 --keep-daily 7, or --interrupted to remove what broken-off runs left and no backup; add --dry-run to see what that means.',
     );
   }
   const target = await targetFrom({ ...selection, from });
-  const found = [...new Set((await listBackups(target.path)).map(({ job }) => job))];
+  const all = [...(await listBackups(target.path)), ...(await listInterrupted(target.path))];
+  const found = [...new Set(all.map(({ job }) => job))];
   const unknown = names.find((name) => !isJobName(name) || !found.includes(name));
   if (unknown !== undefined) {
     throw usage(
@@ -38,22 +42,41 @@ async function inTarget(from: string, selection: PruneSelection): Promise<PruneT
       '`fsbackup backups list` shows what there is.',
     );
   }
-  return (names.length === 0 ? found : [...new Set(names)]).map((job) => ({ target, job, rules }));
+  return (names.length === 0 ? found : [...new Set(names)]).map((job) => ({
+    target,
+    job,
+    rules,
+    withInterrupted,
+  }));
 }
 
-function tasksOf(job: JobConfig, rules: KeepRules | undefined): PruneTask[] {
+function tasksOf(job: JobConfig, { rules, withInterrupted }: PruneSelection): PruneTask[] {
   return job.targets.flatMap((target) => {
     const wanted = rules ?? target.keep;
-    return wanted === undefined ? [] : [{ target, job: job.name, rules: wanted }];
+    if (wanted === undefined && !withInterrupted) return [];
+    return [{ target, job: job.name, rules: wanted, withInterrupted }];
   });
+}
+
+/** What jobs that are configured no more left half-copied in these targets: nobody else would tell of it. */
+async function abandoned(jobs: readonly JobConfig[], withInterrupted: boolean): Promise<PruneTask[]> {
+  const known = new Set(jobs.map(({ name }) => name));
+  const targets = new Map(jobs.flatMap((job) => job.targets.map((target) => [target.path, target])));
+  const tasks: PruneTask[] = [];
+  for (const target of targets.values()) {
+    const left = (await listInterrupted(target.path)).map(({ job }) => job).filter((job) => !known.has(job));
+    for (const job of new Set(left)) tasks.push({ target, job, rules: undefined, withInterrupted });
+  }
+  return tasks;
 }
 
 /** What a command line means to prune, and by which rules. Rejects with `usage`, also where no rule is known. */
 export async function selectPrune(selection: PruneSelection): Promise<PruneTask[]> {
-  const { names, from, configFile, rules } = selection;
+  const { names, from, configFile, withInterrupted } = selection;
   if (from !== undefined) return await inTarget(from, selection);
-  const jobs = pickJobs((await loadConfig({ configFile })).jobs, names);
-  const tasks = jobs.map((job) => ({ name: job.name, tasks: tasksOf(job, rules) }));
+  const configured = (await loadConfig({ configFile })).jobs;
+  const jobs = pickJobs(configured, names);
+  const tasks = jobs.map((job) => ({ name: job.name, tasks: tasksOf(job, selection) }));
   const without = tasks.find((one) => one.tasks.length === 0);
   if (without !== undefined && (names.length > 0 || tasks.every((one) => one.tasks.length === 0))) {
     throw usage(
@@ -61,5 +84,6 @@ export async function selectPrune(selection: PruneSelection): Promise<PruneTask[
       'Give the job or its target a `keep` in the configuration, or say it here, for example --keep-daily 7.',
     );
   }
-  return tasks.flatMap((one) => one.tasks);
+  const others = names.length === 0 ? await abandoned(configured, withInterrupted) : [];
+  return [...tasks.flatMap((one) => one.tasks), ...others];
 }

@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
 import { createBorgEngine } from '../../src/copy/borg-engine.js';
+import type { CopyEngine } from '../../src/copy/engine.js';
 import { createCommandEngine } from '../../src/copy/command-engine.js';
 import { createResticEngine } from '../../src/copy/restic-engine.js';
 import { createRsyncEngine } from '../../src/copy/rsync-engine.js';
@@ -17,7 +18,7 @@ import {
   tarCommandTarget,
 } from '../support/repositories.js';
 import { SshServer } from '../support/ssh-server.js';
-import { copyEngineContract } from './copy-engine.js';
+import { copyEngineContract, copyEnginePathsContract } from './copy-engine.js';
 
 let ssh: SshServer | undefined;
 let keys = '';
@@ -97,8 +98,25 @@ for (const fstype of ['ext4', 'xfs'] as const) {
   );
 }
 
+function createOverSsh(storage: string): CopyEngine {
+  return createRsyncRemoteEngine(sshTarget(ssh, path.join(storage, 'remote')));
+}
+
+function createToCommand(storage: string): CopyEngine {
+  return createTarCommandEngine(tarCommandTarget(path.join(storage, 'given')));
+}
+
+function createCommand(storage: string): CopyEngine {
+  return createCommandEngine(commandTarget(path.join(storage, 'given')), {
+    treeDirectory: path.join(storage, 'tree'),
+  });
+}
+
+const OVER_SSH = ['program:rsync', 'program:ssh', 'program:sshd', 'program:ssh-keygen'] as const;
+const TO_COMMAND = ['program:tar', 'program:zstd'] as const;
+
 copyEngineContract(
-  (storage) => createRsyncRemoteEngine(sshTarget(ssh, path.join(storage, 'remote'))),
+  createOverSsh,
   {
     name: 'rsync',
     variant: 'over ssh',
@@ -108,14 +126,14 @@ copyEngineContract(
     keepsLinkedSymlinks: true,
     keepsAllTimes: true,
     takesDigests: true,
-    needs: ['program:rsync', 'program:ssh', 'program:sshd', 'program:ssh-keygen'],
+    needs: OVER_SSH,
   },
   // What is at the other end is another rsync: the kind of filesystem makes no difference that the local one has not shown.
   'ext4',
 );
 
 copyEngineContract(
-  (storage) => createTarCommandEngine(tarCommandTarget(path.join(storage, 'given'))),
+  createToCommand,
   {
     name: 'tar',
     variant: 'to a command',
@@ -126,16 +144,13 @@ copyEngineContract(
     keepsAllTimes: true,
     takesDigests: true,
     makesRepositories: false,
-    needs: ['program:tar', 'program:zstd'],
+    needs: TO_COMMAND,
   },
   'ext4',
 );
 
 copyEngineContract(
-  (storage) =>
-    createCommandEngine(commandTarget(path.join(storage, 'given')), {
-      treeDirectory: path.join(storage, 'tree'),
-    }),
+  createCommand,
   {
     name: 'command',
     keepsIn: 'repository',
@@ -151,3 +166,10 @@ copyEngineContract(
   },
   'ext4',
 );
+
+for (const [create, traits] of [
+  [createOverSsh, { name: 'rsync', variant: 'over ssh', needs: OVER_SSH }],
+  [createToCommand, { name: 'tar', variant: 'to a command', needs: TO_COMMAND }],
+  [createCommand, { name: 'command', needs: ['program:rsync'] }],
+] as const)
+  copyEnginePathsContract(create, traits, 'xfs');

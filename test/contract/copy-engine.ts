@@ -1,8 +1,6 @@
-import { chmod, lstat, mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { entriesOf } from '../../src/copy/backup-entries.js';
-import { dataDirectory as dataOf, digestFile } from '../../src/copy/backup-layout.js';
 import { isRetryable } from '../../src/copy/copy-error.js';
 import type {
   CopyEngine,
@@ -13,8 +11,6 @@ import type {
 } from '../../src/copy/engine.js';
 import type { EngineStorage } from '../../src/engine-names.js';
 import { FsbackupError } from '../../src/errors.js';
-import { selectPaths } from '../../src/copy/select-paths.js';
-import { manifestFor } from '../support/backups.js';
 import { compareTrees, countEntries } from '../support/compare-trees.js';
 import { itWhere } from '../support/applies.js';
 import { describeNeeding } from '../support/capabilities.js';
@@ -29,6 +25,7 @@ import {
   WHOLE,
   writeRandom,
 } from '../support/engine-requests.js';
+import { restoresOfPaths } from './copy-engine-paths.js';
 import { makeNastyTree } from '../support/nasty-tree.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
@@ -70,8 +67,30 @@ function isInner(name: string): boolean {
   return name === 'a/b/inner';
 }
 
-function isInTheWay(name: string): boolean {
-  return name === 'in-the-way';
+/** New directories on two filesystems. */
+class Places {
+  #count = 0;
+
+  constructor(
+    readonly origin: ThrowawayFilesystem,
+    readonly target: ThrowawayFilesystem,
+  ) {}
+
+  /** A new directory on the origin. */
+  async tree(): Promise<string> {
+    this.#count += 1;
+    const directory = path.join(this.origin.mountpoint, `tree-${this.#count}`);
+    await mkdir(directory);
+    return directory;
+  }
+
+  /** A new empty directory on the target. */
+  async place(): Promise<string> {
+    this.#count += 1;
+    const directory = path.join(this.target.mountpoint, `place-${this.#count}`);
+    await mkdir(directory, { mode: 0o700 });
+    return directory;
+  }
 }
 
 /** The contract of `CopyEngine`, over real filesystems of one type. */
@@ -88,12 +107,12 @@ export function copyEngineContract(
     let engine: CopyEngine;
     let storage: string;
     let origin: ThrowawayFilesystem;
-    let target: ThrowawayFilesystem;
-    let count = 0;
+    let places: Places;
 
     beforeAll(async () => {
       origin = await disks.filesystem({ fstype, sizeMiB: 768, name: `origin-${fstype}` });
-      target = await disks.filesystem({ fstype, sizeMiB: 2560, name: `target-${fstype}` });
+      const target = await disks.filesystem({ fstype, sizeMiB: 2560, name: `target-${fstype}` });
+      places = new Places(origin, target);
       storage = await place();
       engine = await engineAt(storage);
     });
@@ -105,21 +124,8 @@ export function copyEngineContract(
       return made;
     }
 
-    /** A new directory on the origin. */
-    async function tree(): Promise<string> {
-      count += 1;
-      const directory = path.join(origin.mountpoint, `tree-${count}`);
-      await mkdir(directory);
-      return directory;
-    }
-
-    /** A new empty directory on the target. */
-    async function place(): Promise<string> {
-      count += 1;
-      const directory = path.join(target.mountpoint, `place-${count}`);
-      await mkdir(directory, { mode: 0o700 });
-      return directory;
-    }
+    const tree = (): Promise<string> => places.tree();
+    const place = (): Promise<string> => places.place();
 
     /** Copies and restores. Returns the restored tree's directory. */
     async function roundTrip(sources: readonly CopySource[], paths: readonly string[] = []): Promise<string> {
@@ -202,7 +208,8 @@ export function copyEngineContract(
         const sources = [source('/srv/w w', original), source('/var/other', await tree())];
         const data = [await place(), await place()];
         const [first = '', second = ''] = data;
-        const file = (index: number): string => path.join(target.mountpoint, `${count}-${index}.gz`);
+        const lists = await place();
+        const file = (index: number): string => path.join(lists, `${index}.gz`);
         const one = await engine.copy(
           copyRequest(sources, first, { digests: { file: file(1), parent: undefined } }),
         );
@@ -445,107 +452,7 @@ export function copyEngineContract(
       await expect(engine.copy(request)).rejects.toThrow('/srv/gone');
     });
 
-    it('restores single paths, with the directories above them and the content of hard links', async () => {
-      const original = await tree();
-      await mkdir(path.join(original, 'a', 'deep'), { recursive: true });
-      await mkdir(path.join(original, 'b'));
-      await writeFile(path.join(original, 'a', 'file'), 'content');
-      await must('ln', path.join(original, 'a', 'file'), path.join(original, 'b', 'other name'));
-      await must('ln', path.join(original, 'a', 'file'), path.join(original, 'b', 'third name'));
-      await writeFile(path.join(original, 'a', 'deep', '*'), 'star');
-      await writeFile(path.join(original, 'a', 'deep', 'starling'), 'bird');
-      await chmod(path.join(original, 'a'), 0o750);
-      await utimes(path.join(original, 'a'), 0, 1_000_000_003);
-
-      const out = await roundTrip([source('/srv', original)], ['/srv/b', '/srv/a/deep/*']);
-      expect(await compareTrees(path.join(original, 'b'), path.join(out, 'srv', 'b'))).toEqual([]);
-      expect(await readdir(path.join(out, 'srv', 'a'))).toEqual(['deep']);
-      expect(await readdir(path.join(out, 'srv', 'a', 'deep'))).toEqual(['*']);
-      expect(await readdir(out)).toEqual(['srv']);
-      const above = await stat(path.join(out, 'srv', 'a'));
-      expect([above.mode & 0o7777, above.mtimeMs]).toEqual([0o750, 1_000_000_003_000]);
-    });
-
-    it('restores what patterns match, by words that mean the same of every engine', async () => {
-      const original = await tree();
-      await mkdir(path.join(original, 'a', 'deep'), { recursive: true });
-      const bytes = Buffer.concat([
-        Buffer.from(`${original}/a/deep/b`),
-        Buffer.from([0xff]),
-        Buffer.from('.conf'),
-      ]);
-      for (const name of ['a/one.conf', 'a/deep/\u00fc "\u{1f4be}".conf', 'a/deep/other', 'a/deep/bb.cfg'])
-        await writeFile(path.join(original, name), name);
-      await writeFile(bytes, 'bytes');
-      await mkdir(path.join(original, 'b.conf'));
-      await writeFile(path.join(original, 'b.conf', 'in a directory that matches'), 'x');
-      const ref = { target: await place(), ...backupOf(original) };
-      const data = dataOf(ref);
-      await mkdir(data, { recursive: true, mode: 0o700 });
-      const sources = [source('/srv', original)];
-      const { digests } = await engine.copy(
-        copyRequest(sources, data, { digests: { file: digestFile(ref), parent: undefined } }),
-      );
-      const manifest = manifestFor(ref, {
-        engine: engine.name,
-        ...(digests === undefined ? {} : { digests }),
-      });
-      const { signal } = new AbortController();
-      const restored = async (...patterns: string[]): Promise<string[]> => {
-        const entries = await entriesOf({ ...ref, state: 'complete', manifest }, engine, signal);
-        const { paths } = await selectPaths(patterns, ['/srv'], async () => entries());
-        const out = await place();
-        expect((await engine.restore(restoreRequest(sources, data, out, paths))).unreadable).toEqual([]);
-        const found = await must('bash', '-c', 'cd "$1" && find . ! -type d -printf "%P\\n"', 'bash', out);
-        return found.split('\n').toSorted();
-      };
-      const odd = 'srv/a/deep/\u00fc "\u{1f4be}".conf';
-      const inDirectory = 'srv/b.conf/in a directory that matches';
-      const bytesName = 'srv/a/deep/b\ufffd.conf';
-      const all = [bytesName, odd, 'srv/a/one.conf', inDirectory];
-      expect(await restored('*.conf')).toEqual(all.toSorted());
-      expect(await restored('/srv/a/**/b?.conf', '/srv/a/one.conf')).toEqual([bytesName, 'srv/a/one.conf']);
-      expect(await restored('/srv/*.conf')).toEqual([inDirectory]);
-      expect(await restored('/srv/a/deep/b[b].*')).toEqual(['srv/a/deep/bb.cfg']);
-      await expect(restored('*.none', '*.conf')).rejects.toMatchObject({ code: 'usage' });
-    });
-
-    it('overwrites and never deletes, and says what it could not restore', async () => {
-      const original = await tree();
-      for (const name of ['same', 'in-the-way', 'was-a-link'])
-        await writeFile(path.join(original, name), `new ${name}`);
-      const sources = [source('/srv', original)];
-      const [data, out] = [await place(), await place()];
-      await engine.copy(copyRequest(sources, data));
-
-      const srv = path.join(out, 'srv');
-      await mkdir(path.join(srv, 'in-the-way'), { recursive: true });
-      await writeFile(path.join(srv, 'in-the-way', 'precious'), 'precious');
-      await writeFile(path.join(srv, 'same'), 'old and longer than the new');
-      await writeFile(path.join(srv, 'extra'), 'extra');
-      await writeFile(path.join(out, 'pointed-at'), 'untouched');
-      await must('ln', '-s', '../pointed-at', path.join(srv, 'was-a-link'));
-
-      const result = await engine.restore(restoreRequest(sources, data, out));
-      expect(result.unreadable).toEqual(['/srv/in-the-way']);
-      expect(await readdir(path.join(srv, 'in-the-way'))).toEqual(['precious']);
-      await rename(path.join(srv, 'in-the-way', 'precious'), path.join(out, 'precious'));
-      await rm(path.join(srv, 'in-the-way'), { recursive: true });
-      await rm(path.join(srv, 'extra'));
-      expect(await compareTrees(original, srv, { ignore: isInTheWay, ignoreRoot: true })).toEqual([]);
-      expect(await must('cat', path.join(out, 'pointed-at'))).toBe('untouched');
-    });
-
-    it('names a path that is not in the backup', async () => {
-      const original = await tree();
-      await writeFile(path.join(original, 'x'), 'x');
-      const sources = [source('/srv', original)];
-      const [data, out] = [await place(), await place()];
-      await engine.copy(copyRequest(sources, data));
-      const result = await engine.restore(restoreRequest(sources, data, out, ['/srv/x', '/srv/missing']));
-      expect(result.unreadable).toEqual(['/srv/missing']);
-      expect(await readdir(path.join(out, 'srv'))).toEqual(['x']);
-    });
+    restoresOfPaths({ engine: () => engine, tree, place });
 
     it('copies the rest and names the files that cannot be read', async () => {
       const damaged = await disks.filesystem({ fstype: 'ext4' });
@@ -582,4 +489,35 @@ export function copyEngineContract(
       expect(await must('cmp', at('good'), path.join(out, 'srv', 'good'))).toBe('');
     });
   });
+}
+
+/** The part of it that is about paths and patterns, for an engine that passes all of it on another filesystem. */
+export function copyEnginePathsContract(
+  create: (storage: string) => CopyEngine,
+  { name, variant = '', needs }: Pick<EngineTraits, 'name' | 'variant' | 'needs'>,
+  fstype: 'ext4' | 'xfs',
+): void {
+  describeNeeding(
+    ['root', 'loop', fstype, ...needs],
+    `the ${name} engine ${variant} on ${fstype}, paths`,
+    () => {
+      const disks = throwawayDisks(afterAll);
+      let engine: CopyEngine;
+      let places: Places;
+
+      beforeAll(async () => {
+        const origin = await disks.filesystem({ fstype, name: 'origin' });
+        const target = await disks.filesystem({ fstype, name: 'target' });
+        places = new Places(origin, target);
+        engine = create(await places.place());
+        await engine.openRepository?.({ initialise: true });
+      });
+
+      restoresOfPaths({
+        engine: () => engine,
+        tree: () => places.tree(),
+        place: () => places.place(),
+      });
+    },
+  );
 }

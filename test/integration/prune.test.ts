@@ -1,11 +1,13 @@
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { backupDirectory, dataDirectory, type BackupRef } from '../../src/copy/backup-layout.js';
 import { listBackups } from '../../src/copy/backup-list.js';
+import { writeResumeNote } from '../../src/copy/resume-note.js';
 import type { PruneReport } from '../../src/retention/render.js';
+import { hostLabel } from '../../src/system/host-label.js';
 import { makeBackup, makeUnfinished } from '../support/backups.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
@@ -95,6 +97,90 @@ describeNeeding(['root', 'program:chattr'], 'fsbackup backups prune', () => {
       stderr: expect.stringContaining('web has no rules') as string,
     });
     expect((await cli.run('backups', 'prune', '--from', target)).exitCode).toBe(2);
+  });
+
+  /** What a run that was broken off leaves for the next one of its job on a host. */
+  async function interrupt(job: string, daysAgo: number, host = hostLabel()): Promise<string> {
+    const kept = path.join(target, job, `.incomplete-${host}`);
+    await mkdir(path.join(kept, 'data'), { recursive: true, mode: 0o700 });
+    await writeFile(path.join(kept, 'data', 'half'), 'half');
+    await writeResumeNote(path.join(kept, 'digests.gz'), {
+      version: 1,
+      backupId: SECOND,
+      startedAt: new Date(Date.now() - daysAgo * 86_400_000).toISOString(),
+      place: 'here',
+      algorithm: 'xxh128',
+      instance: '',
+      isSynced: false,
+      rounds: 0,
+    });
+    return kept;
+  }
+
+  it('keeps what a run goes on from, says so, and removes it when it is asked to', async () => {
+    await makeBackup(ref(FIRST));
+    const kept = [
+      await interrupt('srv', 1),
+      await interrupt('srv', 300, 'other'),
+      await interrupt('gone', 1),
+    ];
+    const args = ['--from', target, '--keep-last', '1'];
+    const { stdout } = await cli.run('backups', 'prune', ...args, '--dry-run');
+    const goesOn = `keep     srv@${SECOND}  broken off: the next run of srv on`;
+    expect(stdout).toContain(`${goesOn} ${hostLabel()} goes on from it; --interrupted removes it`);
+    expect(stdout).toContain(`${goesOn} other goes on from it`);
+    expect(stdout).toContain('srv: 3 kept, 0 would be removed');
+    expect(
+      (await pruned(...args)).pruned.map(({ interrupted }) => interrupted.map((one) => one.action)),
+    ).toEqual([['keep', 'keep'], ['keep']]);
+    for (const one of kept) expect(await readdir(one)).toContain('data');
+
+    // A job that has nothing else, and no rules.
+    const gone = await pruned('gone', '--from', target, '--interrupted');
+    expect([gone.exitCode, gone.pruned[0]?.removed]).toEqual([0, [SECOND]]);
+    expect(await readdir(path.join(target, 'gone'))).toEqual([]);
+    expect((await pruned('--from', target, '--interrupted')).exitCode).toBe(0);
+    expect(await readdir(path.join(target, 'srv'))).toEqual([FIRST]);
+    expect((await cli.run('backups', 'list', '--from', target)).stdout).not.toContain('broken off');
+  });
+
+  it('removes what no run has gone on from for long, of jobs that are configured no more too', async () => {
+    await makeBackup(ref(FIRST));
+    await makeBackup(ref(FIRST, 'old'));
+    await interrupt('old', 100);
+    await interrupt('recent', 10);
+    await interrupt('old', 100, 'other');
+    const config = path.join(directory, 'config.yaml');
+    const jobs = { srv: { sources: ['/srv'], targets: [target], keep: { last: 1 } } };
+    await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
+    const dry = await cli.run('backups', 'prune', '--config', config, '--dry-run');
+    expect(dry.stdout).toContain(
+      `remove   old@${SECOND}  broken off: no run of old has gone on from it for 90 days`,
+    );
+    expect(await readdir(path.join(target, 'old'))).toHaveLength(3);
+    expect((await pruned('--config', config)).exitCode).toBe(0);
+    expect((await readdir(path.join(target, 'old'))).toSorted()).toEqual(['.incomplete-other', FIRST]);
+    expect(await readdir(path.join(target, 'recent'))).toHaveLength(1);
+  });
+
+  it('goes on with a removal of it that was killed', async () => {
+    const kept = await interrupt('srv', 1);
+    await rename(kept, `${kept}+removing`);
+    await interrupt('srv', 1);
+    expect((await pruned('--from', target, '--keep-last', '1')).pruned[0]?.removed).toEqual([SECOND]);
+    expect(await readdir(path.join(target, 'srv'))).toEqual([path.basename(kept)]);
+  });
+
+  it('follows no symlink to what is none', async () => {
+    const elsewhere = path.join(directory, 'elsewhere');
+    await rename(await interrupt('srv', 300), elsewhere);
+    await symlink(elsewhere, path.join(target, 'srv', `.incomplete-${hostLabel()}`));
+    const { exitCode, pruned: results } = await pruned('--from', target, '--interrupted');
+    expect([exitCode, results[0]?.failed[0]?.message]).toEqual([
+      60,
+      expect.stringContaining('it is not a directory') as string,
+    ]);
+    expect(await readdir(path.join(elsewhere, 'data'))).toEqual(['half']);
   });
 
   it('keeps an immutable backup, names it and exits 60', async () => {

@@ -297,7 +297,7 @@ export class FakeWorld {
       retain: async (target, job) => {
         if (this.held.length > 0) this.violations.push(`retention while ${this.held.join(', ')} is held`);
         await this.#call(`retain ${target.path}`);
-        return { target: target.path, job, verdicts: [], removed: ['old'], failed: [] };
+        return { target: target.path, job, verdicts: [], removed: ['old'], failed: [], interrupted: [] };
       },
       journal: {
         record: async (kind, payload) => {

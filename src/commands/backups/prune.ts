@@ -8,7 +8,7 @@ import { keepFlags, keepRules } from '../../keep-flags.js';
 export default class BackupsPrune extends BaseCommand {
   static override summary = 'Remove the backups that no rule keeps.';
   static override description =
-    'The rules are those of the configuration (`keep`), or these flags in their place. Each rule is applied by itself; hours, days, weeks, months and years are those of UTC. Never removed: the newest backup, the last good one, what a kept one needs, and what is incomplete, damaged or dated in the future. Exits 60 when something could not be removed.';
+    'The rules are those of the configuration (`keep`), or these flags in their place. Each rule is applied by itself; hours, days, weeks, months and years are those of UTC. Never removed: the newest backup, the last good one, what a kept one needs, and what is incomplete, damaged or dated in the future. What a run that was broken off had copied stays for the next one, or until --interrupted, or, of this host, for 90 days. Exits 60 when something could not be removed.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --dry-run',
     '<%= config.bin %> <%= command.id %> srv --from /backup --keep-daily 7 --keep-weekly 4',
@@ -20,6 +20,11 @@ export default class BackupsPrune extends BaseCommand {
     config: configFlag,
     ...keepFlags,
     'dry-run': Flags.boolean({ summary: 'Say what stays and why, and remove nothing.', default: false }),
+    interrupted: Flags.boolean({
+      summary:
+        'Remove what broken-off runs left for the next ones to go on from, too, of whatever host and age.',
+      default: false,
+    }),
     'lock-wait': durationFlag('Wait so long for a run of the job or to the target to end.'),
     json: jsonFlag,
   };
@@ -36,6 +41,7 @@ export default class BackupsPrune extends BaseCommand {
       ...fromTarget(flags),
       configFile: flags.config,
       rules: keepRules(flags),
+      withInterrupted: flags.interrupted,
     });
     const warn = (message: string): void => void process.stderr.write(`Warning: ${message}\n`);
     const results = dryRun

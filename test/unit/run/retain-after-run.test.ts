@@ -79,6 +79,7 @@ describe('retention after a run', () => {
           verdicts: [],
           removed: [],
           failed: [{ backupId: 'x', message: 'x is not removed: immutable' }],
+          interrupted: [],
         }),
     });
     expect(half).toMatchObject({ outcome: 'warnings', exitCode: 3, retention: [{ failed: ['x'] }] });

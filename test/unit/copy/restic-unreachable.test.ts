@@ -1,0 +1,46 @@
+import { once } from 'node:events';
+import { describe, expect, it } from 'vitest';
+import { isRetryable } from '../../../src/copy/copy-error.js';
+import { ResticRepository } from '../../../src/copy/restic-repository.js';
+import type { CommandResult, runCommand } from '../../../src/system/run-command.js';
+
+const WHY = 'Head "http://127.0.0.1:1/config": dial tcp 127.0.0.1:1: connect: connection refused';
+
+/** A restic that asks again and again for a server that is not there, and is told of it when it is stopped. */
+const tryingAgain: typeof runCommand = async (_argv, options): Promise<CommandResult> => {
+  options?.onStderrLine?.(`Stat(<config/>) returned error, retrying after 1.424821519s: ${WHY}`);
+  const { signal } = options ?? {};
+  if (signal !== undefined && !signal.aborted) await once(signal, 'abort');
+  return {
+    exitCode: 1,
+    signal: undefined,
+    notFound: false,
+    timedOut: false,
+    aborted: true,
+    stdout: '',
+    stderr:
+      'Fatal: unable to open config file: context canceled\nIs there a repository at the following location?',
+  };
+};
+
+describe('a server of restic that does not answer', () => {
+  const repository = new ResticRepository(tryingAgain, 'rest:http://127.0.0.1:1/', [], 20);
+
+  it('is waited for a while, told by its reason, and no repository that is to be made', async () => {
+    await expect(repository.open(true)).rejects.toMatchObject({
+      code: 'usage',
+      message: `rest:http://127.0.0.1:1/ cannot be used: ${WHY}`,
+    });
+  });
+
+  it('is a lost connection to who asks for snapshots', async () => {
+    const error = await repository.snapshots().catch((thrown: unknown) => thrown);
+    expect(isRetryable(error)).toBe(true);
+  });
+
+  it('is not waited for by who was stopped', async () => {
+    await expect(
+      new ResticRepository(tryingAgain, 'r', [], 60_000).snapshots(AbortSignal.abort()),
+    ).rejects.toMatchObject({ code: 'copyFailed' });
+  });
+});
