@@ -50,9 +50,9 @@ function sshdBelow(pid: number): number[] {
     .split(' ')
     .filter(Boolean)
     .map(Number);
-  return children
-    .filter((child) => readFileSync(`/proc/${child}/comm`, 'utf8').startsWith('sshd'))
-    .flatMap((child) => [child, ...sshdBelow(child)]);
+  return children.flatMap((child) =>
+    readFileSync(`/proc/${child}/comm`, 'utf8').startsWith('sshd') ? [child, ...sshdBelow(child)] : [],
+  );
 }
 
 /** An sshd of the test's own on the loopback, with keys of its own. */
