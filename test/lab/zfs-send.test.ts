@@ -104,7 +104,8 @@ describeInLab({ zfs: true }, 'snapshots of ZFS that are sent over ssh', ({ disks
     expect(await harness.differences({ ...increment, sources }, two)).toEqual([]);
     await one.remove();
     await two.remove();
-  });
+    // Four transfers of 32 MiB took more than four minutes on a guest that had half a processor.
+  }, 900_000);
 });
 
 describeInLab({ zfs: true }, 'a run that sends a dataset', ({ disks: [disk = '', other = ''] }) => {
