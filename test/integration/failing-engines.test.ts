@@ -268,7 +268,7 @@ describeNeeding(
           }
           return undefined;
         }, started);
-        await ssh.dropConnections();
+        ssh.dropConnections();
         expect(await ended(job, started), started.output).toEqual(FAILED);
         expect(await next(job)).toEqual(COMPLETED);
       },
