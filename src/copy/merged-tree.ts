@@ -6,6 +6,7 @@ import { runCommand } from '../system/run-command.js';
 import { copyFailure } from './copy-error.js';
 import type { CopySource } from './engine.js';
 import { makeParents, setParentTimes } from './parent-directories.js';
+import { inOwnMounts, LET_GO, snapshotMounts } from '../system/own-mounts.js';
 import { removeTree } from './remove-tree.js';
 import { deepestFirst, pathInBackup } from './source-layout.js';
 
@@ -28,18 +29,21 @@ interface Bind {
 }
 
 /**
- * `$1` is the tree, `$2` a directory to hold open, so that a later process finds the program by it; then pairs of
- * directories to mount, up to `--`, and the program.
+ * `$1` is the tree, `$2` a directory to hold open, so that a later process finds the program by it, `$3` where all snapshots
+ * are shown; then pairs of directories to mount, up to `--`, and the program.
  */
-const SCRIPT = `
+const SCRIPT = `${LET_GO}
 tree=$1
 exec 9<"$2"
-shift 2
+snapshots=$3
+shift 3
 while [ "$1" != -- ]; do
   mount --no-mtab --bind -- "$1" "$2"
   shift 2
 done
 shift
+# Those that are wanted are bound into the tree.
+let_go "$snapshots"
 cd "$tree"
 exec "$@"
 `;
@@ -131,17 +135,10 @@ export async function prepareMergedTree(
   return {
     names: outermostFirst.map((source) => (source.path === '/' ? '.' : pathInBackup(source.path))),
     inTree: (argv) => [
-      'unshare',
-      '--mount',
-      '--propagation',
-      'private',
-      '--',
-      'sh',
-      '-ec',
-      SCRIPT,
-      'fsbackup-tree',
+      ...inOwnMounts(SCRIPT, 'fsbackup-tree'),
       directory,
       hold,
+      snapshotMounts(),
       ...pairs,
       '--',
       ...argv,

@@ -2,6 +2,7 @@ import { mkdir, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
+import { inOwnMounts, LET_GO, snapshotMounts } from '../system/own-mounts.js';
 import type { runCommand } from '../system/run-command.js';
 import { UnreadablePaths } from './copy-error.js';
 import type { CopyResult, RestoreRequest } from './engine.js';
@@ -19,8 +20,10 @@ export interface MountStep {
   at: string;
 }
 
-/** Fours of type, options, source and mountpoint, up to `--`, then the program. */
-const SCRIPT = `
+/** `$1` is where all snapshots are shown; then fours of type, options, source and mountpoint, up to `--`, and the program. */
+const SCRIPT = `${LET_GO}
+let_go "$1"
+shift
 while [ "$1" != -- ]; do
   mount --no-mtab -t "$1" -o "$2" -- "$3" "$4"
   shift 4
@@ -38,8 +41,7 @@ export function withMounts(
   argv: readonly [string, ...string[]],
 ): [string, ...string[]] {
   const mounts = steps.flatMap(({ fstype, options, source, at }) => [fstype, options, source, at]);
-  const unshare = ['--mount', '--propagation', 'private', '--', 'sh', '-ec', SCRIPT, 'fsbackup-mounts'];
-  return ['unshare', ...unshare, ...mounts, '--', ...argv];
+  return [...inOwnMounts(SCRIPT, 'fsbackup-mounts'), snapshotMounts(), ...mounts, '--', ...argv];
 }
 
 /** A tree of a backup, as it can be read once `mounts` are there. */

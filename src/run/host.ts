@@ -28,6 +28,7 @@ import { ownCommandLine } from '../system/command-line.js';
 import { runDirectory } from '../system/directories.js';
 import { syncfs, tryLock } from '../system/native.js';
 import { endOrphans } from '../system/orphans.js';
+import { snapshotMounts } from '../system/own-mounts.js';
 import { readProcessIdentity, type ProcessIdentity } from '../system/process-identity.js';
 import { releaseMetadata } from '../system/thin-pool.js';
 import { runCommand } from '../system/run-command.js';
@@ -161,7 +162,7 @@ export async function createRunHost(): Promise<RunHost> {
     ...planHost(),
     ...ownerships(identity),
     recover: (lockJob) => recoverWith(identity, lockJob),
-    mountDirectory: (job) => path.join(runDirectory(), 'mnt', job),
+    mountDirectory: (job) => path.join(snapshotMounts(), job),
     recordRun,
     now: () => performance.now(),
     execution: {

@@ -3,15 +3,17 @@ import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { ensurePrivateDirectory, runDirectory } from './directories.js';
 import type { Mount } from './mountinfo.js';
+import { inOwnMounts, LET_GO, snapshotMounts } from './own-mounts.js';
 import { runAtMost } from './run-at-most.js';
 import { describeFailure } from './run-command.js';
 
 /**
  * In a mount namespace of its own: an empty directory, each mount in its place below it with `nosymfollow`
- * (mount(8), Linux 5.10), then the program. As a slave of ours it sees what is unmounted meanwhile, and holds nothing; we see nothing of it. Its arguments: the directory, MOUNTPOINT OPTIONS for each, `--`, the program.
+ * (mount(8), Linux 5.10), then the program. As a slave of ours it sees what is unmounted meanwhile, and holds nothing; we see nothing of it. Its arguments: where snapshots are shown, the directory, MOUNTPOINT OPTIONS for each, `--`, the program.
  */
-const SCRIPT = `set -e
-root=$1; shift
+const SCRIPT = `${LET_GO}
+let_go "$1"
+root=$2; shift 2
 mount -t tmpfs -o mode=0700,size=1m fsbackup "$root"
 while [ "$1" != -- ]; do
   mkdir -p "$root$1"
@@ -38,7 +40,7 @@ export function sealedCommand(
   mounts: readonly Pick<Mount, 'mountpoint' | 'options'>[],
 ): string[] {
   const parts = mounts.flatMap(({ mountpoint, options }) => [mountpoint, options.join(',')]);
-  return ['unshare', '--mount', '--propagation=slave', 'sh', '-c', SCRIPT, 'sh', directory, ...parts, '--'];
+  return [...inOwnMounts(SCRIPT, 'fsbackup-sealed'), snapshotMounts(), directory, ...parts, '--'];
 }
 
 /**
