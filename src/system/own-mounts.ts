@@ -14,8 +14,8 @@ export function snapshotMounts(): string {
 export const LET_GO = `
 let_go() {
   while read -r _ at _; do
-    case $at in
-      "$1"/*) umount --no-mtab --lazy -- "$at" 2>/dev/null || : ;;
+    case "$at" in
+      "$1"/?*) umount --no-mtab --lazy -- "$at" 2>/dev/null || : ;;
     esac
   done </proc/self/mounts
 }

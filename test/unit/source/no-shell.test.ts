@@ -25,16 +25,24 @@ function filesWith(files: ReadonlyMap<string, string>, pattern: RegExp): string[
 const TYPESCRIPT = new Map([...sources('src', /\.ts$/), ...sources('bin', /\.[jt]s$/)]);
 const C = sources('native', /\.[ch]$/);
 
+/** Starts the scripts that mount, in a namespace, and has what they begin with. */
+const OWN_MOUNTS = 'src/system/own-mounts.ts';
 /**
  * They mount in a namespace that ends with the program, and then become it: a fixed script, whose arguments are its own
- * positional ones and never part of its text.
+ * positional ones and never part of its text. How each is started.
  */
-const NAMESPACE_SCRIPTS = [
-  'src/copy/command-engine.ts',
-  'src/copy/merged-tree.ts',
-  'src/copy/mounted-trees.ts',
-  'src/system/sealed-view.ts',
+const SCRIPTS: [string, RegExp][] = [
+  ['src/copy/command-engine.ts', /'-e?c',\s*SCRIPT,/],
+  ['src/copy/merged-tree.ts', /inOwnMounts\(SCRIPT, /],
+  ['src/copy/mounted-trees.ts', /inOwnMounts\(SCRIPT, /],
+  ['src/system/sealed-view.ts', /inOwnMounts\(SCRIPT, /],
 ];
+
+/** Unquoted, an argument would be split and expanded, but in an assignment. */
+function expectFixed(script: string | undefined): void {
+  expect(script).not.toContain('${');
+  expect(script?.replaceAll(/"[^"]*"|\b\w+=\$\d/g, '')).not.toMatch(/\$[\w@*{(]|\beval\b|`/);
+}
 
 /** Scripts that a login's shell on another host is given, in the same way: every word of what it runs is quoted. */
 const REMOTE_SCRIPTS = 'src/copy/rsync-remote-scripts.ts';
@@ -64,17 +72,25 @@ describe('the sources', () => {
 
   it('name a shell only for fixed scripts: those that mount in a namespace, and those of the other host', () => {
     const shell = /['"`](?:\/(?:usr\/)?bin\/)?(?:ba|da|z|k)?sh['"`]|['"`](?:\/usr)?\/bin\/env['"`]/;
-    expect(filesWith(TYPESCRIPT, shell).toSorted()).toEqual([...NAMESPACE_SCRIPTS, REMOTE_SHELL].toSorted());
+    expect(filesWith(TYPESCRIPT, shell).toSorted()).toEqual(
+      ['src/copy/command-engine.ts', OWN_MOUNTS, REMOTE_SHELL].toSorted(),
+    );
   });
 
-  it.each(NAMESPACE_SCRIPTS)('%s: puts nothing into its script', (file) => {
+  it.each(SCRIPTS)('%s: puts nothing into its script', (file, started) => {
     const text = TYPESCRIPT.get(file) ?? '';
     const script = /const SCRIPT = `([^`]*)`/.exec(text)?.[1];
     expect(script).toContain('exec "$@"');
-    expect(script).not.toContain('${');
-    // Unquoted, an argument would be split and expanded, but in an assignment.
-    expect(script?.replaceAll(/"[^"]*"|\b\w+=\$\d/g, '')).not.toMatch(/\$[\w@*{(]|\beval\b|`/);
-    expect(text).toMatch(/'-e?c',\s*SCRIPT,/);
+    expectFixed(script?.replace(/^\$\{LET_GO\}/, ''));
+    expect(text).toMatch(started);
+  });
+
+  it(`${OWN_MOUNTS}: puts nothing into what scripts begin with, and starts them as they are`, () => {
+    const text = TYPESCRIPT.get(OWN_MOUNTS) ?? '';
+    const begin = /const LET_GO = `([^`]*)`/.exec(text)?.[1];
+    expect(begin).toContain('let_go()');
+    expectFixed(begin);
+    expect(text).toMatch(/'sh',\s*'-ec',\s*script,/);
   });
 
   it(`${REMOTE_SCRIPTS}: puts nothing into its scripts but what they begin with`, () => {
