@@ -14,7 +14,7 @@ const SYNC_MS = 30_000;
 
 const PREFIX = '.incomplete-';
 /** Ends the name of one that is being removed: no run goes on from it. No host has such a name. */
-const REMOVING = '+removing';
+export const REMOVING = '+removing';
 
 /** A copy that was broken off, as it is kept for the next run of its job to go on from. */
 export interface InterruptedBackup {

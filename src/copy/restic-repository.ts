@@ -76,8 +76,9 @@ export class ResticRepository {
       },
     });
     watch.end();
-    if (!watch.gaveUp || why === undefined) return result;
-    // As it would have ended by itself; that somebody stopped it says nothing.
+    const isStoppedByWatch = watch.signal.aborted && signal?.aborted !== true;
+    if (!isStoppedByWatch || why === undefined) return result;
+    // As it would have ended by itself; that it was stopped says nothing.
     return { ...result, exitCode: 1, signal: undefined, aborted: false, stderr: `Fatal: ${why}` };
   }
 

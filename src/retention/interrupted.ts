@@ -1,4 +1,4 @@
-import type { InterruptedBackup } from '../copy/interrupted-backup.js';
+import { REMOVING, type InterruptedBackup } from '../copy/interrupted-backup.js';
 
 const DAY_MS = 86_400_000;
 /** Longer than between two runs of any job that still runs, a monthly one that fails once included. */
@@ -24,7 +24,7 @@ function judgeOne(
   { job, host, place, directory, startedAt }: InterruptedBackup,
   facts: InterruptedFacts,
 ): Omit<JudgedInterrupted, 'backup'> {
-  if (directory.endsWith('+removing')) return { action: 'remove', reason: 'its removal was cut short' };
+  if (directory.endsWith(REMOVING)) return { action: 'remove', reason: 'its removal was cut short' };
   const goesOn = `the next run of ${job} on ${host} goes on from it`;
   if (place === 'there') {
     return {

@@ -6,9 +6,9 @@ import type { CommandResult, runCommand } from '../../../src/system/run-command.
 
 const WHY = 'Head "http://127.0.0.1:1/config": dial tcp 127.0.0.1:1: connect: connection refused';
 
-/** A restic that asks again and again for a server that is not there, and is told of it when it is stopped. */
-const tryingAgain: typeof runCommand = async (_argv, options): Promise<CommandResult> => {
-  options?.onStderrLine?.(`Stat(<config/>) returned error, retrying after 1.424821519s: ${WHY}`);
+/** A restic that tries again and again, for this reason, and is told of none when it is stopped. */
+async function tryAgain(why: string, options: Parameters<typeof runCommand>[1]): Promise<CommandResult> {
+  options?.onStderrLine?.(`Stat(<config/>) returned error, retrying after 1.424821519s: ${why}`);
   const { signal } = options ?? {};
   if (signal !== undefined && !signal.aborted) await once(signal, 'abort');
   return {
@@ -21,7 +21,9 @@ const tryingAgain: typeof runCommand = async (_argv, options): Promise<CommandRe
     stderr:
       'Fatal: unable to open config file: context canceled\nIs there a repository at the following location?',
   };
-};
+}
+
+const tryingAgain: typeof runCommand = (_argv, options) => tryAgain(WHY, options);
 
 describe('a server of restic that does not answer', () => {
   const repository = new ResticRepository(tryingAgain, 'rest:http://127.0.0.1:1/', [], 20);
@@ -42,5 +44,11 @@ describe('a server of restic that does not answer', () => {
     await expect(
       new ResticRepository(tryingAgain, 'r', [], 60_000).snapshots(AbortSignal.abort()),
     ).rejects.toMatchObject({ code: 'copyFailed' });
+  });
+
+  it('on a disk that is broken is not waited for, and told by that', async () => {
+    const why = 'open /mnt/r/config: input/output error';
+    const broken = new ResticRepository((_argv, options) => tryAgain(why, options), '/mnt/r', [], 60_000);
+    await expect(broken.open(true)).rejects.toMatchObject({ message: `/mnt/r cannot be used: ${why}` });
   });
 });
