@@ -12,9 +12,9 @@ export default defineConfig({
     fileParallelism: false,
     // A file may have nothing for this guest. That some test was run is seen from the report.
     passWithNoTests: true,
-    // Bounds against hanging; software emulation is slow.
-    testTimeout: 300_000,
-    hookTimeout: 300_000,
+    // Bounds against hanging; software emulation is slow, and a guest beside the tests of the host is slower by ten times.
+    testTimeout: 1_200_000,
+    hookTimeout: 1_200_000,
     // Hours of it: each test is told when it ends, so that a run which is cut short has shown something.
     reporters: [process.env['FSBACKUP_LAB_THOROUGH'] === '1' ? 'verbose' : 'default', 'json'],
     outputFile: { json: '/results/tests.json' },

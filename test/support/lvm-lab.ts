@@ -32,6 +32,8 @@ const MKFS: Readonly<Record<ThrowawayType, [string, ...string[]]>> = {
 };
 
 const VOLUME_COLUMNS = 'lv_full_name,lv_layout,lv_attr,lv_role,lv_tags';
+/** Some hundred MiB, on a guest that gets a tenth of a processor. */
+const IN_SYNC_MS = 900_000;
 const DEVICE_COLUMNS = 'name,suspended,readonly,open';
 
 function linesOf(text: string): string[] {
@@ -90,12 +92,15 @@ export class LabVolumeGroup {
 
   /** Waits until a mirror is in sync. */
   async inSync(lv: string): Promise<void> {
-    for (let round = 0; round < 600; round += 1) {
-      const percent = await must('lvs', '--noheadings', '-o', 'sync_percent', `${this.vg}/${lv}`);
+    const deadline = performance.now() + IN_SYNC_MS;
+    let percent = '';
+    while (performance.now() < deadline) {
+      percent = await must('lvs', '--noheadings', '-o', 'sync_percent', `${this.vg}/${lv}`);
       if (percent === '100.00') return;
-      await sleep(100);
+      // Each look takes from the one processor that the mirror is synced with.
+      await sleep(500);
     }
-    throw new Error(`${this.vg}/${lv} does not come into sync`);
+    throw new Error(`${this.vg}/${lv} does not come into sync: it is at ${percent} %`);
   }
 
   async volumes(): Promise<readonly LogicalVolume[]> {
