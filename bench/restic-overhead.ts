@@ -7,8 +7,8 @@ const PASSWORD = 'of a bench';
 
 /**
  * What a first backup into a repository of restic costs beside the `restic backup` that does its copying, from a snapshot
- * of the same kind, to the same disk, into a repository of the same keys, the cache empty: the copy by a ratio, with what
- * is asked of the repository afterwards in it, all the rest of the run by its time. restic syncs what it writes itself.
+ * of the same kind, to the same disk, into a repository of the same keys, the cache empty: the copy by itself, and
+ * all of the run, which may take a second more. restic syncs what it writes itself.
  */
 export async function benchResticOverhead(samples: number): Promise<Figure[]> {
   return await inWorld(async ({ inner, disks, environment }) => {
@@ -43,7 +43,7 @@ export async function benchResticOverhead(samples: number): Promise<Figure[]> {
       await mkdir(cache);
       await mustRun(['sync', '--file-system', mountpoint]);
     };
-    const [copies, rests, bares]: [number[], number[], number[]] = [[], [], []];
+    const [copies, runs, bares]: [number[], number[], number[]] = [[], [], []];
     for (let sample = 0; sample < samples; sample += 1) {
       await prepare();
       await onSnapshot(inner.image, async (snapshot) => {
@@ -56,20 +56,28 @@ export async function benchResticOverhead(samples: number): Promise<Figure[]> {
         const args = ['run', '--config', at('config.yaml'), '--json'];
         ({ stdout } = await mustRun([process.execPath, CLI, ...args], environment));
       });
-      const copyMs = copyStepMs(stdout);
-      copies.push(copyMs);
-      rests.push(total - copyMs);
+      copies.push(copyStepMs(stdout));
+      runs.push(total);
     }
+    const baseline = { what: 'bare restic backup', value: median(bares) };
     return [
       {
         what: `the copy of a first run by restic, ${COPY_TREE}`,
         ours: median(copies),
         unit: 'ms',
-        baseline: { what: 'bare restic backup', value: median(bares) },
+        baseline,
         limit: 1.05,
         samples,
       },
-      { what: 'all the rest of that run by restic', ours: median(rests), unit: 'ms', limit: 1000, samples },
+      {
+        what: 'all of that run',
+        ours: median(runs),
+        unit: 'ms',
+        baseline,
+        limit: 1.05,
+        allowance: 1000,
+        samples,
+      },
     ];
   }, COPY_TREE_ROOM);
 }
