@@ -176,7 +176,7 @@ export function renderRestore(report: RestoreReport): string {
   return withoutControls(
     [
       `${head} ${what} of ${from} to ${where}`,
-      `Completed ${report.completedAt}, consistency ${report.consistency}`,
+      `From ${report.target} by ${report.engine}, completed ${report.completedAt}, consistency ${report.consistency}`,
       ...(report.matched === null ? [] : [`${report.matched} entries of the backup matched the patterns`]),
       ...report.notRestored.map((lost) => `not restored: ${lost}`),
       ...report.notInBackup.map((lost) => `not in the backup, it could not be read then: ${lost}`),

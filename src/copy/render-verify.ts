@@ -15,8 +15,8 @@ function withNeeds({ needs = [] }: VerifyReport): string {
 }
 
 function heading(report: VerifyReport): string {
-  const { outcome, mode, job, backupId, files, bytes, withoutDigest } = report;
-  const name = `${job}@${backupId}`;
+  const { outcome, mode, job, backupId, target, files, bytes, withoutDigest } = report;
+  const name = `${job}@${backupId} in ${target}`;
   const amount = files === null ? '' : ` (${formatFiles(files)}, ${formatBytes(bytes)}${withNeeds(report)})`;
   const what = mode === 'drill' ? 'restore drill' : `${mode} verify`;
   if (outcome === 'failed') return `${name}: FAILED, ${what}`;
