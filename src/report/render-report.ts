@@ -65,42 +65,51 @@ function copyLine(copy: CopyReport, symbols: Symbols): string {
   return `  ${symbols.to} ${copy.target} by ${copy.engine}: ${copy.backupId}, ${amount}, ${formatMs(copy.durationMs)}`;
 }
 
-function failedLine({ target, engine, error }: FailedCopyReport, { chalk, symbols }: Style): string {
-  return chalk.red(`  ${symbols.failed} ${target} by ${engine}: ${withoutControls(error.message)}`);
+function failedLines({ target, engine, error }: FailedCopyReport, { chalk, symbols }: Style): string[] {
+  const line = `  ${symbols.failed} ${target} by ${engine}: ${withoutControls(error.message)}`;
+  return [chalk.red(line), ...(error.hint === undefined ? [] : [`    ${error.hint}`])];
+}
+
+/** What went wrong and what to do, last, where a reader ends; the error of a target that failed once only. */
+function errorLines({ error, failedCopies = [] }: RunReport, style: Style): string[] {
+  const told = failedCopies.some((failed) => failed.error.message === error?.message);
+  return [
+    ...failedCopies.flatMap((failed) => failedLines(failed, style)),
+    ...(error === undefined || told
+      ? []
+      : [style.chalk.red(`  Error: ${withoutControls(error.message)}`), `  ${error.hint}`]),
+  ];
 }
 
 function timelineLines(steps: readonly StepReport[], { chalk, symbols }: Style): string[] {
+  if (steps.length === 0) return [];
   const rows = steps.toSorted((a, b) => a.startMs - b.startMs);
   const width = Math.max(
     0,
     ...rows.flatMap((row) => [row.startMs, row.durationMs].map((ms) => formatMs(ms).length)),
   );
-  return rows.map((row) => {
+  const lines = rows.map((row) => {
     const times = [row.startMs, row.durationMs].map((ms) => formatMs(ms).padStart(width)).join('  ');
     const line = `${times}  ${row.step}`;
     return row.frozen ? chalk.cyan(`  ${symbols.frozen} ${line}  frozen`) : `    ${line}`;
   });
+  return [chalk.dim('  timeline: start, duration, step'), ...lines];
 }
 
 /**
  * A run for people: outcome, each source's mode, why, frozen time and consistency, the copies, the timeline with the
- * frozen window marked, warnings, and an error with what to do. Ends with a newline.
+ * frozen window marked unless that is left out, warnings, and what went wrong with what to do. Ends with a newline.
  */
-export function renderReport(report: RunReport, style: Style): string {
+export function renderReport(report: RunReport, style: Style, { timeline = true } = {}): string {
   const { chalk, symbols } = style;
-  const { error } = report;
   const lines = [
     heading(report, style),
     ...report.sources.flatMap((source) => sourceLines(source)),
     ...report.copies.map((copy) => copyLine(copy, symbols)),
-    ...(report.failedCopies ?? []).map((failed) => failedLine(failed, style)),
     ...(report.copies.length === 0 ? [] : consistencyLines(report)),
-    ...(report.steps.length === 0 ? [] : [chalk.dim('  timeline: start, duration, step')]),
-    ...timelineLines(report.steps, style),
+    ...(timeline ? timelineLines(report.steps, style) : []),
     ...report.warnings.map((warning) => chalk.yellow(`  ${symbols.warning} ${withoutControls(warning)}`)),
-    ...(error === undefined
-      ? []
-      : [chalk.red(`  Error: ${withoutControls(error.message)}`), `  ${error.hint}`]),
+    ...errorLines(report, style),
   ];
   return `${lines.join('\n')}\n`;
 }

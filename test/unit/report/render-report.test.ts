@@ -73,11 +73,32 @@ describe('renderReport', () => {
     expect(text).not.toContain('consistency: ');
   });
 
-  it('tells which targets have no backup, beside those that have one', () => {
+  it('ends with the targets that have no backup, what to do for each, and no error twice', () => {
     const error = { code: 'copyFailed', exitCode: 40, message: 'no room', hint: 'Make room.' } as const;
-    const failedCopies = [{ target: '/other', engine: 'image', error } as const];
-    const text = renderReport(successfulReport({ outcome: 'failed', exitCode: 40, failedCopies }), plain);
-    expect(text).toMatch(/ {2}→ \/backup by rsync: .*\n {2}✖ \/other by image: no room\n/);
+    const other = { ...error, message: 'no key', hint: 'Write it.' };
+    const failedCopies = [
+      { target: '/other', engine: 'image', error } as const,
+      { target: '/third', engine: 'tar', error: other } as const,
+    ];
+    const report = successfulReport({ outcome: 'failed', exitCode: 40, failedCopies, error });
+    const told = [
+      '  ✖ /other by image: no room',
+      '    Make room.',
+      '  ✖ /third by tar: no key',
+      '    Write it.',
+      '',
+    ].join('\n');
+    expect(renderReport(report, plain).endsWith(`\n${told}`)).toBe(true);
+    expect(renderReport(report, plain)).not.toContain('Error:');
+
+    const graver = { ...error, code: 'thawFailed', exitCode: 22, message: 'still frozen', hint: 'Thaw it.' } as const;
+    expect(renderReport({ ...report, error: graver }, plain)).toContain(
+      `\n${told}  Error: still frozen\n  Thaw it.\n`,
+    );
+  });
+
+  it('can do without the timeline', () => {
+    expect(renderReport(successfulReport(), plain, { timeline: false })).not.toMatch(/timeline|lock/);
   });
 
   it('tells of a source that was not frozen, and of tries', () => {
