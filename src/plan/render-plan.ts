@@ -25,7 +25,10 @@ function section(title: string, lines: readonly string[]): string[] {
 }
 
 function failedLines({ target, engine, error }: FailedCopyReport): string[] {
-  return [`  ${target} by ${engine}: ${error.message}`, ...(error.hint === undefined ? [] : [`    ${error.hint}`])];
+  return [
+    `  ${target} by ${engine}: ${error.message}`,
+    ...(error.hint === undefined ? [] : [`    ${error.hint}`]),
+  ];
 }
 
 /** The text that `plan` and `run --dry-run` show to people. */

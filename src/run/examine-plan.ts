@@ -45,5 +45,7 @@ export async function examinePlan(plan: Plan, examine: Examine): Promise<Examine
 
 /** What a run by these plans would exit with for its targets: 0 when each can take a backup. */
 export function exitCodeOfPlans(plans: readonly ExaminedPlan[]): number {
-  return worstExitCode(plans.flatMap(({ failedCopies = [] }) => failedCopies.map(({ error }) => error.exitCode)));
+  return worstExitCode(
+    plans.flatMap(({ failedCopies = [] }) => failedCopies.map(({ error }) => error.exitCode)),
+  );
 }

@@ -151,7 +151,10 @@ describe('a selector', () => {
   });
 
   it('names no more candidates than can be read', async () => {
-    const ids = Array.from({ length: 12 }, (_, hour) => `20261123T${String(hour).padStart(2, '0')}0000Z-00aa${hour}`);
+    const ids = Array.from(
+      { length: 12 },
+      (_, hour) => `20261123T${String(hour).padStart(2, '0')}0000Z-00aa${hour}`,
+    );
     for (const id of ids) await makeBackup(ref(id));
     const told = await idOf('srv@2026-11-23').catch(String);
     expect(told).toContain(`names 12 backups: ${ids.slice(0, 8).join(', ')}, 4 more`);

@@ -91,7 +91,13 @@ describe('renderReport', () => {
     expect(renderReport(report, plain).endsWith(`\n${told}`)).toBe(true);
     expect(renderReport(report, plain)).not.toContain('Error:');
 
-    const graver = { ...error, code: 'thawFailed', exitCode: 22, message: 'still frozen', hint: 'Thaw it.' } as const;
+    const graver = {
+      ...error,
+      code: 'thawFailed',
+      exitCode: 22,
+      message: 'still frozen',
+      hint: 'Thaw it.',
+    } as const;
     expect(renderReport({ ...report, error: graver }, plain)).toContain(
       `\n${told}  Error: still frozen\n  Thaw it.\n`,
     );

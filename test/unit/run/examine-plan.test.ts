@@ -45,7 +45,9 @@ it('names a target that can take none, has no copy to it, and exits as the run w
 });
 
 it('fails as the run would where none can', async () => {
-  await expect(examinePlan(planTo('/b1', '/b2'), gone('/b1', '/b2'))).rejects.toThrow('/b1 is not a mountpoint');
+  await expect(examinePlan(planTo('/b1', '/b2'), gone('/b1', '/b2'))).rejects.toThrow(
+    '/b1 is not a mountpoint',
+  );
 });
 
 it('does not take a bug for the state of a target', async () => {
