@@ -92,8 +92,8 @@ export async function findBackup(targets: readonly string[], selector: string): 
       .filter(isComplete)
       .toSorted((a, b) => a.manifest.completedAt.localeCompare(b.manifest.completedAt))
       .at(-1);
-    const copies = all.filter(isComplete).filter(({ backupId }) => backupId === latest?.backupId);
-    if (copies[0] !== undefined) return copies[0];
+    const first = all.filter(isComplete).find(({ backupId }) => backupId === latest?.backupId);
+    if (first !== undefined) return first;
     throw new FsbackupError('usage', `no backup of ${job} in ${where} is complete`, { hint: LIST_HINT });
   }
   const found = matching(all, which);
