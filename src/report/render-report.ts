@@ -65,19 +65,21 @@ function copyLine(copy: CopyReport, symbols: Symbols): string {
   return `  ${symbols.to} ${copy.target} by ${copy.engine}: ${copy.backupId}, ${amount}, ${formatMs(copy.durationMs)}`;
 }
 
-function failedLines({ target, engine, error }: FailedCopyReport, { chalk, symbols }: Style): string[] {
-  const line = `  ${symbols.failed} ${target} by ${engine}: ${withoutControls(error.message)}`;
-  return [chalk.red(line), ...(error.hint === undefined ? [] : [`    ${error.hint}`])];
-}
-
-/** What went wrong and what to do, last, where a reader ends; the error of a target that failed once only. */
-function errorLines({ error, failedCopies = [] }: RunReport, style: Style): string[] {
-  const told = failedCopies.some((failed) => failed.error.message === error?.message);
+/**
+ * What went wrong and what to do, last, where a reader ends: each target that failed, then the error that counts. What to
+ * do stands once, below that error where it is a target's.
+ */
+function errorLines({ error, failedCopies = [] }: RunReport, { chalk, symbols }: Style): string[] {
+  const failedLines = (failed: FailedCopyReport): string[] => {
+    const what = `${failed.target} by ${failed.engine}: ${withoutControls(failed.error.message)}`;
+    const isTold = failed.error.message === error?.message;
+    return [chalk.red(`  ${symbols.failed} ${what}`), ...(isTold ? [] : [`    ${failed.error.hint}`])];
+  };
   return [
-    ...failedCopies.flatMap((failed) => failedLines(failed, style)),
-    ...(error === undefined || told
+    ...failedCopies.flatMap(failedLines),
+    ...(error === undefined
       ? []
-      : [style.chalk.red(`  Error: ${withoutControls(error.message)}`), `  ${error.hint}`]),
+      : [chalk.red(`  Error: ${withoutControls(error.message)}`), `  ${error.hint}`]),
   ];
 }
 
