@@ -4,7 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RecoverReport } from '../../src/journal/recover.js';
+import type { RecoverReport } from '../../src/journal/recover-report.js';
 import type { Plan } from '../../src/plan/plan.js';
 import type { RunReport } from '../../src/report/run-report.js';
 import { runCommand, type CommandResult } from '../../src/system/run-command.js';
