@@ -2,13 +2,16 @@
 #include "addon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef MFD_EXEC
@@ -72,19 +75,24 @@ static void complete(napi_env env, napi_status status, void *data) {
     }
     if (queued->kept != NULL) napi_delete_reference(env, queued->kept);
     napi_delete_async_work(env, queued->work);
+    free(queued->task.owned);
     free(queued);
 }
 
 napi_value queue_task(napi_env env, const struct task *task, napi_value keep) {
     napi_value promise, name;
     struct queued *queued = calloc(1, sizeof *queued);
-    if (queued == NULL) return throw_errno(env, ENOMEM, task->syscall_name);
+    if (queued == NULL) {
+        free(task->owned);
+        return throw_errno(env, ENOMEM, task->syscall_name);
+    }
     queued->task = *task;
     if ((keep != NULL && napi_create_reference(env, keep, 1, &queued->kept) != napi_ok) ||
         napi_create_promise(env, &queued->deferred, &promise) != napi_ok ||
         napi_create_string_utf8(env, task->syscall_name, NAPI_AUTO_LENGTH, &name) != napi_ok ||
         napi_create_async_work(env, NULL, name, execute, complete, queued, &queued->work) != napi_ok ||
         napi_queue_async_work(env, queued->work) != napi_ok) {
+        free(queued->task.owned);
         free(queued);
         return throw_errno(env, ENOMEM, task->syscall_name);
     }
@@ -116,6 +124,38 @@ static napi_value start_ficlone(napi_env env, napi_callback_info info) {
     if (!read_ints(env, info, 2, fds)) return NULL;
     task.fd = fds[0];
     task.other_fd = fds[1];
+    return queue_task(env, &task, NULL);
+}
+
+static int run_open_directory(struct task *task) {
+    bool beneath = task->fd >= 0;
+    struct open_how how = {
+        .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+        .resolve = RESOLVE_NO_SYMLINKS | (beneath ? RESOLVE_BENEATH : 0),
+    };
+    long fd = syscall(SYS_openat2, beneath ? task->fd : AT_FDCWD, task->owned, &how, sizeof how);
+    if (fd < 0) return errno;
+    task->result = (int)fd;
+    return 0;
+}
+
+/* openDirectory(fd, path): promise of an O_PATH descriptor; below the directory of `fd` unless that is negative. */
+static napi_value start_open_directory(napi_env env, napi_callback_info info) {
+    struct task task = {.syscall_name = "openat2", .run = run_open_directory};
+    napi_value arguments[2];
+    size_t given = 2, length;
+    CHECK(napi_get_cb_info(env, info, &given, arguments, NULL, NULL));
+    if (given < 2 || napi_get_value_int32(env, arguments[0], &task.fd) != napi_ok ||
+        napi_get_value_string_utf8(env, arguments[1], NULL, 0, &length) != napi_ok) {
+        napi_throw_type_error(env, NULL, "expected a descriptor and a path");
+        return NULL;
+    }
+    task.owned = malloc(length + 1);
+    if (task.owned == NULL) return throw_errno(env, ENOMEM, task.syscall_name);
+    if (napi_get_value_string_utf8(env, arguments[1], task.owned, length + 1, &length) != napi_ok) {
+        free(task.owned);
+        return throw_errno(env, EINVAL, task.syscall_name);
+    }
     return queue_task(env, &task, NULL);
 }
 
@@ -185,6 +225,7 @@ NAPI_MODULE_INIT() {
         {"thaw", NULL, thaw, NULL, NULL, NULL, napi_enumerable, NULL},
         {"syncfs", NULL, start_syncfs, NULL, NULL, NULL, napi_enumerable, NULL},
         {"ficlone", NULL, start_ficlone, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"openDirectory", NULL, start_open_directory, NULL, NULL, NULL, napi_enumerable, NULL},
         {"probe", NULL, start_probe, NULL, NULL, NULL, napi_enumerable, NULL},
         {"xfsReservedBlocks", NULL, xfs_reserved_blocks, NULL, NULL, NULL, napi_enumerable, NULL},
         {"tryLock", NULL, try_lock, NULL, NULL, NULL, napi_enumerable, NULL},

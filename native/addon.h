@@ -34,6 +34,8 @@ struct task {
     int other_fd;
     int loss;
     int result;
+    /* Of malloc(3), or NULL: freed with the task. */
+    char *owned;
 };
 /*
  * Queues a copy of `task`; the promise resolves to `result`, or rejects with the errno. `keep`, or NULL: a JavaScript

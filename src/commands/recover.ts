@@ -11,7 +11,7 @@ export default class Recover extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(Recover);
     const { recoverHost } = await import('../run/host.js');
-    const { recoverExitCode } = await import('../journal/recover.js');
+    const { recoverExitCode } = await import('../journal/recover-report.js');
     const { renderRecover } = await import('../journal/render-recover.js');
     const report = await recoverHost();
     if (flags.json) this.printJson(report);

@@ -61,12 +61,10 @@ export default class Restore extends BaseCommand {
     });
     const { targetsToSearch } = await import('../copy/configured-targets.js');
     const { findBackup, parseSelector } = await import('../copy/backup-select.js');
-    const { engineFor } = await import('../copy/engines.js');
-    const { targetOf } = await import('../backup-target.js');
-    const { restoreBackup } = await import('../copy/restore-backup.js');
     const { renderRestore } = await import('../copy/render-backups.js');
     const { chooseReporter } = await import('../report/choose-reporter.js');
-    const { withReportedStep } = await import('../copy/reported-step.js');
+    const { createRestoreHost } = await import('../run/host.js');
+    const { restoreJournalled } = await import('../run/restore-journalled.js');
     const { withSignals } = await import('../system/signals.js');
 
     const { job } = parseSelector(args.backup);
@@ -79,36 +77,17 @@ export default class Restore extends BaseCommand {
       isTTY: process.stderr.isTTY,
       env: process.env,
     });
-    const { restoreImage } = await import('../copy/restore-image.js');
-    const { withRestoreJournal } = await import('../run/restore-journal.js');
-    const { createRestoreHost } = await import('../run/host.js');
+    // The object on stdout has no place for what other restores left.
+    const hasNoLines = flags.json && !flags['log-json'];
+    const warn = (message: string): void => {
+      if (hasNoLines) process.stderr.write(`Warning: ${message}\n`);
+      else reporter.warn(message);
+    };
     const host = await createRestoreHost();
+    const paths = argv.slice(1).map(String);
     const report = await withSignals(process, (signal) =>
-      withRestoreJournal(
-        job,
-        host,
-        (message) => {
-          // The object on stdout has no place for what other restores left.
-          if (flags.json && !flags['log-json']) process.stderr.write(`Warning: ${message}\n`);
-          else reporter.warn(message);
-        },
-        (journal) =>
-          (flags.image ? restoreImage : restoreBackup)({
-            backup,
-            to,
-            paths: argv.slice(1).map(String),
-            engine: engineFor({ ...targetOf(backup), engine: backup.manifest.engine }),
-            journal,
-            signal,
-            onProgress: (progress) => reporter.progress(progress),
-            asStep: (work) => {
-              reporter.jobStarted(`${job}@${backup.backupId}`);
-              return withReportedStep(reporter, 'restore', work);
-            },
-          }),
-      ),
+      restoreJournalled({ job, backup, to, paths, isImage: flags.image, reporter, warn, signal }, host),
     );
-    reporter.workFinished(report);
     if (flags.json) this.printJson(report);
     else this.print(renderRestore(report));
     if (report.exitCode !== 0) this.exit(report.exitCode);

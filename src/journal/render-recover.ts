@@ -1,4 +1,4 @@
-import type { RecoverReport } from './recover.js';
+import type { RecoverReport } from './recover-report.js';
 
 /** The text that `recover` shows to people. */
 export function renderRecover(report: RecoverReport): string {

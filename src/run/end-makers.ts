@@ -1,5 +1,5 @@
 import { resumeDevicesBelow } from '../freeze/resume-devices.js';
-import type { SnapshotMakers } from '../journal/recover.js';
+import type { SnapshotMakers } from '../journal/end-programs.js';
 import { endSnapshotPrograms, type EndingTimes } from '../system/snapshot-programs.js';
 
 /**

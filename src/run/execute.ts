@@ -10,6 +10,7 @@ import type { RunContext } from './context.js';
 import { copySources, copyToTarget, partialCopyError } from './copy-to-target.js';
 import type { ExecuteDependencies } from './dependencies.js';
 import { exposeSnapshots } from './expose-snapshots.js';
+import { requireTrees } from './require-trees.js';
 import { prepareWindow, refuseFrozen, windowDevices, type PreparedSnapshot } from './prepare-window.js';
 import { proveOrigins } from './prove-origins.js';
 import { whileQuiesced } from './quiesced.js';
@@ -194,7 +195,11 @@ class Execution {
     const exposed =
       taken.size === 0
         ? new Map<number, string>()
-        : await timeline.step('expose', () => exposeSnapshots(taken, this.#context));
+        : await timeline.step('expose', async () => {
+            const directories = await exposeSnapshots(taken, this.#context);
+            await requireTrees(this.#plan.trees, directories);
+            return directories;
+          });
     const watch = watchSnapshots([...taken.values()], {
       intervalMs: dependencies.watchIntervalMs,
       signal: this.#context.signal,

@@ -15,13 +15,9 @@ import { findGuardedDevices } from '../freeze/guarded-devices.js';
 import { recoverFreezes } from '../freeze/recover-freezes.js';
 import { journalDirectories, openJournal } from '../journal/journal.js';
 import { jobLockName, tryAcquireLock, type Lock, type LockDependencies } from '../journal/lock.js';
-import {
-  recover,
-  recoverOwners,
-  type RecoverDependencies,
-  type RecoverReport,
-  type Releasers,
-} from '../journal/recover.js';
+import { recover, recoverOwners, type RecoverDependencies } from '../journal/recover.js';
+import type { RecoverReport } from '../journal/recover-report.js';
+import type { Releasers } from '../journal/release-entries.js';
 import { releaseApplication } from '../quiesce/hooks.js';
 import { finishRemoval } from '../retention/remove-backup.js';
 import { automaticProviders, providerByName } from '../snapshots/registry.js';

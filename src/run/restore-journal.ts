@@ -2,7 +2,7 @@ import { isJobName } from '../copy/backup-layout.js';
 import { messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
 import { jobLockName, tryAcquireLock, type Lock } from '../journal/lock.js';
-import type { RecoverReport } from '../journal/recover.js';
+import type { RecoverReport } from '../journal/recover-report.js';
 import { recoveryWarnings, type RunHost } from './run-job.js';
 
 /** This host, as a restore sees it. */

@@ -2,7 +2,7 @@ import { messageOf } from '../errors.js';
 import type { JobConfig } from '../config/types.js';
 import type { Journal } from '../journal/journal.js';
 import { jobLockName, tryAcquireLock, type Lock, type LockDependencies } from '../journal/lock.js';
-import type { RecoverReport } from '../journal/recover.js';
+import type { RecoverReport } from '../journal/recover-report.js';
 import type { HostFacts } from '../plan/facts.js';
 import { makePlan } from '../plan/make-plan.js';
 import type { Detectors } from '../plan/resolve-mode.js';

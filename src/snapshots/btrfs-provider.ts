@@ -1,18 +1,13 @@
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
-import {
-  alreadyMounted,
-  bindReadOnly,
-  isSealed,
-  mountAt,
-  remountReadOnly,
-  unmount,
-} from '../system/mount.js';
+import { alreadyMounted, isSealed, mountAt, remountReadOnly, unmount } from '../system/mount.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
+import { withPinnedDirectory, type PinnedDirectory } from '../system/pinned-directory.js';
 import { isSubvolumeRoot } from '../system/subvolume.js';
 import { locateSubvolume } from './locate-subvolume.js';
 import {
   ensureOwnDirectory,
+  inOwnDirectory,
   isOwnDirectory,
   removeIfEmpty,
   SNAPSHOT_DIRECTORY_NAME,
@@ -26,7 +21,8 @@ import type {
   SnapshotRef,
   SnapshotRequest,
 } from './provider.js';
-import { SnapshotTool } from './snapshot-tool.js';
+import { showInside } from './show-inside.js';
+import { SnapshotTool, type ToolOptions } from './snapshot-tool.js';
 import { requireRoom, requireStorage, storageData } from './storage.js';
 import { faultPoint } from '../system/fault-point.js';
 
@@ -50,6 +46,16 @@ function pathsOf(ref: SnapshotRef): Paths {
   return { subvolume, snapshot, inside };
 }
 
+function gone(directory: string): FsbackupError {
+  return new FsbackupError(
+    'snapshotFailed',
+    `The directory for snapshots, ${directory}, was taken away meanwhile`,
+    {
+      hint: 'See who may write to the directory above it.',
+    },
+  );
+}
+
 /**
  * Snapshots a btrfs subvolume by itself: a read-only snapshot commits what is written and is atomic, and on a frozen
  * btrfs it would deadlock, so it is never frozen. Nested subvolumes are empty directories in it.
@@ -57,6 +63,8 @@ function pathsOf(ref: SnapshotRef): Paths {
 export class BtrfsProvider implements SnapshotProvider {
   readonly name = 'btrfs';
   readonly #tool = new SnapshotTool();
+  /** Prepared by this process, and not begun to be made: certainly not there. */
+  readonly #unmade = new Set<string>();
 
   detect({ mount }: FilesystemFacts): Detection {
     if (mount.fstype !== 'btrfs') return { suits: false, reason: `${mount.fstype} is not btrfs` };
@@ -73,6 +81,7 @@ export class BtrfsProvider implements SnapshotProvider {
     for (const { filesystem, name } of requests) {
       const { subvolume, inside, storage } = await locateSubvolume(filesystem.mount);
       await requireRoom(storage.mountpoint, MIN_ROOM_BYTES);
+      this.#unmade.add(name);
       refs.push({
         provider: this.name,
         name,
@@ -99,19 +108,52 @@ export class BtrfsProvider implements SnapshotProvider {
     const { subvolume, snapshot } = pathsOf(ref);
     const directory = path.dirname(snapshot);
     const options = { ...createOptions, timeoutMs: CREATE_TIMEOUT_MS };
-    // By a program: where somebody froze the filesystem, a thread of ours would hang in mkdir(2), and our exit with it.
-    if (!(await isOwnDirectory(directory))) {
-      await this.#tool.make(ref.name, ['mkdir', '--parents', '--mode=0700', '--', directory], options);
-      await ensureOwnDirectory(directory);
-      faultPoint('btrfs.directory-made');
-    }
-    const snapshotting = ['btrfs', 'subvolume', 'snapshot', '-r', '--', subvolume, snapshot] as const;
-    await this.#tool.make(ref.name, snapshotting, options);
+    await this.#makeDirectory(ref.name, directory, options);
+    const argv = (origin: string, made: string): [string, ...string[]] => [
+      'btrfs',
+      'subvolume',
+      'snapshot',
+      '-r',
+      '--',
+      origin,
+      made,
+    ];
+    const byHand = argv(subvolume, snapshot);
+    // Held open, both: who owns a directory on the way could have another subvolume snapshotted, or into another place.
+    const made = await inOwnDirectory(directory, (own) =>
+      withPinnedDirectory(subvolume, async (origin) => {
+        this.#unmade.delete(ref.name);
+        await this.#tool.make(ref.name, argv(origin.path, path.join(own.path, ref.name)), {
+          ...options,
+          byHand,
+        });
+        return true;
+      }),
+    );
+    if (made === undefined) throw gone(directory);
     faultPoint('btrfs.snapshotted');
   }
 
+  async #makeDirectory(name: string, directory: string, options: ToolOptions): Promise<void> {
+    if (await isOwnDirectory(directory)) return;
+    // By a program: where somebody froze the filesystem, a thread of ours would hang in mkdir(2), and our exit with it.
+    await withPinnedDirectory(path.dirname(directory), async (above) => {
+      const pinned = path.join(above.path, path.basename(directory));
+      const byHand = ['mkdir', '--mode=0700', '--', directory];
+      await this.#tool.make(name, ['mkdir', '--parents', '--mode=0700', '--', pinned], {
+        ...options,
+        byHand,
+      });
+    });
+    await ensureOwnDirectory(directory);
+    faultPoint('btrfs.directory-made');
+  }
+
   async exists(ref: SnapshotRef): Promise<boolean> {
-    return await isSubvolumeRoot(pathsOf(ref).snapshot);
+    const there = await inOwnDirectory(path.dirname(pathsOf(ref).snapshot), (own) =>
+      isSubvolumeRoot(path.join(own.path, ref.name)),
+    );
+    return there ?? false;
   }
 
   /** A btrfs snapshot is a tree of its own: nothing written elsewhere changes it. */
@@ -126,7 +168,9 @@ export class BtrfsProvider implements SnapshotProvider {
     }
     const shown = await mountAt(directory);
     if (shown === undefined) {
-      await bindReadOnly(path.join(snapshot, inside), directory);
+      await inOwnDirectory(path.dirname(snapshot), (own) =>
+        withPinnedDirectory(ref.name, (made) => showInside(made, inside, directory), own),
+      );
       faultPoint('btrfs.mounted');
     } else if (
       shown.fstype !== 'btrfs' ||
@@ -147,21 +191,28 @@ export class BtrfsProvider implements SnapshotProvider {
   async remove(ref: SnapshotRef): Promise<void> {
     await this.#tool.settled(ref.name);
     const { snapshot } = pathsOf(ref);
-    if (await this.exists(ref)) {
-      const deleted = await runCommand(['btrfs', 'subvolume', 'delete', '--', snapshot], {
-        timeoutMs: DELETE_TIMEOUT_MS,
-      });
-      if (deleted.exitCode !== 0 && (await this.exists(ref))) {
-        throw new FsbackupError(
-          'cleanupIncomplete',
-          `The snapshot ${snapshot} could not be removed: ${describeFailure('btrfs', deleted)}`,
-          { hint: `End what uses it, then run: fsbackup recover` },
-        );
-      }
-    } else {
-      await requireStorage(ref);
+    if (!this.#unmade.delete(ref.name)) {
+      const wasThere = await inOwnDirectory(path.dirname(snapshot), (own) =>
+        this.#deleteFrom(own, ref.name, snapshot),
+      );
+      if (wasThere !== true) await requireStorage(ref);
     }
     faultPoint('btrfs.deleted');
     await removeIfEmpty(path.dirname(snapshot));
+  }
+
+  /** Resolves to whether it was there. */
+  async #deleteFrom(own: PinnedDirectory, name: string, snapshot: string): Promise<boolean> {
+    const pinned = path.join(own.path, name);
+    if (!(await isSubvolumeRoot(pinned))) return false;
+    const deleted = await runCommand(['btrfs', 'subvolume', 'delete', '--', pinned], {
+      timeoutMs: DELETE_TIMEOUT_MS,
+    });
+    if (deleted.exitCode === 0 || !(await isSubvolumeRoot(pinned))) return true;
+    throw new FsbackupError(
+      'cleanupIncomplete',
+      `The snapshot ${snapshot} could not be removed: ${describeFailure('btrfs', deleted)}`,
+      { hint: `End what uses it, then run: fsbackup recover` },
+    );
   }
 }

@@ -1,15 +1,11 @@
+import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { readBlockStack } from '../system/block-stack.js';
 import { deviceNumber } from '../system/device-number.js';
 import type { Mount } from '../system/mountinfo.js';
-import {
-  alreadyMounted,
-  bindReadOnly,
-  isSealed,
-  mountAt,
-  mountReadOnly,
-  remountReadOnly,
-} from '../system/mount.js';
+import { alreadyMounted, isSealed, mountAt, mountReadOnly, remountReadOnly } from '../system/mount.js';
+import { withPinnedDirectory } from '../system/pinned-directory.js';
+import { showInside } from './show-inside.js';
 
 /** A block device that holds what was taken. */
 export interface SnapshotDevice {
@@ -37,8 +33,13 @@ export function copyOptions(fstype: string, clean: boolean): string[] {
  * before. An origin that was a bind mount of the directory `root` is shown as that; all of it is read-only.
  */
 export async function showReadOnly(directory: string, root: string, shown: Mount | undefined): Promise<void> {
-  if (root !== '/' && shown?.root !== root) await bindReadOnly(path.join(directory, root), directory);
-  else if (shown !== undefined && !isSealed(shown)) await remountReadOnly(directory);
+  if (root !== '/' && shown?.root !== root) {
+    await withPinnedDirectory(await realpath(directory), (snapshot) =>
+      showInside(snapshot, path.relative('/', root), directory),
+    );
+  } else if (shown !== undefined && !isSealed(shown)) {
+    await remountReadOnly(directory);
+  }
 }
 
 /** Mounts a read-only device at an empty directory. Idempotent. Rejects with `snapshotFailed`. */

@@ -2,9 +2,9 @@ import { close, constants, ftruncate, open } from 'node:fs';
 import { lstat, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { errnoOf, FsbackupError } from '../errors.js';
+import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
-import { ensureOwnDirectory, removeIfEmpty } from './private-directory.js';
+import { ensureOwnDirectory, inOwnDirectory, removeIfEmpty } from './private-directory.js';
 import { faultPoint } from '../system/fault-point.js';
 
 /** ioctl(2) FICLONE. The descriptors stay open until the promise is settled. */
@@ -20,6 +20,8 @@ const truncateDescriptor = promisify(ftruncate);
 /** What a clone is made of and where it goes. */
 export interface ClonePlan {
   image: string;
+  /** Whether an open file is the one that the filesystem lies in. */
+  isImage: (fd: number) => Promise<boolean>;
   /** Where the clone gets its name: in a private directory beside the image. */
   clone: string;
   /**
@@ -33,7 +35,7 @@ export interface ClonePlan {
 function cannotClone(image: string, cause: unknown): FsbackupError {
   return new FsbackupError(
     'snapshotFailed',
-    `The image ${image} cannot be cloned: ${errnoOf(cause) ?? String(cause)}`,
+    `The image ${image} cannot be cloned: ${errnoOf(cause) ?? messageOf(cause)}`,
     {
       hint:
         'It must be a plain file on XFS made with reflink=1, or on btrfs (with the attribute +C of the image also on ' +
@@ -55,6 +57,7 @@ export class ImageClone {
   readonly #destination: number;
   #state: 'empty' | 'made' | 'closed' = 'empty';
   #inFlight: Promise<void> = Promise.resolve();
+  #isNameless = true;
 
   private constructor(plan: ClonePlan, ficlone: Ficlone, source: number, destination: number) {
     this.#plan = plan;
@@ -70,8 +73,10 @@ export class ImageClone {
   static async open(plan: ClonePlan, ficlone: Ficlone): Promise<ImageClone> {
     const opened: number[] = [];
     try {
-      const source = await openDescriptor(plan.image, constants.O_RDONLY);
+      const source = await openDescriptor(plan.image, constants.O_RDONLY | constants.O_NOFOLLOW);
       opened.push(source);
+      // Whoever owns its directory may have put another in its place, which would be mounted.
+      if (!(await plan.isImage(source))) throw new Error('it was replaced meanwhile');
       // Beside the image: a new file takes attributes from its directory that both files of a clone must share.
       const directory = path.dirname(plan.image);
       const destination = await openDescriptor(directory, O_TMPFILE | constants.O_RDWR, 0o600);
@@ -88,6 +93,11 @@ export class ImageClone {
   /** Whether the clone is complete. */
   get isMade(): boolean {
     return this.#state === 'made';
+  }
+
+  /** Whether nobody has begun to give it a name. */
+  get isNameless(): boolean {
+    return this.#isNameless;
   }
 
   /** The one ioctl. Nothing can interrupt it. Rejects with `snapshotFailed`. */
@@ -109,15 +119,25 @@ export class ImageClone {
     await ensureOwnDirectory(path.dirname(clone));
     // An unnamed file gets a name by linkat(2) with AT_SYMLINK_FOLLOW on its /proc link; Node has only link(2).
     const unnamed = `/proc/${process.pid}/fd/${this.#destination}`;
-    const linked = await runCommand(['ln', '--logical', '--no-target-directory', '--', unnamed, clone], {
-      timeoutMs: 60_000,
-    });
-    if (linked.exitCode !== 0) {
-      throw new FsbackupError(
-        'snapshotFailed',
-        `The snapshot ${clone} cannot be given its name: ${describeFailure('ln', linked)}`,
-        { hint: 'See whether its filesystem is full or read-only.' },
+    const linked = await inOwnDirectory(path.dirname(clone), (own) => {
+      this.#isNameless = false;
+      return runCommand(
+        [
+          'ln',
+          '--logical',
+          '--no-target-directory',
+          '--',
+          unnamed,
+          path.join(own.path, path.basename(clone)),
+        ],
+        { timeoutMs: 60_000 },
       );
+    });
+    if (linked?.exitCode !== 0) {
+      const why = linked === undefined ? 'its directory is gone' : describeFailure('ln', linked);
+      throw new FsbackupError('snapshotFailed', `The snapshot ${clone} cannot be given its name: ${why}`, {
+        hint: 'See whether its filesystem is full or read-only.',
+      });
     }
     faultPoint('reflink.named');
     await this.close();
@@ -134,28 +154,40 @@ export class ImageClone {
   }
 }
 
-/** ENOTDIR: somebody else put a file in the place of our directory. */
-function isAbsence(error: unknown): boolean {
-  return errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR';
+/**
+ * Calls `use` with a path that leads to the clone of that name and to nothing else, whatever becomes of the directories
+ * above; undefined where there is none. Rejects as `inOwnDirectory`.
+ */
+export async function withPublished<T>(
+  clone: string,
+  use: (pinned: string) => Promise<T>,
+): Promise<T | undefined> {
+  return await inOwnDirectory(path.dirname(clone), async (own) => {
+    const pinned = path.join(own.path, path.basename(clone));
+    try {
+      if (!(await lstat(pinned)).isFile()) return undefined;
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+    return await use(pinned);
+  });
 }
 
-/** Whether a clone of that name is there. */
+/** Whether a clone of that name is there. Rejects as `inOwnDirectory`. */
 export async function isPublished(clone: string): Promise<boolean> {
-  try {
-    return (await lstat(clone)).isFile();
-  } catch (error) {
-    if (isAbsence(error)) return false;
-    throw error;
-  }
+  return (await withPublished(clone, () => Promise.resolve(true))) ?? false;
 }
 
-/** Removes a clone by name, and its directory if that is empty then. Idempotent. */
+/** Removes a clone by name, and its directory if that is empty then. Idempotent. Rejects as `inOwnDirectory`. */
 export async function removePublished(clone: string): Promise<void> {
-  try {
-    await unlink(clone);
-  } catch (error) {
-    if (!isAbsence(error)) throw error;
-  }
+  await withPublished(clone, async (pinned) => {
+    try {
+      await unlink(pinned);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+    }
+  });
   faultPoint('reflink.unlinked');
   await removeIfEmpty(path.dirname(clone));
 }

@@ -1,5 +1,7 @@
-import { lstat, mkdir, rmdir } from 'node:fs/promises';
+import { mkdir, rmdir, stat } from 'node:fs/promises';
+import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
+import { withPinnedDirectory, type PinnedDirectory } from '../system/pinned-directory.js';
 
 /**
  * The directory, on the storage itself, that fsbackup keeps its snapshots in. It lies inside what may be a source of
@@ -7,15 +9,41 @@ import { errnoOf, FsbackupError } from '../errors.js';
  */
 export const SNAPSHOT_DIRECTORY_NAME = '.fsbackup-snapshots';
 
-/** Whether `directory` is a directory of this user's that nobody else can enter; one that is not there is not. */
-export async function isOwnDirectory(directory: string): Promise<boolean> {
+function notOurs(directory: string, cause: unknown): FsbackupError {
+  return new FsbackupError('snapshotFailed', `${directory} is not a private directory of fsbackup's`, {
+    hint: `It must be this user's, and closed to all others. See who made it, and remove it if nothing needs it.`,
+    cause,
+  });
+}
+
+/**
+ * Calls `use` with a private directory of ours, held open: whoever owns the directory above may put another, or a symlink,
+ * in its place at any moment. Resolves to undefined where nothing is of that name. Rejects with `snapshotFailed` where what is
+ * there is not a directory, is reached by a symlink, is not this user's, or can be entered by others.
+ */
+export async function inOwnDirectory<T>(
+  directory: string,
+  use: (own: PinnedDirectory) => Promise<T>,
+): Promise<T | undefined> {
+  let isOpen = false;
   try {
-    const stats = await lstat(directory);
-    return stats.isDirectory() && stats.uid === process.geteuid?.() && (stats.mode & 0o077) === 0;
+    return await withPinnedDirectory(directory, async (own) => {
+      isOpen = true;
+      // Through the descriptor, so of the directory itself.
+      const { uid, mode } = await stat(own.path);
+      if (uid !== process.geteuid?.() || (mode & 0o077) !== 0) throw notOurs(directory, undefined);
+      return await use(own);
+    });
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
-    throw error;
+    const code = isOpen ? undefined : errnoOf(error);
+    if (code === 'ENOENT') return undefined;
+    throw code === 'ENOTDIR' || code === 'ELOOP' ? notOurs(directory, error) : error;
   }
+}
+
+/** Whether a private directory of ours is there. Rejects as `inOwnDirectory`. */
+export async function isOwnDirectory(directory: string): Promise<boolean> {
+  return (await inOwnDirectory(directory, () => Promise.resolve(true))) ?? false;
 }
 
 /**
@@ -27,33 +55,30 @@ export async function ensureOwnDirectory(directory: string): Promise<void> {
   // Looked at first: on a frozen filesystem mkdir(2) waits for the thaw also when the directory is there.
   if (await isOwnDirectory(directory)) return;
   try {
-    await mkdir(directory, { mode: 0o700 });
+    await withPinnedDirectory(path.dirname(directory), (above) =>
+      mkdir(path.join(above.path, path.basename(directory)), { mode: 0o700 }),
+    );
   } catch (error) {
     const code = errnoOf(error);
     if (code === undefined) throw error;
     if (code === 'EEXIST' && (await isOwnDirectory(directory))) return;
     throw new FsbackupError(
       'snapshotFailed',
-      code === 'EEXIST'
-        ? `${directory} is not a private directory of fsbackup's`
-        : `The directory for snapshots, ${directory}, cannot be made: ${code}`,
-      {
-        hint:
-          code === 'EEXIST'
-            ? `It must be this user's, and closed to all others. See who made it, and remove it if nothing needs it.`
-            : 'Make its filesystem writable, and free some room on it.',
-        cause: error,
-      },
+      `The directory for snapshots, ${directory}, cannot be made: ${code}`,
+      { hint: 'Make its filesystem writable, and free some room on it.', cause: error },
     );
   }
 }
 
 /** Removes a private directory of ours when nothing is left in it. Idempotent; everything else is left alone. */
 export async function removeIfEmpty(directory: string): Promise<void> {
-  if (!(await isOwnDirectory(directory))) return;
   try {
-    await rmdir(directory);
+    if (!(await isOwnDirectory(directory))) return;
+    await withPinnedDirectory(path.dirname(directory), (above) =>
+      rmdir(path.join(above.path, path.basename(directory))),
+    );
   } catch (error) {
+    if (error instanceof FsbackupError) return;
     // Another run may have made a snapshot in it, or removed it, in the meantime.
     if (!['ENOENT', 'ENOTEMPTY', 'EEXIST'].includes(errnoOf(error) ?? '')) throw error;
   }

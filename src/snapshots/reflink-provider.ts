@@ -1,12 +1,12 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
-import { readBlockStack } from '../system/block-stack.js';
-import { readLoopImage, type LoopImage } from '../system/loop-image.js';
+import { readBlockStack, type BlockDevice } from '../system/block-stack.js';
+import { isImageOf, readLoopImage, type LoopImage } from '../system/loop-image.js';
 import { alreadyMounted, mountAt, mountReadOnly, unmount } from '../system/mount.js';
 import type { Mount } from '../system/mountinfo.js';
 import { copyOptions, showReadOnly } from './expose-device.js';
-import { ImageClone, isPublished, removePublished, type Ficlone } from './image-clone.js';
+import { ImageClone, isPublished, removePublished, withPublished, type Ficlone } from './image-clone.js';
 import { SNAPSHOT_DIRECTORY_NAME } from './private-directory.js';
 import type {
   CreateOptions,
@@ -30,6 +30,12 @@ function mountOptions(ref: SnapshotRef): string[] {
   const { offset = '0', sizeLimit = '0' } = ref.data;
   const loop = ['loop', `offset=${offset}`, ...(sizeLimit === '0' ? [] : [`sizelimit=${sizeLimit}`])];
   return [...loop, ...copyOptions(ref.fstype, ref.takenFrozen)];
+}
+
+/** An image, and the loop device that reads it. */
+interface CurrentImage {
+  image: LoopImage & { mount: Mount };
+  device: BlockDevice;
 }
 
 /**
@@ -70,11 +76,13 @@ export class ReflinkProvider implements SnapshotProvider {
   }
 
   async #prepareOne({ filesystem, name, freezeMode }: SnapshotRequest): Promise<SnapshotRef> {
-    const { path: image, mount: storage, offsetBytes, sizeLimitBytes } = await this.#currentImage(filesystem);
+    const { image: current, device } = await this.#currentImage(filesystem);
+    const { path: image, mount: storage, offsetBytes, sizeLimitBytes } = current;
     const { blocks } = await stat(image);
     await requireRoom(path.dirname(image), Math.max(MIN_ROOM_BYTES, blocks * 512 * ROOM_SHARE));
     const clone = path.join(path.dirname(image), SNAPSHOT_DIRECTORY_NAME, `${name}.img`);
-    const plan = { image, clone, incremental: storage.fstype === 'xfs' };
+    const isImage = (fd: number): Promise<boolean> => isImageOf(device, fd);
+    const plan = { image, isImage, clone, incremental: storage.fstype === 'xfs' };
     this.#clones.set(name, await ImageClone.open(plan, this.#ficlone));
     faultPoint('reflink.prepared');
     const { mountpoint, fstype, root } = filesystem.mount;
@@ -96,18 +104,18 @@ export class ReflinkProvider implements SnapshotProvider {
   }
 
   /** The image as it is now: since the facts were gathered it may have been renamed or deleted. */
-  async #currentImage(filesystem: FilesystemFacts): Promise<LoopImage & { mount: Mount }> {
+  async #currentImage(filesystem: FilesystemFacts): Promise<CurrentImage> {
     const stack = await readBlockStack(filesystem.mount.majorMinor);
     const image = stack === undefined ? undefined : await readLoopImage(stack[0]);
     const refusal = refuseReflink({ ...filesystem, stack, images: image === undefined ? [] : [image] });
-    if (image?.mount === undefined || refusal !== undefined) {
+    if (stack === undefined || image?.mount === undefined || refusal !== undefined) {
       throw new FsbackupError(
         'snapshotFailed',
         `${filesystem.mount.mountpoint} cannot be snapshotted by a clone of its image: ${refusal}`,
         { hint: 'See `fsbackup plan` for what this host can snapshot.' },
       );
     }
-    return { ...image, mount: image.mount };
+    return { image: { ...image, mount: image.mount }, device: stack[0] };
   }
 
   async create(refs: readonly SnapshotRef[], { signal }: CreateOptions): Promise<void> {
@@ -130,17 +138,15 @@ export class ReflinkProvider implements SnapshotProvider {
   async checkIntact(): Promise<void> {}
 
   async expose(ref: SnapshotRef, directory: string): Promise<Exposure> {
-    const clone = cloneOf(ref);
     await this.#publish(ref);
-    const { root = '/' } = ref.data;
     const shown = await mountAt(directory);
-    if (shown === undefined) {
-      await mountReadOnly({ source: clone, directory, fstype: ref.fstype, options: mountOptions(ref) });
-      faultPoint('reflink.mounted');
-    } else if ((await readBlockStack(shown.majorMinor))?.[0].backingFile !== clone) {
-      throw alreadyMounted(directory, shown);
-    }
-    await showReadOnly(directory, root, shown);
+    const isThere = await withPublished(cloneOf(ref), async (pinned) => {
+      if (shown === undefined) await mountClone(ref, pinned, directory);
+      else if (!(await isShownAt(directory, pinned))) throw alreadyMounted(directory, shown);
+      return true;
+    });
+    if (isThere === undefined) throw missing(ref);
+    await showReadOnly(directory, ref.data['root'] ?? '/', shown);
     return { snapshot: ref, path: directory };
   }
 
@@ -151,10 +157,6 @@ export class ReflinkProvider implements SnapshotProvider {
       await held.publish();
       this.#clones.delete(ref.name);
     }
-    if (await isPublished(cloneOf(ref))) return;
-    throw new FsbackupError('snapshotFailed', `The snapshot ${ref.name} does not exist`, {
-      hint: 'Run the job again.',
-    });
   }
 
   async unexpose(exposure: Exposure): Promise<void> {
@@ -162,13 +164,16 @@ export class ReflinkProvider implements SnapshotProvider {
     faultPoint('reflink.unmounted');
   }
 
-  async #giveUp(ref: SnapshotRef): Promise<void> {
-    await this.#clones.get(ref.name)?.close();
+  /** Resolves to whether it certainly has no name on disk. */
+  async #giveUp(ref: SnapshotRef): Promise<boolean> {
+    const clone = this.#clones.get(ref.name);
+    await clone?.close();
     this.#clones.delete(ref.name);
+    return clone?.isNameless === true;
   }
 
   async remove(ref: SnapshotRef): Promise<void> {
-    await this.#giveUp(ref);
+    if (await this.#giveUp(ref)) return;
     if (!(await isPublished(cloneOf(ref)))) await requireStorage(ref);
     await removePublished(cloneOf(ref));
   }
@@ -178,4 +183,28 @@ function cloneOf(ref: SnapshotRef): string {
   const { clone } = ref.data;
   if (clone === undefined) throw new Error(`the snapshot ${ref.name} has no path in its data`);
   return clone;
+}
+
+function missing(ref: SnapshotRef): FsbackupError {
+  return new FsbackupError('snapshotFailed', `The snapshot ${ref.name} does not exist`, {
+    hint: 'Run the job again.',
+  });
+}
+
+/** Whether what is mounted at `directory` lies on a loop device that reads `file`. */
+async function isShownAt(directory: string, file: string): Promise<boolean> {
+  const shown = await mountAt(directory);
+  const stack = shown === undefined ? undefined : await readBlockStack(shown.majorMinor);
+  return stack !== undefined && (await isImageOf(stack[0], file));
+}
+
+async function mountClone(ref: SnapshotRef, pinned: string, directory: string): Promise<void> {
+  await mountReadOnly({ source: pinned, directory, fstype: ref.fstype, options: mountOptions(ref) });
+  faultPoint('reflink.mounted');
+  // mount(8) makes a name of what it is given, and opens that: it may be another's by then.
+  if (await isShownAt(directory, pinned)) return;
+  await unmount(directory);
+  throw new FsbackupError('snapshotFailed', `Another file was put in the place of ${cloneOf(ref)}`, {
+    hint: 'See who may write to the directory of the image.',
+  });
 }

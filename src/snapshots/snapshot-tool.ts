@@ -14,6 +14,8 @@ export interface ToolOptions extends CreateOptions {
   timeoutMs: number;
   /** How a program ended, in one clause; `describeFailure` when left out. */
   describe?: (program: string, result: CommandResult) => string;
+  /** What somebody could try by hand, where that is not what is run. */
+  byHand?: readonly string[];
 }
 
 /** Resolves to undefined when `result` does not settle soon after the tool was told to end. */
@@ -54,7 +56,7 @@ export class SnapshotTool {
     argv: readonly [string, ...string[]],
     options: ToolOptions,
   ): Promise<void> {
-    const { signal, timeoutMs, watchCommand, describe = describeFailure } = options;
+    const { signal, timeoutMs, watchCommand, describe = describeFailure, byHand = argv } = options;
     const names = [name].flat();
     const result = runCommand(argv, {
       signal,
@@ -72,7 +74,7 @@ export class SnapshotTool {
     if (ended?.exitCode === 0) return;
     const how = ended === undefined ? `${argv[0]} hangs and cannot be killed` : describe(argv[0], ended);
     throw new FsbackupError('snapshotFailed', `The snapshot ${names.join(', ')} could not be made: ${how}`, {
-      hint: `Try by hand: ${argv.join(' ')}`,
+      hint: `Try by hand: ${byHand.join(' ')}`,
     });
   }
 

@@ -1,4 +1,4 @@
-import { open, readFile } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { errnoOf } from '../errors.js';
 import type { BlockDevice } from './block-stack.js';
 import { mountOfDescriptor } from './descriptor-mount.js';
@@ -38,6 +38,14 @@ async function backingInode(device: BlockDevice): Promise<string> {
   return result.stdout.trim().replaceAll(/\s+/g, ' ');
 }
 
+/** Whether the file of the descriptor or path `file` is the very one that the kernel reads for a loop device. */
+export async function isImageOf(device: BlockDevice, file: number | string): Promise<boolean> {
+  const { ino, dev } = await stat(typeof file === 'number' ? `/proc/self/fd/${file}` : file, {
+    bigint: true,
+  });
+  return `${ino} ${majorMinorOf(dev)}` === (await backingInode(device));
+}
+
 async function reachableMount(device: BlockDevice, path: string): Promise<Mount | undefined> {
   let handle;
   try {
@@ -47,8 +55,7 @@ async function reachableMount(device: BlockDevice, path: string): Promise<Mount 
     throw error;
   }
   try {
-    const { ino, dev } = await handle.stat({ bigint: true });
-    if (`${ino} ${majorMinorOf(dev)}` !== (await backingInode(device))) return undefined;
+    if (!(await isImageOf(device, handle.fd))) return undefined;
     return await mountOfDescriptor(handle.fd);
   } finally {
     await handle.close();

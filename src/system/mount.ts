@@ -75,9 +75,10 @@ export async function remountReadOnly(directory: string): Promise<void> {
 /**
  * Shows the directory `source` at `directory`, read-only. Rejects with `snapshotFailed`. The kernel makes a bind mount
  * with the options of the original and takes others only afterwards: in between it is as writable as `source`.
+ * `source` may be the path of a `PinnedDirectory`: mount(8) would make a name of it, and mount what bears that by then.
  */
 export async function bindReadOnly(source: string, directory: string): Promise<void> {
-  await runMount(['--bind', '--', source, directory], directory);
+  await runMount(['--bind', '--no-canonicalize', '--', source, directory], directory);
   await remountReadOnly(directory);
 }
 

@@ -47,6 +47,7 @@ interface Addon {
   thaw(fd: number): void;
   syncfs(fd: number): Promise<number>;
   ficlone(destinationFd: number, sourceFd: number): Promise<number>;
+  openDirectory(beneathFd: number, directory: string): Promise<number>;
   probe(fd: number): Promise<number>;
   xfsReservedBlocks(fd: number): number;
   tryLock(fd: number): boolean;
@@ -97,6 +98,15 @@ export async function syncfs(fd: number): Promise<void> {
 /** ioctl(2) FICLONE: the file of `destinationFd` shares all blocks of `sourceFd`'s. Same filesystem, XFS or btrfs. */
 export async function ficlone(destinationFd: number, sourceFd: number): Promise<void> {
   await addon().ficlone(destinationFd, sourceFd);
+}
+
+/**
+ * openat2(2) with RESOLVE_NO_SYMLINKS: an O_PATH descriptor of a directory that no symlink leads to, to be closed. With
+ * `beneathFd` the path is relative to that directory and does not leave it (RESOLVE_BENEATH). Rejects with ELOOP for a
+ * symlink anywhere in the path, with ENOENT, ENOTDIR as open(2).
+ */
+export async function openDirectory(directory: string, beneathFd = -1): Promise<number> {
+  return await addon().openDirectory(beneathFd, directory);
 }
 
 /**

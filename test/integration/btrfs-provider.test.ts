@@ -10,15 +10,15 @@ import { eventually } from '../support/freeze-harness.js';
 import { exposeIn, takeSnapshot } from '../support/take-snapshot.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
-/** True once a program of that name, with something below `directory` among its arguments, sleeps in D state. */
-async function isStuck(program: string, directory: string): Promise<true | undefined> {
+/** True once a program of that name, with `what` in its arguments, sleeps in D state. */
+async function isStuck(program: string, what: string): Promise<true | undefined> {
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
     const [argv, status] = await Promise.all(
       ['cmdline', 'status'].map((file) => readFile(`/proc/${pid}/${file}`, 'utf8').catch(() => '')),
     );
     if (
       argv?.startsWith(`${program}\0`) === true &&
-      argv.includes(directory) &&
+      argv.includes(what) &&
       status?.includes('State:\tD') === true
     ) {
       return true;
@@ -134,7 +134,7 @@ describeNeeding(['root', 'loop', 'btrfs'], 'the btrfs provider', () => {
       try {
         const created = provider.create([ref], { signal: abort.signal }).catch((error: unknown) => error);
         await eventually(`${hanging} to hang`, () =>
-          isStuck(hanging === 'mkdir' ? 'mkdir' : 'btrfs', btrfs.mountpoint),
+          hanging === 'mkdir' ? isStuck('mkdir', SNAPSHOT_DIRECTORY_NAME) : isStuck('btrfs', 'fsbackup-hung'),
         );
         abort.abort('the freeze was lost');
         expect(await created).toMatchObject({ code: 'snapshotFailed' });

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import process from 'node:process';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import type { RecoverReport } from '../../../src/journal/recover.js';
+import type { RecoverReport } from '../../../src/journal/recover-report.js';
 import type { ScheduleChange } from '../../../src/schedule/schedule-jobs.js';
 import type { ScheduleStatus } from '../../../src/schedule/schedule-status.js';
 import { guards } from '../../support/deadman-lab.js';

@@ -4,12 +4,8 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FsbackupError } from '../../../src/errors.js';
 import { openJournal, type JournalDirectories } from '../../../src/journal/journal.js';
-import {
-  recover,
-  recoverExitCode,
-  recoverOwners,
-  type RecoverDependencies,
-} from '../../../src/journal/recover.js';
+import { recover, recoverOwners, type RecoverDependencies } from '../../../src/journal/recover.js';
+import { recoverExitCode } from '../../../src/journal/recover-report.js';
 import type { SnapshotRef } from '../../../src/snapshots/provider.js';
 
 const BOOT = 'this-boot';

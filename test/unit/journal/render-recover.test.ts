@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { RecoverReport } from '../../../src/journal/recover.js';
+import type { RecoverReport } from '../../../src/journal/recover-report.js';
 import { renderRecover } from '../../../src/journal/render-recover.js';
 
 const thing = { kind: 'snapshot', what: 'snapshot a', job: 'srv', runId: 'r' } as const;

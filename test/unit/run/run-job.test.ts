@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { JobConfig } from '../../../src/config/types.js';
 import { jobLockName, targetLockName, tryAcquireLock } from '../../../src/journal/lock.js';
-import type { RecoverReport } from '../../../src/journal/recover.js';
+import type { RecoverReport } from '../../../src/journal/recover-report.js';
 import type { RunReport } from '../../../src/report/run-report.js';
 import { runJob, runJobs, type RunHost } from '../../../src/run/run-job.js';
 import { tryLock } from '../../../src/system/native.js';
