@@ -10,6 +10,7 @@ import { examineRepository } from '../../../src/copy/preflight-repository.js';
 import { extractSnapshot } from '../../../src/copy/restic-restore.js';
 import { ResticRepository } from '../../../src/copy/restic-repository.js';
 import { rememberFilesystem } from '../../../src/copy/target-identity.js';
+import { readFilesystemFacts } from '../../../src/system/filesystem-facts.js';
 import type { CommandResult, runCommand } from '../../../src/system/run-command.js';
 
 const DONE = { signal: undefined, notFound: false, timedOut: false, aborted: false, stdout: '' } as const;
@@ -45,6 +46,13 @@ function borgSays(why: string): string {
   ];
   return lines.map((line) => JSON.stringify(line)).join('\n');
 }
+
+it('a directory whose name is no UTF-8 is not said to be missing without a word of that', async () => {
+  const told: unknown = await readFilesystemFacts('/nowhere/bad\u{fffd}').catch((error: unknown) => error);
+  expect(told).toMatchObject({ hint: expect.stringContaining('not UTF-8') as string });
+  const other: unknown = await readFilesystemFacts('/nowhere/good').catch((error: unknown) => error);
+  expect(other).toMatchObject({ hint: expect.stringContaining('Correct the path') as string });
+});
 
 describe('a borg that fails', () => {
   const open = (why: string): Promise<unknown> =>
