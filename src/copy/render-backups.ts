@@ -1,4 +1,5 @@
-import { formatBytes, formatFiles, withoutControls } from '../report/format.js';
+import { withoutControls } from '../report/controls.js';
+import { formatBytes, formatFiles } from '../report/format.js';
 import type { Backup } from './backup-list.js';
 import type { AbsentTarget } from './configured-targets.js';
 import { sizeOf, type Manifest } from './manifest.js';

@@ -1,4 +1,5 @@
-import { formatBytes, formatFiles, withoutControls } from '../report/format.js';
+import { withoutControls } from '../report/controls.js';
+import { formatBytes, formatFiles } from '../report/format.js';
 import type { PathSample } from './digest-compare.js';
 import type { DrillFacts, VerifyReport } from './verify-backup.js';
 import type { VerifyRecord } from './verify-history.js';

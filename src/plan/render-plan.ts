@@ -1,6 +1,6 @@
 import { describeInstants, describeMounts } from '../report/instants.js';
 import type { FailedCopyReport } from '../report/run-report.js';
-import { withoutControls } from '../report/format.js';
+import { withoutControls } from '../report/controls.js';
 import type { Plan, PlannedSource } from './plan.js';
 import { describeFreezeTimes } from './steps.js';
 

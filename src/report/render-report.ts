@@ -1,5 +1,6 @@
 import type { ChalkInstance } from 'chalk';
-import { formatBytes, formatFiles, formatMs, withoutControls } from './format.js';
+import { withoutControls } from './controls.js';
+import { formatBytes, formatFiles, formatMs } from './format.js';
 import { describeInstants, describeMounts } from './instants.js';
 import type { CopyReport, FailedCopyReport, RunReport, SourceReport, StepReport } from './run-report.js';
 import type { Symbols } from './symbols.js';
