@@ -52,7 +52,18 @@ function frozenTime({ frozenMs, freezeCallMs, snapshotMs, thawMs }: SourceReport
   return `frozen ${formatMs(frozenMs)}${known.length === 0 ? '' : ` (${known.join(', ')})`}`;
 }
 
+/** A run that ended before its turn came has planned it, and no more. */
+function wasSnapshotted({ provider, frozenMs, snapshotMs }: SourceReport): boolean {
+  return provider === 'none' || frozenMs !== null || snapshotMs !== null;
+}
+
 function sourceLines(source: SourceReport): string[] {
+  if (!wasSnapshotted(source)) {
+    return [
+      `  ${describeMounts(source)} (${source.fstype} on ${source.device})`,
+      `    not frozen, and no snapshot taken (planned: by ${source.provider}, freeze ${source.freezeMode})`,
+    ];
+  }
   const attempts = source.attempts > 1 ? `, ${source.attempts} attempts` : '';
   return [
     `  ${describeMounts(source)} (${source.fstype} on ${source.device})`,

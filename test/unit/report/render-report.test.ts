@@ -92,6 +92,14 @@ describe('renderReport', () => {
     expect(renderReport(report, plain).endsWith(`\n${told}`)).toBe(true);
   });
 
+  it('does not say of a source that it was snapshotted when the run ended before', () => {
+    const times = { frozenMs: null, freezeCallMs: null, snapshotMs: null, thawMs: null } as const;
+    const sources = successfulReport().sources.map((one) => ({ ...one, ...times }));
+    const text = renderReport(successfulReport({ sources, copies: [] }), plain);
+    expect(text).toContain('    not frozen, and no snapshot taken (planned: by reflink, freeze explicit)\n');
+    expect(text).not.toContain('snapshot by reflink');
+  });
+
   it('can do without the timeline', () => {
     expect(renderReport(successfulReport(), plain, { timeline: false })).not.toMatch(/timeline|lock/);
   });
