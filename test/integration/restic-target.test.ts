@@ -103,10 +103,12 @@ describeNeeding(['root', 'program:restic', 'program:rclone'], 'a restic reposito
           ],
         },
       ]);
-      expect((await fsbackup('backups', 'show', 'srv', '--config', config)).stdout).toContain(repository);
+      // Both targets have it: the first one's is shown, the other's when it is named.
+      expect((await fsbackup('backups', 'show', 'srv', '--config', config)).stdout).toContain(`${plain}/srv/`);
 
       // Without the configuration: the catalogue knows its repository, the flags name it anew.
       const from = ['--from', repository, '--engine', 'restic', '--password-file', key];
+      expect((await fsbackup('backups', 'show', 'srv', ...from)).stdout).toContain(repository);
       const verify = await fsbackup('backups', 'verify', 'srv', '--full', ...from);
       expect(verify.exitCode).toBe(0);
       const out = path.join(directory, 'out');
