@@ -3,6 +3,7 @@ import { Command, Errors } from '@oclif/core';
 import { FsbackupError } from './errors.js';
 import { describeParseError, unwrapFlagMessage } from './parse-errors.js';
 import { guardOutputs } from './process-guard.js';
+import { withoutControls } from './report/controls.js';
 import { loadChalk, wantsColour } from './report/colours.js';
 import { toErrorJson, toErrorReport } from './report/error-report.js';
 import { requireTrustedDirectories } from './system/directories.js';
@@ -104,7 +105,10 @@ export abstract class BaseCommand extends Command {
         ...report,
       } satisfies LogEvent;
       process.stderr.write(`${JSON.stringify(event)}\n`);
-    } else process.stderr.write(`${heading} ${report.message}\n${report.hint}\n`);
+    } else
+      process.stderr.write(
+        `${heading} ${withoutControls(report.message)}\n${withoutControls(report.hint)}\n`,
+      );
     if ((process.env['DEBUG'] ?? '') !== '') process.stderr.write(`${inspect(error)}\n`);
     if (this.wantsJson()) this.printJson(toErrorJson(report));
   }

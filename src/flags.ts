@@ -38,6 +38,9 @@ export const fromFlags = {
   }),
 };
 
+/** How those are written in a usage: oclif does not tell which flag needs which. */
+export const fromUsage = '[--from TARGET [--engine NAME [--password-file FILE]]] [--config FILE]';
+
 /** What those flags say. */
 export function fromTarget(flags: {
   from?: string | undefined;

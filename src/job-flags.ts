@@ -1,10 +1,14 @@
 import { Flags } from '@oclif/core';
+import { ENGINE_NAMES } from './engine-names.js';
 import { configFlag } from './flags.js';
 import { freezeFlags, freezeOverrides } from './freeze-flags.js';
 import type { JobSelection } from './run/select-jobs.js';
 
 /** oclif writes it in capitals and puts FLAGS after it. */
 const HELP_GROUP = 'unconfigured job';
+
+/** `command` needs commands, which no flag gives. */
+const FLAG_ENGINES = ENGINE_NAMES.filter((name) => name !== 'command');
 
 /** Which jobs, for `run` and `plan`. */
 export const jobFlags = {
@@ -28,7 +32,11 @@ export const jobFlags = {
     multipleNonGreedy: true,
     helpGroup: HELP_GROUP,
   }),
-  engine: Flags.string({ summary: 'rsync, tar, restic or borg.', helpValue: 'NAME', helpGroup: HELP_GROUP }),
+  engine: Flags.string({
+    summary: `${FLAG_ENGINES.join(', ')}.`,
+    helpValue: 'NAME',
+    helpGroup: HELP_GROUP,
+  }),
   'password-file': Flags.string({
     summary: 'A file with the password of the repository, for root alone.',
     helpValue: 'FILE',
@@ -46,7 +54,7 @@ export const jobFlags = {
     helpGroup: HELP_GROUP,
   }),
   snapshot: Flags.string({
-    summary: 'auto, none (copy the live tree), reflink or btrfs.',
+    summary: 'auto, reflink, btrfs, zfs, lvm, mirror, or none (copy the live tree).',
     helpValue: 'KIND',
     helpGroup: HELP_GROUP,
   }),

@@ -11,7 +11,7 @@ export default class Freeze extends BaseCommand {
     'Returns when all are frozen, or none is. A watchdog then thaws them when no reset came within the timeout, and "reset" and "thaw" exit 21 if it had to. With -- CMD they are held while CMD runs, and thawed when it ends.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --timeout 10 /srv',
-    '<%= config.bin %> <%= command.id %> /srv -- lvcreate --snapshot --name snap vg/srv',
+    '<%= config.bin %> <%= command.id %> /srv -- my-array-snapshot --volume srv',
   ];
   static override usage =
     'freeze MOUNTPOINT... [--timeout SECONDS] [--max-hold SECONDS] [--no-timeout] [--force] [--json] [-- CMD...]';

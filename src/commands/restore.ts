@@ -1,6 +1,14 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
-import { backupDescription, configFlag, fromFlags, fromTarget, jsonFlag, logJsonFlag } from '../flags.js';
+import {
+  backupDescription,
+  configFlag,
+  fromFlags,
+  fromTarget,
+  fromUsage,
+  jsonFlag,
+  logJsonFlag,
+} from '../flags.js';
 
 export default class Restore extends BaseCommand {
   static override summary = 'Restore a backup, or some paths of it, to a directory or to where things were.';
@@ -10,8 +18,7 @@ export default class Restore extends BaseCommand {
     "<%= config.bin %> <%= command.id %> srv@2026-11-20 --to /tmp/restored /srv/www/index.html '/srv/**/*.conf'",
     '<%= config.bin %> <%= command.id %> srv --in-place /srv/www',
   ];
-  static override usage =
-    'restore BACKUP (--to DIR | --in-place) [--from DIR] [--config FILE] [--force] [--image] [--json] [--log-json] [PATH...]';
+  static override usage = `restore BACKUP (--to DIR | --in-place) ${fromUsage} [--force] [--image] [--json] [--log-json] [PATH...]`;
   static override args = {
     backup: Args.string({ description: 'JOB[@WHICH]', required: true }),
     path: Args.string({

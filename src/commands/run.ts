@@ -36,10 +36,13 @@ export default class Run extends BaseCommand {
     if (flags['dry-run']) {
       const { planJobs, printable } = await import('../run/plan-jobs.js');
       const { planHost } = await import('../run/host.js');
+      const { exitCodeOfPlans } = await import('../run/examine-plan.js');
       const { renderPlan } = await import('../plan/render-plan.js');
       const plans = await planJobs(jobs, planHost(), { force: flags.force });
       if (flags.json) this.printJson(printable(plans));
       else this.print(plans.map(renderPlan).join('\n\n'));
+      const code = exitCodeOfPlans(plans);
+      if (code !== 0) this.exit(code);
       return;
     }
     const { chooseReporter } = await import('../report/choose-reporter.js');

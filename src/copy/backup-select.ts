@@ -56,10 +56,26 @@ function matching(backups: readonly Backup[], which: string): Backup[] {
   return complete.length > 0 ? complete : found;
 }
 
+/** Every run leaves one backup in each target of its job, all of one id: copies of each other. */
+function idsOf(backups: readonly Backup[]): string[] {
+  return [...new Set(backups.map(({ backupId }) => backupId))];
+}
+
+const NAMED_AT_MOST = 8;
+
+function ambiguous(selector: string, ids: readonly string[]): FsbackupError {
+  const more = ids.length - NAMED_AT_MOST;
+  const named = [...ids.slice(0, NAMED_AT_MOST), ...(more > 0 ? [`${more} more`] : [])];
+  return new FsbackupError('usage', `${selector} names ${ids.length} backups: ${named.join(', ')}`, {
+    hint: `Write more of the id of the one that you mean; ${LIST_HINT}`,
+  });
+}
+
 /**
  * Finds the one backup that `selector` names in `targets`: `JOB` or `JOB@latest` (the last complete one), `JOB@ID`,
- * or `JOB@` and the beginning of an id, a date in UTC (`2026-11-20`) or the end of an id (`1a2b3c`) that only one has. Rejects with `usage` when
- * none or several have it, or when the one is not complete.
+ * or `JOB@` and the beginning of an id, a date in UTC (`2026-11-20`) or the end of an id (`1a2b3c`) that only one has. Of a backup
+ * that several targets have, the complete copy in the first of them. Rejects with `usage` when none or several have it,
+ * or when the one is not complete.
  */
 export async function findBackup(targets: readonly string[], selector: string): Promise<CompleteBackup> {
   const { job, which } = parseSelector(selector);
@@ -76,19 +92,16 @@ export async function findBackup(targets: readonly string[], selector: string): 
       .filter(isComplete)
       .toSorted((a, b) => a.manifest.completedAt.localeCompare(b.manifest.completedAt))
       .at(-1);
-    if (latest !== undefined) return latest;
+    const first = all.filter(isComplete).find(({ backupId }) => backupId === latest?.backupId);
+    if (first !== undefined) return first;
     throw new FsbackupError('usage', `no backup of ${job} in ${where} is complete`, { hint: LIST_HINT });
   }
-  const [first, ...others] = matching(all, which);
+  const found = matching(all, which);
+  const [first] = found;
   if (first === undefined) {
     throw new FsbackupError('usage', `there is no backup ${selector} in ${where}`, { hint: LIST_HINT });
   }
-  if (others.length > 0) {
-    throw new FsbackupError(
-      'usage',
-      `${selector} names ${others.length + 1} backups: ${[first, ...others].map(describe).join(', ')}`,
-      { hint: 'Write more of the id of the one that you mean.' },
-    );
-  }
-  return requireComplete(first);
+  const ids = idsOf(found);
+  if (ids.length > 1) throw ambiguous(selector, ids);
+  return requireComplete(found.find(isComplete) ?? first);
 }

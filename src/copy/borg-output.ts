@@ -29,6 +29,22 @@ export function parseBorgMessage(line: string): BorgMessage | undefined {
   }
 }
 
+/**
+ * Of a traceback the exception that it ends with: what follows is about the machine that borg ran on (`Platform: …`, with
+ * `SSH_ORIGINAL_COMMAND: …` as its last line), what comes before is about borg's own code.
+ */
+function withoutTraceback(text: string): string {
+  const start = text.indexOf('Traceback (most recent call last):');
+  if (start === -1) return text;
+  const [traceback = ''] = text.slice(start).split(/\n\s*\nPlatform: /);
+  const exception =
+    traceback
+      .trimEnd()
+      .split('\n')
+      .findLast((line) => /^\S/.test(line)) ?? '';
+  return `${text.slice(0, start)}${exception}`;
+}
+
 /** What borg says, without the JSON around it: as people are to read it. */
 export function plainText(stderr: string): string {
   return stderr
@@ -36,7 +52,7 @@ export function plainText(stderr: string): string {
     .flatMap((line) => {
       const said = parseBorgMessage(line);
       if (said === undefined) return line.startsWith('{') ? [] : [line];
-      return said.type === 'log_message' ? [said.message.trim()] : [];
+      return said.type === 'log_message' ? [withoutTraceback(said.message).trim()] : [];
     })
     .join('\n')
     .trim();

@@ -2,7 +2,7 @@ import { FsbackupError } from '../errors.js';
 import { describeFailure, type CommandOptions, type CommandResult } from '../system/run-command.js';
 import { openRepository } from './open-repository.js';
 import { parseArchives, plainText, type BorgArchive } from './borg-output.js';
-import { copyFailure } from './copy-error.js';
+import { copyFailure, isRefusal } from './copy-error.js';
 import type { RunWithSecrets } from './repository-program.js';
 import { requireAnswer } from './version-answer.js';
 
@@ -79,7 +79,8 @@ export class BorgRepository {
         'Correct what `password` names.',
       );
     }
-    if (/Failed to create\/acquire the lock|lock.*timeout/i.test(stderr)) {
+    // With another reason in the brackets it is not held by anybody: it cannot be made.
+    if (/Failed to create\/acquire the lock .*\(timeout\)/i.test(stderr)) {
       return new FsbackupError('copyFailed', `${this.#name} is locked by another borg`, {
         hint: 'Wait for it to end; `borg break-lock` removes the lock of one that is dead.',
       });
@@ -95,6 +96,10 @@ export class BorgRepository {
   #unusable(result: CommandResult, hint?: string): FsbackupError {
     const known = this.failure(result);
     if (known.code === 'usage') return known;
+    if (isRefusal(known)) {
+      const why = known.message.replace(/^the copy failed: /, '');
+      return usage(`${this.#name} cannot be used: ${why}`, known.hint);
+    }
     return usage(
       `${this.#name} cannot be used: ${describeFailure('borg', result)}`,
       hint ?? 'Check the address, the connection and the credentials of the repository.',

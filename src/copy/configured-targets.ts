@@ -1,11 +1,13 @@
 import { existsSync } from 'node:fs';
 import { loadConfig } from '../config/load.js';
+import type { JobConfig, TargetConfig } from '../config/types.js';
 import { configFile as resolveConfigFile } from '../config/read-files.js';
-import type { BackupTarget, EngineTarget } from '../backup-target.js';
+import { targetName, type BackupTarget, type EngineTarget } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
 import { openCatalogue } from './catalogue.js';
 import { engineFor } from './engines.js';
 import { engineOfRepository, targetFrom, type FromTarget } from './from-target.js';
+import { whyAbsent } from './locate-target.js';
 import { readRepository } from './read-repository.js';
 
 /** Where a command looks for backups. With `from`, that target alone, and no configuration is read. */
@@ -17,12 +19,39 @@ export interface WhereBackupsAre extends FromTarget {
 
 type Target = BackupTarget & Partial<EngineTarget>;
 
-async function chooseTargets(where: WhereBackupsAre): Promise<Target[]> {
-  const { from, configFile, job } = where;
-  if (from !== undefined) {
-    const target = await targetFrom({ ...where, from });
-    return [where.engine === undefined ? target : { ...target, engine: engineOfRepository(where.engine) }];
-  }
+/** A target that is configured and not there now. */
+export interface AbsentTarget {
+  target: string;
+  message: string;
+  hint: string;
+}
+
+interface Chosen {
+  target: Target;
+  absent?: AbsentTarget;
+}
+
+async function named(where: WhereBackupsAre & { from: string }): Promise<Chosen> {
+  const target = await targetFrom(where);
+  return {
+    target: where.engine === undefined ? target : { ...target, engine: engineOfRepository(where.engine) },
+  };
+}
+
+/** The jobs that write to a target. */
+function jobsOf(jobs: readonly JobConfig[], { path }: Target): string[] {
+  return jobs.filter(({ targets }) => targets.some((one) => one.path === path)).map(({ name }) => name);
+}
+
+async function look(target: TargetConfig, jobs: readonly JobConfig[]): Promise<Chosen> {
+  const error = await whyAbsent(target, jobsOf(jobs, target));
+  if (error === undefined) return { target };
+  return { target, absent: { target: targetName(target), message: error.message, hint: error.hint } };
+}
+
+async function chooseTargets({ from, ...where }: WhereBackupsAre): Promise<Chosen[]> {
+  const { configFile, job } = where;
+  if (from !== undefined) return [await named({ ...where, from })];
   const file = resolveConfigFile(configFile, process.env);
   if (!existsSync(file)) {
     throw new FsbackupError(
@@ -35,35 +64,44 @@ async function chooseTargets(where: WhereBackupsAre): Promise<Target[]> {
   }
   const { jobs } = await loadConfig({ configFile });
   const own = jobs.filter(({ name }) => name === job);
-  const targets = (own.length > 0 ? own : jobs).flatMap((one) => one.targets);
+  const wanted = own.length > 0 ? own : jobs;
+  const targets = wanted.flatMap((one) => one.targets);
   for (const target of targets) await openCatalogue(target);
-  if (targets.length > 0) return [...new Map(targets.map((target) => [target.path, target])).values()];
-  throw new FsbackupError('usage', 'the configuration has no target to look for backups in', {
-    hint: 'Name the directory that the backups are in with --from.',
-  });
+  if (targets.length === 0) {
+    throw new FsbackupError('usage', 'the configuration has no target to look for backups in', {
+      hint: 'Name the directory that the backups are in with --from.',
+    });
+  }
+  const unique = [...new Map(targets.map((target) => [target.path, target])).values()];
+  return await Promise.all(unique.map((target) => look(target, wanted)));
+}
+
+function warn(message: string): void {
+  process.stderr.write(`Warning: ${message}\n`);
 }
 
 /**
  * The directories of the targets to look in, each once; of a repository its catalogue, which is opened: it tells how to
  * reach the repository. Those of its backups that the catalogue lacks are in a directory of their own, after it
- * (`read-repository.ts`). Rejects with `usage` when there is no usable configuration.
+ * (`read-repository.ts`). Targets that are not there come last, and are told: somebody who looks for the latest backup
+ * must not take what is found for all there is. Rejects with `usage` when there is no usable configuration.
  */
-export async function targetsToSearch(where: WhereBackupsAre): Promise<string[]> {
+export async function targetsToSearch(
+  where: WhereBackupsAre,
+  onAbsent: (absent: AbsentTarget) => void = ({ message }) => warn(message),
+): Promise<string[]> {
   const { signal } = new AbortController();
   const directories: string[] = [];
-  for (const target of await chooseTargets(where)) {
+  const chosen = await chooseTargets(where);
+  const isThere = ({ absent }: Chosen): boolean => absent === undefined;
+  for (const { target, absent } of [...chosen.filter(isThere), ...chosen.filter((one) => !isThere(one))]) {
+    if (absent !== undefined) onAbsent(absent);
     directories.push(target.path);
     const { engine } = target;
-    if (engine === undefined || target.repository === undefined) continue;
+    if (engine === undefined || target.repository === undefined || absent !== undefined) continue;
     const found = await readRepository(
       { ...target, engine },
-      {
-        engines: engineFor,
-        signal,
-        job: where.job,
-        isNamed: where.from !== undefined,
-        warn: (message) => process.stderr.write(`Warning: ${message}\n`),
-      },
+      { engines: engineFor, signal, job: where.job, isNamed: where.from !== undefined, warn },
     );
     directories.push(...found);
   }

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { lstat, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { closest } from '../suggest.js';
@@ -39,6 +40,26 @@ export function engineOfRepository(name: string): EngineName {
   );
 }
 
+/** A repository of `config`, `data` and so on is easily taken for a directory in which there are no backups. */
+async function refuseRepository(directory: string): Promise<void> {
+  const config = path.join(directory, 'config');
+  const found = await lstat(config).catch(() => undefined);
+  if (found?.isFile() !== true || found.size > 64 * 1024) return;
+  const isBorg = (await readFile(config, 'utf8').catch(() => '')).startsWith('[repository]');
+  const isRestic = existsSync(path.join(directory, 'keys')) && existsSync(path.join(directory, 'snapshots'));
+  if (!isBorg && !isRestic) return;
+  const engine = isBorg ? 'borg' : 'restic';
+  throw usage(
+    `${directory} is a repository of ${engine}, and no directory of backups`,
+    `Say so: --engine ${engine} --password-file FILE.`,
+  );
+}
+
+async function directoryTarget(directory: string): Promise<BackupTarget> {
+  await refuseRepository(directory);
+  return await targetAt(directory);
+}
+
 /**
  * The one target that a command line names; its catalogue, if it is a repository, is opened. The engine is known where it
  * was named, or where only one writes to such a place. Rejects with `usage`.
@@ -55,9 +76,9 @@ export async function targetFrom(
   }
   // Nothing else is written like it, and no directory is.
   const isRemote = parseSshPlace(from) !== undefined && !existsSync(from);
-  if (engine === undefined && !isRemote) return await targetAt(path.resolve(from));
+  if (engine === undefined && !isRemote) return await directoryTarget(path.resolve(from));
   const name = engineOfRepository(engine ?? 'rsync');
-  if (name === 'rsync' && !isRemote) return await targetAt(path.resolve(from));
+  if (name === 'rsync' && !isRemote) return await directoryTarget(path.resolve(from));
   const repository = repositoryFromFlag(from);
   const directory = catalogueDirectory(name, repository, stateDirectory(env));
   // What an earlier run was told of it by the configuration, the command line cannot say.

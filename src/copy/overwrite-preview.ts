@@ -1,6 +1,7 @@
 import { lstat } from 'node:fs/promises';
 import { errnoOf } from '../errors.js';
-import { formatFiles, withoutControls } from '../report/format.js';
+import { withoutControls } from '../report/controls.js';
+import { formatFiles } from '../report/format.js';
 import { bytesOfPath } from './byte-path.js';
 import type { BackupEntry } from './engine.js';
 import { printable } from './printable.js';

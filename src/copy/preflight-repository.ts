@@ -34,6 +34,16 @@ async function identify(check: RepositoryToCheck, initialise: boolean): Promise<
   return identity;
 }
 
+/** What to do about a repository that is missing where the job has written to it: certainly not to make one. */
+async function withWayBack(check: RepositoryToCheck, error: unknown): Promise<unknown> {
+  if (!(error instanceof NoRepositoryError) || !(await isRemembered(ofJob(check), check.stateDirectory)))
+    return error;
+  return new NoRepositoryError(error.code, error.message, {
+    hint: `${check.job} has backups in it: mount the disk that it lies on, or correct its address. None is made in its place.`,
+    cause: error,
+  });
+}
+
 /** A disk that is not mounted must not turn into a new repository. */
 async function mayBeMade(check: RepositoryToCheck): Promise<boolean> {
   const wanted = check.target.repository?.initialise === true;
@@ -51,7 +61,7 @@ export async function examineRepository(check: RepositoryToCheck): Promise<'ther
     return 'there';
   } catch (error) {
     if (error instanceof NoRepositoryError && (await mayBeMade(check))) return 'absent';
-    throw error;
+    throw await withWayBack(check, error);
   }
 }
 
@@ -68,9 +78,9 @@ export async function preflightRepository(check: RepositoryToCheck): Promise<Fil
   const { signal } = stop;
   // At the same time: what a program does first, to derive the key from the password, is most of what each question takes.
   const asked = isNew ? engine.find?.(signal).catch(() => undefined) : undefined;
-  const identity = await identify(check, await mayBeMade(check)).catch((error: unknown) => {
+  const identity = await identify(check, await mayBeMade(check)).catch(async (error: unknown) => {
     stop.abort();
-    throw error;
+    throw await withWayBack(check, error);
   });
   await openCatalogue(target);
   // Before the first backup of this host hides that there are others.

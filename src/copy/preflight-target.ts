@@ -3,12 +3,12 @@ import { access, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
-import { readFilesystemFacts } from '../system/filesystem-facts.js';
 import { isWithin, mountOfPath, readMounts, type Mount } from '../system/mountinfo.js';
 import { jobDirectory } from './backup-layout.js';
 import type { EngineName } from './engine.js';
+import { locateTarget } from './locate-target.js';
 import { compileExcludes } from './rsync-pattern.js';
-import { identifyFilesystem, requireSameFilesystem, type FilesystemIdentity } from './target-identity.js';
+import type { FilesystemIdentity } from './target-identity.js';
 import { requireRoom, sizeOfLastArchive } from './target-room.js';
 import { requireTrustedTarget } from './trusted-target.js';
 
@@ -113,14 +113,7 @@ export async function preflightTarget(
   stateDirectory?: string,
 ): Promise<FilesystemIdentity> {
   await requireTrustedTarget(jobDirectory({ target: target.path, job }));
-  const { path: resolved, filesystem } = await readFilesystemFacts(target.path);
-  if (target.mustBeMountpoint && filesystem.mount.mountpoint !== resolved) {
-    throw new FsbackupError('usage', `${target.path} is not a mountpoint: nothing is mounted there`, {
-      hint: `Mount the backup disk: mount ${target.path}`,
-    });
-  }
-  const identity = await identifyFilesystem(resolved, filesystem);
-  await requireSameFilesystem({ job, target: target.path }, identity, stateDirectory);
+  const { resolved, filesystem, identity } = await locateTarget(target, [job], stateDirectory);
   await refuseReadOnly(resolved, filesystem);
   await refuseOverlap(target, resolved, filesystem.mount, sources);
   const { freeBytes, totalBytes } = filesystem;

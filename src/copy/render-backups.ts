@@ -1,5 +1,7 @@
-import { formatBytes, formatFiles, withoutControls } from '../report/format.js';
+import { withoutControls } from '../report/controls.js';
+import { formatBytes, formatFiles } from '../report/format.js';
 import type { Backup } from './backup-list.js';
+import type { AbsentTarget } from './configured-targets.js';
 import { sizeOf, type Manifest } from './manifest.js';
 import type { InterruptedBackup } from './interrupted-backup.js';
 import type { MountPlaces } from './mount-records.js';
@@ -99,21 +101,33 @@ function renderInterrupted({ job, backupId, directory }: InterruptedBackup): str
   );
 }
 
+/** What a listing tells beside the backups, by target. */
+export interface BesideBackups {
+  interrupted: ReadonlyMap<string, readonly InterruptedBackup[]>;
+  absent: ReadonlyMap<string, AbsentTarget>;
+}
+
 /** The backups of some targets, a table for each, and what was broken off there. */
 export function renderBackupList(
   byTarget: ReadonlyMap<string, readonly Backup[]>,
   { verifications, mountPlaces }: KnownOfBackups,
-  interrupted: ReadonlyMap<string, readonly InterruptedBackup[]>,
+  { interrupted, absent }: BesideBackups,
 ): string {
   const sections = [...byTarget].map(([target, backups]) => {
     const brokenOff = (interrupted.get(target) ?? []).map(renderInterrupted);
-    if (backups.length === 0) return [target, 'no backups', ...brokenOff].join('\n');
+    const missing = absent.get(target);
+    const notThere =
+      missing === undefined ? [] : [withoutControls(`NOT THERE: ${missing.message}`), missing.hint];
+    if (backups.length === 0) {
+      return [target, ...(missing === undefined ? ['no backups'] : notThere), ...brokenOff].join('\n');
+    }
     const head = ['backup', 'engine', 'size', 'files', 'consistency', 'state', 'verified'];
     const problems = backups.flatMap((backup) =>
       backup.state === 'damaged' ? [`${backup.job}@${backup.backupId}: ${backup.problem}`] : [],
     );
     return [
       target,
+      ...notThere,
       columns([head, ...backups.map((backup) => listRow(backup, verifications))]),
       ...problems.map(withoutControls),
       ...backups.flatMap((backup) =>
@@ -176,10 +190,11 @@ export function renderRestore(report: RestoreReport): string {
   return withoutControls(
     [
       `${head} ${what} of ${from} to ${where}`,
-      `Completed ${report.completedAt}, consistency ${report.consistency}`,
+      `From ${report.target} by ${report.engine}, completed ${report.completedAt}, consistency ${report.consistency}`,
       ...(report.matched === null ? [] : [`${report.matched} entries of the backup matched the patterns`]),
       ...report.notRestored.map((lost) => `not restored: ${lost}`),
       ...report.notInBackup.map((lost) => `not in the backup, it could not be read then: ${lost}`),
+      ...(report.backupWarnings ?? []).map((warning) => `the backup was made with a warning: ${warning}`),
     ].join('\n'),
   );
 }

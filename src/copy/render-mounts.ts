@@ -1,4 +1,4 @@
-import { withoutControls } from '../report/format.js';
+import { withoutControls } from '../report/controls.js';
 import type { Unmounted } from './mount-backup.js';
 import type { MountRecord } from './mount-records.js';
 

@@ -1,4 +1,5 @@
-import { formatBytes, formatFiles, withoutControls } from '../report/format.js';
+import { withoutControls } from '../report/controls.js';
+import { formatBytes, formatFiles } from '../report/format.js';
 import type { PathSample } from './digest-compare.js';
 import type { DrillFacts, VerifyReport } from './verify-backup.js';
 import type { VerifyRecord } from './verify-history.js';
@@ -15,8 +16,8 @@ function withNeeds({ needs = [] }: VerifyReport): string {
 }
 
 function heading(report: VerifyReport): string {
-  const { outcome, mode, job, backupId, files, bytes, withoutDigest } = report;
-  const name = `${job}@${backupId}`;
+  const { outcome, mode, job, backupId, target, files, bytes, withoutDigest } = report;
+  const name = `${job}@${backupId} in ${target}`;
   const amount = files === null ? '' : ` (${formatFiles(files)}, ${formatBytes(bytes)}${withNeeds(report)})`;
   const what = mode === 'drill' ? 'restore drill' : `${mode} verify`;
   if (outcome === 'failed') return `${name}: FAILED, ${what}`;

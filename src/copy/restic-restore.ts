@@ -1,3 +1,4 @@
+import { TARGET_REFUSES } from './copy-error.js';
 import type { RestoreRequest } from './engine.js';
 import { batchesOf } from './path-batches.js';
 import { literalForRestic } from './restic-excludes.js';
@@ -33,6 +34,7 @@ async function extractPaths(
   const sparse = (await repository.canMakeHoles()) ? ['--sparse'] : [];
   const includes = paths.map(includeOf);
   let complaints = 0;
+  let isRefused = false;
   const result = await repository.run(
     ['restore', ...sparse, '--json', `--target=${staged}`, ...includes, '--', snapshot],
     {
@@ -46,10 +48,13 @@ async function extractPaths(
         const lost = parseIgnored(line);
         if (lost === undefined) return;
         complaints += 1;
+        isRefused ||= TARGET_REFUSES.test(line);
         unreadable.add(toLivePath(lost, staged));
       },
     },
   );
-  const isPartial = result.exitCode === 1 && complaints > 0 && /There were \d+ errors/.test(result.stderr);
+  // restic goes on after each file that a full disk does not take: to us that is no backup with some files missing.
+  const isPartial =
+    result.exitCode === 1 && complaints > 0 && !isRefused && /There were \d+ errors/.test(result.stderr);
   if (result.exitCode !== 0 && !isPartial) throw repository.failure(result);
 }

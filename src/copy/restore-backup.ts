@@ -80,6 +80,8 @@ export interface RestoreReport {
   notRestored: string[];
   /** The first 100 of what could not be read when the backup was made, as far as it was asked for. */
   notInBackup: string[];
+  /** What the run that made the backup warned of: a subvolume that is not in it, for one. Absent when it had nothing to. */
+  backupWarnings?: string[];
 }
 
 type Entries = () => Promise<AsyncIterable<BackupEntry>>;
@@ -156,6 +158,10 @@ export function reportRestore(
     bytes: result.bytes,
     notRestored: [...result.unreadable],
     notInBackup,
+    // Of a success they are about the host, as it is on every run.
+    ...(manifest.report.outcome === 'success' || manifest.report.warnings.length === 0
+      ? {}
+      : { backupWarnings: [...manifest.report.warnings] }),
   };
 }
 

@@ -1,8 +1,6 @@
 import type { JobConfig } from '../config/types.js';
-import { engineFor } from '../copy/engines.js';
-import { examineRepository } from '../copy/preflight-repository.js';
+import { examineTarget } from '../copy/examine-target.js';
 import { targetName } from '../backup-target.js';
-import { preflightTarget } from '../copy/preflight-target.js';
 import { FsbackupError } from '../errors.js';
 import { ok, problem, type Finding } from './finding.js';
 
@@ -13,11 +11,8 @@ export async function checkTargets(job: JobConfig): Promise<Finding[]> {
     job.targets.map(async (target) => {
       const check = `target-${job.name}`;
       try {
-        if (target.repository === undefined) await preflightTarget(target, job.name, sources);
-        else {
-          const found = await examineRepository({ target, job: job.name, engine: engineFor(target) });
-          if (found === 'absent') return ok(check, `${targetName(target)} is made by the first run`);
-        }
+        const found = await examineTarget({ target, job: job.name, sources });
+        if (found === 'absent') return ok(check, `${targetName(target)} is made by the first run`);
         return ok(check, `${targetName(target)} can take a backup`);
       } catch (error) {
         if (!(error instanceof FsbackupError)) throw error;

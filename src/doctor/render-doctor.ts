@@ -1,5 +1,5 @@
 import type { ChalkInstance } from 'chalk';
-import { withoutControls } from '../report/format.js';
+import { withoutControls } from '../report/controls.js';
 import type { Symbols } from '../report/symbols.js';
 import type { Finding } from './finding.js';
 import type { DoctorReport, MountpointReport } from './report.js';

@@ -2,7 +2,7 @@ import { exitCode } from '../exit-codes.js';
 import { findCommand, NOT_FOUND } from '../system/find-command.js';
 import { withSignals, type SignalSource } from '../system/signals.js';
 import { freezeWhile } from './freeze-by-hand.js';
-import type { FreezeOptions, FreezeOutcome, FreezeTarget } from './freezer.js';
+import type { FreezeOptions, FreezeOutcome, FreezeTarget, LossReason } from './freezer.js';
 import { startHeldCommand } from './held-command.js';
 
 function notRunnable(name: string, code: number): HeldResult {
@@ -12,6 +12,13 @@ function notRunnable(name: string, code: number): HeldResult {
     hint: 'Check its name, or give its full path.',
   };
   return { exitCode: code, problem, outcomes: [] };
+}
+
+/** What keeps it from happening again. The timeout is reset while the command runs, so only the cap can pass. */
+function whatHelps(lost: LossReason | undefined): string {
+  if (lost === 'max-hold') return 'a longer --max-hold may help.';
+  if (lost === 'third-party') return 'find out first who thawed it: the command itself, or somebody else.';
+  return 'find out first who stopped or ended fsbackup or its watchdogs.';
 }
 
 /** How `freeze … -- CMD` ended. */
@@ -56,7 +63,7 @@ export async function freezeAroundCommand(
       exitCode: exitCode('freezeLost'),
       problem: {
         message: `the freeze of ${lost.target.mountpoint} was lost while the command ran (${lost.lost})`,
-        hint: 'Discard what the command made, and run it again; a longer --timeout or --max-hold may help.',
+        hint: `Discard what the command made, and run it again; ${whatHelps(lost.lost)}`,
       },
       outcomes,
     };

@@ -1,8 +1,10 @@
-import { readFile, realpath } from 'node:fs/promises';
+import { readFile, realpath, stat } from 'node:fs/promises';
 import { FsbackupError } from '../errors.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
+import { deviceNumber } from '../system/device-number.js';
 import { readFilesystemFacts } from '../system/filesystem-facts.js';
 import { readFilesystemsInUse } from '../system/in-use.js';
+import { readMounts } from '../system/mountinfo.js';
 import type { FreezeTarget } from './freezer.js';
 
 /** On a block device, and without freeze_fs in their super operations: FIFREEZE answers EOPNOTSUPP. */
@@ -49,7 +51,22 @@ async function refuseInUse(filesystems: readonly FilesystemFacts[]): Promise<voi
   }
 }
 
+/** A device is not what is mounted from it, and a file not the filesystem that it lies on. */
+async function refuseNoDirectory(requested: string): Promise<void> {
+  const found = await stat(requested).catch(() => undefined);
+  if (found === undefined || found.isDirectory()) return;
+  const number = await deviceNumber(requested);
+  const mounted = (await readMounts()).find(({ majorMinor }) => majorMinor === number)?.mountpoint;
+  throw new FsbackupError('usage', `${requested} is not a directory, and so no mountpoint`, {
+    hint:
+      mounted === undefined
+        ? 'Name the mountpoint of the filesystem that is to be frozen.'
+        : `Name where it is mounted: ${mounted}.`,
+  });
+}
+
 async function atMountpoint(requested: string): Promise<FilesystemFacts> {
+  await refuseNoDirectory(requested);
   const { filesystem } = await readFilesystemFacts(requested);
   if ((await realpath(requested)) === filesystem.mount.mountpoint) return filesystem;
   throw new FsbackupError(

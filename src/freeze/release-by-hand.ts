@@ -188,29 +188,39 @@ function byThawOrder(a: FreezeRecordBody, b: FreezeRecordBody): number {
   return Date.parse(b.since) - Date.parse(a.since) || b.slot - a.slot;
 }
 
-/** Mountpoints in the order in which they can be thawed; first those that fsbackup does not hold, as they were given. */
-export async function inThawOrder(mountpoints: readonly string[]): Promise<string[]> {
-  const held: { path: string; body: FreezeRecordBody }[] = [];
-  const others: string[] = [];
+/**
+ * Mountpoints in the order in which they can be thawed; first those that fsbackup does not hold, as they were given. All
+ * names of one filesystem that it holds (a bind mount, a symlink) are together: `freeze` takes them for one, too.
+ */
+export async function inThawOrder(mountpoints: readonly string[]): Promise<string[][]> {
+  const held = new Map<string, { names: string[]; body: FreezeRecordBody }>();
+  const others: string[][] = [];
   for (const path of mountpoints) {
     // Why it is not held is told when it is thawed.
     const body = await heldRecord(path).catch(() => undefined);
-    if (body === undefined) others.push(path);
-    else held.push({ path, body });
+    if (body === undefined) others.push([path]);
+    else {
+      const known = held.get(body.majorMinor);
+      if (known === undefined) held.set(body.majorMinor, { names: [path], body });
+      else known.names.push(path);
+    }
   }
-  return [...others, ...held.toSorted((a, b) => byThawOrder(a.body, b.body)).map(({ path }) => path)];
+  const ordered = [...held.values()].toSorted((a, b) => byThawOrder(a.body, b.body));
+  return [...others, ...ordered.map(({ names }) => names)];
 }
 
-/** Thaws each with `thaw`, in this order, going on past failures. */
+/** Thaws each with `thaw`, by the first of its names, in this order, going on past failures. */
 export async function thawEach(
-  mountpoints: readonly string[],
+  filesystems: readonly (readonly string[])[],
   thaw: (mountpoint: string) => Promise<void>,
 ): Promise<ThawReport> {
   const report: ThawReport = { thawed: [], failures: [] };
-  for (const mountpoint of mountpoints) {
+  for (const names of filesystems) {
+    const [mountpoint] = names;
+    if (mountpoint === undefined) continue;
     try {
       await thaw(mountpoint);
-      report.thawed.push(mountpoint);
+      report.thawed.push(...names);
     } catch (error) {
       report.failures.push(error);
     }
@@ -226,10 +236,13 @@ export async function thawAll({ orphaned = false } = {}): Promise<ThawReport> {
   const bodies = heldRecords().map(({ body }) => body);
   const chosen = orphaned ? bodies.filter(({ detached, owner }) => !detached && !isAlive(owner.pid)) : bodies;
   const held = new Map(chosen.toSorted(byThawOrder).map((body) => [body.mountpoint, body]));
-  return await thawEach([...held.keys()], async (mountpoint) => {
-    const body = held.get(mountpoint);
-    if (body !== undefined) await thawRecord(body);
-  });
+  return await thawEach(
+    [...held.keys()].map((mountpoint) => [mountpoint]),
+    async (mountpoint) => {
+      const body = held.get(mountpoint);
+      if (body !== undefined) await thawRecord(body);
+    },
+  );
 }
 
 /**

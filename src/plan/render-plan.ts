@@ -1,4 +1,6 @@
 import { describeInstants, describeMounts } from '../report/instants.js';
+import type { FailedCopyReport } from '../report/run-report.js';
+import { withoutControls } from '../report/controls.js';
 import type { Plan, PlannedSource } from './plan.js';
 import { describeFreezeTimes } from './steps.js';
 
@@ -22,11 +24,18 @@ function section(title: string, lines: readonly string[]): string[] {
   return lines.length === 0 ? [] : [`${title}:`, ...lines];
 }
 
+function failedLines({ target, engine, error }: FailedCopyReport): string[] {
+  return [
+    `  ${target} by ${engine}: ${error.message}`,
+    ...(error.hint === undefined ? [] : [`    ${error.hint}`]),
+  ];
+}
+
 /** The text that `plan` and `run --dry-run` show to people. */
-export function renderPlan(plan: Plan): string {
+export function renderPlan(plan: Plan & { failedCopies?: readonly FailedCopyReport[] }): string {
   const mountpoint = (index: number): string => plan.sources[index]?.mountpoint ?? '';
   const width = Math.max(0, ...plan.steps.map(({ step }) => step.length));
-  return [
+  const lines = [
     `Job ${plan.job}: consistency ${plan.consistency}, ${instants(plan)}, ${plan.attempts} attempts`,
     ...section('Snapshots', plan.sources.flatMap(sourceLines)),
     ...section(
@@ -53,5 +62,7 @@ export function renderPlan(plan: Plan): string {
       'Warnings',
       plan.warnings.map((warning) => `  ${warning}`),
     ),
-  ].join('\n');
+    ...section('No backup could be made in', (plan.failedCopies ?? []).flatMap(failedLines)),
+  ];
+  return withoutControls(lines.join('\n'));
 }

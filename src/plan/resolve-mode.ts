@@ -129,7 +129,9 @@ export function resolveMode(
     throw new FsbackupError('notFrozen', `nothing can snapshot ${nameOf(filesystem)}: ${reason}`, {
       hint:
         hint ??
-        'Put it on btrfs, or in an image file on XFS or btrfs, or configure `snapshot: command` for its storage; ' +
+        (source.snapshot === 'auto'
+          ? 'Put it on btrfs, or in an image file on XFS or btrfs, or configure `snapshot: command` for its storage; '
+          : `Leave out \`snapshot: ${source.snapshot}\`, and \`fsbackup plan\` tells what else can; `) +
           '`snapshot: none` copies the live tree.',
     });
   }

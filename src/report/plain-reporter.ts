@@ -1,5 +1,6 @@
 import type { CopyProgress } from '../copy/engine.js';
-import { formatMs, withoutControls } from './format.js';
+import { withoutControls } from './controls.js';
+import { formatMs } from './format.js';
 import { HeldOutput } from './held-output.js';
 import { ProgressMeter } from './progress-meter.js';
 import { renderReport, type Style } from './render-report.js';

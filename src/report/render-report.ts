@@ -1,5 +1,6 @@
 import type { ChalkInstance } from 'chalk';
-import { formatBytes, formatFiles, formatMs, withoutControls } from './format.js';
+import { withoutControls } from './controls.js';
+import { formatBytes, formatFiles, formatMs } from './format.js';
 import { describeInstants, describeMounts } from './instants.js';
 import type { CopyReport, FailedCopyReport, RunReport, SourceReport, StepReport } from './run-report.js';
 import type { Symbols } from './symbols.js';
@@ -51,7 +52,18 @@ function frozenTime({ frozenMs, freezeCallMs, snapshotMs, thawMs }: SourceReport
   return `frozen ${formatMs(frozenMs)}${known.length === 0 ? '' : ` (${known.join(', ')})`}`;
 }
 
+/** A run that ended before its turn came has planned it, and no more. */
+function wasSnapshotted({ provider, frozenMs, snapshotMs }: SourceReport): boolean {
+  return provider === 'none' || frozenMs !== null || snapshotMs !== null;
+}
+
 function sourceLines(source: SourceReport): string[] {
+  if (!wasSnapshotted(source)) {
+    return [
+      `  ${describeMounts(source)} (${source.fstype} on ${source.device})`,
+      `    not frozen, and no snapshot taken (planned: by ${source.provider}, freeze ${source.freezeMode})`,
+    ];
+  }
   const attempts = source.attempts > 1 ? `, ${source.attempts} attempts` : '';
   return [
     `  ${describeMounts(source)} (${source.fstype} on ${source.device})`,
@@ -65,42 +77,53 @@ function copyLine(copy: CopyReport, symbols: Symbols): string {
   return `  ${symbols.to} ${copy.target} by ${copy.engine}: ${copy.backupId}, ${amount}, ${formatMs(copy.durationMs)}`;
 }
 
-function failedLine({ target, engine, error }: FailedCopyReport, { chalk, symbols }: Style): string {
-  return chalk.red(`  ${symbols.failed} ${target} by ${engine}: ${withoutControls(error.message)}`);
+/**
+ * What went wrong and what to do, last, where a reader ends: each target that failed, then the error that counts. What to
+ * do stands once, below that error where it is a target's.
+ */
+function errorLines({ error, failedCopies = [] }: RunReport, { chalk, symbols }: Style): string[] {
+  const failedLines = (failed: FailedCopyReport): string[] => {
+    const what = `${failed.target} by ${failed.engine}: ${withoutControls(failed.error.message)}`;
+    const isTold = failed.error.message === error?.message;
+    return [chalk.red(`  ${symbols.failed} ${what}`), ...(isTold ? [] : [`    ${failed.error.hint}`])];
+  };
+  return [
+    ...failedCopies.flatMap(failedLines),
+    ...(error === undefined
+      ? []
+      : [chalk.red(`  Error: ${withoutControls(error.message)}`), `  ${error.hint}`]),
+  ];
 }
 
 function timelineLines(steps: readonly StepReport[], { chalk, symbols }: Style): string[] {
+  if (steps.length === 0) return [];
   const rows = steps.toSorted((a, b) => a.startMs - b.startMs);
   const width = Math.max(
     0,
     ...rows.flatMap((row) => [row.startMs, row.durationMs].map((ms) => formatMs(ms).length)),
   );
-  return rows.map((row) => {
+  const lines = rows.map((row) => {
     const times = [row.startMs, row.durationMs].map((ms) => formatMs(ms).padStart(width)).join('  ');
     const line = `${times}  ${row.step}`;
     return row.frozen ? chalk.cyan(`  ${symbols.frozen} ${line}  frozen`) : `    ${line}`;
   });
+  return [chalk.dim('  timeline: start, duration, step'), ...lines];
 }
 
 /**
  * A run for people: outcome, each source's mode, why, frozen time and consistency, the copies, the timeline with the
- * frozen window marked, warnings, and an error with what to do. Ends with a newline.
+ * frozen window marked unless that is left out, warnings, and what went wrong with what to do. Ends with a newline.
  */
-export function renderReport(report: RunReport, style: Style): string {
+export function renderReport(report: RunReport, style: Style, { timeline = true } = {}): string {
   const { chalk, symbols } = style;
-  const { error } = report;
   const lines = [
     heading(report, style),
     ...report.sources.flatMap((source) => sourceLines(source)),
     ...report.copies.map((copy) => copyLine(copy, symbols)),
-    ...(report.failedCopies ?? []).map((failed) => failedLine(failed, style)),
     ...(report.copies.length === 0 ? [] : consistencyLines(report)),
-    ...(report.steps.length === 0 ? [] : [chalk.dim('  timeline: start, duration, step')]),
-    ...timelineLines(report.steps, style),
+    ...(timeline ? timelineLines(report.steps, style) : []),
     ...report.warnings.map((warning) => chalk.yellow(`  ${symbols.warning} ${withoutControls(warning)}`)),
-    ...(error === undefined
-      ? []
-      : [chalk.red(`  Error: ${withoutControls(error.message)}`), `  ${error.hint}`]),
+    ...errorLines(report, style),
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -1,6 +1,7 @@
 import ora, { type Ora } from 'ora';
 import type { CopyProgress } from '../copy/engine.js';
-import { formatMs, withoutControls } from './format.js';
+import { withoutControls } from './controls.js';
+import { formatMs } from './format.js';
 import { HeldOutput } from './held-output.js';
 import type { ReporterOutput } from './plain-reporter.js';
 import { ProgressMeter } from './progress-meter.js';

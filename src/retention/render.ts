@@ -1,4 +1,4 @@
-import { withoutControls } from '../report/format.js';
+import { withoutControls } from '../report/controls.js';
 import type { RetentionResult } from './apply.js';
 
 /** One backup in `backups prune --json`: stable. */

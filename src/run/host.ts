@@ -6,6 +6,7 @@ import { createBaseStore } from '../copy/base-store.js';
 import { createBackupWriter } from '../copy/backup-writer.js';
 import { removeDrill } from '../copy/drill-directory.js';
 import { engineFor } from '../copy/engines.js';
+import { examineTarget } from '../copy/examine-target.js';
 import { recoverMounts } from '../copy/recover-mounts.js';
 import { removeStaging } from '../copy/restore-staging.js';
 import { removeScratchPool } from '../copy/scratch-pool.js';
@@ -30,6 +31,7 @@ import { releaseMetadata } from '../system/thin-pool.js';
 import { runCommand } from '../system/run-command.js';
 import { looksFrozen } from '../system/looks-frozen.js';
 import { endMakers } from './end-makers.js';
+import type { Examine } from './examine-plan.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
 import { gatherFacts } from './gather-facts.js';
 import { recordRun } from './history.js';
@@ -129,8 +131,12 @@ export async function recoverHost(): Promise<RecoverReport> {
 }
 
 /** This host, as planning sees it. */
-export function planHost(): PlanHost {
-  return { detectors: { auto: automaticProviders(), named: providerByName }, gatherFacts };
+export function planHost(): PlanHost & { examine: Examine } {
+  return {
+    detectors: { auto: automaticProviders(), named: providerByName },
+    gatherFacts,
+    examine: (target, { job, trees }) => examineTarget({ target, job, sources: trees }),
+  };
 }
 
 /** What a run and a restore need to be known by. */

@@ -1,9 +1,10 @@
 import type { JobConfig } from '../config/types.js';
 import { makePlan } from '../plan/make-plan.js';
 import { targetName } from '../backup-target.js';
-import type { Plan, PlannedSource, PlannedTarget } from '../plan/plan.js';
+import type { PlannedSource, PlannedTarget } from '../plan/plan.js';
 import type { Detectors } from '../plan/resolve-mode.js';
 import type { HostFacts } from '../plan/facts.js';
+import { examinePlan, type Examine, type ExaminedPlan } from './examine-plan.js';
 
 /** What planning needs of the host. */
 export interface PlanHost {
@@ -11,14 +12,20 @@ export interface PlanHost {
   gatherFacts: (job: JobConfig) => Promise<HostFacts>;
 }
 
-/** Plans jobs without doing anything. Rejects at the first that cannot be done, as `makePlan` throws. */
+/**
+ * Plans jobs and looks at their targets, without doing anything. Rejects at the first that cannot be done, as `makePlan`
+ * throws and `examinePlan` rejects.
+ */
 export async function planJobs(
   jobs: readonly JobConfig[],
-  host: PlanHost,
+  host: PlanHost & { examine: Examine },
   options: { force: boolean },
-): Promise<Plan[]> {
-  const plans: Plan[] = [];
-  for (const job of jobs) plans.push(makePlan(job, await host.gatherFacts(job), host.detectors, options));
+): Promise<ExaminedPlan[]> {
+  const plans: ExaminedPlan[] = [];
+  for (const job of jobs) {
+    const plan = makePlan(job, await host.gatherFacts(job), host.detectors, options);
+    plans.push(await examinePlan(plan, host.examine));
+  }
   return plans;
 }
 
@@ -27,7 +34,7 @@ type PrintedTarget = Pick<PlannedTarget, 'engine' | 'keep'> &
 
 type PrintedSource = Omit<PlannedSource, 'filesystem' | 'together'>;
 
-type PrintedPlan = Omit<Plan, 'sources' | 'targets'> & {
+type PrintedPlan = Omit<ExaminedPlan, 'sources' | 'targets'> & {
   sources: readonly PrintedSource[];
   targets: readonly PrintedTarget[];
 };
@@ -40,7 +47,7 @@ function printedTarget(target: PlannedTarget): PrintedTarget {
 }
 
 /** Stable, so without the facts that only the providers read. */
-function withoutFacts(plan: Plan): PrintedPlan {
+function withoutFacts(plan: ExaminedPlan): PrintedPlan {
   const sources = plan.sources.map((source) => {
     const printed: PrintedSource & { filesystem?: unknown; together?: unknown } = { ...source };
     delete printed.filesystem;
@@ -51,7 +58,7 @@ function withoutFacts(plan: Plan): PrintedPlan {
 }
 
 /** What `--json` prints: the plan of one job, an array for several. */
-export function printable(plans: readonly Plan[]): PrintedPlan | PrintedPlan[] | undefined {
+export function printable(plans: readonly ExaminedPlan[]): PrintedPlan | PrintedPlan[] | undefined {
   const printed = plans.map(withoutFacts);
   return printed.length === 1 ? printed[0] : printed;
 }

@@ -4,6 +4,7 @@ import { isJobName } from '../copy/backup-layout.js';
 import { listBackups } from '../copy/backup-list.js';
 import { listInterrupted } from '../copy/interrupted-backup.js';
 import { targetFrom, type FromTarget } from '../copy/from-target.js';
+import { whyAbsent } from '../copy/locate-target.js';
 import { targetName } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
 import { pickJobs } from './select-jobs.js';
@@ -18,6 +19,8 @@ export interface PruneSelection extends FromTarget {
   rules: KeepRules | undefined;
   /** Broken-off copies are to go, too. */
   withInterrupted: boolean;
+  /** Is told of targets that are not there. */
+  warn: (message: string) => void;
 }
 
 function usage(message: string, hint: string): FsbackupError {
@@ -70,6 +73,17 @@ async function abandoned(jobs: readonly JobConfig[], withInterrupted: boolean): 
   return tasks;
 }
 
+/** Without those whose target is not there: what lies in its place is not what the rules are about. */
+async function present(tasks: readonly PruneTask[], warn: PruneSelection['warn']): Promise<PruneTask[]> {
+  const kept: PruneTask[] = [];
+  for (const task of tasks) {
+    const absent = await whyAbsent({ mustBeMountpoint: false, ...task.target }, [task.job]);
+    if (absent === undefined) kept.push(task);
+    else warn(`nothing of ${task.job} is pruned in ${targetName(task.target)}: ${absent.message}`);
+  }
+  return kept;
+}
+
 /** What a command line means to prune, and by which rules. Rejects with `usage`, also where no rule is known. */
 export async function selectPrune(selection: PruneSelection): Promise<PruneTask[]> {
   const { names, from, configFile, withInterrupted } = selection;
@@ -85,5 +99,5 @@ export async function selectPrune(selection: PruneSelection): Promise<PruneTask[
     );
   }
   const others = names.length === 0 ? await abandoned(configured, withInterrupted) : [];
-  return [...tasks.flatMap((one) => one.tasks), ...others];
+  return await present([...tasks.flatMap((one) => one.tasks), ...others], selection.warn);
 }

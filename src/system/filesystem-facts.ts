@@ -34,6 +34,9 @@ function unusable(message: string, hint: string, cause?: unknown): FsbackupError
   return new FsbackupError('usage', message, { hint, cause });
 }
 
+/** What Node makes of a byte of an argument that is no UTF-8: another name than the one that is meant. */
+const REPLACEMENT = '\u{fffd}';
+
 /** Opens a directory, symlinks resolved; every way in which it is not one is a `usage` error that says which. */
 async function openDirectory(requested: string): Promise<{ path: string; handle: FileHandle }> {
   try {
@@ -44,7 +47,9 @@ async function openDirectory(requested: string): Promise<{ path: string; handle:
       case 'ENOENT':
         throw unusable(
           `${requested} does not exist`,
-          'Correct the path, make the directory, or mount what should be there.',
+          requested.includes(REPLACEMENT)
+            ? 'A name with bytes that are not UTF-8 cannot be told to fsbackup: name the directory above it, which is backed up with all names as they are.'
+            : 'Correct the path, make the directory, or mount what should be there.',
           error,
         );
       case 'ENOTDIR':

@@ -34,6 +34,18 @@ describeNeeding(['root', 'loop', 'ext4'], 'refused before anything is frozen', (
       exitCode: 2,
       says: /not a mountpoint; it belongs to .*\.mnt/,
     },
+    {
+      what: 'a file',
+      args: ['/etc/passwd'],
+      exitCode: 2,
+      says: /is not a directory.*\n.*mountpoint of the filesystem/,
+    },
+    {
+      what: 'a device',
+      args: ['DEV'],
+      exitCode: 2,
+      says: /is not a directory.*\nName where it is mounted: .*\.mnt\./,
+    },
     { what: 'a path that is not there', args: ['MNT/absent'], exitCode: 2, says: /does not exist/ },
     { what: 'no mountpoint at all', args: [], exitCode: 2, says: /Missing argument/ },
     {
@@ -85,7 +97,7 @@ describeNeeding(['root', 'loop', 'ext4'], 'refused before anything is frozen', (
   ])('$what: exit $exitCode', async ({ args, exitCode, says }) => {
     const result = await harness.fsbackup(
       'freeze',
-      ...args.map((argument) => argument.replace('MNT', disk.mountpoint)),
+      ...args.map((argument) => argument.replace('MNT', disk.mountpoint).replace('DEV', disk.device)),
     );
     expect(result.exitCode).toBe(exitCode);
     expect(result.stderr).toMatch(says);

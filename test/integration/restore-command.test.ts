@@ -62,6 +62,7 @@ describeNeeding(NEEDS, 'fsbackup restore', () => {
       const { exitCode, stdout } = await runCommandClass(Restore, [backup, '--from', target, '--to', to]);
       expect(exitCode).toBe(0);
       expect(stdout).toContain(`Restored 2 files, 9 B of ${backup} to ${to}`);
+      expect(stdout).toContain(`From ${target} by ${name}, completed `);
       expect(await compareTrees(original, path.join(to, 'srv'))).toEqual([]);
     });
 

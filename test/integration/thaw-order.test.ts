@@ -1,3 +1,4 @@
+import { symlink } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { describeNeeding } from '../support/capabilities.js';
 import { FreezeHarness } from '../support/freeze-harness.js';
@@ -32,6 +33,15 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a filesystem on another, both 
     const { exitCode, stdout, stderr } = await harness.fsbackup('thaw', upper.mountpoint, lower.mountpoint);
     expect(exitCode, stderr).toBe(0);
     expect(stdout).toBe(`Thawed: ${lower.mountpoint}\nThawed: ${upper.mountpoint}\n`);
+  });
+
+  it('are one to thaw, as to freeze, by whatever names it is given', async () => {
+    const other = `${disks.directory}/other-name`;
+    await symlink(upper.mountpoint, other);
+    await freeze(upper.mountpoint, other);
+    const { exitCode, stdout, stderr } = await harness.fsbackup('thaw', other, upper.mountpoint);
+    expect(exitCode, stderr).toBe(0);
+    expect(stdout).toBe(`Thawed: ${other}\nThawed: ${upper.mountpoint}\n`);
   });
 
   it('are thawed so too when they were frozen one by one, and all are to be thawed', async () => {

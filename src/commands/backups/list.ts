@@ -1,15 +1,20 @@
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
 import type { Backup } from '../../copy/backup-list.js';
+import type { AbsentTarget } from '../../copy/configured-targets.js';
 import type { InterruptedBackup } from '../../copy/interrupted-backup.js';
-import { configFlag, fromFlags, fromTarget, jsonFlag } from '../../flags.js';
+import { exitCode } from '../../exit-codes.js';
+import { configFlag, fromFlags, fromTarget, fromUsage, jsonFlag } from '../../flags.js';
 
 export default class BackupsList extends BaseCommand {
   static override summary = 'List the backups in a target, incomplete and damaged ones too.';
+  static override description =
+    'Exits 3 when a target of the configuration is not there: what it holds is then not listed, or as this host remembers it.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> srv --from /backup --json',
   ];
+  static override usage = `backups list [JOB] ${fromUsage} [--json]`;
   static override args = { job: Args.string({ description: 'Only the backups of this job.' }) };
   static override flags = { ...fromFlags, config: configFlag, json: jsonFlag };
 
@@ -23,14 +28,21 @@ export default class BackupsList extends BaseCommand {
     const { readMountPlaces } = await import('../../copy/mount-records.js');
     const { listInterrupted } = await import('../../copy/interrupted-backup.js');
     const { listedBackup, renderBackupList } = await import('../../copy/render-backups.js');
-    const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job: args.job });
+    const absent = new Map<string, AbsentTarget>();
+    const targets = await targetsToSearch(
+      { ...fromTarget(flags), configFile: flags.config, job: args.job },
+      (one) => void absent.set(one.target, one),
+    );
     const byTarget = new Map<string, Backup[]>();
     const interrupted = new Map<string, InterruptedBackup[]>();
     for (const target of targets) {
       const name = targetName(await targetAt(target));
-      const backups = (await listBackups(target)).filter(
-        ({ job }) => args.job === undefined || job === args.job,
-      );
+      const listed = listBackups(target).catch((error: unknown) => {
+        // That it is not there is told, and keeps nobody from those that are.
+        if (absent.has(name)) return [];
+        throw error;
+      });
+      const backups = (await listed).filter(({ job }) => args.job === undefined || job === args.job);
       // What a repository itself tells comes from another directory than its catalogue.
       byTarget.set(name, inOrder([...(byTarget.get(name) ?? []), ...backups]));
       const brokenOff = (await listInterrupted(target)).filter(
@@ -51,7 +63,9 @@ export default class BackupsList extends BaseCommand {
         version: 1,
         backups: all.map((backup) => listedBackup(backup, known)),
         interrupted: [...interrupted.values()].flat(),
+        ...(absent.size === 0 ? {} : { absent: [...absent.values()] }),
       });
-    } else this.print(renderBackupList(byTarget, known, interrupted));
+    } else this.print(renderBackupList(byTarget, known, { interrupted, absent }));
+    if (absent.size > 0) this.exit(exitCode('warnings'));
   }
 }

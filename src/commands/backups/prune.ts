@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
 import { exitCode } from '../../exit-codes.js';
-import { configFlag, fromFlags, fromTarget, jsonFlag } from '../../flags.js';
+import { configFlag, fromFlags, fromTarget, fromUsage, jsonFlag } from '../../flags.js';
 import { durationFlag } from '../../freeze-flags.js';
 import { keepFlags, keepRules } from '../../keep-flags.js';
 
@@ -13,6 +13,7 @@ export default class BackupsPrune extends BaseCommand {
     '<%= config.bin %> <%= command.id %> --dry-run',
     '<%= config.bin %> <%= command.id %> srv --from /backup --keep-daily 7 --keep-weekly 4',
   ];
+  static override usage = `backups prune [JOB...] ${fromUsage} [--keep-last N] [--keep-hourly N] [--keep-daily N] [--keep-weekly N] [--keep-monthly N] [--keep-yearly N] [--keep-within SPAN] [--interrupted] [--dry-run] [--lock-wait SECONDS] [--json]`;
   static override strict = false;
   static override args = { job: Args.string({ description: 'Only these jobs; none: all of them.' }) };
   static override flags = {
@@ -36,14 +37,15 @@ export default class BackupsPrune extends BaseCommand {
     const { pruneReport, renderPrune } = await import('../../retention/render.js');
     const { withSignals } = await import('../../system/signals.js');
     const dryRun = flags['dry-run'];
+    const warn = (message: string): void => void process.stderr.write(`Warning: ${message}\n`);
     const tasks = await selectPrune({
       names: argv.map(String),
       ...fromTarget(flags),
       configFile: flags.config,
       rules: keepRules(flags),
       withInterrupted: flags.interrupted,
+      warn,
     });
-    const warn = (message: string): void => void process.stderr.write(`Warning: ${message}\n`);
     const results = dryRun
       ? await previewPrune(tasks, new Date())
       : await withSignals(process, async (signal) => {

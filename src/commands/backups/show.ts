@@ -1,6 +1,6 @@
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
-import { backupDescription, configFlag, fromFlags, fromTarget, jsonFlag } from '../../flags.js';
+import { backupDescription, configFlag, fromFlags, fromTarget, fromUsage, jsonFlag } from '../../flags.js';
 
 export default class BackupsShow extends BaseCommand {
   static override summary = 'Show one backup: what it holds, how it was made, how consistent it is.';
@@ -9,6 +9,7 @@ export default class BackupsShow extends BaseCommand {
     '<%= config.bin %> <%= command.id %> srv --from /backup',
     '<%= config.bin %> <%= command.id %> srv@2026-11-20 --json',
   ];
+  static override usage = `backups show BACKUP ${fromUsage} [--json]`;
   static override args = { backup: Args.string({ description: 'JOB[@WHICH]', required: true }) };
   static override flags = { ...fromFlags, config: configFlag, json: jsonFlag };
 

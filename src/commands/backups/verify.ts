@@ -4,7 +4,15 @@ import { BaseCommand } from '../../base-command.js';
 import type { DrillConfig } from '../../config/types.js';
 import type { CompleteBackup } from '../../copy/backup-list.js';
 import { worstExitCode } from '../../exit-codes.js';
-import { backupDescription, configFlag, fromFlags, fromTarget, jsonFlag, logJsonFlag } from '../../flags.js';
+import {
+  backupDescription,
+  configFlag,
+  fromFlags,
+  fromTarget,
+  fromUsage,
+  jsonFlag,
+  logJsonFlag,
+} from '../../flags.js';
 
 export default class BackupsVerify extends BaseCommand {
   static override summary =
@@ -15,6 +23,7 @@ export default class BackupsVerify extends BaseCommand {
     '<%= config.bin %> <%= command.id %> srv@2026-11-20 web --full --from /backup',
     '<%= config.bin %> <%= command.id %> srv --drill',
   ];
+  static override usage = `backups verify BACKUP... [--quick | --full | --drill [--drill-directory DIR]] ${fromUsage} [--json] [--log-json]`;
   static override strict = false;
   static override args = { backup: Args.string({ description: 'JOB[@WHICH], one or more', required: true }) };
   static override flags = {

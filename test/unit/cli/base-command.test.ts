@@ -23,6 +23,9 @@ class Sample extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(Sample);
     if (flags.end === 'error') throw new FsbackupError('freezeLost', 'It was lost', { hint: 'Try again.' });
+    if (flags.end === 'name') {
+      throw new FsbackupError('usage', '/srv/\u001B]0;owned\u0007 is a symlink', { hint: 'See.' });
+    }
     if (flags.end === 'bug') throw new TypeError('x is not a function');
     if (flags.end === 'nothing') throw undefined as unknown as Error;
     if (flags.end === 'warnings') this.exit(3);
@@ -83,6 +86,12 @@ describe('an FsbackupError', () => {
     expect(JSON.parse(run.stdout)).toEqual({
       version: 1,
       error: { code: 'freezeLost', exitCode: 21, message: 'It was lost', hint: 'Try again.' },
+    });
+  });
+
+  it('does not let a name write to the terminal', async () => {
+    await expect(runCommandClass(Sample, ['/srv', '--end', 'name'])).resolves.toMatchObject({
+      stderr: 'Error: /srv/\\x1b]0;owned\\x07 is a symlink\nSee.\n',
     });
   });
 

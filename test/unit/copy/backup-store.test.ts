@@ -150,6 +150,16 @@ describe('a selector', () => {
     await expect(idOf('srv@2026-11-20')).rejects.toThrow(THIRD);
   });
 
+  it('names no more candidates than can be read', async () => {
+    const ids = Array.from(
+      { length: 12 },
+      (_, hour) => `20261123T${String(hour).padStart(2, '0')}0000Z-00aa${hour}`,
+    );
+    for (const id of ids) await makeBackup(ref(id));
+    const told = await idOf('srv@2026-11-23').catch(String);
+    expect(told).toContain(`names 12 backups: ${ids.slice(0, 8).join(', ')}, 4 more`);
+  });
+
   it('refuses what is not complete, with the reason', async () => {
     await expect(idOf('srv@20261121T000000Z-0001')).rejects.toThrow('incomplete');
     await expect(idOf('srv@2026-11-22')).rejects.toThrow('damaged');
@@ -171,6 +181,25 @@ describe('a selector', () => {
       expect(await findBackup([second, target], 'srv@2026-11-19')).toMatchObject({ target });
     } finally {
       await rm(second, { recursive: true });
+    }
+  });
+
+  it('takes the copies of one run in several targets for one backup, and the first complete of them', async () => {
+    const second = await mkdtemp(path.join(os.tmpdir(), 'store-'));
+    const third = await mkdtemp(path.join(os.tmpdir(), 'store-'));
+    try {
+      const copies = [second, third].map((where) => ({ target: where, job: 'srv', backupId: THIRD }));
+      await makeBackup(copies[0] as BackupRef, { completedAt: '2026-11-20T13:00:06.000Z' });
+      await makeBackup(copies[1] as BackupRef, { completedAt: '2026-11-20T13:00:09.000Z' });
+      for (const selector of ['srv', 'srv@2026-11-20T13', `srv@${THIRD}`, `srv@${THIRD.slice(-6)}`]) {
+        expect(await findBackup([second, third], selector)).toMatchObject({ target: second });
+        expect(await findBackup([third, second], selector)).toMatchObject({ target: third });
+      }
+      await makeUnfinished({ target: second, job: 'srv', backupId: FIRST });
+      expect(await findBackup([second, target], `srv@${FIRST}`)).toMatchObject({ target });
+    } finally {
+      await rm(second, { recursive: true });
+      await rm(third, { recursive: true });
     }
   });
 

@@ -4,11 +4,13 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findBackup } from '../../../src/copy/backup-select.js';
 import type { CopyEngine, RestoreRequest } from '../../../src/copy/engine.js';
+import { renderRestore } from '../../../src/copy/render-backups.js';
 import { restoreBackup, type RestoreOptions } from '../../../src/copy/restore-backup.js';
 import BackupsList from '../../../src/commands/backups/list.js';
 import BackupsShow from '../../../src/commands/backups/show.js';
 import { makeBackup, makeUnfinished } from '../../support/backups.js';
 import { runCommandClass } from '../../support/run-command-class.js';
+import { successfulReport } from '../../support/run-reports.js';
 
 /** An engine that restores one file, and remembers what it was asked. */
 class FakeEngine implements CopyEngine {
@@ -191,6 +193,24 @@ describe('a restore from a backup that was partial', () => {
     });
     const part = { paths: ['/srv/b'], ...into('part') };
     expect((await restoreBackup(await options(part))).notInBackup).toEqual(['/srv/b/lost']);
+  });
+});
+
+describe('a restore from a backup that was made with warnings', () => {
+  it('tells them, but for those of a success, which are about the host', async () => {
+    const warnings = ['the subvolume /srv/sub below /srv is not in the backup'];
+    const ref = { target, job: 'srv', backupId: ID };
+    await makeBackup(ref, { report: successfulReport({ outcome: 'warnings', exitCode: 3, warnings }) });
+    const report = await restoreBackup(await options());
+    expect([report.backupWarnings, report.exitCode]).toEqual([warnings, 0]);
+    expect(renderRestore(report)).toContain(`the backup was made with a warning: ${warnings[0]}`);
+
+    const later = { target, job: 'srv', backupId: '20261121T010000Z-bbbbbb' };
+    await makeBackup(later, {
+      completedAt: '2026-11-21T01:00:05.000Z',
+      report: successfulReport({ warnings }),
+    });
+    expect(await restoreBackup(await options(into('later')))).not.toHaveProperty('backupWarnings');
   });
 });
 

@@ -96,6 +96,14 @@ describe('the mode of a source', () => {
     expect(error.hint).toContain('snapshot: none');
   });
 
+  it('is not refused by what is asked for without a word of what else there is', () => {
+    const error = refusal(() =>
+      plan({ sources: [aSource({ snapshot: 'btrfs' })] }, { sources: [sourceFacts(aFilesystem())] }),
+    );
+    expect(error.hint).toContain('Leave out `snapshot: btrfs`');
+    expect(error.hint).not.toContain('Put it on btrfs');
+  });
+
   it('cannot be explicit on a type that no kernel freezes: refused by name', () => {
     const error = refusal(() =>
       plan(

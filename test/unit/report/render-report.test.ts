@@ -73,11 +73,35 @@ describe('renderReport', () => {
     expect(text).not.toContain('consistency: ');
   });
 
-  it('tells which targets have no backup, beside those that have one', () => {
+  it('ends with the targets that have no backup and the error, and says once what to do for each', () => {
     const error = { code: 'copyFailed', exitCode: 40, message: 'no room', hint: 'Make room.' } as const;
-    const failedCopies = [{ target: '/other', engine: 'image', error } as const];
-    const text = renderReport(successfulReport({ outcome: 'failed', exitCode: 40, failedCopies }), plain);
-    expect(text).toMatch(/ {2}→ \/backup by rsync: .*\n {2}✖ \/other by image: no room\n/);
+    const other = { ...error, message: 'no key', hint: 'Write it.' };
+    const failedCopies = [
+      { target: '/other', engine: 'image', error } as const,
+      { target: '/third', engine: 'tar', error: other } as const,
+    ];
+    const report = successfulReport({ outcome: 'failed', exitCode: 40, failedCopies, error });
+    const told = [
+      '  ✖ /other by image: no room',
+      '  ✖ /third by tar: no key',
+      '    Write it.',
+      '  Error: no room',
+      '  Make room.',
+      '',
+    ].join('\n');
+    expect(renderReport(report, plain).endsWith(`\n${told}`)).toBe(true);
+  });
+
+  it('does not say of a source that it was snapshotted when the run ended before', () => {
+    const times = { frozenMs: null, freezeCallMs: null, snapshotMs: null, thawMs: null } as const;
+    const sources = successfulReport().sources.map((one) => ({ ...one, ...times }));
+    const text = renderReport(successfulReport({ sources, copies: [] }), plain);
+    expect(text).toContain('    not frozen, and no snapshot taken (planned: by reflink, freeze explicit)\n');
+    expect(text).not.toContain('snapshot by reflink');
+  });
+
+  it('can do without the timeline', () => {
+    expect(renderReport(successfulReport(), plain, { timeline: false })).not.toMatch(/timeline|lock/);
   });
 
   it('tells of a source that was not frozen, and of tries', () => {

@@ -1,0 +1,83 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { makeBackup } from '../support/backups.js';
+import { describeNeeding } from '../support/capabilities.js';
+import { FsbackupCli } from '../support/fsbackup-cli.js';
+
+const FIRST = '20261119T010000Z-aaaaaa';
+
+/** A disk that is not mounted is an empty directory: what is in it is not what there is. */
+describeNeeding(['root'], 'a target that is not there', () => {
+  let directory: string;
+  let there: string;
+  let absent: string;
+  let config: string;
+  let cli: FsbackupCli;
+
+  beforeEach(async () => {
+    directory = await mkdtemp(path.join(os.tmpdir(), 'absent-'));
+    [there, absent] = [path.join(directory, 'there'), path.join(directory, 'absent')];
+    const source = path.join(directory, 'srv');
+    for (const one of [there, absent, source]) await mkdir(one);
+    await makeBackup({ target: there, job: 'srv', backupId: FIRST });
+    config = path.join(directory, 'config.yaml');
+    await writeFile(
+      config,
+      `version: 1
+jobs:
+  srv:
+    sources: [{ path: ${source}, snapshot: none }]
+    targets:
+      - { path: ${absent}, mustBeMountpoint: true }
+      - ${there}
+    keep: { last: 1 }
+`,
+    );
+    cli = new FsbackupCli(directory);
+  });
+  afterEach(() => rm(directory, { recursive: true, force: true }));
+
+  it('is told by a listing, beside the backups in the others, and makes it exit 3', async () => {
+    const listed = await cli.run('backups', 'list', '--config', config);
+    expect([listed.exitCode, listed.stderr]).toEqual([3, '']);
+    expect(listed.stdout).toContain(`srv@${FIRST}`);
+    expect(listed.stdout).toContain(`${absent}\nNOT THERE: ${absent} is not a mountpoint`);
+    expect(listed.stdout).not.toContain('no backups');
+
+    const { stdout } = await cli.run('backups', 'list', '--config', config, '--json');
+    expect(JSON.parse(stdout)).toMatchObject({
+      backups: [{ target: there, backupId: FIRST }],
+      absent: [{ target: absent, hint: `Mount the backup disk: mount ${absent}` }],
+    });
+
+    await rm(absent, { recursive: true });
+    const gone = await cli.run('backups', 'list', '--config', config);
+    expect([gone.exitCode, gone.stdout]).toEqual([3, expect.stringContaining(`${absent} does not exist`)]);
+    expect(gone.stdout).toContain(`srv@${FIRST}`);
+  });
+
+  it('is told to who looks for the latest backup', async () => {
+    const shown = await cli.run('backups', 'show', 'srv', '--config', config);
+    expect([shown.exitCode, shown.stdout]).toEqual([0, expect.stringContaining(FIRST)]);
+    expect(shown.stderr).toContain(`Warning: ${absent} is not a mountpoint`);
+  });
+
+  it('is not pruned, and the others are', async () => {
+    await makeBackup({ target: absent, job: 'srv', backupId: FIRST });
+    const pruned = await cli.run('backups', 'prune', '--config', config, '--dry-run');
+    expect([pruned.exitCode, pruned.stdout]).toEqual([0, expect.stringContaining('srv: 1 kept')]);
+    expect(pruned.stdout).not.toContain(absent);
+    expect(pruned.stderr).toContain(`nothing of srv is pruned in ${absent}`);
+  });
+
+  it('is told by a plan, which exits as the run will', async () => {
+    const planned = await cli.run('plan', '--config', config);
+    expect(planned.exitCode, planned.stderr).toBe(2);
+    expect(planned.stdout).toContain(`No backup could be made in:\n  ${absent} by rsync: ${config}:6:9:`);
+    expect(planned.stdout).not.toContain(`to ${absent} by rsync`);
+    const run = await cli.run('run', '--config', config, '--json');
+    expect(run.exitCode).toBe(planned.exitCode);
+  });
+});
