@@ -1,6 +1,7 @@
 import { rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
+import type { Exposure, SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 import { ensurePrivateDirectory } from '../system/directories.js';
 import type { RunContext } from './context.js';
 import type { TakenSnapshot } from './take-snapshots.js';
@@ -12,6 +13,16 @@ export async function removeEmptyDirectory(directory: string): Promise<void> {
     await rmdir(directory);
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;
+  }
+}
+
+/** A snapshot that ran full cannot be mounted: then that is what happened, and not what mount(8) says of it. */
+async function expose(provider: SnapshotProvider, ref: SnapshotRef, directory: string): Promise<Exposure> {
+  try {
+    return await provider.expose(ref, directory);
+  } catch (error) {
+    await provider.checkIntact(ref);
+    throw error;
   }
 }
 
@@ -38,7 +49,7 @@ export async function exposeSnapshots(
     stack.push(`the mount ${directory}`, unexpose, held);
     faultPoint('exposure.intended');
     await ensurePrivateDirectory(directory);
-    directories.set(index, (await provider.expose(ref, directory)).path);
+    directories.set(index, (await expose(provider, ref, directory)).path);
     faultPoint('exposure.shown');
   }
   return directories;

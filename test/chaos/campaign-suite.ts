@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ThrowawayDisks } from '../support/throwaway-filesystem.js';
 import type { ChaosEnvironment } from './campaign/environments.js';
 import { runAll } from './campaign/run-all.js';
-import { summarise } from './campaign/summary.js';
+import { describeRun, summarise } from './campaign/summary.js';
 import { chaosTools, type ChaosTools } from './tools.js';
 
 const SEED = 1;
@@ -16,10 +16,13 @@ export interface CampaignShape {
   lanes: number;
   /** Of so many runs at least, the backup was good, and compared. */
   atLeastGood: number;
+  /** Whether each run is told as it ends: where they take many minutes. */
+  isTold?: boolean;
 }
 
 /** The first runs of seed 1 in an environment. To be called in a `describe`. */
-export function campaignIn(environment: ChaosEnvironment, { runs, lanes, atLeastGood }: CampaignShape): void {
+export function campaignIn(environment: ChaosEnvironment, shape: CampaignShape): void {
+  const { runs, lanes, atLeastGood, isTold = false } = shape;
   const disks = new ThrowawayDisks();
   let tools: ChaosTools;
 
@@ -47,7 +50,9 @@ export function campaignIn(environment: ChaosEnvironment, { runs, lanes, atLeast
         },
         loadProgram: tools.loadProgram,
         signal: new AbortController().signal,
-        onResult: () => undefined,
+        onResult: (result) => {
+          if (isTold) writeSync(2, describeRun(result));
+        },
       });
       writeSync(2, `${summarise(results)}\n`);
       const bad = results.filter(({ problems }) => problems.length > 0);

@@ -5,7 +5,7 @@ import { ThrowawayDisks } from '../../support/throwaway-filesystem.js';
 import { chaosTools } from '../tools.js';
 import { ENVIRONMENTS } from './environments.js';
 import { runAll } from './run-all.js';
-import { parseResults, summarise } from './summary.js';
+import { describeRun, parseResults, summarise } from './summary.js';
 
 // `npm run chaos -- --runs N --seed S [--results FILE] [--environment host] [--only INDEX] [--lanes N]`: real jobs under load, a
 // fault in each. Runs that the file has already are not run again, so a batch that was cut short goes on. Exits 1 when a
@@ -53,12 +53,7 @@ try {
     loadProgram: tools.loadProgram,
     onResult: (result) => {
       appendFileSync(results, `${JSON.stringify(result)}\n`);
-      const { index, world, fault, moment, ended, stallMs, problems, seconds } = result;
-      process.stdout.write(
-        `${index}  ${world}  ${fault} at ${moment}: ${ended}, ${stallMs} ms, ${seconds} s\n`,
-      );
-      for (const problem of problems)
-        process.stdout.write(`  PROBLEM (--seed ${seed} --only ${index}): ${problem}\n`);
+      process.stdout.write(describeRun(result));
     },
   });
   process.stdout.write(`${summarise(done)}\n`);

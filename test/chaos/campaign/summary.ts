@@ -27,3 +27,22 @@ export function summarise(results: readonly RunResult[]): string {
   ];
   return lines.join('\n');
 }
+
+/** What became of one run, for people: a line, and one for each problem. */
+export function describeRun({
+  seed,
+  index,
+  world,
+  fault,
+  moment,
+  ended,
+  stallMs,
+  seconds,
+  problems,
+}: RunResult): string {
+  const line = `${index}  ${world}  ${fault} at ${moment}: ${ended}, ${stallMs} ms, ${seconds} s\n`;
+  return [
+    line,
+    ...problems.map((problem) => `  PROBLEM (--seed ${seed} --only ${index}): ${problem}\n`),
+  ].join('');
+}

@@ -455,6 +455,14 @@ describe('a snapshot that is lost while it is copied', () => {
     await expectNothingHeld();
   });
 
+  it('is that, and no failure of mount(8), where it was lost before it could be shown', async () => {
+    world.fail('expose', failure('snapshotFailed', 'mount ended with exit code 32'));
+    world.fail('checkIntact', failure('snapshotInvalid'));
+    expect(await execute()).toMatchObject(discarded);
+    expect(world.log).not.toContain('copy /b1');
+    await expectNothingHeld();
+  });
+
   it('makes no backup of a copy that read it without an error', async () => {
     world.engine.copy = async () => {
       // Too late for the watch: what is asked after the copy finds it.
