@@ -104,7 +104,9 @@ describeNeeding(['root', 'program:restic', 'program:rclone'], 'a restic reposito
         },
       ]);
       // Both targets have it: the first one's is shown, the other's when it is named.
-      expect((await fsbackup('backups', 'show', 'srv', '--config', config)).stdout).toContain(`${plain}/srv/`);
+      expect((await fsbackup('backups', 'show', 'srv', '--config', config)).stdout).toContain(
+        `${plain}/srv/`,
+      );
 
       // Without the configuration: the catalogue knows its repository, the flags name it anew.
       const from = ['--from', repository, '--engine', 'restic', '--password-file', key];
