@@ -59,9 +59,9 @@ const SETTLE_MS = 45_000;
 
 /** As `whatIsLeft`, once those that end by themselves had the time to. */
 export async function whatStays(world: World, disks: ThrowawayDisks): Promise<string[]> {
-  for (const giveUpAt = Date.now() + SETTLE_MS; ; await sleep(100)) {
+  for (const giveUpAt = monotonicMs() + SETTLE_MS; ; await sleep(100)) {
     const left = await whatIsLeft(world, disks);
-    if (left.length === 0 || Date.now() > giveUpAt) return left;
+    if (left.length === 0 || monotonicMs() > giveUpAt) return left;
   }
 }
 

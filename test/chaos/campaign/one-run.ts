@@ -46,7 +46,7 @@ export interface RunResult {
 }
 
 const SLACK_MS = 100;
-const LIMIT_MS = 240_000;
+const LIMIT_MS = 900_000;
 
 /** How fast programs are where a campaign runs. */
 export interface Pace {

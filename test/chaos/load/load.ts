@@ -84,10 +84,10 @@ export class Load {
   }
 
   async #until(what: string, holds: () => boolean): Promise<void> {
-    for (const giveUpAt = Date.now() + LIMIT_MS; !holds(); await sleep(POLL_MS)) {
+    for (const giveUpAt = monotonicMs() + LIMIT_MS; !holds(); await sleep(POLL_MS)) {
       if (this.#child.exitCode !== null || this.#child.signalCode !== null)
         throw new Error(`the load ended before ${what}: ${this.#said}`);
-      if (Date.now() > giveUpAt) throw new Error(`the load waits ${LIMIT_MS} ms for ${what}`);
+      if (monotonicMs() > giveUpAt) throw new Error(`the load waits ${LIMIT_MS} ms for ${what}`);
     }
   }
 
