@@ -59,6 +59,11 @@ const duration = z
   .transform((text) => parseDuration(text) ?? 0)
   .describe('A number and its unit: 500ms, 10s, 5m, 1h');
 
+/** Of what a command may take. */
+const timeLimit = duration.refine((ms) => ms > 0, {
+  error: 'no time at all: leave it out for the default, or write what the command may take, such as 30s',
+});
+
 // `..` is refused rather than resolved: across a symlink it does not lead where it seems to.
 const absolutePath = z
   .string()
@@ -247,14 +252,14 @@ const quiesceSchema = mapping({
   name: z.string().min(1, { error: 'an empty name' }),
   before: argv.exactOptional(),
   after: argv.exactOptional(),
-  timeout: duration.exactOptional(),
+  timeout: timeLimit.exactOptional(),
 });
 
 const drillSchema = mapping({
   command: argv
     .exactOptional()
     .describe('Run on what was restored, with {directory} for where; fails the drill unless it exits 0'),
-  timeout: duration.exactOptional().describe('How long the command may take'),
+  timeout: timeLimit.exactOptional().describe('How long the command may take'),
   directory: absolutePath.exactOptional().describe('Where to restore to, in a directory of its own'),
 });
 
