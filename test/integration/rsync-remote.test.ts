@@ -348,7 +348,7 @@ esac
 
       // The disk is not mounted any more: nothing is written to where it was.
       await must('umount', disk.mountpoint);
-      expect(await said()).toContain('see whether its disk is mounted');
+      expect(await said()).toContain('mount the disk that it lies on');
       expect(await readdir(disk.mountpoint)).toEqual([]);
     },
     LONG_MS,
