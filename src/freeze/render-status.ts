@@ -6,6 +6,8 @@ export interface RunStatus {
   outcome: string;
   exitCode: number;
   finishedAt: string;
+  /** When each target last got a whole backup; null where that is not known. */
+  lastWholeAt: string | null;
 }
 
 /** A snapshot that is kept between runs. */
@@ -34,6 +36,12 @@ function frozenLine(frozen: FrozenStatus, nowMs: number): string {
   return `  ${mountpoint} (${fstype} on ${device}) since ${frozen.since}: ${rest}; by pid ${owner.pid} (${owner.command}), watchdogs ${watchdogPids.join(' and ')}`;
 }
 
+function runLine({ job, outcome, exitCode, finishedAt, lastWholeAt }: RunStatus): string {
+  const isWell = lastWholeAt === finishedAt;
+  const since = `the last that gave every target a whole backup: ${lastWholeAt ?? 'NONE IS KNOWN'}`;
+  return `  ${job}: ${outcome} (exit ${exitCode}) at ${finishedAt}${isWell ? '' : `; ${since}`}`;
+}
+
 /** The text that `status` shows to people. */
 export function renderStatus(
   status: FreezeStatusReport & { runs: readonly RunStatus[]; bases: readonly KeptStatus[] },
@@ -52,11 +60,7 @@ export function renderStatus(
       status.lost.map((lost) => `  ${lost.mountpoint} at ${lost.at}: ${lost.reason}`),
       'nothing',
     ),
-    section(
-      'Last runs',
-      status.runs.map((run) => `  ${run.job}: ${run.outcome} (exit ${run.exitCode}) at ${run.finishedAt}`),
-      'none',
-    ),
+    section('Last runs', status.runs.map(runLine), 'none'),
     section('Kept for increments', status.bases.flatMap(keptLines), 'no snapshot'),
   ].join('\n');
 }

@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -49,9 +49,29 @@ describe('the history', () => {
         consistency: 'filesystem',
         startedAt: '2026-11-23T03:00:00Z',
         finishedAt: '2026-11-23T03:00:00Z',
+        lastWholeAt: '2026-11-23T01:00:00Z',
       },
       expect.objectContaining({ job: 'b' }),
     ]);
+  });
+
+  it.each([
+    [0, '2026-11-23T02:00:00Z'],
+    [3, '2026-11-23T02:00:00Z'],
+    [41, null],
+    [40, null],
+  ])('takes a run that exited %s for one that left whole backups, or not', async (exitCode, lastWholeAt) => {
+    await recordRun(report('a', '2026-11-23T02:00:00Z', { exitCode }), directory);
+    await recordRun(report('a', '2026-11-23T03:00:00Z', { outcome: 'failed', exitCode: 20 }), directory);
+    expect(await readLastRuns(directory)).toMatchObject([{ exitCode: 20, lastWholeAt }]);
+  });
+
+  it('knows of a whole backup from what was put aside', async () => {
+    await recordRun(report('a', '2026-11-23T01:00:00Z'), directory);
+    const file = path.join(directory, 'a.jsonl');
+    await rename(file, `${file}.1`);
+    await recordRun(report('a', '2026-11-23T02:00:00Z', { outcome: 'failed', exitCode: 1 }), directory);
+    expect(await readLastRuns(directory)).toMatchObject([{ lastWholeAt: '2026-11-23T01:00:00Z' }]);
   });
 
   it('passes over a torn line', async () => {
