@@ -1,7 +1,7 @@
 import { appendFile, readdir, readFile, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
-import { exitCode } from '../exit-codes.js';
+import { exitCode as exitCodeOf } from '../exit-codes.js';
 import type { RunReport } from '../report/run-report.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
 
@@ -73,8 +73,8 @@ async function readRuns(file: string): Promise<RunSummary[]> {
 }
 
 /** Warnings are of what weakens a backup, and not of what it lacks: that is another exit code. */
-function isWhole({ exitCode: code }: RunSummary): boolean {
-  return code === 0 || code === exitCode('warnings');
+function isWhole({ exitCode }: RunSummary): boolean {
+  return exitCode === 0 || exitCode === exitCodeOf('warnings');
 }
 
 /** The last run of every job that has a history, the newest first. Lines that cannot be read are passed over. */

@@ -60,8 +60,8 @@ describe('the history', () => {
     [3, '2026-11-23T02:00:00Z'],
     [41, null],
     [40, null],
-  ])('takes a run that exited %s for one that left whole backups, or not', async (exitCode, lastWholeAt) => {
-    await recordRun(report('a', '2026-11-23T02:00:00Z', { exitCode }), directory);
+  ])('takes a run that exited %s for one that left whole backups, or not', async (code, lastWholeAt) => {
+    await recordRun(report('a', '2026-11-23T02:00:00Z', { exitCode: code }), directory);
     await recordRun(report('a', '2026-11-23T03:00:00Z', { outcome: 'failed', exitCode: 20 }), directory);
     expect(await readLastRuns(directory)).toMatchObject([{ exitCode: 20, lastWholeAt }]);
   });
