@@ -79,13 +79,11 @@ describeNeeding(
         expect([restored.exitCode, restored.stderr]).toEqual([0, expect.any(String)]);
         expect(await compareTrees(source, path.join(out, source), { ignoreRoot: true })).toEqual([]);
 
-        // Without the repository: what is known here is told, with a warning; elsewhere nothing is known.
+        // Without the repository: what is known here is told, and that it is not there; elsewhere nothing is known.
         await rename(repository, `${repository}.gone`);
         const known = await after.run('backups', 'list', '--config', config);
-        expect([known.exitCode, known.stderr]).toEqual([
-          0,
-          expect.stringContaining(`Warning: ${repository} cannot be asked what it holds`),
-        ]);
+        expect([known.exitCode, known.stdout]).toEqual([3, expect.stringContaining('NOT THERE')]);
+        expect(known.stdout).toContain(both[1]?.backupId);
         expect((await host('fourth').run('backups', 'list', '--config', config)).exitCode).not.toBe(0);
       },
       LONG_MS,
