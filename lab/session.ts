@@ -148,10 +148,10 @@ class Control {
   }
 }
 
-async function follow(
-  running: RunningMachine,
-  options: SessionOptions,
-): Promise<{ exitCode: number } | { broken: string }> {
+/** How a job ended, or why it did not; `crashed`: qemu itself, by a signal, before the job began. */
+type Followed = { exitCode: number } | { broken: string; crashed?: true };
+
+async function follow(running: RunningMachine, options: SessionOptions): Promise<Followed> {
   running.ports.get('stdout')?.on('data', options.onStdout);
   running.ports.get('stderr')?.on('data', options.onStderr);
   const results = running.ports.get('results');
@@ -164,7 +164,10 @@ async function follow(
   const control = new Control(running);
   const ready = await control.line(/^ready$/, BOOT_MS);
   if (ready === 'late') return { broken: `it has not booted within ${BOOT_MS / 1000} s` };
-  if (ready === 'ended') return { broken: `it ended before it had booted ${qemuSaid}`.trim() };
+  if (ready === 'ended') {
+    const broken = `it ended before it had booted ${qemuSaid}`.trim();
+    return running.child.signalCode === null ? { broken } : { broken, crashed: true };
+  }
   const end = await control.line(/^exit (\d+)$/, options.timeoutMs);
   if (end === 'late') return { broken: `the job has not ended within ${options.timeoutMs / 1000} s` };
   if (end === 'ended') return { broken: `it ended before the job did ${qemuSaid}`.trim() };
@@ -182,27 +185,31 @@ async function waitForEnd(running: RunningMachine, timeoutMs: number): Promise<v
 export async function runJob(prepared: PreparedGuest, options: SessionOptions): Promise<SessionOutcome> {
   return await withRunDisks(prepared, options.job, async (disks, directory) => {
     const consoleFile = path.join(directory, 'console');
-    const running = startMachine({
-      ...prepared,
-      disks,
-      append: kernelWords(prepared),
-      console: { file: consoleFile },
-      ports: ['control', 'stdout', 'stderr', 'results'],
-    });
-    try {
-      const result = await follow(running, options);
-      if ('exitCode' in result) {
-        await waitForEnd(running, POWER_OFF_MS);
-        return { kind: 'ended', exitCode: result.exitCode };
+    const attempt = async (): Promise<Followed> => {
+      const running = startMachine({
+        ...prepared,
+        disks,
+        append: kernelWords(prepared),
+        console: { file: consoleFile },
+        ports: ['control', 'stdout', 'stderr', 'results'],
+      });
+      try {
+        const followed = await follow(running, options);
+        if ('exitCode' in followed) await waitForEnd(running, POWER_OFF_MS);
+        return followed;
+      } finally {
+        running.child.kill('SIGKILL');
       }
-      const kept = path.join(CACHE_DIRECTORY, `console-${prepared.guest.name}.log`);
-      await copyFile(consoleFile, kept).catch(() => undefined);
-      const said = await readFile(consoleFile, 'utf8').catch(() => '');
-      const consoleTail = said.trimEnd().split(/\r?\n/).slice(-CONSOLE_TAIL_LINES).join('\n');
-      return { kind: 'broken', reason: result.broken, consoleTail, consoleFile: kept };
-    } finally {
-      running.child.kill('SIGKILL');
-    }
+    };
+    let result = await attempt();
+    // Once more: qemu aborts now and then in its emulation of memory (`iotlb_to_section`), and nothing has run yet.
+    if ('crashed' in result) result = await attempt();
+    if ('exitCode' in result) return { kind: 'ended', exitCode: result.exitCode };
+    const kept = path.join(CACHE_DIRECTORY, `console-${prepared.guest.name}.log`);
+    await copyFile(consoleFile, kept).catch(() => undefined);
+    const said = await readFile(consoleFile, 'utf8').catch(() => '');
+    const consoleTail = said.trimEnd().split(/\r?\n/).slice(-CONSOLE_TAIL_LINES).join('\n');
+    return { kind: 'broken', reason: result.broken, consoleTail, consoleFile: kept };
   });
 }
 
