@@ -1,7 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { CLI, inWorld, mustRun, timed } from './bench-world.js';
 import { COPY_TREE, COPY_TREE_ROOM, copyStepMs, makeTree, onSnapshot } from './copy-tree.js';
-import { median, type Figure } from './measure.js';
+import { copyFigures, type Figure } from './measure.js';
 
 /**
  * What a first backup costs beside the rsync that does its copying, with the same options from a snapshot of the same kind,
@@ -40,25 +40,6 @@ export async function benchCopyOverhead(samples: number): Promise<Figure[]> {
       runs.push(total);
       await rm(target, { recursive: true });
     }
-    const baseline = { what: 'bare rsync and sync', value: median(bares) };
-    return [
-      {
-        what: `the copy of a first run, ${COPY_TREE}`,
-        ours: median(copies),
-        unit: 'ms',
-        baseline,
-        limit: 1.05,
-        samples,
-      },
-      {
-        what: 'all of that run',
-        ours: median(runs),
-        unit: 'ms',
-        baseline,
-        limit: 1.05,
-        allowance: 1000,
-        samples,
-      },
-    ];
+    return copyFigures(`a first run, ${COPY_TREE}`, 'bare rsync and sync', { copies, runs, bares });
   }, COPY_TREE_ROOM);
 }

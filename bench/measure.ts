@@ -39,3 +39,24 @@ export function renderFigure(figure: Figure): string {
   const verdict = holds(figure) ? 'ok  ' : 'OVER';
   return `${verdict} ${what}: ${ours.toFixed(2)} ${unit}${against} | ${ratio}${bound}${more} (median of ${samples})`;
 }
+
+/** What was measured of runs of a job and of the bare tool that does its copying, in ms, a value for each sample. */
+export interface CopyTimes {
+  copies: readonly number[];
+  runs: readonly number[];
+  bares: readonly number[];
+}
+
+/** The copy of a job's run by itself, and all of that run, which may take a second more, each against the bare tool. */
+export function copyFigures(what: string, bare: string, { copies, runs, bares }: CopyTimes): Figure[] {
+  const against = {
+    unit: 'ms',
+    baseline: { what: bare, value: median(bares) },
+    limit: 1.05,
+    samples: bares.length,
+  } as const;
+  return [
+    { ...against, what: `the copy of ${what}`, ours: median(copies) },
+    { ...against, what: 'all of that run', ours: median(runs), allowance: 1000 },
+  ];
+}

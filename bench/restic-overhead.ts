@@ -1,7 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { CLI, inWorld, mustRun, timed } from './bench-world.js';
 import { COPY_TREE, COPY_TREE_ROOM, copyStepMs, makeTree, onSnapshot } from './copy-tree.js';
-import { median, type Figure } from './measure.js';
+import { copyFigures, type Figure } from './measure.js';
 
 const PASSWORD = 'of a bench';
 
@@ -59,25 +59,6 @@ export async function benchResticOverhead(samples: number): Promise<Figure[]> {
       copies.push(copyStepMs(stdout));
       runs.push(total);
     }
-    const baseline = { what: 'bare restic backup', value: median(bares) };
-    return [
-      {
-        what: `the copy of a first run by restic, ${COPY_TREE}`,
-        ours: median(copies),
-        unit: 'ms',
-        baseline,
-        limit: 1.05,
-        samples,
-      },
-      {
-        what: 'all of that run',
-        ours: median(runs),
-        unit: 'ms',
-        baseline,
-        limit: 1.05,
-        allowance: 1000,
-        samples,
-      },
-    ];
+    return copyFigures(`a first run by restic, ${COPY_TREE}`, 'bare restic backup', { copies, runs, bares });
   }, COPY_TREE_ROOM);
 }

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { alreadyMounted, isSealed, mountAt, remountReadOnly, unmount } from '../system/mount.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
-import { withPinnedDirectory, type PinnedDirectory } from '../system/pinned-directory.js';
+import { withPinnedDirectory, withPinnedName, type PinnedDirectory } from '../system/pinned-directory.js';
 import { isSubvolumeRoot } from '../system/subvolume.js';
 import { locateSubvolume } from './locate-subvolume.js';
 import {
@@ -137,8 +137,7 @@ export class BtrfsProvider implements SnapshotProvider {
   async #makeDirectory(name: string, directory: string, options: ToolOptions): Promise<void> {
     if (await isOwnDirectory(directory)) return;
     // By a program: where somebody froze the filesystem, a thread of ours would hang in mkdir(2), and our exit with it.
-    await withPinnedDirectory(path.dirname(directory), async (above) => {
-      const pinned = path.join(above.path, path.basename(directory));
+    await withPinnedName(directory, async (pinned) => {
       const byHand = ['mkdir', '--mode=0700', '--', directory];
       await this.#tool.make(name, ['mkdir', '--parents', '--mode=0700', '--', pinned], {
         ...options,

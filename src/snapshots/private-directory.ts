@@ -1,7 +1,6 @@
 import { mkdir, rmdir, stat } from 'node:fs/promises';
-import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
-import { withPinnedDirectory, type PinnedDirectory } from '../system/pinned-directory.js';
+import { withPinnedDirectory, withPinnedName, type PinnedDirectory } from '../system/pinned-directory.js';
 
 /**
  * The directory, on the storage itself, that fsbackup keeps its snapshots in. It lies inside what may be a source of
@@ -55,9 +54,7 @@ export async function ensureOwnDirectory(directory: string): Promise<void> {
   // Looked at first: on a frozen filesystem mkdir(2) waits for the thaw also when the directory is there.
   if (await isOwnDirectory(directory)) return;
   try {
-    await withPinnedDirectory(path.dirname(directory), (above) =>
-      mkdir(path.join(above.path, path.basename(directory)), { mode: 0o700 }),
-    );
+    await withPinnedName(directory, (pinned) => mkdir(pinned, { mode: 0o700 }));
   } catch (error) {
     const code = errnoOf(error);
     if (code === undefined) throw error;
@@ -74,9 +71,7 @@ export async function ensureOwnDirectory(directory: string): Promise<void> {
 export async function removeIfEmpty(directory: string): Promise<void> {
   try {
     if (!(await isOwnDirectory(directory))) return;
-    await withPinnedDirectory(path.dirname(directory), (above) =>
-      rmdir(path.join(above.path, path.basename(directory))),
-    );
+    await withPinnedName(directory, rmdir);
   } catch (error) {
     if (error instanceof FsbackupError) return;
     // Another run may have made a snapshot in it, or removed it, in the meantime.

@@ -1,4 +1,5 @@
 import { close } from 'node:fs';
+import path from 'node:path';
 import { promisify } from 'node:util';
 import { openDirectory } from './native.js';
 
@@ -27,4 +28,11 @@ export async function withPinnedDirectory<T>(
   } finally {
     await closeDescriptor(fd);
   }
+}
+
+/** Calls `use` with a path of what bears the name `file`, through its directory, which is held open as above. */
+export async function withPinnedName<T>(file: string, use: (pinned: string) => Promise<T>): Promise<T> {
+  return await withPinnedDirectory(path.dirname(file), (above) =>
+    use(path.join(above.path, path.basename(file))),
+  );
 }

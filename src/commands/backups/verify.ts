@@ -1,7 +1,5 @@
-import path from 'node:path';
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
-import type { DrillConfig } from '../../config/types.js';
 import type { CompleteBackup } from '../../copy/backup-list.js';
 import { worstExitCode } from '../../exit-codes.js';
 import {
@@ -66,36 +64,19 @@ export default class BackupsVerify extends BaseCommand {
       isTTY,
       env: process.env,
     });
-    const settings = flags.drill ? await this.#drillSettings(flags) : undefined;
     const reports = await withSignals(process, async (signal) => {
-      if (settings === undefined) {
+      if (!flags.drill) {
         return await verifyBackups(backups, { mode: flags.full ? 'full' : 'quick', signal, reporter });
       }
       const { createRunHost } = await import('../../run/host.js');
       const { drillBackups } = await import('../../run/drill-backups.js');
+      const { readDrillSettings } = await import('../../run/drill-settings.js');
+      const settings = await readDrillSettings({ ...flags, directory: flags['drill-directory'] });
       return await drillBackups(backups, await createRunHost(), { settings, signal, reporter });
     });
     if (flags.json) this.printJson({ version: 1, verified: reports });
     else this.print(reports.map(renderVerify).join('\n'));
     const code = worstExitCode(reports.map((report) => report.exitCode));
     if (code !== 0) this.exit(code);
-  }
-
-  /** With --from no configuration is read: no command is run. */
-  async #drillSettings(flags: {
-    from?: string | undefined;
-    config?: string | undefined;
-    'drill-directory'?: string | undefined;
-  }): Promise<(job: string) => DrillConfig> {
-    const { DEFAULT_DRILL_TIMEOUT_MS } = await import('../../config/normalise.js');
-    const { loadConfig } = await import('../../config/load.js');
-    const jobs = flags.from === undefined ? (await loadConfig({ configFile: flags.config })).jobs : [];
-    const directory = flags['drill-directory'];
-    const place = directory === undefined ? {} : { directory: path.resolve(directory) };
-    return (job) => ({
-      timeoutMs: DEFAULT_DRILL_TIMEOUT_MS,
-      ...jobs.find(({ name }) => name === job)?.drill,
-      ...place,
-    });
   }
 }
