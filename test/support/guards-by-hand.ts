@@ -71,20 +71,22 @@ export class GuardsByHand {
     this.#fds.splice(this.#fds.indexOf(fd), 1);
   }
 
+  /** Takes the lock of a filesystem until the end of the test, or until it is closed; rejects when somebody has it. */
+  async lock({ mountpoint, majorMinor, fstype, device }: ThrowawayFilesystem): Promise<number> {
+    const fd = await lockRecord({ mountpoint, majorMinor, fstype, device });
+    this.#fds.push(fd);
+    return fd;
+  }
+
   /** What is given to `startWatchdog` for one filesystem; its descriptors are open until the end of the test. */
   async request(
-    { mountpoint, majorMinor, fstype, device }: ThrowawayFilesystem,
-    { timeoutMs = 60_000, maxHoldMs = 600_000, mountpointFd = this.open(mountpoint) } = {},
+    filesystem: ThrowawayFilesystem,
+    { timeoutMs = 60_000, maxHoldMs = 600_000, mountpointFd = this.open(filesystem.mountpoint) } = {},
   ) {
     const { fd: pageFd, page } = createPage(1, timeoutMs, maxHoldMs);
-    const recordFd = await lockRecord({ mountpoint, majorMinor, fstype, device });
-    this.#fds.push(pageFd, recordFd);
-    const expediteFd = openSync(
-      `${this.#disks.directory}/expedite`,
-      constants.O_RDWR | constants.O_CREAT,
-      0o600,
-    );
-    this.#fds.push(expediteFd);
+    this.#fds.push(pageFd);
+    const recordFd = await this.lock(filesystem);
+    const expediteFd = this.open(`${this.#disks.directory}/expedite`, constants.O_RDWR | constants.O_CREAT);
     this.#count += 1;
     const controlPath = `${this.#disks.directory}/control-${this.#count}`;
     return {
