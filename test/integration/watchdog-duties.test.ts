@@ -1,11 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { FrameConnection } from '../../src/freeze/frame-connection.js';
+import { readStatus } from '../../src/freeze/freeze-record.js';
+import type { LossReason } from '../../src/freeze/freezer.js';
 import { encodeRequest, FrameType, lossNumber, SlotState } from '../../src/freeze/protocol.js';
 import { boottimeMs, freezeSlot, probeFrozen, readPage, thaw } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
@@ -70,6 +72,61 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     await sleep(500);
     for (const [index, pid] of pids.entries()) expect(busyMs(pid) - (before[index] ?? 0)).toBeLessThan(200);
   }
+
+  async function expectLost(guarded: Guarded, reason: LossReason): Promise<void> {
+    await eventually('the thaw', () => hand.stateOf(guarded) === SlotState.thawed);
+    expect(readPage(guarded.page)[0]?.loss).toBe(lossNumber(reason));
+    expect(await probeFrozen(guarded.mountpointFd)).toBe(false);
+  }
+
+  it.each([
+    { stops: 0, timeoutMs: 300, maxHoldMs: 60_000, reason: 'timeout' },
+    { stops: 1, timeoutMs: 300, maxHoldMs: 60_000, reason: 'timeout' },
+    { stops: 0, timeoutMs: 0, maxHoldMs: 300, reason: 'max-hold' },
+    { stops: 1, timeoutMs: 0, maxHoldMs: 300, reason: 'max-hold' },
+  ] satisfies { stops: 0 | 1; timeoutMs: number; maxHoldMs: number; reason: LossReason }[])(
+    'keeps the deadline beside the other, number $stops, that is stopped: $reason',
+    async ({ stops, timeoutMs, maxHoldMs, reason }) => {
+      const guarded = await hand.guard(disk, { timeoutMs, maxHoldMs });
+      // Nothing but its timer wakes it from here on.
+      stop(guarded.pids[stops]);
+      await freezeSlot(guarded.page, 0, guarded.mountpointFd);
+      await expectLost(guarded, reason);
+    },
+  );
+
+  it.each([{ victim: 0 }, { victim: 1 }] satisfies { victim: 0 | 1 }[])(
+    'of a freeze that was handed over thaws at once when number $victim is killed',
+    async ({ victim }) => {
+      const guarded = await frozen();
+      const reply = await guarded.connection.request({ type: FrameType.detach }, REPLY_MS);
+      expect(reply.error).toBe(0);
+      // Its hanging up is not what thaws.
+      guarded.connection.destroy();
+      await sleep(50);
+      expect(hand.stateOf(guarded)).toBe(SlotState.held);
+      process.kill(guarded.pids[victim], 'SIGKILL');
+      await expectLost(guarded, 'guard-died');
+      await hand.ended(guarded);
+    },
+  );
+
+  it('thaws at once when it is the second and the watchdog is killed', async () => {
+    const guarded = await frozen();
+    process.kill(guarded.pids[0], 'SIGKILL');
+    await expectLost(guarded, 'guard-died');
+  });
+
+  it('lives on when it is the watchdog and the second is killed: the command is left', async () => {
+    const guarded = await frozen();
+    process.kill(guarded.pids[1], 'SIGKILL');
+    const reset = { type: FrameType.reset, timeoutMs: 60_000 };
+    expect((await guarded.connection.request(reset, REPLY_MS)).error).toBe(0);
+    expect(hand.stateOf(guarded)).toBe(SlotState.held);
+    guarded.connection.destroy();
+    await expectLost(guarded, 'holder-died');
+    await hand.ended(guarded);
+  });
 
   it.each(['a reset', 'a thaw'] as const)('sleeps after %s', async (what) => {
     const guarded = await frozen();
@@ -242,4 +299,24 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     cli.kill('SIGKILL');
     await harness.write(disk.mountpoint);
   });
+
+  it.each(['watchdog', 'second'] as const)(
+    'takes what a dead command had begun to freeze, and never froze, for thawed: its %s alone',
+    async (left) => {
+      const cli = harness.startFsbackup('freeze', '--timeout', '60', disk.mountpoint, '--', 'sleep', '90');
+      const guards = await harness.held(disk.mountpoint);
+      const page = openSync(`/proc/${guards.second}/fd/4`, 'r+');
+      try {
+        await must('fsfreeze', '--unfreeze', disk.mountpoint);
+        hand.publish({ pageFd: page }, SlotState.calling);
+      } finally {
+        closeSync(page);
+      }
+      stop(left === 'second' ? guards.watchdog : guards.second);
+      cli.kill('SIGKILL');
+      await eventually('it to end', () => !isGuard(guards[left]));
+      const record = hand.open(`${disks.directory}/state/run/superblocks/${disk.majorMinor}`);
+      expect(readStatus(record)).toMatchObject({ kind: 'lost', reason: 'holder-died' });
+    },
+  );
 });

@@ -140,7 +140,7 @@ export class GuardsByHand {
   }
 
   /** Says in the page what another process of the three would say. */
-  publish({ pageFd }: Guarded, state: number): void {
+  publish({ pageFd }: Pick<Guarded, 'pageFd'>, state: number): void {
     writeSync(pageFd, Uint32Array.of(state), 0, 4, SLOTS_AT);
   }
 
