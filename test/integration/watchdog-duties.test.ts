@@ -12,7 +12,7 @@ import { encodeRequest, FrameType, lossNumber, SlotState } from '../../src/freez
 import { boottimeMs, freezeSlot, probeFrozen, readPage, thaw } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { eventually, FreezeHarness, isGuard } from '../support/freeze-harness.js';
-import { GuardsByHand, socketsOf, type Guarded } from '../support/guards-by-hand.js';
+import { expectIdle, GuardsByHand, socketsOf, type Guarded } from '../support/guards-by-hand.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 const WATCHDOG = resolve(import.meta.dirname, '../../native/build/watchdog');
@@ -20,14 +20,6 @@ const REPLY_MS = 60_000;
 const ECHILD = 10;
 const EINVAL = 22;
 const ESRCH = 3;
-const MS_PER_TICK = 10;
-
-/** The processor time that a process has had. */
-function busyMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ');
-  // Fields 14 and 15: in itself, and in the kernel. The name in parentheses has no spaces.
-  return (Number(fields[13]) + Number(fields[14])) * MS_PER_TICK;
-}
 
 /** Lines of the guards which others stand in for, so that no filesystem stays frozen without them. */
 describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
@@ -66,13 +58,6 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     return guarded;
   }
 
-  /** Guards go before all other processes: one that never sleeps would take a processor from the machine. */
-  async function expectIdle({ pids }: Guarded): Promise<void> {
-    const before = pids.map(busyMs);
-    await sleep(500);
-    for (const [index, pid] of pids.entries()) expect(busyMs(pid) - (before[index] ?? 0)).toBeLessThan(200);
-  }
-
   async function expectLost(guarded: Guarded, reason: LossReason): Promise<void> {
     await eventually('the thaw', () => hand.stateOf(guarded) === SlotState.thawed);
     expect(readPage(guarded.page)[0]?.loss).toBe(lossNumber(reason));
@@ -85,13 +70,14 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     { stops: 0, timeoutMs: 0, maxHoldMs: 300, reason: 'max-hold' },
     { stops: 1, timeoutMs: 0, maxHoldMs: 300, reason: 'max-hold' },
   ] satisfies { stops: 0 | 1; timeoutMs: number; maxHoldMs: number; reason: LossReason }[])(
-    'keeps the deadline beside the other, number $stops, that is stopped: $reason',
+    'keeps the deadline beside number $stops, which is stopped, and sleeps then: $reason',
     async ({ stops, timeoutMs, maxHoldMs, reason }) => {
       const guarded = await hand.guard(disk, { timeoutMs, maxHoldMs });
       // Nothing but its timer wakes it from here on.
       stop(guarded.pids[stops]);
       await freezeSlot(guarded.page, 0, guarded.mountpointFd);
       await expectLost(guarded, reason);
+      await expectIdle(guarded.pids);
     },
   );
 
@@ -128,18 +114,23 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     await hand.ended(guarded);
   });
 
+  it.each([60_000, 0])('sleeps until something is frozen, with a timeout of %i ms', async (timeoutMs) => {
+    const guarded = await hand.guard(disk, { timeoutMs });
+    await expectIdle(guarded.pids);
+  });
+
   it.each(['a reset', 'a thaw'] as const)('sleeps after %s', async (what) => {
     const guarded = await frozen();
     const type = what === 'a reset' ? FrameType.reset : FrameType.thaw;
     expect((await guarded.connection.request({ type, timeoutMs: 60_000 }, REPLY_MS)).error).toBe(0);
-    await expectIdle(guarded);
+    await expectIdle(guarded.pids);
   });
 
   it('sleeps between its tries to thaw what is said to be in FIFREEZE still', async () => {
     const guarded = await hand.guard(disk);
     hand.publish(guarded, SlotState.calling);
     const thawed = guarded.connection.request({ type: FrameType.thaw }, REPLY_MS);
-    await expectIdle(guarded);
+    await expectIdle(guarded.pids);
     expect(hand.stateOf(guarded)).toBe(SlotState.calling);
     hand.publish(guarded, SlotState.failed);
     expect((await thawed).error).toBe(0);
@@ -153,7 +144,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     freezing.catch(() => undefined);
     try {
       await eventually('the deadline', () => readPage(guarded.page)[0]?.loss === lossNumber('timeout'));
-      await expectIdle(guarded);
+      await expectIdle(guarded.pids);
     } finally {
       thaw(hand.open(lower.mountpoint));
     }

@@ -1,4 +1,6 @@
-import { closeSync, constants, openSync, readdirSync, readlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'vitest';
 import type { FrameConnection } from '../../src/freeze/frame-connection.js';
 import { lockRecord, readBootId, writeRecord } from '../../src/freeze/freeze-record.js';
 import { startWatchdog } from '../../src/freeze/watchdog-process.js';
@@ -11,6 +13,7 @@ const SLOTS_AT = 24;
 const THAW_ERRNO_AT = 12;
 const THAW_BEGIN_AT = 32;
 const NS_PER_MS = 1_000_000;
+const MS_PER_TICK = 10;
 
 /** Guards over one filesystem, whose holder is the process of the test. */
 export interface Guarded {
@@ -28,6 +31,20 @@ export function socketsOf(pid: number): string[] {
   return readdirSync(`/proc/${pid}/fd`)
     .map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
     .filter((target) => target.startsWith('socket:'));
+}
+
+/** The processor time that a process has had. */
+function busyMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ');
+  // Fields 14 and 15: in itself, and in the kernel. The name in parentheses has no spaces.
+  return (Number(fields[13]) + Number(fields[14])) * MS_PER_TICK;
+}
+
+/** Guards go before all other processes: one that never sleeps would take a processor from the machine. */
+export async function expectIdle(pids: readonly number[]): Promise<void> {
+  const before = pids.map(busyMs);
+  await sleep(300);
+  for (const [index, pid] of pids.entries()) expect(busyMs(pid) - (before[index] ?? 0)).toBeLessThan(150);
 }
 
 /**
