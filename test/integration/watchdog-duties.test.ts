@@ -153,6 +153,28 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     expect(await probeFrozen(guarded.mountpointFd)).toBe(false);
   });
 
+  it('claims what it thaws, so that the other leaves that alone', async () => {
+    const guarded = await hand.guard(upper);
+    await freezeSlot(guarded.page, 0, guarded.mountpointFd);
+    // FITHAW waits for the filesystem below.
+    await must('fsfreeze', '--freeze', lower.mountpoint);
+    const thawed = guarded.connection.request({ type: FrameType.thaw }, REPLY_MS);
+    try {
+      await eventually('the claim', () => hand.stateOf(guarded) === SlotState.thawing);
+    } finally {
+      thaw(hand.open(lower.mountpoint));
+    }
+    expect((await thawed).error).toBe(0);
+  });
+
+  it('takes what a dead watchdog was asking about, and was not frozen, for thawed', async () => {
+    const guarded = await frozen();
+    thaw(guarded.mountpointFd);
+    hand.publish(guarded, SlotState.probing);
+    process.kill(guarded.pids[0], 'SIGKILL');
+    await expectLost(guarded, 'guard-died');
+  });
+
   it('tells the command that the second is gone', async () => {
     const guarded = await hand.guard(disk);
     const warned: number[] = [];
@@ -173,6 +195,9 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     const guarded = await frozen();
     const reply = await guarded.connection.request({ type: FrameType.quit }, REPLY_MS);
     expect(reply).toMatchObject({ error: 0, slots: [{ state: SlotState.thawed, loss: 0 }] });
+    const [slot] = reply.slots;
+    expect(slot?.thawBeginMs).toBeGreaterThanOrEqual(slot?.heldMs ?? Infinity);
+    expect(slot?.thawedMs).toBeGreaterThanOrEqual(slot?.thawBeginMs ?? Infinity);
     await hand.ended(guarded);
     expect(await probeFrozen(guarded.mountpointFd)).toBe(false);
   });

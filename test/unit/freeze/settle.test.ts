@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -134,6 +134,17 @@ describe('devices that a snapshot command leaves suspended', () => {
     const command = await hanging();
     const end = await settle('R', [command.pid], { loss: lossNumber('holder-died') });
     expect(end).toMatchObject({ state: WatchState.ended, lost: 'holder-died', resumes: [] });
+    expect(command.signalCode ?? (await once(command, 'exit'))[1]).toBe('SIGKILL');
+  });
+
+  it('wait for a command whose name looks like the end of another', async () => {
+    const named = path.join(directory, 'a) Z 1 1 (');
+    copyFileSync('/bin/sleep', named);
+    const command = spawn(named, ['600'], { detached: true, stdio: 'ignore' });
+    children.push(command);
+    await once(command, 'spawn');
+    const end = await settle('S', [command.pid ?? 0], { loss: lossNumber('timeout'), deadlineMs: 0 });
+    expect(end).toMatchObject({ lost: 'timeout', resumes: ['resume 0 gone'] });
     expect(command.signalCode ?? (await once(command, 'exit'))[1]).toBe('SIGKILL');
   });
 
