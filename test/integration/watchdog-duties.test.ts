@@ -150,6 +150,8 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     }
     await eventually('the thaw', () => hand.stateOf(guarded) === SlotState.thawed);
     await freezing.catch(() => undefined);
+    const [slot] = readPage(guarded.page);
+    expect(slot?.thawBeginMs).toBeGreaterThanOrEqual(slot?.deadlineMs ?? Infinity);
     expect(await probeFrozen(guarded.mountpointFd)).toBe(false);
   });
 
@@ -165,6 +167,14 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
       thaw(hand.open(lower.mountpoint));
     }
     expect((await thawed).error).toBe(0);
+  });
+
+  it('says why it thaws what another had claimed, and was stopped', async () => {
+    const guarded = await frozen();
+    hand.publishThawBegin(guarded, boottimeMs() - 1000);
+    hand.publish(guarded, SlotState.thawing);
+    guarded.connection.destroy();
+    await expectLost(guarded, 'holder-died');
   });
 
   it('takes what a dead watchdog was asking about, and was not frozen, for thawed', async () => {
