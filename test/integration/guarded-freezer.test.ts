@@ -87,6 +87,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
     const { filesystems } = await freezer.thaw();
     expect(filesystems).toMatchObject([{ target: target(ext4), lost: 'timeout' }]);
     expect(await isFrozen(ext4)).toBe(false);
+    signal(freezer, 'SIGCONT');
     await freezer.close();
     expect(statusOf(ext4)).toMatchObject({ kind: 'lost', reason: 'timeout' });
   });
