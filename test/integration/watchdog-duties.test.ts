@@ -254,13 +254,16 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     expect(reply).toMatchObject({ error: EINVAL, slots: [{ state: SlotState.idle, loss: 0 }] });
   });
 
-  it('gives a reset to no timeout all of max-hold', async () => {
-    const guarded = await frozen({ timeoutMs: 60_000, maxHoldMs: 90_000 });
-    const reply = await guarded.connection.request({ type: FrameType.reset, timeoutMs: 0 }, REPLY_MS);
-    expect(reply.error).toBe(0);
-    const [{ deadlineMs, callMs } = { deadlineMs: 0, callMs: 0 }] = reply.slots;
-    expect(deadlineMs - callMs).toBeCloseTo(90_000, 3);
-  });
+  it.each([0, 120_000])(
+    'gives a reset to a timeout of %i ms all of max-hold, and no more',
+    async (timeoutMs) => {
+      const guarded = await frozen({ timeoutMs: 60_000, maxHoldMs: 90_000 });
+      const reply = await guarded.connection.request({ type: FrameType.reset, timeoutMs }, REPLY_MS);
+      expect(reply.error).toBe(0);
+      const [{ deadlineMs, callMs } = { deadlineMs: 0, callMs: 0 }] = reply.slots;
+      expect(deadlineMs - callMs).toBeCloseTo(90_000, 3);
+    },
+  );
 
   it('says EINVAL to whoever thaws what was lost before, and 0 to whoever only asks', async () => {
     const guarded = await frozen();
