@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -231,6 +231,16 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     stop(guarded.pids[1]);
     await guarded.connection.request({ type: FrameType.quit }, REPLY_MS);
     await eventually('both to end', () => !guarded.pids.some(isGuard));
+  });
+
+  it('ends a watchdog that is stopped, which would keep the lock', async () => {
+    const guarded = await frozen();
+    expect((await guarded.connection.request({ type: FrameType.detach }, REPLY_MS)).error).toBe(0);
+    stop(guarded.pids[0]);
+    process.kill(guarded.pids[1], 'SIGTERM');
+    await expectLost(guarded, 'signal');
+    await hand.ended(guarded);
+    expect(existsSync(guarded.controlPath)).toBe(false);
   });
 
   it('answers one request after the other, sent together as they may be', async () => {
