@@ -5,10 +5,11 @@ import { loadConfig } from '../config/load.js';
 import { configFile } from '../config/read-files.js';
 import type { JobConfig } from '../config/types.js';
 import { errnoOf, FsbackupError } from '../errors.js';
+import { examineCalendar } from '../system/calendar-event.js';
 import { readSpace } from '../system/filesystem-space.js';
 import type { ExaminedJob } from './examine-job.js';
 import { findFilesystems } from './find-filesystems.js';
-import { ok, problem, type Finding } from './finding.js';
+import { ok, problem, warning, type Finding } from './finding.js';
 
 /** What the command line asks to be examined. */
 export interface DoctorRequest {
@@ -87,8 +88,13 @@ async function readJobs({
     return { jobs: [], finding: ok(check, `none in ${file}`, { fix: 'fsbackup config init' }) };
   }
   try {
-    const { jobs } = await loadConfig({ configFile: flag, env });
-    return { jobs, finding: ok(check, `${file}: ${jobs.map(({ name }) => name).join(', ')}`) };
+    const warnings: string[] = [];
+    const schedules = { examine: examineCalendar, warn: (message: string) => void warnings.push(message) };
+    const { jobs } = await loadConfig({ configFile: flag, env, schedules });
+    const summary = `${file}: ${jobs.map(({ name }) => name).join(', ')}`;
+    const finding =
+      warnings.length === 0 ? ok(check, summary) : warning(check, summary, { detail: warnings.join('; ') });
+    return { jobs, finding };
   } catch (error) {
     if (!(error instanceof FsbackupError)) throw error;
     return {

@@ -54,6 +54,26 @@ export function selectSchedules(
   return chosen.map((job) => ({ job, calendar: calendar ?? job.schedule }));
 }
 
+/** Rejects unless systemd knows when: what it does not know it would refuse only once the units are written. */
+async function requireCalendar({ job, calendar }: Schedule, { systemd }: ScheduleHost): Promise<void> {
+  if (calendar === undefined) return;
+  const answer = await systemd.examineCalendar(calendar);
+  if (answer.kind === 'known') return;
+  if (answer.kind === 'refused') {
+    throw usage(
+      `systemd knows no calendar event "${calendar}", for job ${job.name}`,
+      'Write for example daily, Mon..Fri 22:00 or *-*-* 02:30; see systemd.time(7).',
+    );
+  }
+  throw new FsbackupError(
+    'failed',
+    `whether systemd knows the calendar event "${calendar}" of job ${job.name} cannot be checked: ${answer.why}`,
+    {
+      hint: 'See that "systemd-analyze calendar daily" works (it comes with systemd); nothing was installed.',
+    },
+  );
+}
+
 function requireBooted({ systemd }: ScheduleHost, hint: string): void {
   if (systemd.isBooted()) return;
   throw new FsbackupError('failed', 'this system was not booted with systemd', { hint });
@@ -68,7 +88,7 @@ export async function installSchedules(
   const lines = schedules.map((schedule) => crontabLine(schedule, facts));
   requireBooted(host, `With cron, write this to /etc/cron.d/fsbackup:\n${lines.join('\n')}`);
   const { systemd, units } = host;
-  for (const { calendar } of schedules) if (calendar !== undefined) await systemd.checkCalendar(calendar);
+  for (const schedule of schedules) await requireCalendar(schedule, host);
   const changed = await units.install(planInstall(schedules, facts));
   const timers = schedules.map(({ job }) => unitName(job.name, 'timer'));
   await systemd.systemctl('daemon-reload');
