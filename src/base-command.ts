@@ -3,7 +3,7 @@ import { Command, Errors } from '@oclif/core';
 import { FsbackupError } from './errors.js';
 import { describeParseError, unwrapFlagMessage } from './parse-errors.js';
 import { guardOutputs } from './process-guard.js';
-import { withoutControls } from './report/controls.js';
+import { asLines, withoutControls } from './report/controls.js';
 import { loadChalk, wantsColour } from './report/colours.js';
 import { toErrorJson, toErrorReport } from './report/error-report.js';
 import { requireTrustedDirectories } from './system/directories.js';
@@ -30,6 +30,21 @@ export abstract class BaseCommand extends Command {
   /** Writes a text for people to stdout, a newline added where it ends in none. */
   protected print(text: string): void {
     process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+  }
+
+  /** Writes lines for people to stdout, control characters written out. */
+  protected printLines(...lines: string[]): void {
+    this.print(asLines(lines));
+  }
+
+  /** Writes a warning for people to stderr. */
+  protected printWarning(message: string): void {
+    process.stderr.write(`Warning: ${withoutControls(message)}\n`);
+  }
+
+  /** Writes an error for people to stderr, line by line: what, and what to do. */
+  protected printError(lines: readonly string[], heading = 'Error:'): void {
+    process.stderr.write(`${heading} ${asLines(lines)}\n`);
   }
 
   /** Writes one JSON document to stdout. */
@@ -105,10 +120,11 @@ export abstract class BaseCommand extends Command {
         ...report,
       } satisfies LogEvent;
       process.stderr.write(`${JSON.stringify(event)}\n`);
-    } else
-      process.stderr.write(
-        `${heading} ${withoutControls(report.message)}\n${withoutControls(report.hint)}\n`,
-      );
+    } else {
+      // Not where the parser had wrapped its message.
+      const isAsThrown = error instanceof FsbackupError && error.message === report.message;
+      this.printError(isAsThrown ? error.lines : [report.message, report.hint], heading);
+    }
     if ((process.env['DEBUG'] ?? '') !== '') process.stderr.write(`${inspect(error)}\n`);
     if (this.wantsJson()) this.printJson(toErrorJson(report));
   }

@@ -81,7 +81,7 @@ export default class Restore extends BaseCommand {
     // The object on stdout has no place for what other restores left.
     const hasNoLines = flags.json && !flags['log-json'];
     const warn = (message: string): void => {
-      if (hasNoLines) process.stderr.write(`Warning: ${message}\n`);
+      if (hasNoLines) this.printWarning(message);
       else reporter.warn(message);
     };
     const verifications = await knownVerifications(job, warn);

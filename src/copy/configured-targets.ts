@@ -4,6 +4,7 @@ import type { JobConfig, TargetConfig } from '../config/types.js';
 import { configFile as resolveConfigFile } from '../config/read-files.js';
 import { targetName, type BackupTarget, type EngineTarget } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
+import { withoutControls } from '../report/controls.js';
 import { openCatalogue } from './catalogue.js';
 import { engineFor } from './engines.js';
 import { engineOfRepository, targetFrom, type FromTarget } from './from-target.js';
@@ -77,7 +78,7 @@ async function chooseTargets({ from, ...where }: WhereBackupsAre): Promise<Chose
 }
 
 function warn(message: string): void {
-  process.stderr.write(`Warning: ${message}\n`);
+  process.stderr.write(`Warning: ${withoutControls(message)}\n`);
 }
 
 /**

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DEFAULT_MAX_HOLD_MS, DEFAULT_TIMEOUT_MS } from '../config/freeze-settings.js';
 import { loadConfig } from '../config/load.js';
+import { ConfigError, formatProblem } from '../config/problems.js';
 import { configFile } from '../config/read-files.js';
 import type { JobConfig } from '../config/types.js';
 import { errnoOf, FsbackupError } from '../errors.js';
@@ -97,9 +98,11 @@ async function readJobs({
     return { jobs, finding };
   } catch (error) {
     if (!(error instanceof FsbackupError)) throw error;
+    const summary =
+      error instanceof ConfigError ? error.problems.map(formatProblem).join('; ') : error.message;
     return {
       jobs: [],
-      finding: problem(check, error.message, { detail: error.hint, fix: 'fsbackup config validate' }),
+      finding: problem(check, summary, { detail: error.hint, fix: 'fsbackup config validate' }),
     };
   }
 }

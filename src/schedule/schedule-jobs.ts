@@ -74,9 +74,9 @@ async function requireCalendar({ job, calendar }: Schedule, { systemd }: Schedul
   );
 }
 
-function requireBooted({ systemd }: ScheduleHost, hint: string): void {
+function requireBooted({ systemd }: ScheduleHost, hint: string, below: readonly string[] = []): void {
   if (systemd.isBooted()) return;
-  throw new FsbackupError('failed', 'this system was not booted with systemd', { hint });
+  throw new FsbackupError('failed', 'this system was not booted with systemd', { hint, below });
 }
 
 /** Has systemd run the jobs. Idempotent; a calendar that systemd does not know is refused before anything is written. */
@@ -86,7 +86,7 @@ export async function installSchedules(
   host: ScheduleHost,
 ): Promise<ScheduleChange> {
   const lines = schedules.map((schedule) => crontabLine(schedule, facts));
-  requireBooted(host, `With cron, write this to /etc/cron.d/fsbackup:\n${lines.join('\n')}`);
+  requireBooted(host, 'With cron, write this to /etc/cron.d/fsbackup:', lines);
   const { systemd, units } = host;
   for (const schedule of schedules) await requireCalendar(schedule, host);
   const changed = await units.install(planInstall(schedules, facts));

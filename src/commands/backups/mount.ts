@@ -27,7 +27,7 @@ export default class BackupsMount extends BaseCommand {
     const { withSignals } = await import('../../system/signals.js');
     const { job } = parseSelector(args.backup);
     const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
-    const warn = (message: string): void => void process.stderr.write(`Warning: ${message}\n`);
+    const warn = (message: string): void => this.printWarning(message);
     const verifications = await knownVerifications(job, warn);
     const choice = await chooseCopy(targets, args.backup, { verifications, mayBeBad: true });
     for (const message of describeChoice(choice)) warn(message);

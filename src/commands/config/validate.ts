@@ -23,8 +23,10 @@ export default class ConfigValidate extends BaseCommand {
       const names = jobs.map((job) => job.name);
       if (flags.json) this.printJson({ version: 1, valid: true, file, jobs: names, problems: [], warnings });
       else {
-        for (const warning of warnings) process.stderr.write(`Warning: ${warning}\n`);
-        this.print(`${file} is valid: ${names.length === 0 ? 'no jobs yet' : `jobs ${names.join(', ')}`}`);
+        for (const warning of warnings) this.printWarning(warning);
+        this.printLines(
+          `${file} is valid: ${names.length === 0 ? 'no jobs yet' : `jobs ${names.join(', ')}`}`,
+        );
       }
     } catch (error) {
       if (!flags.json || !(error instanceof ConfigError)) throw error;

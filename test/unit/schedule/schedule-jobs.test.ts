@@ -191,9 +191,10 @@ describe('an installation', () => {
     const refused = installSchedules([{ job: job('srv-db'), calendar: 'hourly' }], facts, host);
     await expect(refused).rejects.toMatchObject({
       code: 'failed',
-      hint: expect.stringContaining(
+      hint: 'With cron, write this to /etc/cron.d/fsbackup:',
+      below: [
         String.raw`@hourly root /usr/bin/node /opt/fsbackup/bin/run.js run --quiet --lock-wait 6h --config '/etc/it'\''s 50\%.yaml' srv-db`,
-      ),
+      ],
     });
     expect(await readdir(directory)).toEqual([]);
   });
