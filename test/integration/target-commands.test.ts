@@ -294,7 +294,7 @@ describeNeeding(NEEDS, 'a target that commands carry backups to', () => {
       const read = `if [ -e "$2/once" ]; then head -c -100000 "$1"; until [ -e ${gate} ]; do sleep 0.05; done; tail -c 100000 "$1"; else touch "$2/once"; cat "$1"; fi`;
       await giveArchive({ read });
       expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
-      const [archive = ''] = (await readdir(given)).filter((name) => name.endsWith('.tar.zst'));
+      const archive = (await readdir(given)).find((name) => name.endsWith('.tar.zst')) ?? '';
       const listed = await must(
         'tar',
         '--zstd',
