@@ -99,6 +99,8 @@ export class JsonLogReporter implements Reporter {
       files: progress.files,
       totalBytes: progress.totalBytes ?? null,
       totalFiles: progress.totalFiles ?? null,
+      entries: progress.entries ?? null,
+      totalEntries: progress.totalEntries ?? null,
       bytesPerSecond: bytesPerSecond ?? null,
       secondsLeft: secondsLeft ?? null,
     });
