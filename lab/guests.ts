@@ -27,7 +27,7 @@ export interface Guest {
 }
 
 const ALL_TESTS = ['test/lab'] as const;
-const CORE_TESTS = ['lab', 'lvm-provider', 'mirror-run', 'zfs-contract'].map(
+const CORE_TESTS = ['lab', 'lvm-provider', 'mirror-run', 'zfs-contract', 'campaign'].map(
   (name) => `test/lab/${name}.test.ts`,
 );
 

@@ -1,4 +1,4 @@
-/* The system calls that Node lacks. Plain calls are here, those over the page shared with the watchdog in addon-page.c. */
+/* The system calls that Node lacks. Plain calls are here, those over the page shared with the watchdog in addon-page.c, btrfs's in addon-btrfs.c. */
 #include "addon.h"
 
 #include <errno.h>
@@ -228,6 +228,7 @@ NAPI_MODULE_INIT() {
         {"openDirectory", NULL, start_open_directory, NULL, NULL, NULL, napi_enumerable, NULL},
         {"probe", NULL, start_probe, NULL, NULL, NULL, napi_enumerable, NULL},
         {"xfsReservedBlocks", NULL, xfs_reserved_blocks, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"btrfsSubvolume", NULL, btrfs_subvolume, NULL, NULL, NULL, napi_enumerable, NULL},
         {"tryLock", NULL, try_lock, NULL, NULL, NULL, napi_enumerable, NULL},
         {"memfd", NULL, create_memfd, NULL, NULL, NULL, napi_enumerable, NULL},
         {"boottimeMs", NULL, boottime_ms, NULL, NULL, NULL, napi_enumerable, NULL},

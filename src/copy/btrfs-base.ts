@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { inOwnDirectory } from '../snapshots/private-directory.js';
 import { readSubvolume, type Subvolume } from '../system/btrfs-subvolume.js';
 import { exists } from '../system/exists.js';
 import { readContents, streamFile, type BtrfsContents, type SentSubvolume } from './btrfs-contents.js';
@@ -8,8 +9,19 @@ import type { CopyBase } from './engine.js';
 export interface BtrfsParent {
   /** The kept snapshot, on the source. */
   snapshot: string;
+  subvolume: Subvolume;
   backupId: string;
   sent: SentSubvolume;
+}
+
+/**
+ * The subvolume that a snapshot of ours is; undefined where it is not there. Looked at in its directory, held open, in which
+ * nobody but root can put another in its place. Rejects with `snapshotFailed` where that directory is not ours.
+ */
+export async function readOwnSubvolume(snapshot: string): Promise<Subvolume | undefined> {
+  return await inOwnDirectory(path.dirname(snapshot), (own) =>
+    readSubvolume(path.join(own.path, path.basename(snapshot))),
+  );
 }
 
 /** What a snapshot must still be to be a base: nobody wrote to it, and it is no other one. */
@@ -52,7 +64,7 @@ export async function findBtrfsParent(
   let reason = 'the snapshot that was kept for it is not there any more';
   for (const { snapshot: ref, identity } of base.snapshots) {
     const kept = ref.data['snapshot'];
-    const subvolume = kept === undefined ? undefined : await readSubvolume(kept);
+    const subvolume = kept === undefined ? undefined : await readOwnSubvolume(kept);
     if (kept === undefined || subvolume === undefined) continue;
     if (subvolume.parentUuid !== snapshot.parentUuid) {
       reason = 'what was kept for it is a snapshot of another subvolume';
@@ -60,7 +72,7 @@ export async function findBtrfsParent(
       reason = 'the snapshot that was kept for it was changed';
     } else {
       const sent = await sentOf(base, subvolume.uuid, kind);
-      if (sent !== undefined) return { snapshot: kept, backupId: base.backupId, sent };
+      if (sent !== undefined) return { snapshot: kept, subvolume, backupId: base.backupId, sent };
       reason = `the backup ${base.backupId} does not have what it is to be an increment of`;
     }
   }

@@ -1,10 +1,10 @@
 import { readdir, realpath, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { FsbackupError, messageOf } from '../errors.js';
-import { deleteSubvolume, readSubvolume, type Subvolume } from '../system/btrfs-subvolume.js';
+import { deleteSubvolume, readSubvolume, sentUuidOf, type Subvolume } from '../system/btrfs-subvolume.js';
 import { mountOfPath, readMounts } from '../system/mountinfo.js';
 import { runCommand } from '../system/run-command.js';
-import { findBtrfsParent, identityOf, type BtrfsParent } from './btrfs-base.js';
+import { findBtrfsParent, identityOf, readOwnSubvolume, type BtrfsParent } from './btrfs-base.js';
 import {
   readContents,
   streamFile,
@@ -14,6 +14,7 @@ import {
 } from './btrfs-contents.js';
 import { btrfsOpener, roomForBtrfs } from './btrfs-restore.js';
 import { checkOpened, restoreOpened } from './open-trees.js';
+import { parseBtrfsStreamHead } from './btrfs-stream.js';
 import { verifyBtrfs } from './btrfs-verify.js';
 import { withCopyErrors } from './copy-error.js';
 import type {
@@ -39,6 +40,23 @@ function pathOf({ ref }: SnapshotToSend): { snapshot: string; inside: string } {
   if (ref.provider === 'btrfs' && snapshot !== undefined) return { snapshot, inside };
   throw new FsbackupError('usage', `btrfs-send sends snapshots of btrfs, and ${ref.mountpoint} has none`, {
     hint: 'Choose another engine for it: rsync, tar.',
+  });
+}
+
+/**
+ * `btrfs send` finds subvolumes by their names, which lead through directories of others. What it sent says which ones they
+ * were: rejects with `copyFailed` unless they are those that were looked at in a directory that only root can change.
+ */
+function requireSent(
+  directory: string,
+  head: Buffer,
+  wanted: { subvolume: Subvolume; parent: Subvolume | undefined },
+): void {
+  const sent = parseBtrfsStreamHead(head);
+  const { subvolume, parent } = wanted;
+  if (sent?.uuid === sentUuidOf(subvolume) && sent?.parentUuid === sentUuidOf(parent)) return;
+  throw new FsbackupError('copyFailed', `another subvolume was sent in the place of ${directory}`, {
+    hint: 'Somebody put it there meanwhile. See who may write to the directories above, and run it again.',
   });
 }
 
@@ -108,7 +126,7 @@ class BtrfsSendEngine implements CopyEngine {
   ): Promise<Sent> {
     const { request, kind, onBytes } = context;
     const { snapshot: directory } = pathOf(snapshot);
-    const subvolume = await readSubvolume(directory);
+    const subvolume = await readOwnSubvolume(directory);
     if (subvolume === undefined) {
       throw new FsbackupError('copyFailed', `the snapshot ${directory} is not there any more`, {
         hint: 'See who removes snapshots in that directory, and run it again.',
@@ -132,6 +150,7 @@ class BtrfsSendEngine implements CopyEngine {
       },
       this.#run,
     );
+    requireSent(directory, through.head, { subvolume, parent: parent?.subvolume });
     const stored = [{ name: `${name}.btrfs`, sha256: through.digest(), bytes: through.bytes }];
     return {
       subvolume: await this.#describe(snapshot, { subvolume, parent, bytes: through.bytes, context }),

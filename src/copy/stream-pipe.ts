@@ -3,11 +3,15 @@ import { Transform, type TransformCallback } from 'node:stream';
 import type { CommandResult, runCommand } from '../system/run-command.js';
 import { copyFailure } from './copy-error.js';
 
-/** Passes a stream on unchanged, counts it, and makes its SHA-256. */
+const HEAD_BYTES = 1024;
+
+/** Passes a stream on unchanged, counts it, keeps how it begins, and makes its SHA-256. */
 export class HashingStream extends Transform {
   readonly #hash = createHash('sha256');
   readonly #onBytes: (bytes: number) => void;
   bytes = 0;
+  /** The first bytes of it, 1024 at most. */
+  head: Buffer = Buffer.alloc(0);
 
   constructor(onBytes: (bytes: number) => void = () => undefined) {
     super({ highWaterMark: 1024 * 1024 });
@@ -16,6 +20,10 @@ export class HashingStream extends Transform {
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
     this.#hash.update(chunk);
+    if (this.head.length < HEAD_BYTES) {
+      const wanted = chunk.subarray(0, HEAD_BYTES - this.head.length);
+      this.head = Buffer.concat([this.head, wanted]);
+    }
     this.bytes += chunk.length;
     this.#onBytes(this.bytes);
     done(undefined, chunk);

@@ -1,42 +1,33 @@
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { errnoOf } from '../errors.js';
+import { btrfsSubvolume, type SubvolumeFacts } from './native.js';
 import { describeFailure, runCommand } from './run-command.js';
+import { isSubvolumeRootInode } from './subvolume.js';
 
-/** A subvolume as `btrfs subvolume show` tells of it. */
-export interface Subvolume {
-  uuid: string;
-  /** Of what it is a snapshot of; undefined for none. */
-  parentUuid: string | undefined;
-  /** Of the snapshot that it was received from, set when all of it was there and gone once it is made writable. */
-  receivedUuid: string | undefined;
-  /** The transaction that changed it last. */
-  generation: string;
-  isReadOnly: boolean;
+/** A subvolume as btrfs tells of it: of what it is a snapshot, and which it was received from, complete and unchanged. */
+export type Subvolume = SubvolumeFacts;
+
+/** How a stream of `btrfs send` names a subvolume: by what it was received from, where it was. */
+export function sentUuidOf(subvolume: Subvolume | undefined): string | undefined {
+  return subvolume?.receivedUuid ?? subvolume?.uuid;
 }
 
-const TIMEOUT_MS = 60_000;
-
-/** Parses `btrfs subvolume show`; undefined for anything else. Pure. */
-export function parseSubvolume(output: string): Subvolume | undefined {
-  const field = (name: string): string | undefined =>
-    new RegExp(`^\\s+${name}:\\s*(\\S.*)$`, 'm').exec(output)?.[1]?.trim();
-  const uuidOf = (name: string): string | undefined => {
-    const value = field(name);
-    return value === '-' ? undefined : value;
-  };
-  const [uuid, generation, flags] = [uuidOf('UUID'), field('Generation'), field('Flags')];
-  if (uuid === undefined || generation === undefined) return undefined;
-  return {
-    uuid,
-    parentUuid: uuidOf('Parent UUID'),
-    receivedUuid: uuidOf('Received UUID'),
-    generation,
-    isReadOnly: flags?.split(/[ ,]+/).includes('readonly') === true,
-  };
-}
-
-/** The subvolume whose root `directory` is; undefined where it is none, or not there. */
+/** The subvolume whose root `directory` is; undefined where it is none, or not there. A symlink to one is none. */
 export async function readSubvolume(directory: string): Promise<Subvolume | undefined> {
-  const shown = await runCommand(['btrfs', 'subvolume', 'show', '--', directory], { timeoutMs: TIMEOUT_MS });
-  return shown.exitCode === 0 ? parseSubvolume(shown.stdout) : undefined;
+  try {
+    const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+    try {
+      if (!isSubvolumeRootInode(await handle.stat({ bigint: true }))) return undefined;
+      return btrfsSubvolume(handle.fd);
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    // ENOTTY: another filesystem, on which some directory has that inode number.
+    if (['ENOENT', 'ENOTDIR', 'ELOOP', 'ENOTTY'].includes(errnoOf(error) ?? '')) return undefined;
+    throw error;
+  }
 }
 
 /** Deletes a subvolume. Rejects with what `btrfs` said, one clause. */

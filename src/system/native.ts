@@ -42,6 +42,16 @@ export interface WatchFacts {
   devices: WatchedDevice[];
 }
 
+/** What `btrfsSubvolume` tells. UUIDs as 36 characters, left out where there is none. */
+export interface SubvolumeFacts {
+  uuid: string;
+  parentUuid?: string;
+  receivedUuid?: string;
+  /** The transaction that changed it last. */
+  generation: number;
+  isReadOnly: boolean;
+}
+
 /** native/addon.c, as it exports itself. */
 interface Addon {
   thaw(fd: number): void;
@@ -50,6 +60,7 @@ interface Addon {
   openDirectory(beneathFd: number, directory: string): Promise<number>;
   probe(fd: number): Promise<number>;
   xfsReservedBlocks(fd: number): number;
+  btrfsSubvolume(fd: number): SubvolumeFacts;
   tryLock(fd: number): boolean;
   memfd(): number;
   boottimeMs(): number;
@@ -120,6 +131,14 @@ export async function probeFrozen(fd: number): Promise<boolean> {
 /** The blocks that the XFS of `fd` holds in reserve: 0 while it is frozen. Throws ENOTTY for another filesystem. */
 export function xfsReservedBlocks(fd: number): number {
   return addon().xfsReservedBlocks(fd);
+}
+
+/**
+ * The btrfs subvolume that the file of `fd` lies in (ioctl(2) BTRFS_IOC_GET_SUBVOL_INFO, Linux 4.18). Throws ENOTTY for another
+ * filesystem.
+ */
+export function btrfsSubvolume(fd: number): SubvolumeFacts {
+  return addon().btrfsSubvolume(fd);
 }
 
 /** flock(2) LOCK_EX|LOCK_NB: whether the lock was got. It ends with the last descriptor of this open file. */

@@ -1,3 +1,4 @@
+import type { BigIntStats } from 'node:fs';
 import { lstat } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
@@ -6,11 +7,15 @@ import type { Mount } from './mountinfo.js';
 /** BTRFS_FIRST_FREE_OBJECTID: the inode number of the root directory of every subvolume, and of nothing else. */
 const SUBVOLUME_ROOT_INODE = 256n;
 
+/** Whether what these are of, on a btrfs, is the root of a subvolume. */
+export function isSubvolumeRootInode(stats: BigIntStats): boolean {
+  return stats.isDirectory() && stats.ino === SUBVOLUME_ROOT_INODE;
+}
+
 /** Whether `directory`, which lies on a btrfs, is the root of a subvolume; a path that is not there is not. */
 export async function isSubvolumeRoot(directory: string): Promise<boolean> {
   try {
-    const stats = await lstat(directory, { bigint: true });
-    return stats.isDirectory() && stats.ino === SUBVOLUME_ROOT_INODE;
+    return isSubvolumeRootInode(await lstat(directory, { bigint: true }));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return false;
     throw error;

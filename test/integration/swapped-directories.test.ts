@@ -1,13 +1,17 @@
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
+import { createBtrfsSendEngine } from '../../src/copy/btrfs-send-engine.js';
+import type { CopyBase, CopyRequest } from '../../src/copy/engine.js';
 import { ImageClone } from '../../src/snapshots/image-clone.js';
 import { SNAPSHOT_DIRECTORY_NAME } from '../../src/snapshots/private-directory.js';
 import type { SnapshotProvider, SnapshotRef } from '../../src/snapshots/provider.js';
 import { providerByName } from '../../src/snapshots/registry.js';
 import { readFilesystemFacts } from '../../src/system/filesystem-facts.js';
 import { ficlone } from '../../src/system/native.js';
+import { runCommand } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
+import { copyRequest } from '../support/engine-requests.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { exposeIn, takeSnapshot, whileFrozen } from '../support/take-snapshot.js';
 import {
@@ -155,5 +159,56 @@ describeNeeding(['root', 'loop', 'xfs', 'btrfs', 'ext4'], 'a directory that is s
     });
     expect(await cli.journalEntries()).toEqual([]);
     expect(await readFile(`${tree}-of-before/file`, 'utf8')).toBe('of the source');
+  });
+
+  it.each(['snapshot', 'parent'] as const)('another %s is not sent as a backup', async (what) => {
+    const { source, provider, storage } = await on('btrfs');
+    const { mountpoint } = source;
+    const target = path.join(disks.directory, `sent-instead-${what}`);
+    await mkdir(target);
+    const take = async (name: string): Promise<{ ref: SnapshotRef; readFrom: string }> => {
+      const { ref } = await takeSnapshot(provider, mountpoint, name, 'atomic');
+      return { ref, readFrom: await exposeIn(provider, ref, target) };
+    };
+    const taken = [await take('fsbackup-first'), await take('fsbackup-second')] as const;
+    const requestOf = async (index: 0 | 1, base?: CopyBase): Promise<CopyRequest> => {
+      const backup = { job: 'srv', backupId: `20261126T00000${index}Z-abcdef` };
+      const dataDirectory = path.join(target, 'srv', backup.backupId, 'data');
+      await mkdir(dataDirectory, { recursive: true });
+      const { ref, readFrom } = taken[index];
+      const sources = [{ path: mountpoint, readFrom, exclude: [], snapshot: ref }];
+      return copyRequest(sources, dataDirectory, { backup, base });
+    };
+    const first = await requestOf(0);
+    const { keep = [] } = await createBtrfsSendEngine().copy(first);
+    const { dataDirectory } = first;
+    const base = { backupId: first.backup.backupId, dataDirectory, snapshots: keep };
+
+    const ours = path.join(storage.mountpoint, SNAPSHOT_DIRECTORY_NAME);
+    const swapped = path.join(ours, what === 'snapshot' ? 'fsbackup-second' : 'fsbackup-first');
+    const aside = path.join(ours, 'aside');
+    const swap: typeof runCommand = async (argv, options) => {
+      if (argv[0] !== 'btrfs' || argv[1] !== 'send') return await runCommand(argv, options);
+      // As late as can be: all that was looked at was ours.
+      await rename(swapped, aside);
+      await must('btrfs', 'subvolume', 'snapshot', '-r', mountpoint, swapped);
+      try {
+        return await runCommand(argv, options);
+      } finally {
+        await must('btrfs', 'subvolume', 'delete', swapped);
+        await rename(aside, swapped);
+      }
+    };
+    const second = await requestOf(1, base);
+    await expect(createBtrfsSendEngine(swap).copy(second)).rejects.toMatchObject({
+      code: 'copyFailed',
+      message: expect.stringContaining('another subvolume was sent in the place of'),
+    });
+    const { needs } = await createBtrfsSendEngine().copy(second);
+    expect(needs).toEqual([first.backup.backupId]);
+    for (const { ref, readFrom } of taken) {
+      await provider.unexpose({ snapshot: ref, path: readFrom });
+      await provider.remove(ref);
+    }
   });
 });

@@ -13,12 +13,10 @@ import { LabVolumeGroup, storageState, type LabVolume } from '../support/lvm-lab
 import { checkRecords, parseRecords } from '../support/records.js';
 import { must } from '../support/throwaway-filesystem.js';
 
-/** Thorough, and otherwise. */
 const ROUNDS = 20;
-const FEW_ROUNDS = 5;
 const PROJECT = path.resolve(import.meta.dirname, '../..');
 
-describeInLab({}, 'two volumes of one job', ({ disks, kernel, thorough }) => {
+describeInLab({}, 'two volumes of one job', ({ disks, kernel }) => {
   let group: LabVolumeGroup;
   let first: LabVolume;
   let second: LabVolume;
@@ -70,7 +68,7 @@ describeInLab({}, 'two volumes of one job', ({ disks, kernel, thorough }) => {
   it('are at one instant where the kernel nests: the second is never ahead of the first', async () => {
     if (kernel !== 'nests') return;
     const before = await storageState();
-    for (let round = 0; round < (thorough ? ROUNDS : FEW_ROUNDS); round += 1) {
+    for (let round = 0; round < ROUNDS; round += 1) {
       const { exitCode, value, stderr } = await cli.runJob(...job);
       expect(exitCode, stderr).toBe(0);
       expect(value.sources).toMatchObject([{ freezeMode: 'explicit' }, { freezeMode: 'explicit' }]);

@@ -1,7 +1,7 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { listBackups } from '../../src/copy/backup-list.js';
 import { isRetryable } from '../../src/copy/copy-error.js';
 import type { CopyBase } from '../../src/copy/engine.js';
@@ -9,6 +9,7 @@ import { readZfsContents } from '../../src/copy/zfs-contents.js';
 import { runCommand } from '../../src/system/run-command.js';
 import { sendEngineContract } from '../contract/send-engine.js';
 import { copyRequest } from '../support/engine-requests.js';
+import { findProcesses } from '../support/find-processes.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { describeInLab } from '../support/lab.js';
 import { LabPool } from '../support/lab-pool.js';
@@ -134,10 +135,14 @@ describeInLab({ zfs: true }, 'a run that sends a dataset', ({ disks: [disk = '',
     await pool.dispose();
   });
 
-  async function config(job: string, source: string): Promise<string> {
+  async function config(
+    job: string,
+    source: string,
+    to: Readonly<Record<string, unknown>> = { repository: 'lab-got/backups', initialise: true },
+  ): Promise<string> {
     const file = path.join(pool.directory, `${job}.yaml`);
-    const target = { engine: 'zfs-send', repository: 'lab-got/backups', initialise: true };
-    const jobs = { [job]: { sources: [source], targets: [target], keep: { last: 1 } } };
+    const targets = [{ engine: 'zfs-send', ...to }];
+    const jobs = { [job]: { sources: [source], targets, keep: { last: 1 } } };
     await writeFile(file, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
     return file;
   }
@@ -198,5 +203,57 @@ describeInLab({ zfs: true }, 'a run that sends a dataset', ({ disks: [disk = '',
     const restored = await cli.run('restore', 'secret', '--config', file, '--to', out);
     expect(restored.exitCode, restored.stderr).toBe(0);
     expect(await must('cmp', `${secret}/large`, path.join(out, secret, 'large'))).toBe('');
+  });
+
+  describe('into files, restored by way of a pool of its own', () => {
+    let file: string;
+    let count = 0;
+
+    beforeAll(async () => {
+      await must('dd', 'if=/dev/urandom', `of=${plain}/large`, 'bs=1M', 'count=48', 'status=none');
+      const to = path.join(pool.directory, 'files');
+      await mkdir(to);
+      file = await config('files', plain, { path: to });
+      const { exitCode, stderr } = await cli.runJob('files', '--config', file);
+      expect(exitCode, stderr).toBe(0);
+    });
+
+    /** Of pools that restores made, what there is: the pools, and what was received into them. */
+    async function scratchDatasets(): Promise<string[]> {
+      const listed = await must('zfs', 'list', '-H', '-o', 'name');
+      return listed.split('\n').filter((name) => name.startsWith('fsbackup-restore-'));
+    }
+
+    /** Kills a restore, of its whole process group, when of its pool so much is there. */
+    async function killedWith(datasets: number): Promise<string> {
+      count += 1;
+      const out = path.join(pool.directory, `out-files-${count}`);
+      const started = cli.start('restore', 'files', '--config', file, '--to', out);
+      while ((await scratchDatasets()).length < datasets) {
+        if (started.hasEnded) throw new Error(`it ended before: ${started.output}`);
+        await sleep(20);
+      }
+      started.kill('SIGKILL');
+      expect(await started.ended(), started.output).toBe('SIGKILL');
+      return out;
+    }
+
+    it.each([
+      { what: 'its pool', datasets: 1 },
+      { what: 'a dataset that is being received', datasets: 2 },
+    ])('leaves, when it is killed, $what, which recover destroys', async ({ datasets }) => {
+      const out = await killedWith(datasets);
+      const { exitCode, value } = await cli.recover();
+      expect([exitCode, value.failed]).toEqual([0, []]);
+      expect(value.released.map(({ kind }) => kind).toSorted()).toEqual(['scratch-pool', 'staging']);
+      expect(await scratchDatasets()).toEqual([]);
+      expect(await readdir(out)).toEqual([]);
+      expect(await cli.journalEntries()).toEqual([]);
+      expect(await findProcesses('zfs', 'receive')).toEqual([]);
+      const restored = await cli.run('restore', 'files', '--config', file, '--to', out);
+      expect(restored.exitCode, restored.stderr).toBe(0);
+      expect(await must('cmp', `${plain}/large`, path.join(out, plain, 'large'))).toBe('');
+      expect(await scratchDatasets()).toEqual([]);
+    });
   });
 });
