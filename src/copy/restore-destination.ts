@@ -1,5 +1,6 @@
-import { mkdir, readdir, realpath, stat } from 'node:fs/promises';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { errnoOf, FsbackupError } from '../errors.js';
+import { makeDirectories } from '../system/make-directories.js';
 import { isWithin } from '../system/mountinfo.js';
 import { runCommand } from '../system/run-command.js';
 import { requireTrustedPath } from '../system/trusted-path.js';
@@ -28,13 +29,17 @@ function usage(message: string, hint: string, cause?: unknown): FsbackupError {
   return new FsbackupError('usage', message, { hint, cause });
 }
 
+function noDirectory(destination: string): FsbackupError {
+  return usage(`${destination} is not a directory`, 'Choose another directory to restore to.');
+}
+
 /** Of a fresh ext4. */
 const COUNTS_AS_EMPTY = 'lost+found';
 
 async function ensureDirectory(destination: string): Promise<PreparedDestination> {
   try {
     // 0700: what a private backup holds is not for everybody.
-    const made = await mkdir(destination, { recursive: true, mode: 0o700 });
+    const made = await makeDirectories(destination, 0o700);
     if ((await stat(destination)).isDirectory())
       return { directory: await realpath(destination), isNew: made !== undefined };
   } catch (error) {
@@ -48,7 +53,7 @@ async function ensureDirectory(destination: string): Promise<PreparedDestination
       );
     }
   }
-  throw usage(`${destination} is not a directory`, 'Choose another directory to restore to.');
+  throw noDirectory(destination);
 }
 
 /**
@@ -81,6 +86,9 @@ async function refuseAcl(destination: string): Promise<void> {
  * backups.
  */
 export async function prepareDestination(request: DestinationRequest): Promise<PreparedDestination> {
+  // Before whoever may write to a file is blamed for it.
+  const facts = await stat(request.destination).catch(() => undefined);
+  if (facts?.isDirectory() === false) throw noDirectory(request.destination);
   await requireTrustedDestination(request.destination);
   const { directory: destination, isNew } = await ensureDirectory(request.destination);
   await requireTrustedDestination(request.destination);

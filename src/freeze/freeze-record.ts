@@ -3,7 +3,6 @@ import {
   constants,
   fstatSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -13,7 +12,7 @@ import {
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, FsbackupError } from '../errors.js';
-import { runDirectory } from '../system/directories.js';
+import { ensurePrivateDirectory, runDirectory } from '../system/directories.js';
 import { tryLock } from '../system/native.js';
 import type { FreezeTarget, LossReason } from './freezer.js';
 import { RECORD_STATUS_SIZE } from './protocol.js';
@@ -77,7 +76,7 @@ async function lockPatiently(fd: number): Promise<boolean> {
  */
 export async function lockRecord(target: FreezeTarget): Promise<number> {
   const file = path.join(recordsDirectory(), target.majorMinor);
-  mkdirSync(recordsDirectory(), { recursive: true, mode: 0o700 });
+  await ensurePrivateDirectory(recordsDirectory());
   const fd = openSync(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
   if (await lockPatiently(fd)) return fd;
   const body = parseRecord(readAll(fd))?.body;

@@ -58,7 +58,7 @@ afterEach(async () => {
 });
 
 function into(name: string, force = false): Pick<RestoreOptions, 'to'> {
-  return { to: { directory: path.join(directory, name), force } };
+  return { to: { directory: path.resolve(directory, name), force } };
 }
 
 async function options(changes: Partial<RestoreOptions> = {}): Promise<RestoreOptions> {
@@ -146,7 +146,7 @@ describe('a restore', () => {
   it('refuses a destination that is a file, or among the backups, by a symlink too', async () => {
     await writeFile(path.join(directory, 'file'), 'x');
     await symlink(path.join(target, 'srv', ID), path.join(directory, 'alias'));
-    for (const destination of ['file', 'file/below', 'alias/data/srv', 'alias']) {
+    for (const destination of ['/dev/null', '/proc/x', 'file', 'file/below', 'alias/data/srv', 'alias']) {
       const refused = options(into(destination, true)).then(restoreBackup);
       await expect(refused).rejects.toMatchObject({ code: 'usage' });
     }
