@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { Command, Errors } from '@oclif/core';
+import { Command, Errors, type Interfaces } from '@oclif/core';
 import { FsbackupError } from './errors.js';
 import { describeParseError, unwrapFlagMessage } from './parse-errors.js';
 import { guardOutputs } from './process-guard.js';
@@ -10,6 +10,9 @@ import { requireTrustedDirectories } from './system/directories.js';
 import type { LogEvent } from './report/log-event.js';
 import type { ErrorReport } from './report/run-report.js';
 import { spareMemory } from './system/spare-memory.js';
+
+/** Flags or arguments by their names. */
+type Output = Record<string, unknown>;
 
 /**
  * What all commands share: errors as a line of what and a line of what to do, exit codes from the one table, JSON.
@@ -50,6 +53,18 @@ export abstract class BaseCommand extends Command {
   /** Writes one JSON document to stdout. */
   protected printJson(value: unknown): void {
     process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
+  }
+
+  /** As oclif's; an empty argument, which an unset shell variable makes, is no path to be taken for the working directory. */
+  protected override async parse<F extends Output, B extends Output, A extends Output>(
+    options?: Interfaces.Input<F, B, A>,
+    argv?: string[],
+  ): Promise<Interfaces.ParserOutput<F, B, A>> {
+    const parsed = await super.parse(options, argv);
+    if (!parsed.argv.includes('')) return parsed;
+    throw new FsbackupError('usage', 'an argument is empty', {
+      hint: 'Name what is meant, or leave it out; an unset shell variable may be why it is empty.',
+    });
   }
 
   protected override async init(): Promise<void> {

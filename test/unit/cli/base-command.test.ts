@@ -101,6 +101,17 @@ describe('an FsbackupError', () => {
     });
   });
 
+  it.each([
+    ['', '/srv'],
+    ['/srv', ''],
+  ])('tells of an argument that is empty: %j %j', async (...argv) => {
+    await expect(runCommandClass(Sample, argv)).resolves.toMatchObject({
+      exitCode: 2,
+      stdout: '',
+      stderr: expect.stringMatching(/^Error: an argument is empty\n.* unset shell variable /) as string,
+    });
+  });
+
   it('does not let a name write to the terminal', async () => {
     await expect(runCommandClass(Sample, ['/srv', '--end', 'name'])).resolves.toMatchObject({
       stderr: 'Error: /srv/\\x1b]0;owned\\x07 is a symlink\nSee.\n',

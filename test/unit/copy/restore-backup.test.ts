@@ -245,6 +245,21 @@ describe('backups list', () => {
     await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
     const { stdout } = await runCommandClass(BackupsList, ['srv', '--config', config]);
     expect(stdout).toContain(`srv@${ID}`);
+    const unknown = await runCommandClass(BackupsList, ['srb', '--config', config]);
+    expect(unknown).toMatchObject({ exitCode: 3 });
+    await writeFile(
+      config,
+      JSON.stringify({ version: 1, jobs: { ...jobs, web: { ...jobs.web, targets: [target] } } }),
+    );
+    expect(await runCommandClass(BackupsList, ['web', '--config', config])).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringContaining('no backups') as string,
+    });
+    expect(await runCommandClass(BackupsList, ['srb', '--config', config])).toMatchObject({
+      exitCode: 2,
+      stderr:
+        'Error: there is no job srb, and no backup of one that had this name\nThe configuration has: srv, web.\n',
+    });
   });
 
   it('says what to name when nothing tells where the backups are', async () => {
