@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoOf, FsbackupError } from '../errors.js';
+import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { ensurePrivateDirectory, runDirectory } from '../system/directories.js';
 import { tryLock } from '../system/native.js';
 import type { FreezeTarget, LossReason } from './freezer.js';
@@ -102,8 +102,20 @@ function statusLine(status: FreezeStatus): string {
 /** Writes a whole record: what may be frozen from now on. */
 export function writeRecord(fd: number, body: FreezeRecordBody): void {
   const text = Buffer.from(`${statusLine({ kind: 'armed' })}${JSON.stringify(body)}\n`);
-  ftruncateSync(fd, text.length);
-  writeSync(fd, text, 0, text.length, 0);
+  try {
+    ftruncateSync(fd, text.length);
+    writeSync(fd, text, 0, text.length, 0);
+  } catch (error) {
+    const directory = recordsDirectory();
+    throw new FsbackupError(
+      'failed',
+      `the freeze of ${body.mountpoint} cannot be put on record: ${messageOf(error)}`,
+      {
+        hint: `Make room in ${directory}, and see that root may write there; nothing was frozen.`,
+        cause: error,
+      },
+    );
+  }
 }
 
 /** Overwrites the status line in place. */
