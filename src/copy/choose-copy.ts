@@ -43,7 +43,7 @@ function targetNameOf(backup: CompleteBackup): string {
   return targetName(targetOf(backup));
 }
 
-/** The newest backup of the job that is not known to be bad. */
+/** The newest backup of the job that is not known to be bad, and of its copies the best. */
 async function newestUsable(
   targets: readonly string[],
   job: string,
@@ -54,8 +54,12 @@ async function newestUsable(
     .flat()
     .filter(isComplete)
     .toSorted((a, b) => b.manifest.completedAt.localeCompare(a.manifest.completedAt));
-  for (const backup of newestFirst) {
-    if ((await readDoubt(backup, verifications))?.kind !== 'bad') return backup;
+  for (const { backupId } of newestFirst) {
+    const copies = newestFirst.filter((backup) => backup.backupId === backupId);
+    const [best] = (await Promise.all(copies.map((copy) => judge(copy, verifications)))).toSorted(
+      (a, b) => rankOf(a) - rankOf(b),
+    );
+    if (best !== undefined && best.doubt?.kind !== 'bad') return best.backup;
   }
   return undefined;
 }

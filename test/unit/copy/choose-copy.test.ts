@@ -132,6 +132,20 @@ describe('a backup that shares with one that is bad', () => {
     );
   });
 
+  it('is not recommended where another copy of the same backup is better', async () => {
+    for (const target of [near, far]) {
+      const ref = { target, job: 'web', backupId: OLD };
+      await makeBackup(ref, { completedAt: '2026-11-19T01:00:05.000Z' });
+    }
+    await makeBackup(
+      { target: near, job: 'web', backupId: NEW },
+      { completedAt: '2026-11-20T01:00:05.000Z' },
+    );
+    await expect(choose('web', [failed(near, NEW, { job: 'web' })])).rejects.toMatchObject({
+      hint: expect.stringContaining(`web@${OLD} in ${far}.`) as string,
+    });
+  });
+
   it('is known to be bad when it cannot be restored without that one, or that one is gone', async () => {
     const ref = { target: near, job: 'img', backupId: NEW };
     await makeBackup({ ...ref, backupId: OLD }, { engine: 'image', completedAt: '2026-11-19T01:00:05.000Z' });
