@@ -1,4 +1,3 @@
-import { rmdir } from 'node:fs/promises';
 import { FsbackupError } from '../errors.js';
 import { exitCode } from '../exit-codes.js';
 import type { Journal } from '../journal/journal.js';
@@ -248,7 +247,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
         result = await bring({ destination, paths, ...(isLate ? { choose } : {}) });
       } catch (error) {
         // Where nothing came of it, it is as if it had not been asked for.
-        if (prepared.isNew && isLate) await rmdir(destination).catch(() => undefined);
+        await prepared.removeEmpty();
         throw error;
       }
     }

@@ -116,6 +116,24 @@ describe('a restore', () => {
     });
   });
 
+  it('leaves no directory behind that it made and brought nothing to', async () => {
+    engine.onRestore = () => Promise.reject(new Error('the repository is gone'));
+    const deep = path.join(directory, 'new/deep');
+    const to = { directory: deep, force: false };
+    await expect(restoreBackup(await options({ to }))).rejects.toThrow('gone');
+    expect(await readdir(directory)).toEqual(['target']);
+    engine.onRestore = async () => {
+      await writeFile(path.join(deep, 'half'), 'half');
+      throw new Error('broken off');
+    };
+    await expect(restoreBackup(await options({ to }))).rejects.toThrow('broken off');
+    expect(await readdir(deep)).toEqual(['half']);
+    await mkdir(path.join(directory, 'was'));
+    engine.onRestore = () => Promise.reject(new Error('gone'));
+    await expect(restoreBackup(await options(into('was')))).rejects.toThrow('gone');
+    expect(await readdir(directory)).toContain('was');
+  });
+
   it('is no success when fewer files came than the backup has', async () => {
     engine.files = 0;
     await expect(restoreBackup(await options())).rejects.toMatchObject({

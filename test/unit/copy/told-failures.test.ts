@@ -87,7 +87,10 @@ describe('a restic that restores', () => {
   const IGNORED = 'ignoring error for /srv/a: write /out/srv/a:';
 
   async function restore(why: string): Promise<{ lost: string[]; error: unknown }> {
-    const stderr = `${IGNORED} ${why}\nFatal: There were 1 errors\n`;
+    return await restored(`${IGNORED} ${why}\nFatal: There were 1 errors\n`);
+  }
+
+  async function restored(stderr: string): Promise<{ lost: string[]; error: unknown }> {
     const lost: string[] = [];
     const error = await extractSnapshot(
       new ResticRepository(saying(1, stderr), '/mnt/r', []),
@@ -103,6 +106,17 @@ describe('a restic that restores', () => {
       code: 'copyFailed',
       message: 'the copy failed: restic: no space left on device',
       hint: expect.stringContaining('Make room') as string,
+    });
+  });
+
+  it('from a repository that is gone says so, and not its address for a reason', async () => {
+    const said =
+      'Fatal: unable to open config file: stat /mnt/r/config: no such file or directory\nIs there a repository at the following location?\n/mnt/r';
+    expect((await restored(said)).error).toMatchObject({
+      code: 'copyFailed',
+      message:
+        '/mnt/r is no repository, or not there: unable to open config file: stat /mnt/r/config: no such file or directory',
+      hint: 'Mount the disk that it lies on, or correct its address.',
     });
   });
 
