@@ -17,7 +17,7 @@ const USAGE = `usage, each after \`npm run lab --\`:
   exec --guest NAME [--timeout SECONDS] -- COMMAND…  runs a command in a guest; its output, its exit code
   shell --guest NAME                               a shell on the guest's console
   build [--guest NAME]…                            only makes what is not in the cache
-  guests [--core]                                  their names
+  guests                                           their names
 guests: ${GUESTS.map((guest) => guest.name).join(', ')}; a start of a name will do`;
 
 /** A guest that broke: not a code that a command in it is likely to end with. */
@@ -62,10 +62,9 @@ function parseCommandLine(argv: readonly string[]): Arguments {
   };
 }
 
-/** Those that were named, or all that have something to run. */
-function wanted({ guests, scope }: Pick<Arguments, 'guests' | 'scope'>): readonly Guest[] {
-  if (guests.length > 0) return guests;
-  return scope === 'core' ? GUESTS.filter(({ core }) => core.length > 0) : GUESTS;
+/** Those that were named, or all. */
+function wanted({ guests }: Pick<Arguments, 'guests'>): readonly Guest[] {
+  return guests.length > 0 ? guests : GUESTS;
 }
 
 async function prepareAll(guests: readonly Guest[]): Promise<PreparedGuest[]> {
@@ -76,7 +75,7 @@ async function prepareAll(guests: readonly Guest[]): Promise<PreparedGuest[]> {
 }
 
 async function test({ guests, rest, results, scope }: Arguments): Promise<number> {
-  const prepared = await prepareAll(wanted({ guests, scope }));
+  const prepared = await prepareAll(wanted({ guests }));
   const tested = await runTests(prepared, rest, {
     scope,
     chaosTools: await buildChaosTools(CHECKOUT),

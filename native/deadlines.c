@@ -97,17 +97,12 @@ void deadlines_enforce(void) {
 
 void deadline_reset(uint32_t index, uint64_t timeout_ns) {
     struct slot *slot = &guard.page->slots[index];
-    if (atomic_load(&slot->state) != SLOT_HELD) return;
     uint64_t cap = atomic_load(&slot->call_ns) + guard.page->max_hold_ns;
-    uint64_t deadline = timeout_ns == 0 ? cap : earlier(boottime_ns() + timeout_ns, cap);
-    atomic_store(&slot->timeout_ns, timeout_ns);
-    atomic_store(&slot->deadline_ns, deadline);
+    atomic_store(&slot->deadline_ns, timeout_ns == 0 ? cap : earlier(boottime_ns() + timeout_ns, cap));
 }
 
 void deadline_reset_watch(uint64_t timeout_ns) {
     struct page *page = guard.page;
-    if (page->device_count == 0 || atomic_load(&page->watch_state) != WATCH_OPEN) return;
     uint64_t cap = atomic_load(&page->watch_ns) + page->max_hold_ns;
-    atomic_store(&page->watch_timeout_ns, timeout_ns);
     atomic_store(&page->watch_deadline_ns, timeout_ns == 0 ? cap : earlier(boottime_ns() + timeout_ns, cap));
 }

@@ -68,9 +68,9 @@ bool watch_ended(void);
 void deadlines_schedule(void);
 /* Thaws every slot whose deadline has passed. */
 void deadlines_enforce(void);
-/* The reset of one slot: its deadline becomes now + timeout, under the cap. */
+/* The reset of one slot that is held: its deadline becomes now + timeout, under the cap. */
 void deadline_reset(uint32_t slot, uint64_t timeout_ns);
-/* The same for the devices. */
+/* The same for the devices, while programs may suspend them. */
 void deadline_reset_watch(uint64_t timeout_ns);
 
 /* record.c */

@@ -70,7 +70,7 @@ struct slot {
     _Atomic uint64_t thaw_begin_ns; /* FITHAW entered */
     _Atomic uint64_t thawed_ns;     /* FITHAW returned */
     _Atomic uint64_t deadline_ns;   /* thawed then, unless reset before */
-    _Atomic uint64_t timeout_ns;    /* the last N; 0: none, the cap alone */
+    _Atomic uint64_t timeout_ns;    /* N when the page was made; 0: none, the cap alone */
 };
 
 /* A device-mapper device that was not suspended when the page was made. */

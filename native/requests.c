@@ -26,8 +26,6 @@ static bool addressed(const struct frame *request, uint32_t slot) {
 static void hang_up(struct connection *connection) {
     close(connection->fd);
     connection->fd = -1;
-    connection->waiting = false;
-    connection->received = 0;
     if (connection == &connections[HOLDER_CONNECTION]) holder_gone();
 }
 

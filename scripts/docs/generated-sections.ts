@@ -8,7 +8,8 @@ const SECTIONS: Readonly<Record<string, () => string>> = {
   severity: severityOrder,
   'fault points': faultPointTable,
   'campaign figures': campaignTable,
-  'campaign faults': campaignFaultTable,
+  'campaign faults': () => campaignFaultTable('host'),
+  'campaign faults in guests': () => campaignFaultTable('guests'),
   'campaign problems': campaignProblems,
 };
 

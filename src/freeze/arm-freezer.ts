@@ -7,7 +7,8 @@ import { createPage } from '../system/native.js';
 import { lockRecord, readBootId, writeRecord } from './freeze-record.js';
 import { DeviceWatch } from './device-watch.js';
 import type { FreezeOptions, FreezeRequest, FreezeTarget } from './freezer.js';
-import { GuardedFreezer, type FreezerSlot } from './guarded-freezer.js';
+import { FreezeSet, type FreezerSlot } from './freeze-set.js';
+import { GuardedFreezer } from './guarded-freezer.js';
 import { openMount } from './mountpoint.js';
 import { MAX_DEVICES, MAX_SLOTS } from './protocol.js';
 import { startWatchdog } from './watchdog-process.js';
@@ -93,7 +94,7 @@ export async function armFreezer(
         watchdogPids: watchdog.pids,
       });
     }
-    return new GuardedFreezer(slots, watch, options, shared.page, watchdog);
+    return new GuardedFreezer(new FreezeSet(slots, watch, shared.page), options, watchdog);
   } catch (error) {
     watch?.close();
     for (const slot of slots) {

@@ -28,7 +28,7 @@ const results = path.resolve(values.results);
 const seed = Number(values.seed);
 const known = existsSync(results) ? parseResults(readFileSync(results, 'utf8')) : [];
 const isKnown = (index: number): boolean =>
-  known.some((one) => one.seed === seed && one.index === index && one.environment === values.environment);
+  known.some((one) => one.seed === seed && one.index === index && one.environment === environment.name);
 const indices =
   values.only === undefined
     ? Array.from({ length: Number(values.runs) }, (_, index) => index).filter((index) => !isKnown(index))

@@ -39,7 +39,7 @@ function onBreakingDisk(disk: string): LabWorld {
 
 /** What the guest has, each on disks of its own. None of it is undone: a guest is new each time. */
 export function labEnvironment(): ChaosEnvironment {
-  const { disks, zfs, kernel } = labGuest();
+  const { name, disks, zfs, kernel } = labGuest();
   const [first = ''] = disks;
   const worlds = [onBreakingDisk(first), onLvm('thin', disks.slice(1, 2))];
   if (zfs)
@@ -52,7 +52,7 @@ export function labEnvironment(): ChaosEnvironment {
     });
   else if (kernel !== 'refuses') worlds.push(onLvm('mirror', disks.slice(2, 4)));
   return {
-    name: 'lab',
+    name: `guest ${name}`,
     worlds,
     faults: [...SIGNAL_FAULTS, ...CGROUP_FAULTS, ...STORAGE_FAULTS, ...LAB_FAULTS, ...DISK_FAULTS],
     pace: { timeoutMs: 60_000, runMs: 10_000, boundaryMs: 2000 },

@@ -1,0 +1,234 @@
+import { readdirSync } from 'node:fs';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { armFreezer, type ArmOptions } from '../../src/freeze/arm-freezer.js';
+import { findRecord } from '../../src/freeze/freeze-record.js';
+import type { FreezeTarget } from '../../src/freeze/freezer.js';
+import type { GuardedFreezer } from '../../src/freeze/guarded-freezer.js';
+import { probeFrozen } from '../../src/system/native.js';
+import { describeNeeding } from '../support/capabilities.js';
+import { eventually, isGuard } from '../support/freeze-harness.js';
+import { GuardsByHand } from '../support/guards-by-hand.js';
+import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
+
+const LONG = { timeoutMs: 60_000, maxHoldMs: 90_000 };
+
+/** The command line's part of the freeze, with guards that this process stops, kills and asks. */
+describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
+  const disks = throwawayDisks(afterAll);
+  const hand = new GuardsByHand(disks);
+  let ext4: ThrowawayFilesystem;
+  let xfs: ThrowawayFilesystem;
+  let upper: ThrowawayFilesystem;
+  let freezers: GuardedFreezer[];
+
+  beforeAll(async () => {
+    ext4 = await disks.filesystem({ fstype: 'ext4' });
+    xfs = await disks.filesystem({ fstype: 'xfs' });
+    upper = await disks.filesystem({ fstype: 'ext4', on: xfs });
+  });
+  beforeEach(() => {
+    freezers = [];
+    hand.begin();
+  });
+  afterEach(async () => {
+    for (const freezer of freezers) {
+      signal(freezer, 'SIGCONT');
+      await freezer.close().catch(() => undefined);
+      await ended(freezer);
+    }
+    await hand.end();
+  });
+
+  function target({ mountpoint, majorMinor, device, fstype }: ThrowawayFilesystem): FreezeTarget {
+    return { mountpoint, majorMinor, device, fstype };
+  }
+
+  async function armed(options: ArmOptions, ...filesystems: ThrowawayFilesystem[]): Promise<GuardedFreezer> {
+    const freezer = await armFreezer({ targets: filesystems.map(target), devices: [] }, options);
+    freezers.push(freezer);
+    return freezer;
+  }
+
+  async function frozen(options: ArmOptions, ...filesystems: ThrowawayFilesystem[]): Promise<GuardedFreezer> {
+    const freezer = await armed(options, ...filesystems);
+    await freezer.freeze();
+    return freezer;
+  }
+
+  /** The second first: the watchdog would not outlive it by much. */
+  function signal({ watchdogPids }: GuardedFreezer, name: NodeJS.Signals): void {
+    for (const pid of watchdogPids.toReversed()) if (isGuard(pid)) process.kill(pid, name);
+  }
+
+  async function ended({ watchdogPids }: GuardedFreezer): Promise<void> {
+    await eventually('the guards to end', () => !watchdogPids.some(isGuard));
+  }
+
+  function statusOf(filesystem: ThrowawayFilesystem): unknown {
+    return findRecord(filesystem)?.status;
+  }
+
+  async function isFrozen({ mountpoint }: ThrowawayFilesystem): Promise<boolean> {
+    return await probeFrozen(hand.open(mountpoint));
+  }
+
+  function openFiles(): string[] {
+    return readdirSync('/proc/self/fd');
+  }
+
+  it('keeps the deadline when both guards are stopped, and tells why', async () => {
+    const freezer = await frozen({ timeoutMs: 300, maxHoldMs: 90_000 }, ext4);
+    signal(freezer, 'SIGSTOP');
+    await eventually('the loss', () => freezer.lost.aborted);
+    expect(freezer.lost.reason).toBe('timeout');
+    const { filesystems } = await freezer.thaw();
+    expect(filesystems).toMatchObject([{ target: target(ext4), lost: 'timeout' }]);
+    expect(statusOf(ext4)).toMatchObject({ kind: 'lost', reason: 'timeout' });
+    expect(await isFrozen(ext4)).toBe(false);
+  });
+
+  it('thaws at once when both guards are killed, long before the deadline', async () => {
+    const freezer = await frozen(LONG, ext4);
+    signal(freezer, 'SIGSTOP');
+    signal(freezer, 'SIGKILL');
+    await eventually('the loss', () => freezer.lost.aborted);
+    expect(freezer.lost.reason).toBe('guard-died');
+    expect((await freezer.thaw()).filesystems).toMatchObject([{ lost: 'guard-died' }]);
+    expect(statusOf(ext4)).toMatchObject({ kind: 'lost', reason: 'guard-died' });
+    expect(await isFrozen(ext4)).toBe(false);
+  });
+
+  it('learns by its heartbeat that somebody else has thawed, and resets no more', async () => {
+    const freezer = await frozen({ timeoutMs: 1000, maxHoldMs: 90_000 }, ext4);
+    await must('fsfreeze', '--unfreeze', ext4.mountpoint);
+    await eventually('the loss', () => freezer.lost.aborted);
+    expect(freezer.lost.reason).toBe('third-party');
+    expect((await freezer.thaw()).filesystems).toMatchObject([{ lost: 'third-party' }]);
+  });
+
+  it('is told of a loss at once by the guard that caused it', async () => {
+    const freezer = await frozen(LONG, ext4);
+    process.kill(freezer.watchdogPids[0] ?? 0, 'SIGTERM');
+    await eventually('the loss', () => freezer.lost.aborted);
+    expect(freezer.lost.reason).toBe('signal');
+  });
+
+  it('warns of a second that is gone', async () => {
+    const freezer = await frozen(LONG, ext4);
+    process.kill(freezer.watchdogPids[1] ?? 0, 'SIGKILL');
+    await eventually('the warning', () => freezer.warnings.some((text) => text.includes('second')));
+    expect(freezer.lost.aborted).toBe(false);
+    expect((await freezer.thaw()).filesystems).toMatchObject([{ lost: undefined }]);
+  });
+
+  it('freezes all or none', async () => {
+    await must('fsfreeze', '--freeze', xfs.mountpoint);
+    try {
+      const freezer = await armed(LONG, ext4, xfs);
+      await expect(freezer.freeze()).rejects.toMatchObject({ code: 'notFrozen' });
+      expect(await isFrozen(ext4)).toBe(false);
+      expect(await isFrozen(xfs)).toBe(true);
+      expect((await freezer.thaw()).filesystems.map((one) => one.target)).toEqual([target(ext4)]);
+      await freezer.close();
+      expect(statusOf(xfs)).toEqual({ kind: 'thawed' });
+    } finally {
+      await must('fsfreeze', '--unfreeze', xfs.mountpoint);
+    }
+  });
+
+  it('measures what was frozen, and no more', async () => {
+    const begun = performance.now();
+    const freezer = await frozen(LONG, ext4);
+    const [outcome] = (await freezer.thaw()).filesystems;
+    const tookMs = performance.now() - begun;
+    expect(outcome?.frozenMs).toBeGreaterThan(0);
+    expect(outcome?.freezeCallMs).toBeGreaterThan(0);
+    expect(outcome?.thawMs).toBeGreaterThan(0);
+    expect((outcome?.freezeCallMs ?? 0) + (outcome?.thawMs ?? 0)).toBeLessThanOrEqual(outcome?.frozenMs ?? 0);
+    expect(outcome?.frozenMs).toBeLessThanOrEqual(tookMs);
+    // Asked again, it has not thawed again.
+    expect((await freezer.thaw()).filesystems).toEqual([outcome]);
+  });
+
+  it('hands the freeze over, and is done with it', async () => {
+    const freezer = await frozen({ ...LONG, detachable: true }, ext4);
+    await freezer.detach();
+    await freezer.close();
+    expect(await isFrozen(ext4)).toBe(true);
+    process.kill(freezer.watchdogPids[0] ?? 0, 'SIGTERM');
+    await ended(freezer);
+  });
+
+  it('thaws by itself, from the lowest up, what nobody takes over, and ends guards that are stopped', async () => {
+    const freezer = await frozen({ ...LONG, detachable: true }, upper, xfs);
+    signal(freezer, 'SIGSTOP');
+    await expect(freezer.detach()).rejects.toMatchObject({ code: 'freezeLost' });
+    expect((await freezer.thaw()).filesystems).toMatchObject([
+      { target: target(upper), lost: undefined },
+      { target: target(xfs), lost: undefined },
+    ]);
+    for (const filesystem of [xfs, upper]) {
+      expect(await isFrozen(filesystem)).toBe(false);
+      expect(statusOf(filesystem)).toEqual({ kind: 'thawed' });
+    }
+    expect(freezer.watchdogPids.some(isGuard)).toBe(false);
+  });
+
+  it('leaves no descriptor open, no process, and its lock free, however it ended', async () => {
+    const before = openFiles();
+    const closed = await frozen(LONG, ext4);
+    await closed.close();
+    await closed.close();
+    const unused = await armed(LONG, ext4);
+    await unused.close();
+    expect(statusOf(ext4)).toEqual({ kind: 'thawed' });
+    await armed(LONG, ext4).then((held) => held.close());
+    await expect(armed(LONG, ext4, { ...xfs, majorMinor: '0:0' })).rejects.toMatchObject({
+      code: 'notFrozen',
+    });
+    const held = await armed(LONG, ext4);
+    await expect(armed(LONG, xfs, ext4)).rejects.toMatchObject({ code: 'locked' });
+    await held.close();
+    const handedOver = await frozen({ ...LONG, detachable: true }, ext4);
+    await handedOver.detach();
+    process.kill(handedOver.watchdogPids[0] ?? 0, 'SIGTERM');
+    await ended(handedOver);
+    await eventually('the descriptors to be closed', () => openFiles().length <= before.length);
+  });
+
+  it('says on record what it holds, before it does', async () => {
+    await armed({ timeoutMs: null, maxHoldMs: 90_000 }, ext4, xfs);
+    expect(findRecord(xfs)).toMatchObject({
+      status: { kind: 'armed' },
+      guarded: true,
+      body: { ...target(xfs), slot: 1, timeoutSeconds: null, maxHoldSeconds: 90, detached: false },
+    });
+  });
+
+  it('proves by a probe that nobody holds it frozen, and leaves nothing on record as frozen', async () => {
+    const freezer = await armed(LONG, ext4, xfs);
+    await freezer.probe();
+    for (const filesystem of [ext4, xfs]) {
+      expect(statusOf(filesystem)).toEqual({ kind: 'thawed' });
+      expect(await isFrozen(filesystem)).toBe(false);
+    }
+    await freezer.close();
+    await must('fsfreeze', '--freeze', ext4.mountpoint);
+    try {
+      const refused = await armed(LONG, ext4);
+      await expect(refused.probe()).rejects.toMatchObject({ code: 'notFrozen' });
+      expect(await isFrozen(ext4)).toBe(true);
+    } finally {
+      await must('fsfreeze', '--unfreeze', ext4.mountpoint);
+    }
+  });
+
+  it('gives its timeout to each heartbeat', async () => {
+    const freezer = await frozen({ timeoutMs: 400, maxHoldMs: 1500 }, ext4);
+    const begun = performance.now();
+    await eventually('the end', () => freezer.lost.aborted);
+    // Several timeouts later, and not before the longest hold was over.
+    expect(freezer.lost.reason).toBe('max-hold');
+    expect(performance.now() - begun).toBeGreaterThan(1000);
+  });
+});

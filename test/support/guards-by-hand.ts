@@ -1,0 +1,159 @@
+import { closeSync, constants, openSync, readdirSync, readlinkSync, writeSync } from 'node:fs';
+import type { FrameConnection } from '../../src/freeze/frame-connection.js';
+import { lockRecord, readBootId, writeRecord } from '../../src/freeze/freeze-record.js';
+import { startWatchdog } from '../../src/freeze/watchdog-process.js';
+import { createPage, readPage, type PageHandle } from '../../src/system/native.js';
+import { eventually, isGuard } from './freeze-harness.js';
+import type { ThrowawayDisks, ThrowawayFilesystem } from './throwaway-filesystem.js';
+
+/** Of struct page and struct slot in native/protocol.h. */
+const SLOTS_AT = 24;
+const THAW_ERRNO_AT = 12;
+const THAW_BEGIN_AT = 32;
+const NS_PER_MS = 1_000_000;
+
+/** Guards over one filesystem, whose holder is the process of the test. */
+export interface Guarded {
+  page: PageHandle;
+  pageFd: number;
+  mountpointFd: number;
+  recordFd: number;
+  controlPath: string;
+  connection: FrameConnection;
+  pids: readonly [number, number];
+}
+
+/** The sockets that a process has open. */
+export function socketsOf(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/fd`)
+    .map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
+    .filter((target) => target.startsWith('socket:'));
+}
+
+/**
+ * Starts guards and plays the other processes of the three against them: the command line, which the test is, and, by way
+ * of the page, which is shared memory, each of the guards. `begin` before each test, `end` after it.
+ */
+export class GuardsByHand {
+  readonly #disks: ThrowawayDisks;
+  readonly #runDirectory = process.env['FSBACKUP_RUN_DIR'];
+  #fds: number[] = [];
+  #guarded: Guarded[] = [];
+  #count = 0;
+
+  constructor(disks: ThrowawayDisks) {
+    this.#disks = disks;
+  }
+
+  begin(): void {
+    process.env['FSBACKUP_RUN_DIR'] = `${this.#disks.directory}/run`;
+  }
+
+  /** Hangs up, and waits until the guards have ended. */
+  async end(): Promise<void> {
+    for (const { connection } of this.#guarded) connection.destroy();
+    for (const fd of this.#fds.splice(0)) closeSync(fd);
+    for (const guarded of this.#guarded.splice(0)) await this.ended(guarded);
+    if (this.#runDirectory === undefined) delete process.env['FSBACKUP_RUN_DIR'];
+    else process.env['FSBACKUP_RUN_DIR'] = this.#runDirectory;
+  }
+
+  /** Opens a file until the end of the test. */
+  open(path: string, flags: number = constants.O_RDONLY): number {
+    const fd = openSync(path, flags);
+    this.#fds.push(fd);
+    return fd;
+  }
+
+  /** Closes before the end of the test what was opened until then. */
+  close(fd: number): void {
+    closeSync(fd);
+    this.#fds.splice(this.#fds.indexOf(fd), 1);
+  }
+
+  /** Takes the lock of a filesystem until the end of the test, or until it is closed; rejects when somebody has it. */
+  async lock({ mountpoint, majorMinor, fstype, device }: ThrowawayFilesystem): Promise<number> {
+    const fd = await lockRecord({ mountpoint, majorMinor, fstype, device });
+    this.#fds.push(fd);
+    return fd;
+  }
+
+  /** What is given to `startWatchdog` for one filesystem; its descriptors are open until the end of the test. */
+  async request(
+    filesystem: ThrowawayFilesystem,
+    { timeoutMs = 60_000, maxHoldMs = 600_000, mountpointFd = this.open(filesystem.mountpoint) } = {},
+  ) {
+    const { fd: pageFd, page } = createPage(1, timeoutMs, maxHoldMs);
+    this.#fds.push(pageFd);
+    const recordFd = await this.lock(filesystem);
+    const expediteFd = this.open(`${this.#disks.directory}/expedite`, constants.O_RDWR | constants.O_CREAT);
+    this.#count += 1;
+    const controlPath = `${this.#disks.directory}/control-${this.#count}`;
+    return {
+      page,
+      request: { pageFd, expediteFd, mountpointFds: [mountpointFd], recordFds: [recordFd], controlPath },
+    };
+  }
+
+  /** Guards over one filesystem, which is armed and not frozen. */
+  async guard(
+    filesystem: ThrowawayFilesystem,
+    options: { timeoutMs?: number; maxHoldMs?: number; mountpointFd?: number } = {},
+  ): Promise<Guarded> {
+    const { page, request } = await this.request(filesystem, options);
+    const { pageFd, controlPath, expediteFd, mountpointFds, recordFds } = request;
+    const [recordFd = -1] = recordFds;
+    const { connection, pids } = await startWatchdog(request);
+    this.close(expediteFd);
+    const [watchdog = 0, second = 0] = pids;
+    const guarded: Guarded = {
+      page,
+      pageFd,
+      mountpointFd: mountpointFds[0] ?? -1,
+      recordFd,
+      controlPath,
+      connection,
+      pids: [watchdog, second],
+    };
+    this.#guarded.push(guarded);
+    writeRecord(recordFd, {
+      version: 1,
+      mountpoint: filesystem.mountpoint,
+      majorMinor: filesystem.majorMinor,
+      device: filesystem.device,
+      fstype: filesystem.fstype,
+      bootId: readBootId(),
+      since: new Date().toISOString(),
+      timeoutSeconds: (options.timeoutMs ?? 60_000) / 1000,
+      maxHoldSeconds: 600,
+      slot: 0,
+      controlPath,
+      detached: false,
+      owner: { pid: process.pid, command: 'test' },
+      watchdogPids: pids,
+    });
+    return guarded;
+  }
+
+  stateOf({ page }: Guarded): number | undefined {
+    return readPage(page)[0]?.state;
+  }
+
+  /** Says in the page what another process of the three would say. */
+  publish({ pageFd }: Guarded, state: number): void {
+    writeSync(pageFd, Uint32Array.of(state), 0, 4, SLOTS_AT);
+  }
+
+  publishThawBegin({ pageFd }: Guarded, ms: number): void {
+    writeSync(pageFd, BigUint64Array.of(BigInt(Math.round(ms * NS_PER_MS))), 0, 8, SLOTS_AT + THAW_BEGIN_AT);
+  }
+
+  publishThawErrno({ pageFd }: Guarded, errno: number): void {
+    writeSync(pageFd, Int32Array.of(errno), 0, 4, SLOTS_AT + THAW_ERRNO_AT);
+  }
+
+  /** Waits until both guards have ended. */
+  async ended({ pids }: Guarded): Promise<void> {
+    await eventually('the guards to end', () => pids.every((pid) => !isGuard(pid)));
+  }
+}
