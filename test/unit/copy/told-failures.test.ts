@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BorgRepository } from '../../../src/copy/borg-repository.js';
 import type { CopyEngine } from '../../../src/copy/engine.js';
 import { targetFrom } from '../../../src/copy/from-target.js';
@@ -152,6 +152,21 @@ describe('a repository', () => {
     expect(told).toMatchObject({ code: 'usage', message: 'there is none' });
     expect((told as NoRepositoryError).hint).toMatch(/srv has backups in it: mount the disk/);
     expect((told as NoRepositoryError).hint).not.toContain('initialise');
+  });
+
+  it('keeps the password that it was reached with, when another is mistyped', async () => {
+    vi.stubEnv('FSBACKUP_STATE_DIR', path.join(directory, 'state'));
+    try {
+      const right = path.join(directory, 'right');
+      await writeFile(right, 'secret', { mode: 0o600 });
+      const from = { from: path.join(directory, 'repository'), engine: 'restic' };
+      const password = { file: right };
+      expect(await targetFrom({ ...from, passwordFile: right })).toMatchObject({ repository: { password } });
+      await expect(targetFrom({ ...from, passwordFile: `${right}x` })).rejects.toThrow('there is no file');
+      expect(await targetFrom(from)).toMatchObject({ repository: { password } });
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it('is not taken for a directory without backups', async () => {
