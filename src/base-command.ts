@@ -1,15 +1,18 @@
 import { inspect } from 'node:util';
-import { Command, Errors } from '@oclif/core';
+import { Command, Errors, type Interfaces } from '@oclif/core';
 import { FsbackupError } from './errors.js';
 import { describeParseError, unwrapFlagMessage } from './parse-errors.js';
 import { guardOutputs } from './process-guard.js';
-import { withoutControls } from './report/controls.js';
+import { asLines, withoutControls } from './report/controls.js';
 import { loadChalk, wantsColour } from './report/colours.js';
 import { toErrorJson, toErrorReport } from './report/error-report.js';
 import { requireTrustedDirectories } from './system/directories.js';
 import type { LogEvent } from './report/log-event.js';
 import type { ErrorReport } from './report/run-report.js';
 import { spareMemory } from './system/spare-memory.js';
+
+/** Flags or arguments by their names. */
+type Output = Record<string, unknown>;
 
 /**
  * What all commands share: errors as a line of what and a line of what to do, exit codes from the one table, JSON.
@@ -32,9 +35,36 @@ export abstract class BaseCommand extends Command {
     process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
   }
 
+  /** Writes lines for people to stdout, control characters written out. */
+  protected printLines(...lines: string[]): void {
+    this.print(asLines(lines));
+  }
+
+  /** Writes a warning for people to stderr. */
+  protected printWarning(message: string): void {
+    process.stderr.write(`Warning: ${withoutControls(message)}\n`);
+  }
+
+  /** Writes an error for people to stderr, line by line: what, and what to do. */
+  protected printError(lines: readonly string[], heading = 'Error:'): void {
+    process.stderr.write(`${heading} ${asLines(lines)}\n`);
+  }
+
   /** Writes one JSON document to stdout. */
   protected printJson(value: unknown): void {
     process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
+  }
+
+  /** As oclif's; an empty argument, which an unset shell variable makes, is no path to be taken for the working directory. */
+  protected override async parse<F extends Output, B extends Output, A extends Output>(
+    options?: Interfaces.Input<F, B, A>,
+    argv?: string[],
+  ): Promise<Interfaces.ParserOutput<F, B, A>> {
+    const parsed = await super.parse(options, argv);
+    if (!parsed.argv.includes('')) return parsed;
+    throw new FsbackupError('usage', 'an argument is empty', {
+      hint: 'Name what is meant, or leave it out; an unset shell variable may be why it is empty.',
+    });
   }
 
   protected override async init(): Promise<void> {
@@ -105,10 +135,11 @@ export abstract class BaseCommand extends Command {
         ...report,
       } satisfies LogEvent;
       process.stderr.write(`${JSON.stringify(event)}\n`);
-    } else
-      process.stderr.write(
-        `${heading} ${withoutControls(report.message)}\n${withoutControls(report.hint)}\n`,
-      );
+    } else {
+      // Not where the parser had wrapped its message.
+      const isAsThrown = error instanceof FsbackupError && error.message === report.message;
+      this.printError(isAsThrown ? error.lines : [report.message, report.hint], heading);
+    }
     if ((process.env['DEBUG'] ?? '') !== '') process.stderr.write(`${inspect(error)}\n`);
     if (this.wantsJson()) this.printJson(toErrorJson(report));
   }

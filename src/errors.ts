@@ -4,6 +4,8 @@ import { exitCode, type ExitName } from './exit-codes.js';
 export interface ErrorDetails {
   /** The line that says what to do about it; an imperative sentence. */
   hint: string;
+  /** Lines to be copied as they are, told below the hint. */
+  below?: readonly string[];
   cause?: unknown;
 }
 
@@ -15,12 +17,19 @@ export class FsbackupError extends Error {
   /** Stable machine-readable name, e.g. `freezeLost`; the key of its exit code. */
   readonly code: ExitName;
   readonly hint: string;
+  readonly below: readonly string[];
 
   constructor(code: ExitName, message: string, details: ErrorDetails) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = 'FsbackupError';
     this.code = code;
     this.hint = details.hint;
+    this.below = details.below ?? [];
+  }
+
+  /** What is told of it to people, line by line. Names in them may hold anything. */
+  get lines(): readonly string[] {
+    return [this.message, this.hint, ...this.below];
   }
 
   /** The number a process that ends with this error exits with. */

@@ -44,15 +44,12 @@ export default class Freeze extends BaseCommand {
       hungTaskTimeoutMs: await readHungTaskTimeoutMs(),
     });
     const targets = await findFreezeTargets(argv.map(String), { force: flags.force });
-    const warn = (message: string): boolean => process.stderr.write(`Warning: ${message}\n`);
+    const warn = (message: string): void => this.printWarning(message);
     if (program !== undefined) {
       const { freezeAroundCommand } = await import('../freeze/freeze-around-command.js');
       const host = { signals: process, searchPath: process.env['PATH'] ?? '', warn };
       const held = await freezeAroundCommand(targets, settings, [program, ...args], host);
-      if (held.problem !== undefined)
-        process.stderr.write(`Error: ${held.problem.message}
-${held.problem.hint}
-`);
+      if (held.problem !== undefined) this.printError([held.problem.message, held.problem.hint]);
       return this.exit(held.exitCode);
     }
     const { freezeDetached } = await import('../freeze/freeze-by-hand.js');
@@ -61,7 +58,7 @@ ${held.problem.hint}
     if (flags.json) this.printJson(report.json);
     else {
       for (const warning of report.warnings) warn(warning);
-      this.print(report.text);
+      this.printLines(report.text);
     }
   }
 }

@@ -35,7 +35,9 @@ export default class Reset extends BaseCommand {
       const { expiresInMs } = await resetByHand(mountpoint, timeoutMs);
       reset.push({ mountpoint, expiresAt: new Date(Date.now() + expiresInMs).toISOString() });
       if (!flags.json)
-        this.print(`Still frozen: ${mountpoint}. Thawed by itself in ${(expiresInMs / 1000).toFixed(1)} s.`);
+        this.printLines(
+          `Still frozen: ${mountpoint}. Thawed by itself in ${(expiresInMs / 1000).toFixed(1)} s.`,
+        );
     }
     if (flags.json) this.printJson({ version: 1, reset });
   }

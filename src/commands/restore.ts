@@ -60,7 +60,9 @@ export default class Restore extends BaseCommand {
       logsJson: flags['log-json'],
     });
     const { targetsToSearch } = await import('../copy/configured-targets.js');
-    const { findBackup, parseSelector } = await import('../copy/backup-select.js');
+    const { parseSelector } = await import('../copy/backup-select.js');
+    const { chooseCopy, describeChoice } = await import('../copy/choose-copy.js');
+    const { knownVerifications } = await import('../copy/known-verifications.js');
     const { renderRestore } = await import('../copy/render-backups.js');
     const { chooseReporter } = await import('../report/choose-reporter.js');
     const { createRestoreHost } = await import('../run/host.js');
@@ -69,7 +71,6 @@ export default class Restore extends BaseCommand {
 
     const { job } = parseSelector(args.backup);
     const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
-    const backup = await findBackup(targets, args.backup);
     const reporter = await chooseReporter({
       json: flags.json,
       logJson: flags['log-json'],
@@ -80,13 +81,20 @@ export default class Restore extends BaseCommand {
     // The object on stdout has no place for what other restores left.
     const hasNoLines = flags.json && !flags['log-json'];
     const warn = (message: string): void => {
-      if (hasNoLines) process.stderr.write(`Warning: ${message}\n`);
+      if (hasNoLines) this.printWarning(message);
       else reporter.warn(message);
     };
+    const verifications = await knownVerifications(job, warn);
+    const choice = await chooseCopy(targets, args.backup, { verifications, mayBeBad: false });
+    for (const message of describeChoice(choice)) warn(message);
+    const { backup, doubt } = choice;
     const host = await createRestoreHost();
     const paths = argv.slice(1).map(String);
     const report = await withSignals(process, (signal) =>
-      restoreJournalled({ job, backup, to, paths, isImage: flags.image, reporter, warn, signal }, host),
+      restoreJournalled(
+        { job, backup, doubt, to, paths, isImage: flags.image, reporter, warn, signal },
+        host,
+      ),
     );
     if (flags.json) this.printJson(report);
     else this.print(renderRestore(report));

@@ -21,10 +21,20 @@ export default class Status extends BaseCommand {
     const { readLastRuns } = await import('../run/history.js');
     const { baseStatus } = await import('../run/release-bases.js');
     const { createBaseStore } = await import('../copy/base-store.js');
-    const bases = await Promise.all((await createBaseStore().list()).map(baseStatus));
-    const status = { version: 1 as const, ...(await readFreezeStatus()), runs: await readLastRuns(), bases };
-    const mounts = (await readMountedBackups()).map(mountedBackup);
-    if (flags.json) this.printJson({ ...status, mounts });
-    else this.print([renderStatus(status, Date.now()), renderMounts(mounts)].filter(Boolean).join('\n'));
+    const { gatherStatus } = await import('../run/gather-status.js');
+    const { toErrorReport } = await import('../report/error-report.js');
+    const { worstExitCode } = await import('../exit-codes.js');
+    const { status, failures } = await gatherStatus({
+      freezes: readFreezeStatus,
+      runs: readLastRuns,
+      bases: async () => Promise.all((await createBaseStore().list()).map(baseStatus)),
+      mounts: async () => (await readMountedBackups()).map(mountedBackup),
+    });
+    const problems = failures.map((error) => toErrorReport(error));
+    if (flags.json) this.printJson({ version: 1, ...status, ...(problems.length === 0 ? {} : { problems }) });
+    else
+      this.print([renderStatus(status, Date.now()), renderMounts(status.mounts)].filter(Boolean).join('\n'));
+    for (const { message, hint } of problems) this.printError([message, hint]);
+    if (problems.length > 0) this.exit(worstExitCode(problems.map(({ exitCode }) => exitCode)));
   }
 }

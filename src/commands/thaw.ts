@@ -51,7 +51,7 @@ export default class Thaw extends BaseCommand {
       flags.all ? { all: true, orphaned: flags.orphaned } : { all: false, mountpoints, force: flags.force },
     );
     if (!flags.json) {
-      for (const mountpoint of thawed) this.print(`Thawed: ${mountpoint}`);
+      for (const mountpoint of thawed) this.printLines(`Thawed: ${mountpoint}`);
       if (thawed.length + failures.length === 0) this.print('Nothing was frozen by fsbackup.');
     }
     // One failure is told as every command tells its error; of several each is told, and the worst is the exit code.
@@ -59,11 +59,8 @@ export default class Thaw extends BaseCommand {
     const codes = failures.map((error) =>
       error instanceof FsbackupError ? error.exitCode : exitCode('bug'),
     );
-    for (const error of failures) {
-      process.stderr.write(
-        `Error: ${messageOf(error)}\n${error instanceof FsbackupError ? `${error.hint}\n` : ''}`,
-      );
-    }
+    for (const error of failures)
+      this.printError(error instanceof FsbackupError ? error.lines : [messageOf(error)]);
     if (flags.json) this.printJson({ version: 1, thawed, errors: failures.map(messageOf) });
     if (codes.length > 0) this.exit(worstExitCode(codes));
   }

@@ -1,6 +1,7 @@
 import { stateDirectory } from '../system/directories.js';
 import { readHungTaskTimeoutMs } from '../system/hung-task.js';
 import { checkJob } from './check-job.js';
+import { checkSchedules, type CheckSchedules } from './check-schedules.js';
 import { checkTargets } from './check-targets.js';
 import { DEFAULT_ATTEMPTS, normaliseJob } from './normalise.js';
 import { overrideLayers, type Overrides, readEnvironment } from './overrides.js';
@@ -23,6 +24,8 @@ export interface LoadOptions {
   hungTaskTimeoutMs?: number | null;
   /** Whose files are believed; root and this user when left out. */
   trustedUids?: readonly number[];
+  /** Has the schedules of jobs checked too; a run does not need them. */
+  schedules?: CheckSchedules;
 }
 
 /** As an editor would walk through them; one bad default that several jobs inherit is one problem. */
@@ -84,6 +87,8 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Config> {
     rememberPlaces(job, writtenJob);
     jobs.push(job);
   }
+  if (options.schedules !== undefined)
+    problems.push(...(await checkSchedules(written.jobs, options.schedules)));
   if (problems.length > 0) {
     throw new ConfigError(
       inOrder(

@@ -47,4 +47,8 @@ export class ConfigError extends FsbackupError {
     });
     this.problems = problems;
   }
+
+  override get lines(): readonly string[] {
+    return [...this.problems.map((problem) => formatProblem(problem)), this.hint];
+  }
 }

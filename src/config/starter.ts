@@ -1,7 +1,8 @@
 import { constants } from 'node:fs';
-import { chmod, mkdir, open, rename, rm } from 'node:fs/promises';
+import { chmod, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
+import { makeDirectories } from '../system/make-directories.js';
 
 const STARTER = `# fsbackup configuration. Check it with: fsbackup config validate
 # What is commented out shows its default, or an example.
@@ -74,7 +75,7 @@ async function replace(file: string): Promise<void> {
  */
 export async function writeStarter(file: string, { force }: { force: boolean }): Promise<void> {
   try {
-    await mkdir(path.dirname(file), { recursive: true, mode: 0o755 });
+    await makeDirectories(path.dirname(file), 0o755);
     await (force ? replace(file) : writeNew(file));
     // The umask can only take away; this is what was promised.
     await chmod(file, 0o600);

@@ -81,6 +81,11 @@ export function parseYamlFile(file: string, text: string): YamlFile {
       const message = `*${alias.source} is an alias of nothing: text that begins with * needs quotes`;
       problems.push(place(alias.range?.[0] ?? 0, '', message));
     },
+    // In quotes YAML can write it, and no path, name or argument can hold it.
+    Scalar(_key, scalar) {
+      if (typeof scalar.value !== 'string' || !scalar.value.includes('\0')) return;
+      problems.push(place(scalar.range?.[0] ?? 0, '', 'text with a NUL character (\\0) in it'));
+    },
     // Of all keys the only one that JavaScript, and with it the check of the shape, passes over.
     Pair(_key, { key }) {
       if (!isScalar(key) || String(key.value) !== '__proto__') return;

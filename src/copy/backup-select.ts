@@ -73,11 +73,14 @@ function ambiguous(selector: string, ids: readonly string[]): FsbackupError {
 
 /**
  * Finds the one backup that `selector` names in `targets`: `JOB` or `JOB@latest` (the last complete one), `JOB@ID`,
- * or `JOB@` and the beginning of an id, a date in UTC (`2026-11-20`) or the end of an id (`1a2b3c`) that only one has. Of a backup
- * that several targets have, the complete copy in the first of them. Rejects with `usage` when none or several have it,
- * or when the one is not complete.
+ * or `JOB@` and the beginning of an id, a date in UTC (`2026-11-20`) or the end of an id (`1a2b3c`) that only one has. Its complete
+ * copies, at least one, in the order of the targets. Rejects with `usage` when none or several have it, or when the one
+ * is not complete.
  */
-export async function findBackup(targets: readonly string[], selector: string): Promise<CompleteBackup> {
+export async function findCopies(
+  targets: readonly string[],
+  selector: string,
+): Promise<[CompleteBackup, ...CompleteBackup[]]> {
   const { job, which } = parseSelector(selector);
   const lists = await Promise.all(targets.map((target) => listJobBackups(target, job)));
   const all = lists.flat();
@@ -92,8 +95,8 @@ export async function findBackup(targets: readonly string[], selector: string): 
       .filter(isComplete)
       .toSorted((a, b) => a.manifest.completedAt.localeCompare(b.manifest.completedAt))
       .at(-1);
-    const first = all.filter(isComplete).find(({ backupId }) => backupId === latest?.backupId);
-    if (first !== undefined) return first;
+    const [copy, ...others] = all.filter(isComplete).filter(({ backupId }) => backupId === latest?.backupId);
+    if (copy !== undefined) return [copy, ...others];
     throw new FsbackupError('usage', `no backup of ${job} in ${where} is complete`, { hint: LIST_HINT });
   }
   const found = matching(all, which);
@@ -103,5 +106,11 @@ export async function findBackup(targets: readonly string[], selector: string): 
   }
   const ids = idsOf(found);
   if (ids.length > 1) throw ambiguous(selector, ids);
-  return requireComplete(found.find(isComplete) ?? first);
+  const [copy, ...others] = found.filter(isComplete);
+  return copy === undefined ? [requireComplete(first)] : [copy, ...others];
+}
+
+/** Of the backup that `selector` names (`findCopies`) the copy in the first of the targets. */
+export async function findBackup(targets: readonly string[], selector: string): Promise<CompleteBackup> {
+  return (await findCopies(targets, selector))[0];
 }

@@ -4,6 +4,7 @@ import type { JobConfig, TargetConfig } from '../config/types.js';
 import { configFile as resolveConfigFile } from '../config/read-files.js';
 import { targetName, type BackupTarget, type EngineTarget } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
+import { withoutControls } from '../report/controls.js';
 import { openCatalogue } from './catalogue.js';
 import { engineFor } from './engines.js';
 import { engineOfRepository, targetFrom, type FromTarget } from './from-target.js';
@@ -76,8 +77,21 @@ async function chooseTargets({ from, ...where }: WhereBackupsAre): Promise<Chose
   return await Promise.all(unique.map((target) => look(target, wanted)));
 }
 
+/** Rejects with `usage` unless the configuration has the job: who asks for one that nobody knows has mistyped its name. */
+export async function requireConfiguredJob(job: string, configFile: string | undefined): Promise<void> {
+  const { jobs } = await loadConfig({ configFile });
+  const names = jobs.map(({ name }) => name);
+  if (names.includes(job)) return;
+  throw new FsbackupError('usage', `there is no job ${job}, and no backup of one that had this name`, {
+    hint:
+      names.length === 0
+        ? 'The configuration has no jobs yet.'
+        : `The configuration has: ${names.join(', ')}.`,
+  });
+}
+
 function warn(message: string): void {
-  process.stderr.write(`Warning: ${message}\n`);
+  process.stderr.write(`Warning: ${withoutControls(message)}\n`);
 }
 
 /**

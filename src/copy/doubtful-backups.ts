@@ -45,6 +45,33 @@ export function describeFailed(record: VerifyRecord): string {
   return `the backup ${record.backupId} ${failedClause(record)}`;
 }
 
+/** Why what a backup holds is not to be relied on, a clause. */
+export interface Doubt {
+  /** `bad`: it was found to be, or what it needs was. `shared`: it may share what was found bad in another. */
+  kind: 'bad' | 'shared';
+  why: string;
+}
+
+/** What speaks against restoring from a backup; undefined: nothing that is known here. */
+export async function readDoubt(
+  backup: CompleteBackup,
+  verifications: Verifications,
+): Promise<Doubt | undefined> {
+  const own = verifications.of(backup);
+  if (own?.outcome === 'failed') return { kind: 'bad', why: `it ${failedClause(own)}` };
+  const { found, problems } = await neededBackups(backup);
+  const [problem] = problems;
+  if (problem !== undefined) return { kind: 'bad', why: problem };
+  const failed = found
+    .map((needed) => verifications.of(needed))
+    .find((record) => record?.outcome === 'failed');
+  if (failed !== undefined) return { kind: 'bad', why: `it needs what failed: ${describeFailed(failed)}` };
+  const needed = found.map(({ backupId }) => backupId);
+  const shared = doubtOf(backup, needed, verifications);
+  if (shared === undefined) return undefined;
+  return { kind: 'shared', why: `it may share what is bad in another: ${describeFailed(shared)}` };
+}
+
 /** Why nothing is to be made of what a backup stores without a look at it, a clause; undefined: it may be. */
 export async function whyDoubtful(
   backup: CompleteBackup,

@@ -39,9 +39,13 @@ export interface DigestRequest {
 /** How far a copy has come. Totals are undefined where the engine cannot know them. */
 export interface CopyProgress {
   bytes: number;
+  /** No directories among them. 0 where the engine does not tell. */
   files: number;
   totalBytes?: number;
   totalFiles?: number;
+  /** What was looked at, directories and what needs no copying too. */
+  entries?: number;
+  totalEntries?: number;
 }
 
 /** A snapshot that stays on the source after its run, for the next backup to be an increment of it: a base. */

@@ -5,6 +5,7 @@ import { FsbackupError } from '../errors.js';
 import { closest } from '../suggest.js';
 import { stateDirectory } from '../system/directories.js';
 import { openCatalogue, targetAt } from './catalogue.js';
+import { readVariables } from './secrets.js';
 import { parseSshPlace } from '../system/ssh-place.js';
 import { canKeepIn, ENGINE_NAMES, type EngineName } from '../engine-names.js';
 import {
@@ -62,7 +63,7 @@ async function directoryTarget(directory: string): Promise<BackupTarget> {
 
 /**
  * The one target that a command line names; its catalogue, if it is a repository, is opened. The engine is known where it
- * was named, or where only one writes to such a place. Rejects with `usage`.
+ * was named, or where only one writes to such a place. Rejects with `usage`, also for a password file without a password.
  */
 export async function targetFrom(
   { from, engine, passwordFile }: FromTarget & { from: string },
@@ -83,15 +84,14 @@ export async function targetFrom(
   const directory = catalogueDirectory(name, repository, stateDirectory(env));
   // What an earlier run was told of it by the configuration, the command line cannot say.
   const { repository: known = { repository, environment: {} } } = await targetAt(directory);
+  const password = passwordFile === undefined ? undefined : { file: path.resolve(passwordFile) };
   const target = {
     path: directory,
     engine: name,
-    repository: {
-      ...known,
-      initialise: false,
-      ...(passwordFile === undefined ? {} : { password: { file: path.resolve(passwordFile) } }),
-    },
+    repository: { ...known, initialise: false, ...(password === undefined ? {} : { password }) },
   };
+  // What is mistyped here must not take the place of what was right: `recover` reaches the repository by that.
+  if (password !== undefined) await readVariables({ password });
   await openCatalogue(target);
   return target;
 }

@@ -1,6 +1,6 @@
 import { lstat } from 'node:fs/promises';
 import { errnoOf } from '../errors.js';
-import { withoutControls } from '../report/controls.js';
+import { asLines } from '../report/controls.js';
 import { formatFiles } from '../report/format.js';
 import { bytesOfPath } from './byte-path.js';
 import type { BackupEntry } from './engine.js';
@@ -59,17 +59,15 @@ export function renderPreview(
   const { files, existing, sample } = preview;
   const shown = paths.slice(0, SHOWN);
   const more = (count: number): string[] => (count > 0 ? [`    and ${count} more`] : []);
-  return withoutControls(
-    [
-      `Restore ${formatFiles(files)} of ${name}, completed ${completedAt}, to where they were:`,
-      ...shown.map((one) => `    ${one}`),
-      ...more(paths.length - shown.length),
-      existing === 0
-        ? 'None of them is there now.'
-        : `${existing} of them are there now, and are overwritten where they differ:`,
-      ...sample.map((one) => `    ${one}`),
-      ...more(existing - sample.length),
-      'Nothing is deleted: what is not in the backup stays.',
-    ].join('\n'),
-  );
+  return asLines([
+    `Restore ${formatFiles(files)} of ${name}, completed ${completedAt}, to where they were:`,
+    ...shown.map((one) => `    ${one}`),
+    ...more(paths.length - shown.length),
+    existing === 0
+      ? 'None of them is there now.'
+      : `${existing} of them are there now, and are overwritten where they differ:`,
+    ...sample.map((one) => `    ${one}`),
+    ...more(existing - sample.length),
+    'Nothing is deleted: what is not in the backup stays.',
+  ]);
 }

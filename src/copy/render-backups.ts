@@ -1,4 +1,4 @@
-import { withoutControls } from '../report/controls.js';
+import { asLines, withoutControls } from '../report/controls.js';
 import { formatBytes, formatFiles } from '../report/format.js';
 import type { Backup } from './backup-list.js';
 import type { AbsentTarget } from './configured-targets.js';
@@ -67,16 +67,18 @@ export function listedBackup(backup: Backup, { verifications, mountPlaces }: Kno
   };
 }
 
-function columns(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, index) => Math.max(...rows.map((row) => row[index]?.length ?? 0)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, index) => cell.padEnd(widths[index] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+function columns(rows: readonly (readonly string[])[]): string[] {
+  // Before their widths are taken: what is written out is longer.
+  const printed = rows.map((row) => row.map(withoutControls));
+  const widths = (printed[0] ?? []).map((_, index) =>
+    Math.max(...printed.map((row) => row[index]?.length ?? 0)),
+  );
+  return printed.map((row) =>
+    row
+      .map((cell, index) => cell.padEnd(widths[index] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
 }
 
 function listRow(backup: Backup, verifications: Verifications): string[] {
@@ -96,9 +98,7 @@ function listRow(backup: Backup, verifications: Verifications): string[] {
 }
 
 function renderInterrupted({ job, backupId, directory }: InterruptedBackup): string {
-  return withoutControls(
-    `${job}@${backupId} was broken off, and is kept for the next run of ${job} to go on from, or until it is removed: ${directory}`,
-  );
+  return `${job}@${backupId} was broken off, and is kept for the next run of ${job} to go on from, or until it is removed: ${directory}`;
 }
 
 /** What a listing tells beside the backups, by target. */
@@ -116,27 +116,24 @@ export function renderBackupList(
   const sections = [...byTarget].map(([target, backups]) => {
     const brokenOff = (interrupted.get(target) ?? []).map(renderInterrupted);
     const missing = absent.get(target);
-    const notThere =
-      missing === undefined ? [] : [withoutControls(`NOT THERE: ${missing.message}`), missing.hint];
+    const notThere = missing === undefined ? [] : [`NOT THERE: ${missing.message}`, missing.hint];
     if (backups.length === 0) {
-      return [target, ...(missing === undefined ? ['no backups'] : notThere), ...brokenOff].join('\n');
+      return asLines([target, ...(missing === undefined ? ['no backups'] : notThere), ...brokenOff]);
     }
     const head = ['backup', 'engine', 'size', 'files', 'consistency', 'state', 'verified'];
     const problems = backups.flatMap((backup) =>
       backup.state === 'damaged' ? [`${backup.job}@${backup.backupId}: ${backup.problem}`] : [],
     );
-    return [
+    return asLines([
       target,
       ...notThere,
-      columns([head, ...backups.map((backup) => listRow(backup, verifications))]),
-      ...problems.map(withoutControls),
+      ...columns([head, ...backups.map((backup) => listRow(backup, verifications))]),
+      ...problems,
       ...backups.flatMap((backup) =>
-        mountPlaces(backup).map((place) =>
-          withoutControls(`${backup.job}@${backup.backupId} is mounted at ${place}`),
-        ),
+        mountPlaces(backup).map((place) => `${backup.job}@${backup.backupId} is mounted at ${place}`),
       ),
       ...brokenOff,
-    ].join('\n');
+    ]);
   });
   return sections.join('\n\n');
 }
@@ -178,7 +175,7 @@ export function renderBackup(
     ...report.warnings.map((warning) => ['warning', warning]),
     ...manifest.unreadable.map((lost) => ['not in it', lost]),
   ];
-  return withoutControls(columns(rows));
+  return asLines(columns(rows));
 }
 
 /** What a restore did, and what it could not. */
@@ -187,14 +184,13 @@ export function renderRestore(report: RestoreReport): string {
   const where = report.inPlace ? 'where they were' : report.destination;
   const from = `${report.job}@${report.backupId}`;
   const head = report.outcome === 'partial' ? 'Restored in part:' : 'Restored';
-  return withoutControls(
-    [
-      `${head} ${what} of ${from} to ${where}`,
-      `From ${report.target} by ${report.engine}, completed ${report.completedAt}, consistency ${report.consistency}`,
-      ...(report.matched === null ? [] : [`${report.matched} entries of the backup matched the patterns`]),
-      ...report.notRestored.map((lost) => `not restored: ${lost}`),
-      ...report.notInBackup.map((lost) => `not in the backup, it could not be read then: ${lost}`),
-      ...(report.backupWarnings ?? []).map((warning) => `the backup was made with a warning: ${warning}`),
-    ].join('\n'),
-  );
+  return asLines([
+    `${head} ${what} of ${from} to ${where}`,
+    `From ${report.target} by ${report.engine}, completed ${report.completedAt}, consistency ${report.consistency}`,
+    ...(report.matched === null ? [] : [`${report.matched} entries of the backup matched the patterns`]),
+    ...report.notRestored.map((lost) => `not restored: ${lost}`),
+    ...report.notInBackup.map((lost) => `not in the backup, it could not be read then: ${lost}`),
+    ...(report.doubt === undefined ? [] : [`the backup may be bad: ${report.doubt}`]),
+    ...(report.backupWarnings ?? []).map((warning) => `the backup was made with a warning: ${warning}`),
+  ]);
 }

@@ -1,4 +1,4 @@
-import { withoutControls } from '../report/controls.js';
+import { asLines, withoutControls } from '../report/controls.js';
 import type { Unmounted } from './mount-backup.js';
 import type { MountRecord } from './mount-records.js';
 
@@ -33,5 +33,5 @@ export function renderMounts(mounts: readonly MountedBackup[]): string {
   const lines = mounts.map(
     ({ job, backupId, directory, mountedAt }) => `  ${job}@${backupId} at ${directory} since ${mountedAt}`,
   );
-  return lines.length === 0 ? '' : withoutControls(['Mounted backups:', ...lines].join('\n'));
+  return lines.length === 0 ? '' : asLines(['Mounted backups:', ...lines]);
 }

@@ -1,4 +1,4 @@
-import { withoutControls } from '../report/controls.js';
+import { asLines } from '../report/controls.js';
 import { formatBytes, formatFiles } from '../report/format.js';
 import type { PathSample } from './digest-compare.js';
 import type { DrillFacts, VerifyReport } from './verify-backup.js';
@@ -34,16 +34,14 @@ function drillLines({ command, leftBehind }: DrillFacts): string[] {
 
 /** What a verification found, for people. */
 export function renderVerify(report: VerifyReport): string {
-  return withoutControls(
-    [
-      heading(report),
-      ...report.problems,
-      ...(report.drill === undefined ? [] : drillLines(report.drill)),
-      ...sampleLines('changed', report.changed),
-      ...sampleLines('missing', report.missing),
-      ...sampleLines('not in the list', report.extra),
-    ].join('\n'),
-  );
+  return asLines([
+    heading(report),
+    ...report.problems,
+    ...(report.drill === undefined ? [] : drillLines(report.drill)),
+    ...sampleLines('changed', report.changed),
+    ...sampleLines('missing', report.missing),
+    ...sampleLines('not in the list', report.extra),
+  ]);
 }
 
 /** One cell of a list: `full ok 2026-11-24`. */

@@ -1,6 +1,6 @@
 import { FsbackupError } from '../errors.js';
 import { describeFailure, type CommandResult } from '../system/run-command.js';
-import { copyFailure, isRetryable } from './copy-error.js';
+import { copyFailure, isRefusal, isRetryable } from './copy-error.js';
 
 /** restic's exit codes since 0.17; before, and for other ends, its words tell. */
 const NO_REPOSITORY = 10;
@@ -30,7 +30,20 @@ export function resticFailure(name: string, result: CommandResult, lost = false)
       hint: 'Wait for it to end, or see `restic list locks`; `restic unlock` removes locks of the dead.',
     });
   }
-  return copyFailure('restic', result, lost || LOST.test(stderr));
+  const failure = copyFailure('restic', result, lost || LOST.test(stderr));
+  if (isRefusal(failure) || !isNoRepository(result)) return failure;
+  return new FsbackupError('copyFailed', `${name} is no repository, or not there: ${saidBy(result)}`, {
+    hint: 'Mount the disk that it lies on, or correct its address.',
+  });
+}
+
+/** Why it ended, in restic's own words: the last line is the address once more. */
+function saidBy(result: CommandResult): string {
+  const said = result.stderr
+    .trim()
+    .split('\n')
+    .find((line) => line.startsWith('Fatal: '));
+  return said === undefined ? describeFailure('restic', result) : said.slice('Fatal: '.length);
 }
 
 /** Whether there is no repository. restic before 0.17 asks for one that does not answer or lets nobody in, too. */
@@ -45,14 +58,8 @@ export function resticUnusable(name: string, result: CommandResult, hint?: strin
     return usage(`${name} needs a password`, 'Say with `password` where it is read from.');
   const known = resticFailure(name, result);
   if (known.code === 'usage') return known;
-  // The last line is the address once more.
-  const said = result.stderr
-    .trim()
-    .split('\n')
-    .find((line) => line.startsWith('Fatal: '));
-  const why = said === undefined ? describeFailure('restic', result) : said.slice('Fatal: '.length);
   return usage(
-    `${name} cannot be used: ${why}`,
+    `${name} cannot be used: ${saidBy(result)}`,
     hint ?? 'Check the address, the connection and the credentials of the repository.',
   );
 }

@@ -42,7 +42,13 @@ async function extractPaths(
       onStdoutLine: (line) => {
         const said = parseMessage(line);
         if (said?.message_type !== 'status') return;
-        onProgress({ bytes: said.bytes_restored ?? 0, files: said.files_restored ?? 0 });
+        const { bytes_restored: bytes = 0, files_restored: entries, total_files: totalEntries } = said;
+        // "files/dirs", as restic says itself where it tells people.
+        onProgress({
+          bytes,
+          files: 0,
+          ...(entries === undefined || totalEntries === undefined ? {} : { entries, totalEntries }),
+        });
       },
       onStderrLine: (line) => {
         const lost = parseIgnored(line);

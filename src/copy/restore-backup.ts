@@ -1,4 +1,3 @@
-import { rmdir } from 'node:fs/promises';
 import { FsbackupError } from '../errors.js';
 import { exitCode } from '../exit-codes.js';
 import type { Journal } from '../journal/journal.js';
@@ -42,6 +41,8 @@ export type RestoreTo =
 /** What a restore is asked for with. */
 export interface RestoreOptions {
   backup: CompleteBackup;
+  /** Why what it holds is not to be relied on; undefined: nothing speaks against it. */
+  doubt?: string | undefined;
   to: RestoreTo;
   /** Paths and patterns, as they were on the live system; empty: everything. */
   paths: readonly string[];
@@ -82,6 +83,8 @@ export interface RestoreReport {
   notInBackup: string[];
   /** What the run that made the backup warned of: a subvolume that is not in it, for one. Absent when it had nothing to. */
   backupWarnings?: string[];
+  /** Why what the backup holds is not to be relied on: it, or what it may share something with, failed a verify. */
+  doubt?: string;
 }
 
 type Entries = () => Promise<AsyncIterable<BackupEntry>>;
@@ -132,14 +135,15 @@ export interface Restored {
 
 /** What a restore came to. */
 export function reportRestore(
-  { backup }: Pick<RestoreOptions, 'backup'>,
+  { backup, doubt }: Pick<RestoreOptions, 'backup' | 'doubt'>,
   { destination, inPlace, paths, asked, matched }: Restored,
   result: CopyResult,
 ): RestoreReport {
   const { manifest } = backup;
   const wanted = paths.length === 0 ? ['/'] : paths;
   const notInBackup = manifest.unreadable.filter((lost) => wanted.some((one) => isWithin(lost, one)));
-  const outcome = result.unreadable.length > 0 ? 'partial' : notInBackup.length > 0 ? 'warnings' : 'success';
+  const isLess = notInBackup.length > 0 || doubt !== undefined;
+  const outcome = result.unreadable.length > 0 ? 'partial' : isLess ? 'warnings' : 'success';
   return {
     version: 1,
     job: backup.job,
@@ -162,6 +166,7 @@ export function reportRestore(
     ...(manifest.report.outcome === 'success' || manifest.report.warnings.length === 0
       ? {}
       : { backupWarnings: [...manifest.report.warnings] }),
+    ...(doubt === undefined ? {} : { doubt }),
   };
 }
 
@@ -242,7 +247,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
         result = await bring({ destination, paths, ...(isLate ? { choose } : {}) });
       } catch (error) {
         // Where nothing came of it, it is as if it had not been asked for.
-        if (prepared.isNew && isLate) await rmdir(destination).catch(() => undefined);
+        await prepared.removeEmpty();
         throw error;
       }
     }

@@ -1,5 +1,7 @@
-import { mkdir, readdir, realpath, stat } from 'node:fs/promises';
+import { readdir, realpath, rmdir, stat } from 'node:fs/promises';
+import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
+import { makeDirectories } from '../system/make-directories.js';
 import { isWithin } from '../system/mountinfo.js';
 import { runCommand } from '../system/run-command.js';
 import { requireTrustedPath } from '../system/trusted-path.js';
@@ -20,23 +22,40 @@ export interface DestinationRequest {
 export interface PreparedDestination {
   /** Free of symlinks. */
   directory: string;
-  /** It was not there before. */
-  isNew: boolean;
+  /** Removes what was made of it, as far as there is nothing in it. Never rejects. */
+  removeEmpty: () => Promise<void>;
 }
 
 function usage(message: string, hint: string, cause?: unknown): FsbackupError {
   return new FsbackupError('usage', message, { hint, cause });
 }
 
+function noDirectory(destination: string): FsbackupError {
+  return usage(`${destination} is not a directory`, 'Choose another directory to restore to.');
+}
+
 /** Of a fresh ext4. */
 const COUNTS_AS_EMPTY = 'lost+found';
+
+/** `made`: the uppermost of the directories that were made; undefined: none was. */
+async function removeMade(directory: string, made: string | undefined): Promise<void> {
+  if (made === undefined) return;
+  try {
+    for (let each = directory; isWithin(each, made); each = path.dirname(each)) await rmdir(each);
+  } catch {
+    // There is something in it.
+  }
+}
 
 async function ensureDirectory(destination: string): Promise<PreparedDestination> {
   try {
     // 0700: what a private backup holds is not for everybody.
-    const made = await mkdir(destination, { recursive: true, mode: 0o700 });
+    const made = await makeDirectories(destination, 0o700);
     if ((await stat(destination)).isDirectory())
-      return { directory: await realpath(destination), isNew: made !== undefined };
+      return {
+        directory: await realpath(destination),
+        removeEmpty: () => removeMade(destination, made),
+      };
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === undefined) throw error;
@@ -48,7 +67,7 @@ async function ensureDirectory(destination: string): Promise<PreparedDestination
       );
     }
   }
-  throw usage(`${destination} is not a directory`, 'Choose another directory to restore to.');
+  throw noDirectory(destination);
 }
 
 /**
@@ -81,8 +100,11 @@ async function refuseAcl(destination: string): Promise<void> {
  * backups.
  */
 export async function prepareDestination(request: DestinationRequest): Promise<PreparedDestination> {
+  // Before whoever may write to a file is blamed for it.
+  const facts = await stat(request.destination).catch(() => undefined);
+  if (facts?.isDirectory() === false) throw noDirectory(request.destination);
   await requireTrustedDestination(request.destination);
-  const { directory: destination, isNew } = await ensureDirectory(request.destination);
+  const { directory: destination, removeEmpty } = await ensureDirectory(request.destination);
   await requireTrustedDestination(request.destination);
   if (isWithin(destination, await realpath(jobDirectory(request.backup)))) {
     throw usage(
@@ -98,5 +120,5 @@ export async function prepareDestination(request: DestinationRequest): Promise<P
     );
   }
   if (request.engine === 'tar') await refuseAcl(destination);
-  return { directory: destination, isNew };
+  return { directory: destination, removeEmpty };
 }

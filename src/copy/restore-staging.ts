@@ -24,7 +24,7 @@ function notOurs(directory: string): FsbackupError {
 }
 
 /** What is made and removed in a directory would give it another time. */
-async function keepingTimes<T>(directory: string, work: () => Promise<T>): Promise<T> {
+export async function keepingTimes<T>(directory: string, work: () => Promise<T>): Promise<T> {
   const { atimeMs, mtimeMs } = await stat(directory);
   try {
     return await work();

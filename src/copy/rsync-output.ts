@@ -4,7 +4,10 @@ import { printable } from './printable.js';
 /** What `--stats` tells of a finished transfer (rsync(1), "--stats"). */
 export interface RsyncStats {
   bytes: number;
+  /** Everything but directories. */
   files: number;
+  /** Directories too. */
+  entries: number;
 }
 
 function count(digits: string | undefined): number {
@@ -16,7 +19,8 @@ export function parseStats(stdout: string): RsyncStats {
   const numbers = /^Number of files: ([\d,]+)(?: \((.*)\))?$/m.exec(stdout);
   const directories = /\bdir: ([\d,]+)/.exec(numbers?.[2] ?? '');
   const size = /^Total file size: ([\d,]+)/m.exec(stdout);
-  return { bytes: count(size?.[1]), files: count(numbers?.[1]) - count(directories?.[1]) };
+  const entries = count(numbers?.[1]);
+  return { bytes: count(size?.[1]), files: entries - count(directories?.[1]), entries };
 }
 
 /** Whole percents of less say too little of the total. */
@@ -24,21 +28,27 @@ const SETTLED_PERCENT = 10;
 
 /**
  * Reads one line of `--info=progress2`: `1,238,099  99%  146.38kB/s  0:00:08 (xfr#5, to-chk=169/396)`.
- * The part in parentheses comes only at the end of a file; total bytes are an estimate from the percents. Undefined for
- * any other line.
+ * The part in parentheses comes only at the end of a file, and counts regular files that were transferred and entries,
+ * directories too, that are left; total bytes are an estimate from the percents. Undefined for any other line.
  */
 export function parseProgress(line: string): Partial<CopyProgress> | undefined {
-  const match = /^\s*([\d,]+)\s+(\d+)%\s+\S+\s+\S+\s*(?:\(xfr#\d+, (?:to|ir)-chk=(\d+)\/(\d+)\))?/.exec(line);
+  const match = /^\s*([\d,]+)\s+(\d+)%\s+\S+\s+\S+\s*(?:\(xfr#(\d+), (?:to|ir)-chk=(\d+)\/(\d+)\))?/.exec(
+    line,
+  );
   if (match === null) return undefined;
-  const [, digits, percent, left, total] = match;
+  const [, digits, percent, transferred, left, total] = match;
   const bytes = count(digits);
   const estimate = Math.round((bytes * 100) / (Number(percent) + 0.5));
   return {
     bytes,
     ...(Number(percent) < SETTLED_PERCENT ? {} : { totalBytes: Math.max(bytes, estimate) }),
-    ...(left === undefined || total === undefined
+    ...(transferred === undefined || left === undefined || total === undefined
       ? {}
-      : { files: Number(total) - Number(left), totalFiles: Number(total) }),
+      : {
+          files: Number(transferred),
+          entries: Number(total) - Number(left),
+          totalEntries: Number(total),
+        }),
   };
 }
 

@@ -39,7 +39,7 @@ export interface Tally extends RsyncStats {
 }
 
 export function newTally(digests?: DigestTaking): Tally {
-  return { bytes: 0, files: 0, unreadable: new UnreadablePaths(), digests };
+  return { bytes: 0, files: 0, entries: 0, unreadable: new UnreadablePaths(), digests };
 }
 
 /** What a copy with this tally brought. */
@@ -129,7 +129,7 @@ export async function transfer(
   run: typeof runCommand,
 ): Promise<void> {
   const { request, tally, toLivePath, input } = context;
-  const start = { bytes: tally.bytes, files: tally.files };
+  const start = { bytes: tally.bytes, files: tally.files, entries: tally.entries };
   const isLinking = args.some((arg) => arg.startsWith('--link-dest='));
   let complaints = 0;
   let full = false;
@@ -148,13 +148,16 @@ export async function transfer(
       if (progress === undefined) return;
       tally.bytes = start.bytes + (progress.bytes ?? 0);
       tally.files = start.files + (progress.files ?? tally.files - start.files);
-      const { totalBytes, totalFiles } = progress;
+      tally.entries = start.entries + (progress.entries ?? tally.entries - start.entries);
+      const { totalBytes, totalEntries } = progress;
       request.onProgress({
         bytes: tally.bytes,
         files: tally.files,
         // Files that are linked from another backup are in the total and never in what was copied.
         ...(totalBytes === undefined || isLinking ? {} : { totalBytes: start.bytes + totalBytes }),
-        ...(totalFiles === undefined ? {} : { totalFiles: start.files + totalFiles }),
+        ...(totalEntries === undefined
+          ? {}
+          : { entries: tally.entries, totalEntries: start.entries + totalEntries }),
       });
     },
     onStderrLine: (line) => {
@@ -169,6 +172,7 @@ export async function transfer(
   const stats = parseStats(result.stdout);
   tally.bytes = start.bytes + stats.bytes;
   tally.files = start.files + stats.files;
+  tally.entries = start.entries + stats.entries;
 }
 
 function requireSuccess(result: CommandResult, told: { complaints: number; full: boolean }): void {

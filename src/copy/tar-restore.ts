@@ -6,6 +6,7 @@ import { bytesOfPath, isText, nulTerminated, pathFromBytes } from './byte-path.j
 import { copyFailure, TARGET_REFUSES, UnreadablePaths } from './copy-error.js';
 import type { CopyResult, RestoreRequest } from './engine.js';
 import { printable } from './printable.js';
+import { journalLinks, linkName } from './restore-links.js';
 import { parentsOf, pathInBackup, topmost } from './source-layout.js';
 import { parseComplaint, parseListing, unescapeName } from './tar-output.js';
 import type { TarArchive } from './tar-archive.js';
@@ -150,9 +151,11 @@ async function extractPaths(
   const targets = await outsideLinkTargets(archive, paths, selection, request);
   await writeFile(selection.alone, nulTerminated([...parents, ...targets.keys()]));
   // Extracted under names of their own, beside a link to them, for as long as it takes to make that.
-  const places = [...targets].map(([target, beside], index) => ({
+  const besides = [...targets].map(([target, beside]) => ({ target, beside: isText(beside) ? beside : '.' }));
+  const links = await journalLinks(request, new Set(besides.map(({ beside }) => beside)));
+  const places = besides.map(({ target, beside }, index) => ({
     target,
-    place: path.join(isText(beside) ? beside : '.', `.fsbackup-link-${process.pid}-${index}`),
+    place: path.join(beside, linkName(links.token, index)),
   }));
   const renamed = places.map(
     ({ target, place }) => `--transform=s,^${escapeForSed(target)}$,${asReplacement(place)},rhS`,
@@ -164,9 +167,14 @@ async function extractPaths(
     return await extract([...renamed, ...select(selection)], { archive, request, auxiliary });
   } finally {
     const made = places.map(({ place }) => path.join(request.destination, place));
+    let isRemoved = true;
     for (let at = 0; at < made.length; at += MAX_ARGUMENTS) {
-      await run(under(request.under, 'rm', ['--force', '--', ...made.slice(at, at + MAX_ARGUMENTS)]));
+      const names = made.slice(at, at + MAX_ARGUMENTS);
+      const { exitCode } = await run(under(request.under, 'rm', ['--force', '--', ...names]));
+      isRemoved &&= exitCode === 0;
     }
+    // Else it is for `recover`.
+    if (isRemoved) await links.removed();
     // Their times are those of the removal now.
     if (touched.length > 0) {
       await writeFile(selection.alone, nulTerminated(touched));

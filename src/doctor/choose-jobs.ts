@@ -2,13 +2,15 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DEFAULT_MAX_HOLD_MS, DEFAULT_TIMEOUT_MS } from '../config/freeze-settings.js';
 import { loadConfig } from '../config/load.js';
+import { ConfigError, formatProblem } from '../config/problems.js';
 import { configFile } from '../config/read-files.js';
 import type { JobConfig } from '../config/types.js';
 import { errnoOf, FsbackupError } from '../errors.js';
+import { examineCalendar } from '../system/calendar-event.js';
 import { readSpace } from '../system/filesystem-space.js';
 import type { ExaminedJob } from './examine-job.js';
 import { findFilesystems } from './find-filesystems.js';
-import { ok, problem, type Finding } from './finding.js';
+import { ok, problem, warning, type Finding } from './finding.js';
 
 /** What the command line asks to be examined. */
 export interface DoctorRequest {
@@ -87,13 +89,20 @@ async function readJobs({
     return { jobs: [], finding: ok(check, `none in ${file}`, { fix: 'fsbackup config init' }) };
   }
   try {
-    const { jobs } = await loadConfig({ configFile: flag, env });
-    return { jobs, finding: ok(check, `${file}: ${jobs.map(({ name }) => name).join(', ')}`) };
+    const warnings: string[] = [];
+    const schedules = { examine: examineCalendar, warn: (message: string) => void warnings.push(message) };
+    const { jobs } = await loadConfig({ configFile: flag, env, schedules });
+    const summary = `${file}: ${jobs.map(({ name }) => name).join(', ')}`;
+    const finding =
+      warnings.length === 0 ? ok(check, summary) : warning(check, summary, { detail: warnings.join('; ') });
+    return { jobs, finding };
   } catch (error) {
     if (!(error instanceof FsbackupError)) throw error;
+    const summary =
+      error instanceof ConfigError ? error.problems.map(formatProblem).join('; ') : error.message;
     return {
       jobs: [],
-      finding: problem(check, error.message, { detail: error.hint, fix: 'fsbackup config validate' }),
+      finding: problem(check, summary, { detail: error.hint, fix: 'fsbackup config validate' }),
     };
   }
 }

@@ -43,8 +43,9 @@ function mountpointLines(report: MountpointReport, face: Face): string[] {
       : [`     a run: ${how}; ${freezeModeReason ?? ''}`, `     consistency: ${consistency ?? ''}`];
   return [
     face.chalk.bold(withoutControls(`${mountpoint}${on}${job === null ? '' : `, job ${job}`}`)),
-    ...(devices.length === 0 ? [] : [withoutControls(`     on: ${devices.join(' > ')}`)]),
-    ...planned,
+    ...[...(devices.length === 0 ? [] : [`     on: ${devices.join(' > ')}`]), ...planned].map(
+      withoutControls,
+    ),
     ...report.findings.flatMap((finding) => findingLines(finding, face)),
   ];
 }

@@ -3,7 +3,6 @@ import {
   constants,
   fstatSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -12,8 +11,8 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoOf, FsbackupError } from '../errors.js';
-import { runDirectory } from '../system/directories.js';
+import { errnoOf, FsbackupError, messageOf } from '../errors.js';
+import { ensurePrivateDirectory, runDirectory } from '../system/directories.js';
 import { tryLock } from '../system/native.js';
 import type { FreezeTarget, LossReason } from './freezer.js';
 import { RECORD_STATUS_SIZE } from './protocol.js';
@@ -77,7 +76,7 @@ async function lockPatiently(fd: number): Promise<boolean> {
  */
 export async function lockRecord(target: FreezeTarget): Promise<number> {
   const file = path.join(recordsDirectory(), target.majorMinor);
-  mkdirSync(recordsDirectory(), { recursive: true, mode: 0o700 });
+  await ensurePrivateDirectory(recordsDirectory());
   const fd = openSync(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
   if (await lockPatiently(fd)) return fd;
   const body = parseRecord(readAll(fd))?.body;
@@ -103,8 +102,20 @@ function statusLine(status: FreezeStatus): string {
 /** Writes a whole record: what may be frozen from now on. */
 export function writeRecord(fd: number, body: FreezeRecordBody): void {
   const text = Buffer.from(`${statusLine({ kind: 'armed' })}${JSON.stringify(body)}\n`);
-  ftruncateSync(fd, text.length);
-  writeSync(fd, text, 0, text.length, 0);
+  try {
+    ftruncateSync(fd, text.length);
+    writeSync(fd, text, 0, text.length, 0);
+  } catch (error) {
+    const directory = recordsDirectory();
+    throw new FsbackupError(
+      'failed',
+      `the freeze of ${body.mountpoint} cannot be put on record: ${messageOf(error)}`,
+      {
+        hint: `Make room in ${directory}, and see that root may write there; nothing was frozen.`,
+        cause: error,
+      },
+    );
+  }
 }
 
 /** Overwrites the status line in place. */

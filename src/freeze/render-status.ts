@@ -1,3 +1,4 @@
+import { asLines } from '../report/controls.js';
 import type { FreezeStatusReport, FrozenStatus } from './freeze-status.js';
 
 /** What `status` knows of a past run. */
@@ -47,20 +48,20 @@ export function renderStatus(
   status: FreezeStatusReport & { runs: readonly RunStatus[]; bases: readonly KeptStatus[] },
   nowMs: number,
 ): string {
-  const section = (title: string, lines: readonly string[], none: string): string =>
-    lines.length === 0 ? `${title}: ${none}` : [`${title}:`, ...lines].join('\n');
-  return [
-    section(
+  const section = (title: string, lines: readonly string[], none: string): string[] =>
+    lines.length === 0 ? [`${title}: ${none}`] : [`${title}:`, ...lines];
+  return asLines([
+    ...section(
       'Frozen',
       status.frozen.map((frozen) => frozenLine(frozen, nowMs)),
       'nothing',
     ),
-    section(
+    ...section(
       'Lost',
       status.lost.map((lost) => `  ${lost.mountpoint} at ${lost.at}: ${lost.reason}`),
       'nothing',
     ),
-    section('Last runs', status.runs.map(runLine), 'none'),
-    section('Kept for increments', status.bases.flatMap(keptLines), 'no snapshot'),
-  ].join('\n');
+    ...section('Last runs', status.runs.map(runLine), 'none'),
+    ...section('Kept for increments', status.bases.flatMap(keptLines), 'no snapshot'),
+  ]);
 }

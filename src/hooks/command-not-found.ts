@@ -1,5 +1,6 @@
 import type { Hook } from '@oclif/core';
 import { exitCode } from '../exit-codes.js';
+import { asLines } from '../report/controls.js';
 import { closest } from '../suggest.js';
 
 /** What to say of words that name no command, as typed: `['config', 'validte']`. */
@@ -33,7 +34,7 @@ const hook: Hook<'command_not_found'> = async function commandNotFound({ id, con
     id.split(':'),
     known.map((command) => command.id.replaceAll(':', ' ')),
   );
-  process.stderr.write(`Error: ${message}\n${hint}\n`);
+  process.stderr.write(`Error: ${asLines([message, hint])}\n`);
   this.exit(exitCode('usage'));
 };
 

@@ -12,6 +12,7 @@ const DESCRIBE: { readonly [K in HeldKind]: (payload: Payload<K>) => string } = 
   backup: (payload) => `incomplete backup ${inTarget(payload)}`,
   drill: ({ directory }) => `restore drill ${directory}`,
   staging: ({ directory }) => `what a restore staged in ${directory}`,
+  'restore-links': ({ destination }) => `temporary names of a restore in ${destination}`,
   'scratch-pool': ({ pool }) => `pool ${pool} that a restore received into`,
   removal: (payload) => `half-removed backup ${inTarget(payload)}`,
 };

@@ -1,5 +1,6 @@
 import { open, rename, unlink } from 'node:fs/promises';
 import path from 'node:path';
+import { errnoOf, messageOf } from '../errors.js';
 
 async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r');
@@ -13,20 +14,33 @@ async function syncDirectory(directory: string): Promise<void> {
 /** What a temporary file of `writeDurably` is called: its name followed by this. */
 export const TEMPORARY_SUFFIX = '.tmp';
 
+/** What failed through a descriptor names no file: the same error, with it. */
+function naming(file: string, error: unknown): unknown {
+  const code = errnoOf(error);
+  if (code === undefined || (error instanceof Error && 'path' in error)) return error;
+  return Object.assign(new Error(`${messageOf(error)} '${file}'`, { cause: error }), { code, path: file });
+}
+
 /**
  * Writes a file so that after a crash at any moment it is there whole or not at all, and is there once this resolved:
- * a temporary file (0600), fsync, rename, fsync of the directory. Replaces what has the name.
+ * a temporary file (0600), fsync, rename, fsync of the directory. Replaces what has the name. Rejects with the system's
+ * error, which names the file, and leaves no temporary one.
  */
 export async function writeDurably(file: string, text: string): Promise<void> {
   const temporary = `${file}${TEMPORARY_SUFFIX}`;
   const handle = await open(temporary, 'w', 0o600);
   try {
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+  } catch (error) {
+    await unlink(temporary).catch(() => undefined);
+    throw naming(file, error);
   }
-  await rename(temporary, file);
   await syncDirectory(path.dirname(file));
 }
 

@@ -28,6 +28,7 @@ export interface ProgramEnders {
 function directoryOf(entry: JournalEntry): string[] {
   if (entry.kind === 'exposure') return [entry.payload.path];
   if (entry.kind === 'drill' || entry.kind === 'staging') return [entry.payload.directory];
+  if (entry.kind === 'restore-links') return [entry.payload.destination];
   return entry.kind === 'backup' || entry.kind === 'removal' ? [entry.payload.target] : [];
 }
 

@@ -42,6 +42,15 @@ const payloads = {
     directory: z.string().startsWith('/'),
     identity: z.object({ inode: z.string().min(1), bornNs: z.string().min(1) }).exactOptional(),
   }),
+  /**
+   * The names that a restore has in its destination while it makes hard links: all that begin with the token's prefix in
+   * these directories, which are relative to the destination. In place that is the root directory.
+   */
+  'restore-links': z.object({
+    destination: z.string().startsWith('/'),
+    token: z.string().regex(/^[0-9a-f]{16}$/),
+    directories: z.array(z.string().min(1)),
+  }),
   /** A ZFS pool that a restore receives into, in a file of its own. */
   'scratch-pool': z.object({ pool: z.string().min(1), file: z.string().startsWith('/') }),
   /** A complete backup that retention takes away. */
@@ -77,6 +86,7 @@ export const journalEntrySchema = z.discriminatedUnion('kind', [
   z.object({ ...common, kind: z.literal('backup'), payload: payloads.backup }),
   z.object({ ...common, kind: z.literal('drill'), payload: payloads.drill }),
   z.object({ ...common, kind: z.literal('staging'), payload: payloads.staging }),
+  z.object({ ...common, kind: z.literal('restore-links'), payload: payloads['restore-links'] }),
   z.object({ ...common, kind: z.literal('scratch-pool'), payload: payloads['scratch-pool'] }),
   z.object({ ...common, kind: z.literal('removal'), payload: payloads.removal }),
 ]);

@@ -69,6 +69,16 @@ async function openLockFile(directory: string, file: string): Promise<FileHandle
   }
 }
 
+/** Who holds it is for messages alone: where there is no room to write that down, it is held all the same. */
+async function tell(handle: FileHandle, holder: LockHolder | undefined): Promise<void> {
+  try {
+    await handle.truncate(0);
+    if (holder !== undefined) await handle.write(`${JSON.stringify(holder)}\n`, 0);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+  }
+}
+
 /**
  * Takes the lock `name` now, or resolves to undefined when it is busy. Rejects with `failed` when its file cannot be
  * made, with `usage` for want of permission.
@@ -84,9 +94,8 @@ export async function tryAcquireLock(
     try {
       if (!dependencies.tryLock(handle.fd)) return undefined;
       if (!(await isCurrent(handle, file))) continue;
-      await handle.truncate(0);
-      await handle.write(`${JSON.stringify(dependencies.holder)}\n`, 0);
       keep = true;
+      await tell(handle, dependencies.holder);
     } finally {
       if (!keep) await handle.close();
     }
@@ -98,7 +107,7 @@ export async function tryAcquireLock(
         released = true;
         // The file stays: unlinking a lock file that another waits for splits the lock in two.
         try {
-          await handle.truncate(0);
+          await tell(handle, undefined);
         } finally {
           await handle.close();
         }

@@ -21,6 +21,7 @@ export interface Releasers {
   ): Promise<string | undefined>;
   drill(entry: Extract<JournalEntry, { kind: 'drill' }>): Promise<void>;
   staging(entry: Extract<JournalEntry, { kind: 'staging' }>): Promise<void>;
+  restoreLinks(entry: Extract<JournalEntry, { kind: 'restore-links' }>): Promise<void>;
   scratchPool(entry: Extract<JournalEntry, { kind: 'scratch-pool' }>): Promise<void>;
   /** Ends it when anything is gone already; else the backup is whole and stays. */
   removal(entry: Extract<JournalEntry, { kind: 'removal' }>): Promise<void>;
@@ -75,6 +76,9 @@ async function releaseEntry(
     case 'staging':
       await releasers.staging(entry);
       break;
+    case 'restore-links':
+      await releasers.restoreLinks(entry);
+      break;
     case 'scratch-pool':
       await releasers.scratchPool(entry);
       break;
@@ -89,6 +93,7 @@ async function releaseEntry(
 const ORDER: readonly JournalEntry['kind'][] = [
   'quiesce',
   'scratch-pool',
+  'restore-links',
   'staging',
   'drill',
   'pool-metadata',

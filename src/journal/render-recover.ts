@@ -1,3 +1,4 @@
+import { asLines } from '../report/controls.js';
 import type { RecoverReport } from './recover-report.js';
 
 /** The text that `recover` shows to people. */
@@ -17,5 +18,5 @@ export function renderRecover(report: RecoverReport): string {
   if (report.unreadable.length > 0) {
     lines.push('Look into the files that cannot be read, release by hand what they name, then remove them.');
   }
-  return lines.join('\n');
+  return asLines(lines);
 }

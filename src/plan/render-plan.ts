@@ -1,6 +1,6 @@
 import { describeInstants, describeMounts } from '../report/instants.js';
 import type { FailedCopyReport } from '../report/run-report.js';
-import { withoutControls } from '../report/controls.js';
+import { asLines } from '../report/controls.js';
 import type { Plan, PlannedSource } from './plan.js';
 import { describeFreezeTimes } from './steps.js';
 
@@ -64,5 +64,5 @@ export function renderPlan(plan: Plan & { failedCopies?: readonly FailedCopyRepo
     ),
     ...section('No backup could be made in', (plan.failedCopies ?? []).flatMap(failedLines)),
   ];
-  return withoutControls(lines.join('\n'));
+  return asLines(lines);
 }

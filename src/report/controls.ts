@@ -1,11 +1,15 @@
 /**
- * Text that may hold a file's name, with its control characters written out: a name must not be able to move the
- * cursor or set a terminal's title. Newlines stay.
+ * One line of text that may hold names from outside, with its control characters written out, a newline too: a name must
+ * not be able to move the cursor, set a terminal's title, or add a line that looks as if we had said it.
  */
-export function withoutControls(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- they are what is looked for
-  return text.replaceAll(/[\u0000-\u0009\u000B-\u001F\u007F-\u009F]/g, (character) => {
+export function withoutControls(line: string): string {
+  return line.replaceAll(/\p{Cc}/gu, (character) => {
     const code = character.codePointAt(0) ?? 0;
     return `\\x${code.toString(16).padStart(2, '0')}`;
   });
+}
+
+/** Lines of text, each without control characters. */
+export function asLines(lines: readonly string[]): string {
+  return lines.map(withoutControls).join('\n');
 }

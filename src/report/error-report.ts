@@ -45,7 +45,8 @@ function hostFault(error: unknown): ErrorReport {
  */
 export function toErrorReport(error: unknown, uid: number | undefined = process.geteuid?.()): ErrorReport {
   if (error instanceof FsbackupError) {
-    return { code: error.code, exitCode: error.exitCode, message: error.message, hint: error.hint };
+    const hint = [error.hint, ...error.below].join('\n');
+    return { code: error.code, exitCode: error.exitCode, message: error.message, hint };
   }
   if (['EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) return withoutPermission(error, uid);
   if (HOST_FAULTS.has(errnoOf(error))) return hostFault(error);

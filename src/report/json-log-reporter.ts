@@ -3,6 +3,7 @@ import { HeldOutput } from './held-output.js';
 import type { LogEvent } from './log-event.js';
 import { ProgressMeter } from './progress-meter.js';
 import type { FinishedWork, Reporter } from './reporter.js';
+import { roundMs } from './round-ms.js';
 import type { RunReport } from './run-report.js';
 
 const PROGRESS_EVERY_MS = 1000;
@@ -79,7 +80,7 @@ export class JsonLogReporter implements Reporter {
 
   stepFinished(step: string, durationMs: number): void {
     this.#endStep(step);
-    this.#tell({ event: 'step-finished', step, durationMs });
+    this.#tell({ event: 'step-finished', step, durationMs: roundMs(durationMs) });
   }
 
   stepFailed(step: string, message: string): void {
@@ -98,6 +99,8 @@ export class JsonLogReporter implements Reporter {
       files: progress.files,
       totalBytes: progress.totalBytes ?? null,
       totalFiles: progress.totalFiles ?? null,
+      entries: progress.entries ?? null,
+      totalEntries: progress.totalEntries ?? null,
       bytesPerSecond: bytesPerSecond ?? null,
       secondsLeft: secondsLeft ?? null,
     });

@@ -25,6 +25,8 @@ export const logEventSchema = z.discriminatedUnion('event', [
     files: z.number(),
     totalBytes: z.number().nullable(),
     totalFiles: z.number().nullable(),
+    entries: z.number().nullable(),
+    totalEntries: z.number().nullable(),
     bytesPerSecond: z.number().nullable(),
     secondsLeft: z.number().nullable(),
   }),

@@ -37,7 +37,8 @@ export class PlainReporter implements Reporter {
   }
 
   #line(text: string): void {
-    const line = `${this.#job}: ${withoutControls(text)}\n`;
+    // Before the job begins there is none to name.
+    const line = `${this.#job === '' ? '' : `${this.#job}: `}${withoutControls(text)}\n`;
     this.#held.say(() => this.#output.log(line));
   }
 

@@ -12,13 +12,22 @@ interface Sample {
   at: number;
   bytes: number;
   files: number;
+  entries: number;
 }
 
 /** What can be told of one copy beside its counts; undefined where it is not known, or not yet. */
 export interface ProgressEstimate {
   bytesPerSecond: number | undefined;
-  /** By bytes where their total is known, else by files. */
+  /** By bytes where their total is known, else by files, else by entries. */
   secondsLeft: number | undefined;
+}
+
+/** What was counted, by the name of what it is; nothing where it was not. */
+function countOf({ files, totalFiles, entries, totalEntries }: CopyProgress): string[] {
+  if (files > 0 && totalFiles !== undefined) return [`${files} of ${formatFiles(totalFiles)}`];
+  if (entries !== undefined && totalEntries !== undefined)
+    return [`${entries} of ${totalEntries} files and directories`];
+  return files > 0 ? [formatFiles(files)] : [];
 }
 
 /** Turns the counts of one copy into rate and time left, and into a line. */
@@ -37,46 +46,48 @@ export class ProgressMeter {
   }
 
   /** Notes where the copy is. */
-  take({ bytes, files }: CopyProgress): void {
+  take({ bytes, files, entries = 0 }: CopyProgress): void {
     const at = this.#now();
     const last = this.#samples.at(-1);
     // A second attempt counts from the start again.
     if (last !== undefined && (bytes < last.bytes || files < last.files)) this.reset();
     const before = this.#samples.at(-2);
     if (last !== undefined && before !== undefined && at - before.at < SAMPLE_EVERY_MS) this.#samples.pop();
-    this.#samples.push({ at, bytes, files });
+    this.#samples.push({ at, bytes, files, entries });
     // One sample older than the window stays, so that there is always a span to divide by.
     while ((this.#samples[1]?.at ?? at) < at - WINDOW_MS) this.#samples.shift();
   }
 
   /** What the samples that were taken say. */
-  estimate({ bytes, files, totalBytes, totalFiles }: CopyProgress): ProgressEstimate {
+  estimate(progress: CopyProgress): ProgressEstimate {
     const [first, last] = [this.#samples[0], this.#samples.at(-1)];
     if (first === undefined || last === undefined || last.at - first.at < SETTLED_MS) {
       return { bytesPerSecond: undefined, secondsLeft: undefined };
     }
     const seconds = (last.at - first.at) / 1000;
     const bytesPerSecond = Math.round((last.bytes - first.bytes) / seconds);
-    const filesPerSecond = (last.files - first.files) / seconds;
-    const left = (total: number | undefined, done: number, rate: number): number | undefined =>
-      total !== undefined && total > done && rate > 0 ? Math.ceil((total - done) / rate) : undefined;
-    return {
-      bytesPerSecond,
-      secondsLeft:
-        totalBytes === undefined
-          ? left(totalFiles, files, filesPerSecond)
-          : left(totalBytes, bytes, bytesPerSecond),
-    };
+    const left = (total: number, done: number, rate: number): number | undefined =>
+      total > done && rate > 0 ? Math.ceil((total - done) / rate) : undefined;
+    const { bytes, files, entries = 0, totalBytes, totalFiles, totalEntries } = progress;
+    const secondsLeft =
+      totalBytes !== undefined
+        ? left(totalBytes, bytes, bytesPerSecond)
+        : totalFiles !== undefined
+          ? left(totalFiles, files, (last.files - first.files) / seconds)
+          : totalEntries !== undefined
+            ? left(totalEntries, entries, (last.entries - first.entries) / seconds)
+            : undefined;
+    return { bytesPerSecond, secondsLeft };
   }
 
   /** Takes a sample, and tells: `1.2 GB of 3.4 GB · 512 files · 85 MB/s · 26 s left`. */
   line(progress: CopyProgress): string {
     this.take(progress);
     const { bytesPerSecond, secondsLeft } = this.estimate(progress);
-    const { bytes, files, totalBytes, totalFiles } = progress;
+    const { bytes, totalBytes } = progress;
     const parts = [
       totalBytes === undefined ? formatBytes(bytes) : `${formatBytes(bytes)} of ${formatBytes(totalBytes)}`,
-      totalFiles === undefined ? formatFiles(files) : `${files} of ${formatFiles(totalFiles)}`,
+      ...countOf(progress),
     ];
     if (bytesPerSecond !== undefined) parts.push(`${formatBytes(bytesPerSecond)}/s`);
     if (secondsLeft !== undefined) {

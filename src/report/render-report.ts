@@ -83,15 +83,18 @@ function copyLine(copy: CopyReport, symbols: Symbols): string {
  */
 function errorLines({ error, failedCopies = [] }: RunReport, { chalk, symbols }: Style): string[] {
   const failedLines = (failed: FailedCopyReport): string[] => {
-    const what = `${failed.target} by ${failed.engine}: ${withoutControls(failed.error.message)}`;
+    const what = withoutControls(`${failed.target} by ${failed.engine}: ${failed.error.message}`);
     const isTold = failed.error.message === error?.message;
-    return [chalk.red(`  ${symbols.failed} ${what}`), ...(isTold ? [] : [`    ${failed.error.hint}`])];
+    return [
+      chalk.red(`  ${symbols.failed} ${what}`),
+      ...(isTold ? [] : [`    ${withoutControls(failed.error.hint)}`]),
+    ];
   };
   return [
     ...failedCopies.flatMap(failedLines),
     ...(error === undefined
       ? []
-      : [chalk.red(`  Error: ${withoutControls(error.message)}`), `  ${error.hint}`]),
+      : [chalk.red(`  Error: ${withoutControls(error.message)}`), `  ${withoutControls(error.hint)}`]),
   ];
 }
 
@@ -104,7 +107,7 @@ function timelineLines(steps: readonly StepReport[], { chalk, symbols }: Style):
   );
   const lines = rows.map((row) => {
     const times = [row.startMs, row.durationMs].map((ms) => formatMs(ms).padStart(width)).join('  ');
-    const line = `${times}  ${row.step}`;
+    const line = `${times}  ${withoutControls(row.step)}`;
     return row.frozen ? chalk.cyan(`  ${symbols.frozen} ${line}  frozen`) : `    ${line}`;
   });
   return [chalk.dim('  timeline: start, duration, step'), ...lines];
@@ -118,9 +121,11 @@ export function renderReport(report: RunReport, style: Style, { timeline = true 
   const { chalk, symbols } = style;
   const lines = [
     heading(report, style),
-    ...report.sources.flatMap((source) => sourceLines(source)),
-    ...report.copies.map((copy) => copyLine(copy, symbols)),
-    ...(report.copies.length === 0 ? [] : consistencyLines(report)),
+    ...[
+      ...report.sources.flatMap((source) => sourceLines(source)),
+      ...report.copies.map((copy) => copyLine(copy, symbols)),
+      ...(report.copies.length === 0 ? [] : consistencyLines(report)),
+    ].map(withoutControls),
     ...(timeline ? timelineLines(report.steps, style) : []),
     ...report.warnings.map((warning) => chalk.yellow(`  ${symbols.warning} ${withoutControls(warning)}`)),
     ...errorLines(report, style),

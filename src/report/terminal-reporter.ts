@@ -72,7 +72,7 @@ export class TerminalReporter implements Reporter {
 
   #spin(): void {
     const step = this.#open.at(-1);
-    if (step !== undefined && !this.#held.isFrozen) this.#spinner.start(step);
+    if (step !== undefined && !this.#held.isFrozen) this.#spinner.start(withoutControls(step));
   }
 
   #close(step: string, text: string): void {
@@ -103,12 +103,15 @@ export class TerminalReporter implements Reporter {
   stepFinished(step: string, durationMs: number): void {
     const { chalk, symbols } = this.#style;
     const frozen = this.#frozenSteps.has(step) ? chalk.cyan(' frozen') : '';
-    this.#close(step, `${chalk.green(symbols.done)} ${step} ${chalk.dim(formatMs(durationMs))}${frozen}`);
+    this.#close(
+      step,
+      `${chalk.green(symbols.done)} ${withoutControls(step)} ${chalk.dim(formatMs(durationMs))}${frozen}`,
+    );
   }
 
   stepFailed(step: string, message: string): void {
     const { chalk, symbols } = this.#style;
-    this.#close(step, `${chalk.red(symbols.failed)} ${step}: ${withoutControls(message)}`);
+    this.#close(step, `${chalk.red(symbols.failed)} ${withoutControls(`${step}: ${message}`)}`);
   }
 
   progress(progress: CopyProgress): void {
@@ -117,7 +120,7 @@ export class TerminalReporter implements Reporter {
     if (this.#held.isFrozen || now - this.#progressAt < PROGRESS_EVERY_MS) return;
     this.#progressAt = now;
     const line = this.#meter.line(progress);
-    this.#spinner.text = `${this.#open.at(-1) ?? 'copy'}  ${line}`;
+    this.#spinner.text = `${withoutControls(this.#open.at(-1) ?? 'copy')}  ${line}`;
   }
 
   warn(message: string): void {

@@ -1,4 +1,4 @@
-import { withoutControls } from '../report/controls.js';
+import { asLines } from '../report/controls.js';
 import type { RetentionResult } from './apply.js';
 
 /** One backup in `backups prune --json`: stable. */
@@ -107,7 +107,7 @@ function section(result: RetentionResult, dryRun: boolean): string {
   );
   const kept = all.filter(({ action }) => action === 'keep').length;
   const gone = dryRun ? `${all.length - kept} would be removed` : `${result.removed.length} removed`;
-  return [
+  return asLines([
     result.target,
     ...all.map((one) => line(result, one, dryRun)),
     ...others.map((id) => {
@@ -117,11 +117,11 @@ function section(result: RetentionResult, dryRun: boolean): string {
         : `  FAILED   ${result.job}@${id}  ${failure.message}`;
     }),
     `${result.job}: ${kept} kept, ${gone}${result.failed.length > 0 ? `, ${result.failed.length} failed` : ''}`,
-  ].join('\n');
+  ]);
 }
 
 /** What stays and why, and what went: for people. */
 export function renderPrune(results: readonly RetentionResult[], dryRun: boolean): string {
   if (results.length === 0) return 'Nothing to prune.';
-  return withoutControls(results.map((result) => section(result, dryRun)).join('\n\n'));
+  return results.map((result) => section(result, dryRun)).join('\n\n');
 }

@@ -8,6 +8,7 @@ import { removeDrill } from '../copy/drill-directory.js';
 import { engineFor } from '../copy/engines.js';
 import { examineTarget } from '../copy/examine-target.js';
 import { recoverMounts } from '../copy/recover-mounts.js';
+import { removeRestoreLinks } from '../copy/restore-links.js';
 import { removeStaging } from '../copy/restore-staging.js';
 import { removeScratchPool } from '../copy/scratch-pool.js';
 import { armFreezer } from '../freeze/arm-freezer.js';
@@ -91,6 +92,7 @@ function releasers(): Releasers {
       ),
     drill: ({ payload }) => removeDrill(payload.directory),
     staging: ({ payload }) => removeStaging(payload),
+    restoreLinks: ({ payload }) => removeRestoreLinks(payload),
     scratchPool: ({ payload }) => removeScratchPool(payload, runCommand),
     removal: async ({ payload }) => {
       await finishRemoval(payload);

@@ -7,7 +7,10 @@ import type { Reporter } from '../report/reporter.js';
 import { withRestoreJournal, type RestoreHost } from './restore-journal.js';
 
 /** What of a backup is to be restored, and where to. */
-export interface JournalledRestore extends Pick<RestoreOptions, 'backup' | 'to' | 'paths' | 'signal'> {
+export interface JournalledRestore extends Pick<
+  RestoreOptions,
+  'backup' | 'doubt' | 'to' | 'paths' | 'signal'
+> {
   job: string;
   /** Write back the whole filesystem of an image. */
   isImage: boolean;
@@ -18,13 +21,14 @@ export interface JournalledRestore extends Pick<RestoreOptions, 'backup' | 'to' 
 
 /** Restores a backup, what it makes on the way being journalled, and what goes on told to the reporter. */
 export async function restoreJournalled(
-  { job, backup, to, paths, isImage, reporter, warn, signal }: JournalledRestore,
+  { job, backup, doubt, to, paths, isImage, reporter, warn, signal }: JournalledRestore,
   host: RestoreHost,
 ): Promise<RestoreReport> {
   const restore = isImage ? restoreImage : restoreBackup;
   const report = await withRestoreJournal(job, host, warn, (journal) =>
     restore({
       backup,
+      doubt,
       to,
       paths,
       engine: engineFor({ ...targetOf(backup), engine: backup.manifest.engine }),

@@ -4,6 +4,7 @@ import { weakest } from '../plan/resolve-mode.js';
 import type { Plan, PlannedFreeze } from '../plan/plan.js';
 import { toErrorReport } from '../report/error-report.js';
 import { areAtOneInstant } from '../report/instants.js';
+import { roundMs } from '../report/round-ms.js';
 import type {
   CopyReport,
   ErrorReport,
@@ -57,13 +58,8 @@ function releaseError(failures: readonly ReleaseFailure[]): FsbackupError {
   );
 }
 
-/** Microseconds are as exact as the clocks are. */
-function rounded(ms: number): number {
-  return Math.round(ms * 1000) / 1000;
-}
-
 function roundedOrNull(ms: number | null): number | null {
-  return ms === null ? null : rounded(ms);
+  return ms === null ? null : roundMs(ms);
 }
 
 function outcomeOf(facts: RunFacts, code: number): RunReport['outcome'] {
@@ -111,7 +107,7 @@ export function reportRun(facts: RunFacts): RunReport {
       snapshotMs: roundedOrNull(source.snapshotMs),
       thawMs: roundedOrNull(source.thawMs),
     })),
-    copies: facts.copies.map((copy) => ({ ...copy, durationMs: rounded(copy.durationMs) })),
+    copies: facts.copies.map((copy) => ({ ...copy, durationMs: roundMs(copy.durationMs) })),
     ...(facts.failedCopies === undefined || facts.failedCopies.length === 0
       ? {}
       : {
@@ -122,8 +118,8 @@ export function reportRun(facts: RunFacts): RunReport {
         }),
     steps: facts.steps.map((step) => ({
       ...step,
-      startMs: rounded(step.startMs),
-      durationMs: rounded(step.durationMs),
+      startMs: roundMs(step.startMs),
+      durationMs: roundMs(step.durationMs),
     })),
     ...(facts.retention === undefined || facts.retention.length === 0
       ? {}

@@ -72,10 +72,13 @@ export class Timeline {
     this.reporter.stepStarted(step, { frozen: true });
   }
 
-  /** After the thaw: tells of what happened in between, and which of the steps failed. */
-  windowClosed(steps: readonly MeasuredStep[], failure?: { step: string; message: string }): void {
+  /** After the thaw: tells of what happened in between, whether anything was frozen at all, and which of the steps failed. */
+  windowClosed(
+    steps: readonly MeasuredStep[],
+    { wasFrozen, failure }: { wasFrozen: boolean; failure?: { step: string; message: string } | undefined },
+  ): void {
     for (const [index, measured] of steps.entries()) {
-      this.#record(measured, true);
+      this.#record(measured, wasFrozen);
       if (index > 0) this.reporter.stepStarted(measured.step, { frozen: true });
       if (failure?.step === measured.step) this.reporter.stepFailed(measured.step, failure.message);
       else this.reporter.stepFinished(measured.step, measured.durationMs);

@@ -139,22 +139,41 @@ async function withFreeze(
   const thawedAt = now();
 
   const failure = whatFailed(thawing, await freezing, await creating, signal);
+  const wasFrozen = mayHaveFrozen(thawing, freezes, creating !== undefined);
   timeline.windowClosed(
     [
       ...(freezes ? [{ step: 'freeze', startedAt: openedAt, durationMs: frozenAt - openedAt }] : []),
       ...(freezes && creating === undefined
         ? []
         : [{ step: 'snapshot', startedAt: frozenAt, durationMs: createdAt - frozenAt }]),
-      { step: 'thaw', startedAt: createdAt, durationMs: thawedAt - createdAt },
+      // Of a freeze that was refused there is nothing to thaw.
+      ...(wasFrozen ? [{ step: 'thaw', startedAt: createdAt, durationMs: thawedAt - createdAt }] : []),
     ],
-    failure === undefined
-      ? undefined
-      : { step: failedStep(thawing, !freezes || creating !== undefined), message: messageOf(failure.reason) },
+    {
+      wasFrozen,
+      failure:
+        failure === undefined
+          ? undefined
+          : {
+              step: failedStep(thawing, !freezes || creating !== undefined),
+              message: messageOf(failure.reason),
+            },
+    },
   );
   const outcome = thawing.status === 'fulfilled' ? thawing.value : { filesystems: [], devices: [] };
   for (const warning of resumedWarnings(outcome)) warn(warning);
   if (failure !== undefined) throw failure.reason;
   return { outcome, snapshot: { startMs: frozenAt, endMs: createdAt }, warnings: freezer.warnings };
+}
+
+/** Whether anything was frozen in the window, if only for a moment, or may have been: by us, or by a snapshot command. */
+function mayHaveFrozen(
+  thawing: PromiseSettledResult<ThawOutcome>,
+  freezes: boolean,
+  wasCreating: boolean,
+): boolean {
+  if (thawing.status === 'rejected') return true;
+  return freezes ? thawing.value.filesystems.length > 0 : wasCreating;
 }
 
 /** "thaw failed" is said only of a thaw that did: it means that something may still be frozen. */

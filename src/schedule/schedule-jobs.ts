@@ -54,9 +54,29 @@ export function selectSchedules(
   return chosen.map((job) => ({ job, calendar: calendar ?? job.schedule }));
 }
 
-function requireBooted({ systemd }: ScheduleHost, hint: string): void {
+/** Rejects unless systemd knows when: what it does not know it would refuse only once the units are written. */
+async function requireCalendar({ job, calendar }: Schedule, { systemd }: ScheduleHost): Promise<void> {
+  if (calendar === undefined) return;
+  const answer = await systemd.examineCalendar(calendar);
+  if (answer.kind === 'known') return;
+  if (answer.kind === 'refused') {
+    throw usage(
+      `systemd knows no calendar event "${calendar}", for job ${job.name}`,
+      'Write for example daily, Mon..Fri 22:00 or *-*-* 02:30; see systemd.time(7).',
+    );
+  }
+  throw new FsbackupError(
+    'failed',
+    `whether systemd knows the calendar event "${calendar}" of job ${job.name} cannot be checked: ${answer.why}`,
+    {
+      hint: 'See that "systemd-analyze calendar daily" works (it comes with systemd); nothing was installed.',
+    },
+  );
+}
+
+function requireBooted({ systemd }: ScheduleHost, hint: string, below: readonly string[] = []): void {
   if (systemd.isBooted()) return;
-  throw new FsbackupError('failed', 'this system was not booted with systemd', { hint });
+  throw new FsbackupError('failed', 'this system was not booted with systemd', { hint, below });
 }
 
 /** Has systemd run the jobs. Idempotent; a calendar that systemd does not know is refused before anything is written. */
@@ -66,9 +86,9 @@ export async function installSchedules(
   host: ScheduleHost,
 ): Promise<ScheduleChange> {
   const lines = schedules.map((schedule) => crontabLine(schedule, facts));
-  requireBooted(host, `With cron, write this to /etc/cron.d/fsbackup:\n${lines.join('\n')}`);
+  requireBooted(host, 'With cron, write this to /etc/cron.d/fsbackup:', lines);
   const { systemd, units } = host;
-  for (const { calendar } of schedules) if (calendar !== undefined) await systemd.checkCalendar(calendar);
+  for (const schedule of schedules) await requireCalendar(schedule, host);
   const changed = await units.install(planInstall(schedules, facts));
   const timers = schedules.map(({ job }) => unitName(job.name, 'timer'));
   await systemd.systemctl('daemon-reload');

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { FsbackupError } from '../errors.js';
+import { examineCalendar, type ExamineCalendar } from '../system/calendar-event.js';
 import { runAtMost } from '../system/run-at-most.js';
 import { describeFailure } from '../system/run-command.js';
 
@@ -12,12 +13,7 @@ export interface Systemd {
   isBooted(): boolean;
   /** Runs systemctl; what it printed. Rejects with `failed`. */
   systemctl(...args: string[]): Promise<string>;
-  /** Rejects with `usage` when that is no calendar event of systemd.time(7). */
-  checkCalendar(calendar: string): Promise<void>;
-}
-
-async function ask(argv: [string, ...string[]]) {
-  return await runAtMost(argv, { timeoutMs: TIMEOUT_MS, env: { SYSTEMD_PAGER: '', SYSTEMD_COLORS: '0' } });
+  examineCalendar: ExamineCalendar;
 }
 
 /** That of this host. */
@@ -25,7 +21,10 @@ export const hostSystemd: Systemd = {
   isBooted: () => existsSync('/run/systemd/system'),
 
   async systemctl(...args) {
-    const result = await ask(['systemctl', '--no-ask-password', ...args]);
+    const result = await runAtMost(['systemctl', '--no-ask-password', ...args], {
+      timeoutMs: TIMEOUT_MS,
+      env: { SYSTEMD_PAGER: '', SYSTEMD_COLORS: '0' },
+    });
     if (result.exitCode === 0) return result.stdout;
     throw new FsbackupError(
       'failed',
@@ -34,13 +33,5 @@ export const hostSystemd: Systemd = {
     );
   },
 
-  async checkCalendar(calendar) {
-    const result = await ask(['systemd-analyze', 'calendar', '--', calendar]);
-    if (result.exitCode === 0) return;
-    throw new FsbackupError(
-      'usage',
-      `"${calendar}" is no calendar event: ${describeFailure('systemd-analyze', result)}`,
-      { hint: 'Write for example daily, Mon..Fri 22:00 or *-*-* 02:30; see systemd.time(7).' },
-    );
-  },
+  examineCalendar,
 };

@@ -1,7 +1,8 @@
-import { chmod, mkdir, readdir, readFile, rm, rmdir } from 'node:fs/promises';
+import { chmod, readdir, readFile, rm, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
+import { makeDirectories } from '../system/make-directories.js';
 import type { UnitFile } from './plan-install.js';
 import { DROP_IN, MARKER } from './unit-text.js';
 
@@ -81,7 +82,7 @@ export class UnitDirectory {
   async #write(name: string, text: string): Promise<void> {
     const file = this.#path(name);
     try {
-      await mkdir(path.dirname(file), { recursive: true, mode: 0o755 });
+      await makeDirectories(path.dirname(file), 0o755);
       await writeDurably(file, text);
       // There is no secret in it, and `systemctl cat` is for everybody.
       await chmod(file, 0o644);

@@ -1,6 +1,7 @@
-import { chmod, lstat, mkdir } from 'node:fs/promises';
+import { chmod, lstat, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { errnoOf } from '../errors.js';
+import { errnoOf, FsbackupError } from '../errors.js';
+import { makeDirectories } from './make-directories.js';
 import { requireTrustedPath } from './trusted-path.js';
 
 /** What a variable names; an empty one is an unset one, and not the working directory. */
@@ -23,7 +24,19 @@ export function stateDirectory(env: NodeJS.ProcessEnv = process.env): string {
 
 /** Makes a directory for root alone, with its parents. Idempotent. */
 export async function ensurePrivateDirectory(directory: string): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await makeDirectories(directory, 0o700);
+}
+
+/** Where it is not there yet, or nobody may look, others tell. */
+async function requireDirectory(name: string, directory: string, variable: string): Promise<void> {
+  const facts = await stat(directory).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOTDIR') return null;
+    return undefined;
+  });
+  if (facts === undefined || facts?.isDirectory() === true) return;
+  throw new FsbackupError('usage', `the ${name} directory ${directory} is not a directory`, {
+    hint: `See what is there, and move it away; or name another directory with ${variable}.`,
+  });
 }
 
 async function closeToOthers(directory: string): Promise<void> {
@@ -38,14 +51,16 @@ async function closeToOthers(directory: string): Promise<void> {
 
 /**
  * Rejects with `usage` when somebody else than root (or the user who runs this) could have written what stands in the run
- * or the state directory, which decides what is thawed, unmounted and removed. What they may only read is closed to them.
+ * or the state directory, which decides what is thawed, unmounted and removed, and where something else than a directory is
+ * in its place. What others may only read is closed to them.
  */
 export async function requireTrustedDirectories(env: NodeJS.ProcessEnv = process.env): Promise<void> {
   const directories = [
-    ['run', runDirectory(env)],
-    ['state', stateDirectory(env)],
+    ['run', runDirectory(env), 'FSBACKUP_RUN_DIR'],
+    ['state', stateDirectory(env), 'FSBACKUP_STATE_DIR'],
   ] as const;
-  for (const [name, directory] of directories) {
+  for (const [name, directory, variable] of directories) {
+    await requireDirectory(name, directory, variable);
     await requireTrustedPath(directory, {
       what: `the ${name} directory`,
       why: 'What stands in it decides what root thaws, unmounts and removes.',

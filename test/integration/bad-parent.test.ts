@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { dataDirectory } from '../../src/copy/backup-layout.js';
 import { isComplete, listBackups, type CompleteBackup } from '../../src/copy/backup-list.js';
 import type { ListedBackup } from '../../src/copy/render-backups.js';
+import type { RestoreReport } from '../../src/copy/restore-backup.js';
 import type { VerifyReport } from '../../src/copy/verify-backup.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { flipByteOfLargest } from '../support/engine-requests.js';
@@ -60,6 +61,46 @@ describeNeeding(
     const run = () => cli.runJob('--config', config);
     const verify = (which: string, ...args: string[]) =>
       cli.run('backups', 'verify', which, '--config', config, ...args);
+
+    it('restores the copy that is good, and a bad one only when that is named by its whole id', async () => {
+      const [near, far] = ['backups', 'others'].map((name) => path.join(directory, name)) as [string, string];
+      await mkdir(far);
+      const jobs = {
+        srv: { sources: [{ path: source, snapshot: 'none' }], targets: [near, far], attempts: 1 },
+      };
+      await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
+      expect((await run()).exitCode).toBe(0);
+      const { backupId } = await last(near);
+      const restore = async (which: string, to: string) => {
+        const args = ['restore', which, '--config', config, '--to', path.join(directory, to), '--json'];
+        const { exitCode, stdout, stderr } = await cli.run(...args);
+        return { exitCode, stderr, report: JSON.parse(stdout) as RestoreReport };
+      };
+      const makeBad = async (target: string): Promise<void> => {
+        await flipByteOfLargest(dataDirectory({ target, job: 'srv', backupId }));
+        const verified = await cli.run('backups', 'verify', 'srv', '--full', '--from', target);
+        expect(verified.exitCode).toBe(50);
+      };
+
+      await makeBad(near);
+      const good = await restore('srv', 'good');
+      expect(good).toMatchObject({ exitCode: 0, report: { target: far, outcome: 'success' } });
+      expect(good.stderr).toContain(
+        `Warning: of srv@${backupId}, not the copy in ${near} is used but the one in ${far}: it failed its full verify`,
+      );
+      expect(await readFile(path.join(directory, 'good', source, 'page'))).toEqual(
+        await readFile(path.join(source, 'page')),
+      );
+
+      await makeBad(far);
+      const refused = await restore(`srv@${backupId.slice(0, -1)}`, 'refused');
+      expect(refused).toMatchObject({ exitCode: 2, report: { error: { code: 'usage' } } });
+      expect(refused.stderr).toContain('is known to be bad');
+      await expect(stat(path.join(directory, 'refused'))).rejects.toMatchObject({ code: 'ENOENT' });
+      const meant = await restore(`srv@${backupId}`, 'meant');
+      expect(meant).toMatchObject({ exitCode: 3, report: { target: near, outcome: 'warnings' } });
+      expect(meant.report.doubt).toMatch(/^it failed its full verify/);
+    });
 
     it('shares no file with it whose content is not that of the source, and says so', async () => {
       const target = path.join(directory, 'backups');

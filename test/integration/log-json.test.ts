@@ -19,6 +19,10 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], '--log-json', 
     target = path.join(disks.directory, 'target');
     await mkdir(target);
     await writeFile(path.join(source, 'file'), 'content');
+    for (const name of ['a', 'b', 'c']) {
+      await mkdir(path.join(source, name, 'deep'), { recursive: true });
+      await writeFile(path.join(source, name, 'deep', 'file'), name);
+    }
   });
 
   /** The events on stderr; throws for a line that is none. */
@@ -48,6 +52,11 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], '--log-json', 
     const restored = await events('restore', ...from, '--to', to, '--json');
     expect(JSON.parse(restored.stdout)).toMatchObject({ outcome: 'success' });
     expect(new Set(restored.events.map(({ event }) => event))).toEqual(new Set(kinds));
+    // Four files, in directories that are none.
+    expect(restored.events.findLast(({ event }) => event === 'progress')).toMatchObject({
+      files: 4,
+      totalFiles: 4,
+    });
     const verified = await events('backups', 'verify', ...from, '--full');
     expect(new Set(verified.events.map(({ event }) => event))).toEqual(new Set(kinds));
     expect(verified.events.at(-1)).toMatchObject({ job: 'srv', outcome: 'ok', exitCode: 0 });

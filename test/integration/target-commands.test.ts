@@ -276,4 +276,62 @@ describeNeeding(NEEDS, 'a target that commands carry backups to', () => {
     },
     LONG_MS,
   );
+
+  it.each([
+    { where: 'a directory', to: () => ['--to', path.join(directory, 'out')] },
+    { where: 'its place', to: () => ['--in-place', '--force'] },
+  ])(
+    'of a restore to $where that is killed, recover removes the names that hard links were made by',
+    async ({ to }) => {
+      for (const name of ['one', 'two']) {
+        await mkdir(path.join(source, name));
+        await must('cp', path.join(source, 'large'), path.join(source, name, 'large'));
+      }
+      await must('ln', path.join(source, 'www', 'page'), path.join(source, 'one', 'page'));
+      await must('ln', path.join(source, 'www', 'page'), path.join(source, 'two', 'page'));
+      const gate = path.join(directory, 'gate');
+      // It is read twice: for the names of the links, and for what they are of. The second time it ends only at the gate.
+      const read = `if [ -e "$2/once" ]; then head -c -100000 "$1"; until [ -e ${gate} ]; do sleep 0.05; done; tail -c 100000 "$1"; else touch "$2/once"; cat "$1"; fi`;
+      await giveArchive({ read });
+      expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
+      const archive = (await readdir(given)).find((name) => name.endsWith('.tar.zst')) ?? '';
+      const listed = await must(
+        'tar',
+        '--zstd',
+        '--list',
+        '--verbose',
+        `--file=${path.join(given, archive)}`,
+      );
+      // The name that the archive has the content with depends on the order of the directory.
+      const [, linked = ''] = / (\S+)\/page link to /.exec(listed) ?? [];
+      const wanted = `/${linked}`;
+      const below = to()[0] === '--to' ? path.join(directory, 'out', linked) : wanted;
+      if (to()[0] === '--in-place') await rm(path.join(wanted, 'page'));
+      const before = to()[0] === '--in-place' ? await readdir(wanted) : [];
+
+      const started = cli.start('restore', 'srv', '--config', config, ...to(), wanted);
+      const temporary = async (): Promise<string[]> =>
+        (await readdir(below).catch(() => [])).filter((name) => name.startsWith('.fsbackup-link-'));
+      try {
+        while ((await temporary()).length === 0) {
+          if (started.hasEnded) throw new Error(`it ended before: ${started.output}`);
+          await sleep(10);
+        }
+        expect((await cli.recover()).value.leftAlone).toMatchObject([{ kind: 'restore-links' }]);
+        started.kill('SIGKILL');
+        await started.ended();
+        expect(await temporary()).toHaveLength(1);
+        const { exitCode, value } = await cli.recover();
+        expect([exitCode, value.failed]).toEqual([0, []]);
+        expect(value.released).toMatchObject([{ kind: 'restore-links', job: 'srv@restore' }]);
+      } finally {
+        started.kill('SIGKILL');
+        await writeFile(gate, '');
+      }
+      expect(await temporary()).toEqual([]);
+      // Only its own: what was there is there still.
+      expect(await readdir(below)).toEqual(expect.arrayContaining(before));
+      expect(await cli.journalEntries()).toEqual([]);
+    },
+  );
 });

@@ -102,6 +102,7 @@ export class FakeWorld {
   #freezer({ targets, devices }: FreezeRequest, guards: string): Freezer {
     const lost = new AbortController();
     let loss: LossReason | undefined;
+    let refused = false;
     let deviceLoss: DeviceLossReason | undefined;
     let thawed: ThawOutcome | undefined;
     return {
@@ -118,6 +119,7 @@ export class FakeWorld {
           const mountpoints = targets.map(({ mountpoint }) => mountpoint);
           await this.#call(targets.length === 0 ? 'watch' : `freeze ${mountpoints.join(' ')}`);
         } catch (error) {
+          refused = true;
           this.#frozen = false;
           this.#release('freeze');
           throw error;
@@ -143,7 +145,7 @@ export class FakeWorld {
         if (thawed === undefined) {
           this.#release('freeze');
           thawed = {
-            filesystems: targets.map((target) => ({
+            filesystems: (refused ? [] : targets).map((target) => ({
               target,
               lost: loss,
               frozenMs: 5,

@@ -20,7 +20,7 @@ export default class BackupsList extends BaseCommand {
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(BackupsList);
-    const { targetsToSearch } = await import('../../copy/configured-targets.js');
+    const { requireConfiguredJob, targetsToSearch } = await import('../../copy/configured-targets.js');
     const { inOrder, listBackups } = await import('../../copy/backup-list.js');
     const { targetAt } = await import('../../copy/catalogue.js');
     const { targetName } = await import('../../backup-target.js');
@@ -54,6 +54,9 @@ export default class BackupsList extends BaseCommand {
       ]);
     }
     const all = [...byTarget.values()].flat();
+    const isNothing = all.length + absent.size + [...interrupted.values()].flat().length === 0;
+    if (args.job !== undefined && flags.from === undefined && isNothing)
+      await requireConfiguredJob(args.job, flags.config);
     const known = {
       verifications: await readVerifications(all.map(({ job }) => job)),
       mountPlaces: await readMountPlaces(targets),

@@ -37,7 +37,7 @@ export default class BackupsPrune extends BaseCommand {
     const { pruneReport, renderPrune } = await import('../../retention/render.js');
     const { withSignals } = await import('../../system/signals.js');
     const dryRun = flags['dry-run'];
-    const warn = (message: string): void => void process.stderr.write(`Warning: ${message}\n`);
+    const warn = (message: string): void => this.printWarning(message);
     const tasks = await selectPrune({
       names: argv.map(String),
       ...fromTarget(flags),

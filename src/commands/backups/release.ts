@@ -23,7 +23,7 @@ export default class BackupsRelease extends BaseCommand {
     const { releaseBases } = await import('../../run/release-bases.js');
     const { createRunHost } = await import('../../run/host.js');
     const { withSignals } = await import('../../system/signals.js');
-    const warn = (message: string): void => void process.stderr.write(`Warning: ${message}\n`);
+    const warn = (message: string): void => this.printWarning(message);
     const released = await withSignals(process, async (signal) =>
       releaseBases({ job: args.job, target: flags.target }, await createRunHost(), {
         lockWaitMs: flags['lock-wait'] ?? 0,
@@ -32,8 +32,8 @@ export default class BackupsRelease extends BaseCommand {
       }),
     );
     if (flags.json) this.printJson({ version: 1, released });
-    else if (released.length === 0) this.print(`Nothing is kept for ${args.job}.`);
+    else if (released.length === 0) this.printLines(`Nothing is kept for ${args.job}.`);
     for (const { job, target, snapshots } of flags.json ? [] : released)
-      this.print(`${job}: ${snapshots.map(({ name }) => name).join(', ')}, kept for ${target}, removed`);
+      this.printLines(`${job}: ${snapshots.map(({ name }) => name).join(', ')}, kept for ${target}, removed`);
   }
 }

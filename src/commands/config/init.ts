@@ -20,6 +20,6 @@ export default class ConfigInit extends BaseCommand {
     const file = configFile(flags.config, process.env);
     await writeStarter(file, { force: flags.force });
     if (flags.json) this.printJson({ version: 1, file });
-    else this.print(`Wrote ${file}. Edit it, then run: fsbackup config validate`);
+    else this.printLines(`Wrote ${file}. Edit it, then run: fsbackup config validate`);
   }
 }

@@ -4,6 +4,7 @@ import { ConfigError } from '../../config/problems.js';
 import { configFile } from '../../config/read-files.js';
 import { configFlag, jsonFlag } from '../../flags.js';
 import { toErrorReport } from '../../report/error-report.js';
+import { examineCalendar } from '../../system/calendar-event.js';
 
 export default class ConfigValidate extends BaseCommand {
   static override summary = 'Check the configuration: every problem with its file, line and column.';
@@ -15,15 +16,23 @@ export default class ConfigValidate extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(ConfigValidate);
     const file = configFile(flags.config, process.env);
+    const warnings: string[] = [];
+    const schedules = { examine: examineCalendar, warn: (message: string) => void warnings.push(message) };
     try {
-      const { jobs } = await loadConfig({ configFile: file });
+      const { jobs } = await loadConfig({ configFile: file, schedules });
       const names = jobs.map((job) => job.name);
-      if (flags.json) this.printJson({ version: 1, valid: true, file, jobs: names, problems: [] });
-      else this.print(`${file} is valid: ${names.length === 0 ? 'no jobs yet' : `jobs ${names.join(', ')}`}`);
+      if (flags.json) this.printJson({ version: 1, valid: true, file, jobs: names, problems: [], warnings });
+      else {
+        for (const warning of warnings) this.printWarning(warning);
+        this.printLines(
+          `${file} is valid: ${names.length === 0 ? 'no jobs yet' : `jobs ${names.join(', ')}`}`,
+        );
+      }
     } catch (error) {
       if (!flags.json || !(error instanceof ConfigError)) throw error;
       const report = toErrorReport(error);
-      this.printJson({ version: 1, valid: false, file, jobs: [], problems: error.problems, error: report });
+      const { problems } = error;
+      this.printJson({ version: 1, valid: false, file, jobs: [], problems, warnings, error: report });
       this.exit(error.exitCode);
     }
   }

@@ -1,6 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BaseCommand } from '../../../src/base-command.js';
+import { ConfigError } from '../../../src/config/problems.js';
 import { FsbackupError } from '../../../src/errors.js';
 import { jsonFlag } from '../../../src/flags.js';
 import { runCommandClass } from '../../support/run-command-class.js';
@@ -25,6 +26,17 @@ class Sample extends BaseCommand {
     if (flags.end === 'error') throw new FsbackupError('freezeLost', 'It was lost', { hint: 'Try again.' });
     if (flags.end === 'name') {
       throw new FsbackupError('usage', '/srv/\u001B]0;owned\u0007 is a symlink', { hint: 'See.' });
+    }
+    if (flags.end === 'lines') {
+      const below = ['30 2 * * * root one', 'two'];
+      throw new FsbackupError('failed', 'a\nb', { hint: 'Write\nthis:', below });
+    }
+    if (flags.end === 'config') {
+      const place = { file: '/etc/x', column: 1, path: 'jobs.a\nb' };
+      throw new ConfigError([
+        { ...place, line: 1, message: 'one' },
+        { ...place, line: 2, message: 'two' },
+      ]);
     }
     if (flags.end === 'bug') throw new TypeError('x is not a function');
     if (flags.end === 'nothing') throw undefined as unknown as Error;
@@ -89,9 +101,35 @@ describe('an FsbackupError', () => {
     });
   });
 
+  it.each([
+    ['', '/srv'],
+    ['/srv', ''],
+  ])('tells of an argument that is empty: %j %j', async (...argv) => {
+    await expect(runCommandClass(Sample, argv)).resolves.toMatchObject({
+      exitCode: 2,
+      stdout: '',
+      stderr: expect.stringMatching(/^Error: an argument is empty\n.* unset shell variable /) as string,
+    });
+  });
+
   it('does not let a name write to the terminal', async () => {
     await expect(runCommandClass(Sample, ['/srv', '--end', 'name'])).resolves.toMatchObject({
       stderr: 'Error: /srv/\\x1b]0;owned\\x07 is a symlink\nSee.\n',
+    });
+  });
+
+  it('is as many lines as we wrote, whatever is in a name', async () => {
+    await expect(runCommandClass(Sample, ['/srv', '--end', 'lines'])).resolves.toMatchObject({
+      stderr: 'Error: a\\x0ab\nWrite\\x0athis:\n30 2 * * * root one\ntwo\n',
+    });
+    const { stdout } = await runCommandClass(Sample, ['/srv', '--end', 'lines', '--json']);
+    expect(JSON.parse(stdout)).toMatchObject({
+      error: { hint: 'Write\nthis:\n30 2 * * * root one\ntwo' },
+    });
+    await expect(runCommandClass(Sample, ['/srv', '--end', 'config'])).resolves.toMatchObject({
+      stderr: expect.stringMatching(
+        /^Error: \/etc\/x:1:1: jobs\.a\\x0ab: one\n\/etc\/x:2:1: jobs\.a\\x0ab: two\nCorrect .*\n$/,
+      ) as string,
     });
   });
 

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadConfig, type LoadOptions } from '../../../src/config/load.js';
 import { configFile } from '../../../src/config/read-files.js';
 import type { JobConfig } from '../../../src/config/types.js';
+import type { CalendarAnswer } from '../../../src/system/calendar-event.js';
 import { describeNeeding } from '../../support/capabilities.js';
 
 const MINIMAL = 'version: 1\njobs:\n  srv: { sources: [/srv], targets: [/backup] }\n';
@@ -194,5 +195,61 @@ describeNeeding(['root'], 'ownership', () => {
     await chown(file, 0, 0);
     await chown(directory, 65_534, 65_534);
     await expect(load()).rejects.toMatchObject({ message: expect.stringContaining(`${directory} belongs`) });
+  });
+});
+
+describe('the schedules of jobs', () => {
+  const jobs =
+    'version: 1\njobs:\n' +
+    '  srv: { sources: [/srv], targets: [/backup], schedule: dayly }\n' +
+    '  home: { sources: [/home], targets: [/backup], schedule: daily }\n' +
+    '  old: { sources: [/old], targets: [/backup], schedule: 2020-01-01 }\n' +
+    '  none: { sources: [/none], targets: [/backup] }\n';
+
+  function checked(answers: Readonly<Record<string, CalendarAnswer>>): {
+    loaded: Promise<JobConfig | undefined>;
+    warnings: string[];
+  } {
+    const warnings: string[] = [];
+    const loaded = loadJob(jobs, {
+      schedules: {
+        examine: async (calendar) => answers[calendar] ?? { kind: 'known', comesAgain: true },
+        warn: (message) => void warnings.push(message),
+      },
+    });
+    return { loaded, warnings };
+  }
+
+  it('are wrong where systemd does not know them: the job, the value, where it stands', async () => {
+    const { loaded } = checked({ dayly: { kind: 'refused' } });
+    const error: unknown = await loaded.catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({
+      exitCode: 2,
+      problems: [
+        {
+          file,
+          line: 3,
+          column: 57,
+          path: 'jobs.srv.schedule',
+          message: expect.stringMatching(/^systemd knows no calendar event "dayly": write /) as string,
+        },
+      ],
+    });
+  });
+
+  it('are not called right where nobody could be asked, nor wrong', async () => {
+    const { loaded, warnings } = checked({
+      dayly: { kind: 'unasked', why: 'systemd-analyze is not installed' },
+      '2020-01-01': { kind: 'known', comesAgain: false },
+    });
+    await expect(loaded).resolves.toMatchObject({ name: 'srv', schedule: 'dayly' });
+    expect(warnings).toEqual([
+      `${file}:3:57: jobs.srv.schedule: whether systemd knows the calendar event "dayly" was not checked: systemd-analyze is not installed`,
+      `${file}:5:57: jobs.old.schedule: the calendar event "2020-01-01" never comes again`,
+    ]);
+  });
+
+  it('are nobody asked about by a run', async () => {
+    await expect(loadJob(jobs)).resolves.toMatchObject({ schedule: 'dayly' });
   });
 });

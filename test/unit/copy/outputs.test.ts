@@ -11,13 +11,14 @@ import {
 } from '../../../src/copy/tar-output.js';
 
 describe("rsync's output", () => {
-  it('tells progress by bytes, and by files at the end of each', () => {
+  it('tells progress by bytes, and at the end of each file by files, with directories apart', () => {
     expect(parseProgress('      1,238,099   5%  146.38kB/s    0:00:08')).toEqual({ bytes: 1_238_099 });
     expect(parseProgress('    276,892,500  25%  259.65MB/s    0:00:02 (xfr#5, to-chk=169/396)')).toEqual({
       bytes: 276_892_500,
       totalBytes: 1_085_852_941,
-      files: 227,
-      totalFiles: 396,
+      files: 5,
+      entries: 227,
+      totalEntries: 396,
     });
     expect(parseProgress('Number of files: 15')).toBeUndefined();
     expect(parseProgress('')).toBeUndefined();
@@ -37,12 +38,13 @@ Number of created files: 1
 Total file size: 1,073,813,168 bytes
 Total transferred file size: 0 bytes
 `;
-    expect(parseStats(stats)).toEqual({ files: 1200, bytes: 1_073_813_168 });
+    expect(parseStats(stats)).toEqual({ files: 1200, bytes: 1_073_813_168, entries: 1234 });
     expect(parseStats('Number of files: 3 (reg: 3)\nTotal file size: 12 bytes\n')).toEqual({
       files: 3,
       bytes: 12,
+      entries: 3,
     });
-    expect(parseStats('')).toEqual({ files: 0, bytes: 0 });
+    expect(parseStats('')).toEqual({ files: 0, bytes: 0, entries: 0 });
   });
 
   it('names what could not be copied', () => {

@@ -58,7 +58,7 @@ afterEach(async () => {
 });
 
 function into(name: string, force = false): Pick<RestoreOptions, 'to'> {
-  return { to: { directory: path.join(directory, name), force } };
+  return { to: { directory: path.resolve(directory, name), force } };
 }
 
 async function options(changes: Partial<RestoreOptions> = {}): Promise<RestoreOptions> {
@@ -116,6 +116,24 @@ describe('a restore', () => {
     });
   });
 
+  it('leaves no directory behind that it made and brought nothing to', async () => {
+    engine.onRestore = () => Promise.reject(new Error('the repository is gone'));
+    const deep = path.join(directory, 'new/deep');
+    const to = { directory: deep, force: false };
+    await expect(restoreBackup(await options({ to }))).rejects.toThrow('gone');
+    expect(await readdir(directory)).toEqual(['target']);
+    engine.onRestore = async () => {
+      await writeFile(path.join(deep, 'half'), 'half');
+      throw new Error('broken off');
+    };
+    await expect(restoreBackup(await options({ to }))).rejects.toThrow('broken off');
+    expect(await readdir(deep)).toEqual(['half']);
+    await mkdir(path.join(directory, 'was'));
+    engine.onRestore = () => Promise.reject(new Error('gone'));
+    await expect(restoreBackup(await options(into('was')))).rejects.toThrow('gone');
+    expect(await readdir(directory)).toContain('was');
+  });
+
   it('is no success when fewer files came than the backup has', async () => {
     engine.files = 0;
     await expect(restoreBackup(await options())).rejects.toMatchObject({
@@ -146,7 +164,7 @@ describe('a restore', () => {
   it('refuses a destination that is a file, or among the backups, by a symlink too', async () => {
     await writeFile(path.join(directory, 'file'), 'x');
     await symlink(path.join(target, 'srv', ID), path.join(directory, 'alias'));
-    for (const destination of ['file', 'file/below', 'alias/data/srv', 'alias']) {
+    for (const destination of ['/dev/null', '/proc/x', 'file', 'file/below', 'alias/data/srv', 'alias']) {
       const refused = options(into(destination, true)).then(restoreBackup);
       await expect(refused).rejects.toMatchObject({ code: 'usage' });
     }
@@ -245,6 +263,21 @@ describe('backups list', () => {
     await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
     const { stdout } = await runCommandClass(BackupsList, ['srv', '--config', config]);
     expect(stdout).toContain(`srv@${ID}`);
+    const unknown = await runCommandClass(BackupsList, ['srb', '--config', config]);
+    expect(unknown).toMatchObject({ exitCode: 3 });
+    await writeFile(
+      config,
+      JSON.stringify({ version: 1, jobs: { ...jobs, web: { ...jobs.web, targets: [target] } } }),
+    );
+    expect(await runCommandClass(BackupsList, ['web', '--config', config])).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringContaining('no backups') as string,
+    });
+    expect(await runCommandClass(BackupsList, ['srb', '--config', config])).toMatchObject({
+      exitCode: 2,
+      stderr:
+        'Error: there is no job srb, and no backup of one that had this name\nThe configuration has: srv, web.\n',
+    });
   });
 
   it('says what to name when nothing tells where the backups are', async () => {

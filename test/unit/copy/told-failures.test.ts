@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { BorgRepository } from '../../../src/copy/borg-repository.js';
 import type { CopyEngine } from '../../../src/copy/engine.js';
 import { targetFrom } from '../../../src/copy/from-target.js';
@@ -87,7 +87,10 @@ describe('a restic that restores', () => {
   const IGNORED = 'ignoring error for /srv/a: write /out/srv/a:';
 
   async function restore(why: string): Promise<{ lost: string[]; error: unknown }> {
-    const stderr = `${IGNORED} ${why}\nFatal: There were 1 errors\n`;
+    return await restored(`${IGNORED} ${why}\nFatal: There were 1 errors\n`);
+  }
+
+  async function restored(stderr: string): Promise<{ lost: string[]; error: unknown }> {
     const lost: string[] = [];
     const error = await extractSnapshot(
       new ResticRepository(saying(1, stderr), '/mnt/r', []),
@@ -103,6 +106,17 @@ describe('a restic that restores', () => {
       code: 'copyFailed',
       message: 'the copy failed: restic: no space left on device',
       hint: expect.stringContaining('Make room') as string,
+    });
+  });
+
+  it('from a repository that is gone says so, and not its address for a reason', async () => {
+    const said =
+      'Fatal: unable to open config file: stat /mnt/r/config: no such file or directory\nIs there a repository at the following location?\n/mnt/r';
+    expect((await restored(said)).error).toMatchObject({
+      code: 'copyFailed',
+      message:
+        '/mnt/r is no repository, or not there: unable to open config file: stat /mnt/r/config: no such file or directory',
+      hint: 'Mount the disk that it lies on, or correct its address.',
     });
   });
 
@@ -138,6 +152,21 @@ describe('a repository', () => {
     expect(told).toMatchObject({ code: 'usage', message: 'there is none' });
     expect((told as NoRepositoryError).hint).toMatch(/srv has backups in it: mount the disk/);
     expect((told as NoRepositoryError).hint).not.toContain('initialise');
+  });
+
+  it('keeps the password that it was reached with, when another is mistyped', async () => {
+    vi.stubEnv('FSBACKUP_STATE_DIR', path.join(directory, 'state'));
+    try {
+      const right = path.join(directory, 'right');
+      await writeFile(right, 'secret', { mode: 0o600 });
+      const from = { from: path.join(directory, 'repository'), engine: 'restic' };
+      const password = { file: right };
+      expect(await targetFrom({ ...from, passwordFile: right })).toMatchObject({ repository: { password } });
+      await expect(targetFrom({ ...from, passwordFile: `${right}x` })).rejects.toThrow('there is no file');
+      expect(await targetFrom(from)).toMatchObject({ repository: { password } });
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it('is not taken for a directory without backups', async () => {

@@ -1,7 +1,8 @@
-import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { writeDurably } from '../../../src/journal/durable-file.js';
 import { openJournal, readJournal, type JournalDirectories } from '../../../src/journal/journal.js';
 import type { SnapshotRef } from '../../../src/snapshots/provider.js';
 
@@ -103,5 +104,19 @@ describe('the journal', () => {
       'torn.json',
     ]);
     expect(unreadable.at(-1)?.reason).toBe('it is not JSON');
+  });
+});
+
+describe('a file that cannot be written to its end', () => {
+  it('is named, and leaves no half of it, and what was there before', async () => {
+    const file = path.join(root, 'entry.json');
+    await writeFile(file, 'before');
+    await symlink('/dev/full', `${file}.tmp`);
+    await expect(writeDurably(file, 'after')).rejects.toMatchObject({
+      code: 'ENOSPC',
+      message: expect.stringContaining(`'${file}'`) as string,
+    });
+    expect(await readdir(root)).toEqual(['entry.json']);
+    expect(await readFile(file, 'utf8')).toBe('before');
   });
 });

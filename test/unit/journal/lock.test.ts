@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { unlinkSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -54,6 +54,17 @@ afterEach(async () => {
 });
 
 describe('a lock', () => {
+  it('is held also where there is no room to tell by whom', async () => {
+    await symlink('/dev/full', path.join(directory, 'job-a.lock'));
+    const held = await tryAcquireLock('job-a', dependencies());
+    expect(held).toBeDefined();
+    expect(await tryAcquireLock('job-a', dependencies('run-2'))).toBeUndefined();
+    await held?.release();
+    const again = await tryAcquireLock('job-a', dependencies('run-2'));
+    expect(again).toBeDefined();
+    await again?.release();
+  });
+
   it('is held by one at a time, and free again after the release', async () => {
     const first = await tryAcquireLock('job-a', dependencies());
     expect(first).toBeDefined();

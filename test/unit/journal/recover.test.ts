@@ -59,6 +59,7 @@ function dependencies(overrides: Partial<RecoverDependencies> = {}): RecoverDepe
       },
       drill: ({ payload }) => release(`drill ${payload.directory}`),
       staging: ({ payload }) => release(`staging ${payload.directory}`),
+      restoreLinks: ({ payload }) => release(`links ${payload.token}`),
       scratchPool: ({ payload }) => release(`pool ${payload.pool}`),
       removal: ({ payload }) => release(`removal ${payload.backupId}`),
     },

@@ -46,6 +46,17 @@ describe('--log-json', () => {
     ]);
   });
 
+  it('rounds as a report does, to microseconds', () => {
+    const { reporter, events } = logging();
+    reporter.jobStarted('srv');
+    reporter.stepStarted('sync', { frozen: false });
+    reporter.stepFinished('sync', 13.802_000_13);
+    reporter.stepFinished('sync', 1 / 3);
+    expect(events().flatMap((event) => ('durationMs' in event ? [event.durationMs] : []))).toEqual([
+      13.802, 0.333,
+    ]);
+  });
+
   it('writes nothing in the window, and then with the time that it happened at', () => {
     const { reporter, lines, events, at } = logging();
     reporter.jobStarted('srv');

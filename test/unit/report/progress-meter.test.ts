@@ -14,7 +14,7 @@ function meterAt(): { meter: ProgressMeter; at: (ms: number) => void } {
 
 it('tells bytes, files, rate and time left', () => {
   const { meter, at } = meterAt();
-  expect(meter.line({ bytes: 0, files: 0, totalBytes: 100e6 })).toBe('0 B of 100 MB · 0 files');
+  expect(meter.line({ bytes: 0, files: 0, totalBytes: 100e6 })).toBe('0 B of 100 MB');
   at(2000);
   expect(meter.line({ bytes: 20e6, files: 1, totalBytes: 100e6, totalFiles: 9 })).toBe(
     '20 MB of 100 MB · 1 of 9 files · 10 MB/s · 8 s left',
@@ -61,6 +61,20 @@ it('tells the time left by files where nothing tells the bytes', () => {
   meter.line({ bytes: 0, files: 0 });
   at(2000);
   expect(meter.line({ bytes: 1e6, files: 20, totalFiles: 100 })).toContain('8 s left');
+});
+
+it('calls files what are files, and tells of entries where those are all that is counted', () => {
+  const { meter, at } = meterAt();
+  const entries = { entries: 0, totalEntries: 40 };
+  expect(meter.line({ bytes: 0, files: 0, ...entries })).toBe('0 B · 0 of 40 files and directories');
+  at(2000);
+  expect(meter.line({ bytes: 1e6, files: 3, entries: 20, totalEntries: 40 })).toBe(
+    '1 MB · 20 of 40 files and directories · 500 kB/s · 2 s left',
+  );
+  expect(meter.line({ bytes: 1e6, files: 3, totalFiles: 30, entries: 20, totalEntries: 40 })).toContain(
+    ' · 3 of 30 files · ',
+  );
+  expect(meter.line({ bytes: 1e6, files: 0 })).toBe('1 MB');
 });
 
 it('keeps few samples however often it is asked', () => {

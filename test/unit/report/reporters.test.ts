@@ -191,6 +191,12 @@ describe('lines', () => {
     ]);
   });
 
+  it('names no job before there is one', () => {
+    const { reporter, written } = plain();
+    reporter.warn('the other copy is taken');
+    expect(written).toEqual(['warning: the other copy is taken\n']);
+  });
+
   it('cannot be forged by the name of a file', () => {
     const { reporter, written } = plain();
     reporter.jobStarted('srv');

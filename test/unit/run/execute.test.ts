@@ -244,6 +244,17 @@ describe('a run in which something fails leaves nothing behind', () => {
     expect(world.steps).not.toContain('thaw failed');
   });
 
+  it('no time is called frozen in which nothing was, and all is of a window whose snapshot failed', async () => {
+    world.fail('freeze /srv /home', failure('notFrozen'));
+    const refused = (await execute()).steps.filter(({ step }) =>
+      ['freeze', 'snapshot', 'thaw'].includes(step),
+    );
+    expect(refused.map(({ step, frozen }) => [step, frozen])).toEqual([['freeze', false]]);
+    world.fail('create 2', failure('snapshotFailed'));
+    const failed = (await execute()).steps.filter(({ frozen }) => frozen);
+    expect(failed.map(({ step }) => step).slice(0, 3)).toEqual(['freeze', 'snapshot', 'thaw']);
+  });
+
   it('anything else is a bug', async () => {
     world.fail('expose', new TypeError('x is undefined'));
     expect(await execute()).toMatchObject({ exitCode: 70, error: { code: 'bug' } });

@@ -3,7 +3,6 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { JobConfig } from '../../../src/config/types.js';
-import { FsbackupError } from '../../../src/errors.js';
 import type { InstallFacts } from '../../../src/schedule/plan-install.js';
 import {
   installSchedules,
@@ -13,6 +12,7 @@ import {
 } from '../../../src/schedule/schedule-jobs.js';
 import { readSchedule, scheduleStatus } from '../../../src/schedule/schedule-status.js';
 import { UnitDirectory } from '../../../src/schedule/unit-directory.js';
+import type { CalendarAnswer } from '../../../src/system/calendar-event.js';
 import { aJob } from '../../support/plan-facts.js';
 
 const job = (name: string, rest: Partial<JobConfig> = {}): JobConfig => aJob({ name, ...rest });
@@ -54,8 +54,10 @@ class FakeSystemd {
     return args[0] === 'show' ? 'ActiveState=active\nUnitFileState=enabled\n' : '';
   }
 
-  async checkCalendar(calendar: string): Promise<void> {
-    if (calendar === 'never') throw new FsbackupError('usage', 'no calendar event', { hint: '' });
+  async examineCalendar(calendar: string): Promise<CalendarAnswer> {
+    if (calendar === 'dayly') return { kind: 'refused' };
+    if (calendar === 'asked in vain') return { kind: 'unasked', why: 'systemd-analyze is not installed' };
+    return { kind: 'known', comesAgain: true };
   }
 }
 
@@ -158,8 +160,20 @@ describe('an installation', () => {
   });
 
   it('refuses a calendar that systemd does not know, and writes nothing', async () => {
-    const wrong = installSchedules([{ job: job('srv-db'), calendar: 'never' }], FACTS, host);
-    await expect(wrong).rejects.toMatchObject({ code: 'usage' });
+    const wrong = installSchedules([{ job: job('srv-db'), calendar: 'dayly' }], FACTS, host);
+    await expect(wrong).rejects.toMatchObject({
+      code: 'usage',
+      message: 'systemd knows no calendar event "dayly", for job srv-db',
+    });
+    expect(await readdir(directory)).toEqual([]);
+  });
+
+  it('does not call a calendar wrong that it cannot ask about, and writes nothing', async () => {
+    const unasked = installSchedules([{ job: job('srv-db'), calendar: 'asked in vain' }], FACTS, host);
+    await expect(unasked).rejects.toMatchObject({
+      code: 'failed',
+      message: expect.stringContaining('cannot be checked: systemd-analyze is not installed') as string,
+    });
     expect(await readdir(directory)).toEqual([]);
   });
 
@@ -177,9 +191,10 @@ describe('an installation', () => {
     const refused = installSchedules([{ job: job('srv-db'), calendar: 'hourly' }], facts, host);
     await expect(refused).rejects.toMatchObject({
       code: 'failed',
-      hint: expect.stringContaining(
+      hint: 'With cron, write this to /etc/cron.d/fsbackup:',
+      below: [
         String.raw`@hourly root /usr/bin/node /opt/fsbackup/bin/run.js run --quiet --lock-wait 6h --config '/etc/it'\''s 50\%.yaml' srv-db`,
-      ),
+      ],
     });
     expect(await readdir(directory)).toEqual([]);
   });
