@@ -60,6 +60,7 @@ void deadlines_schedule(void) {
         when.it_value.tv_sec = (time_t)(next / 1000000000ull);
         when.it_value.tv_nsec = (long)(next % 1000000000ull);
     }
+    /* That also takes back what has expired: it need not be read. */
     timerfd_settime(guard.timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 

@@ -32,7 +32,7 @@ struct guard {
 extern struct guard guard;
 
 /* clock.c */
-/* Empties a timer or event descriptor that does not block. */
+/* Empties an event descriptor that does not block. */
 void drain(int fd);
 
 /* workers.c: one thread for each slot, made before anything is frozen. */

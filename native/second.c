@@ -45,7 +45,6 @@ static void handle(const struct pollfd *fds) {
     struct signalfd_siginfo info;
     if (fds[ON_SIGNAL].revents & POLLIN && read(guard.signal_fd, &info, sizeof info) == sizeof info)
         thaw_all(LOSS_SIGNAL);
-    drain(guard.timer_fd);
     drain(guard.done_fd);
     deadlines_enforce();
     deadlines_schedule();

@@ -34,7 +34,6 @@ static void handle(const struct pollfd *fds) {
         holder_gone();
     }
     if (fds[ON_PARTNER].revents & (POLLIN | POLLHUP)) partner_said();
-    drain(guard.timer_fd);
     drain(guard.done_fd);
     deadlines_enforce();
     struct signalfd_siginfo info;

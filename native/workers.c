@@ -133,7 +133,6 @@ static void probe(uint32_t index) {
     int error = FAULT_ERRNO("guard.probing");
     if (error == 0 && ioctl(mountpoint_fd(index), FIFREEZE, 0) != 0) error = errno;
     FAULT_POINT("guard.probed");
-    if (error != EBUSY) set_loss(slot, LOSS_THIRD_PARTY);
     uint32_t probing = SLOT_PROBING;
     bool ours = atomic_compare_exchange_strong(&slot->state, &probing, SLOT_HELD);
     if (error == EBUSY) return;

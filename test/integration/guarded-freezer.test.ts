@@ -1,4 +1,5 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { armFreezer, type ArmOptions } from '../../src/freeze/arm-freezer.js';
 import { findRecord } from '../../src/freeze/freeze-record.js';
@@ -72,8 +73,10 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
     return await probeFrozen(hand.open(mountpoint));
   }
 
-  function openFiles(): string[] {
-    return readdirSync('/proc/self/fd');
+  /** What would keep this process, or something on its behalf. */
+  function held(): { files: number; timers: number } {
+    const timers = process.getActiveResourcesInfo().filter((name) => name === 'Timeout');
+    return { files: readdirSync('/proc/self/fd').length, timers: timers.length };
   }
 
   it('keeps the deadline when both guards are stopped, and tells why', async () => {
@@ -83,8 +86,10 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
     expect(freezer.lost.reason).toBe('timeout');
     const { filesystems } = await freezer.thaw();
     expect(filesystems).toMatchObject([{ target: target(ext4), lost: 'timeout' }]);
-    expect(statusOf(ext4)).toMatchObject({ kind: 'lost', reason: 'timeout' });
     expect(await isFrozen(ext4)).toBe(false);
+    signal(freezer, 'SIGCONT');
+    await freezer.close();
+    expect(statusOf(ext4)).toMatchObject({ kind: 'lost', reason: 'timeout' });
   });
 
   it('thaws at once when both guards are killed, long before the deadline', async () => {
@@ -96,6 +101,8 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
     expect((await freezer.thaw()).filesystems).toMatchObject([{ lost: 'guard-died' }]);
     expect(statusOf(ext4)).toMatchObject({ kind: 'lost', reason: 'guard-died' });
     expect(await isFrozen(ext4)).toBe(false);
+    await freezer.close();
+    expect(readdirSync(`${disks.directory}/run/control`)).toEqual([]);
   });
 
   it('learns by its heartbeat that somebody else has thawed, and resets no more', async () => {
@@ -104,6 +111,33 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
     await eventually('the loss', () => freezer.lost.aborted);
     expect(freezer.lost.reason).toBe('third-party');
     expect((await freezer.thaw()).filesystems).toMatchObject([{ lost: 'third-party' }]);
+  });
+
+  it('learns at the thaw, if not before, that somebody else has thawed', async () => {
+    const freezer = await frozen(LONG, ext4);
+    await must('fsfreeze', '--unfreeze', ext4.mountpoint);
+    expect((await freezer.thaw()).filesystems).toMatchObject([{ lost: 'third-party' }]);
+    expect(freezer.lost.reason).toBe('third-party');
+    expect(statusOf(ext4)).toMatchObject({ kind: 'lost', reason: 'third-party' });
+  });
+
+  it('gives up a freeze that is in flight, once it can', async () => {
+    writeFileSync(`${upper.mountpoint}/dirty`, 'x'.repeat(1_000_000));
+    const freezer = await armed(LONG, upper);
+    await must('fsfreeze', '--freeze', xfs.mountpoint);
+    let freezing: Promise<unknown>;
+    let thawing: Promise<unknown>;
+    try {
+      freezing = freezer.freeze().catch((error: unknown) => error);
+      // The watchdog's patience, and ours with it, is over before FIFREEZE is.
+      thawing = freezer.thaw();
+      await sleep(700);
+    } finally {
+      await must('fsfreeze', '--unfreeze', xfs.mountpoint);
+    }
+    expect(await freezing).toMatchObject({ code: 'freezeLost' });
+    await thawing;
+    expect(await isFrozen(upper)).toBe(false);
   });
 
   it('is told of a loss at once by the guard that caused it', async () => {
@@ -159,6 +193,25 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
     await ended(freezer);
   });
 
+  it('hands nothing over to a watchdog that is alone', async () => {
+    const freezer = await frozen({ ...LONG, detachable: true }, ext4);
+    process.kill(freezer.watchdogPids[1] ?? 0, 'SIGKILL');
+    await expect(freezer.detach()).rejects.toMatchObject({ code: 'freezeLost' });
+    expect(await isFrozen(ext4)).toBe(false);
+  });
+
+  it('waits for no guard that has nothing to do any more', async () => {
+    const tookMs: number[] = [];
+    // One that is not told to end is killed two seconds later.
+    for (let round = 0; round < 3 && !tookMs.some((ms) => ms < 1500); round += 1) {
+      const freezer = await frozen(LONG, ext4);
+      const begun = performance.now();
+      await freezer.close();
+      tookMs.push(performance.now() - begun);
+    }
+    expect(Math.min(...tookMs)).toBeLessThan(1500);
+  });
+
   it('thaws by itself, from the lowest up, what nobody takes over, and ends guards that are stopped', async () => {
     const freezer = await frozen({ ...LONG, detachable: true }, upper, xfs);
     signal(freezer, 'SIGSTOP');
@@ -174,26 +227,27 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
     expect(freezer.watchdogPids.some(isGuard)).toBe(false);
   });
 
-  it('leaves no descriptor open, no process, and its lock free, however it ended', async () => {
-    const before = openFiles();
+  it('leaves no descriptor open, no timer, and its lock free, however it ended', async () => {
+    const before = held();
     const closed = await frozen(LONG, ext4);
     await closed.close();
     await closed.close();
     const unused = await armed(LONG, ext4);
     await unused.close();
     expect(statusOf(ext4)).toEqual({ kind: 'thawed' });
-    await armed(LONG, ext4).then((held) => held.close());
+    await armed(LONG, ext4).then((freezer) => freezer.close());
     await expect(armed(LONG, ext4, { ...xfs, majorMinor: '0:0' })).rejects.toMatchObject({
       code: 'notFrozen',
     });
-    const held = await armed(LONG, ext4);
+    const other = await armed(LONG, ext4);
     await expect(armed(LONG, xfs, ext4)).rejects.toMatchObject({ code: 'locked' });
-    await held.close();
+    await other.close();
     const handedOver = await frozen({ ...LONG, detachable: true }, ext4);
     await handedOver.detach();
     process.kill(handedOver.watchdogPids[0] ?? 0, 'SIGTERM');
     await ended(handedOver);
-    await eventually('the descriptors to be closed', () => openFiles().length <= before.length);
+    await eventually('all to be closed', () => held().files <= before.files);
+    expect(held().timers).toBeLessThanOrEqual(before.timers);
   });
 
   it('says on record what it holds, before it does', async () => {

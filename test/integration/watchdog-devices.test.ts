@@ -18,6 +18,7 @@ import {
 import { runCommand } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { ended, eventually, isGuard } from '../support/freeze-harness.js';
+import { busiestMs } from '../support/guards-by-hand.js';
 import { WATCH_STATE_AT } from '../support/page-layout.js';
 import { throwawayDisks } from '../support/throwaway-filesystem.js';
 
@@ -100,6 +101,19 @@ describeNeeding(['root'], 'the guards of devices, spoken to by hand', () => {
   async function becomes(guarded: Guarded, state: number): Promise<void> {
     await eventually(`state ${state}`, () => readWatch(guarded.page).state === state);
   }
+
+  it.each([60_000, 0])('sleep until a program begins, with a timeout of %i ms', async (timeoutMs) => {
+    const guarded = await guard({ timeoutMs });
+    expect(await busiestMs(guarded.watchdog.pids)).toBeLessThan(150);
+  });
+
+  it('sleep while a device is stuck', async () => {
+    const guarded = await guard({ timeoutMs: 300 });
+    const child = await hanging(guarded);
+    await ended(child);
+    await becomes(guarded, WatchState.stuck);
+    expect(await busiestMs(guarded.watchdog.pids)).toBeLessThan(150);
+  });
 
   it('end when the command hangs up that never opened the watch', async () => {
     const guarded = await guard();

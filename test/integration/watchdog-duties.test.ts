@@ -1,16 +1,18 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { FrameConnection } from '../../src/freeze/frame-connection.js';
-import { encodeRequest, FrameType, lossNumber, SlotState } from '../../src/freeze/protocol.js';
+import { readStatus } from '../../src/freeze/freeze-record.js';
+import type { LossReason } from '../../src/freeze/freezer.js';
+import { encodeRequest, FrameType, lossNumber, lossReason, SlotState } from '../../src/freeze/protocol.js';
 import { boottimeMs, freezeSlot, probeFrozen, readPage, thaw } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { eventually, FreezeHarness, isGuard } from '../support/freeze-harness.js';
-import { GuardsByHand, socketsOf, type Guarded } from '../support/guards-by-hand.js';
+import { busiestMs, GuardsByHand, socketsOf, type Guarded } from '../support/guards-by-hand.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 const WATCHDOG = resolve(import.meta.dirname, '../../native/build/watchdog');
@@ -18,14 +20,8 @@ const REPLY_MS = 60_000;
 const ECHILD = 10;
 const EINVAL = 22;
 const ESRCH = 3;
-const MS_PER_TICK = 10;
-
-/** The processor time that a process has had. */
-function busyMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ');
-  // Fields 14 and 15: in itself, and in the kernel. The name in parentheses has no spaces.
-  return (Number(fields[13]) + Number(fields[14])) * MS_PER_TICK;
-}
+/** Guards go before all other processes: one that never sleeps would take a processor from the machine. */
+const IDLE_MS = 150;
 
 /** Lines of the guards which others stand in for, so that no filesystem stays frozen without them. */
 describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
@@ -64,25 +60,80 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     return guarded;
   }
 
-  /** Guards go before all other processes: one that never sleeps would take a processor from the machine. */
-  async function expectIdle({ pids }: Guarded): Promise<void> {
-    const before = pids.map(busyMs);
-    await sleep(500);
-    for (const [index, pid] of pids.entries()) expect(busyMs(pid) - (before[index] ?? 0)).toBeLessThan(200);
+  /** Why it was thawed, once it is. */
+  async function lossOf(guarded: Guarded): Promise<LossReason | undefined> {
+    await eventually('the thaw', () => hand.stateOf(guarded) === SlotState.thawed);
+    expect(await probeFrozen(guarded.mountpointFd)).toBe(false);
+    return lossReason(readPage(guarded.page)[0]?.loss ?? 0);
   }
+
+  it.each([
+    { stops: 0, timeoutMs: 300, maxHoldMs: 60_000, reason: 'timeout' },
+    { stops: 1, timeoutMs: 300, maxHoldMs: 60_000, reason: 'timeout' },
+    { stops: 0, timeoutMs: 0, maxHoldMs: 300, reason: 'max-hold' },
+    { stops: 1, timeoutMs: 0, maxHoldMs: 300, reason: 'max-hold' },
+  ] satisfies { stops: 0 | 1; timeoutMs: number; maxHoldMs: number; reason: LossReason }[])(
+    'keeps the deadline beside number $stops, which is stopped, and sleeps then: $reason',
+    async ({ stops, timeoutMs, maxHoldMs, reason }) => {
+      const guarded = await hand.guard(disk, { timeoutMs, maxHoldMs });
+      // Nothing but its timer wakes it from here on.
+      stop(guarded.pids[stops]);
+      await freezeSlot(guarded.page, 0, guarded.mountpointFd);
+      expect(await lossOf(guarded)).toBe(reason);
+      expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
+    },
+  );
+
+  it.each([{ victim: 0 }, { victim: 1 }] satisfies { victim: 0 | 1 }[])(
+    'of a freeze that was handed over thaws at once when number $victim is killed',
+    async ({ victim }) => {
+      const guarded = await frozen();
+      const reply = await guarded.connection.request({ type: FrameType.detach }, REPLY_MS);
+      expect(reply.error).toBe(0);
+      // Its hanging up is not what thaws.
+      guarded.connection.destroy();
+      await sleep(50);
+      expect(hand.stateOf(guarded)).toBe(SlotState.held);
+      process.kill(guarded.pids[victim], 'SIGKILL');
+      expect(await lossOf(guarded)).toBe('guard-died');
+      await hand.ended(guarded);
+    },
+  );
+
+  it('thaws at once when it is the second and the watchdog is killed', async () => {
+    const guarded = await frozen();
+    process.kill(guarded.pids[0], 'SIGKILL');
+    expect(await lossOf(guarded)).toBe('guard-died');
+  });
+
+  it('lives on when it is the watchdog and the second is killed: the command is left', async () => {
+    const guarded = await frozen();
+    process.kill(guarded.pids[1], 'SIGKILL');
+    const reset = { type: FrameType.reset, timeoutMs: 60_000 };
+    expect((await guarded.connection.request(reset, REPLY_MS)).error).toBe(0);
+    expect(hand.stateOf(guarded)).toBe(SlotState.held);
+    guarded.connection.destroy();
+    expect(await lossOf(guarded)).toBe('holder-died');
+    await hand.ended(guarded);
+  });
+
+  it.each([60_000, 0])('sleeps until something is frozen, with a timeout of %i ms', async (timeoutMs) => {
+    const guarded = await hand.guard(disk, { timeoutMs });
+    expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
+  });
 
   it.each(['a reset', 'a thaw'] as const)('sleeps after %s', async (what) => {
     const guarded = await frozen();
     const type = what === 'a reset' ? FrameType.reset : FrameType.thaw;
     expect((await guarded.connection.request({ type, timeoutMs: 60_000 }, REPLY_MS)).error).toBe(0);
-    await expectIdle(guarded);
+    expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
   });
 
   it('sleeps between its tries to thaw what is said to be in FIFREEZE still', async () => {
     const guarded = await hand.guard(disk);
     hand.publish(guarded, SlotState.calling);
     const thawed = guarded.connection.request({ type: FrameType.thaw }, REPLY_MS);
-    await expectIdle(guarded);
+    expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
     expect(hand.stateOf(guarded)).toBe(SlotState.calling);
     hand.publish(guarded, SlotState.failed);
     expect((await thawed).error).toBe(0);
@@ -96,13 +147,45 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     freezing.catch(() => undefined);
     try {
       await eventually('the deadline', () => readPage(guarded.page)[0]?.loss === lossNumber('timeout'));
-      await expectIdle(guarded);
+      expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
     } finally {
       thaw(hand.open(lower.mountpoint));
     }
     await eventually('the thaw', () => hand.stateOf(guarded) === SlotState.thawed);
     await freezing.catch(() => undefined);
+    const [slot] = readPage(guarded.page);
+    expect(slot?.thawBeginMs).toBeGreaterThanOrEqual(slot?.deadlineMs ?? Infinity);
     expect(await probeFrozen(guarded.mountpointFd)).toBe(false);
+  });
+
+  it('claims what it thaws, so that the other leaves that alone', async () => {
+    const guarded = await hand.guard(upper);
+    await freezeSlot(guarded.page, 0, guarded.mountpointFd);
+    // FITHAW waits for the filesystem below.
+    await must('fsfreeze', '--freeze', lower.mountpoint);
+    const thawed = guarded.connection.request({ type: FrameType.thaw }, REPLY_MS);
+    try {
+      await eventually('the claim', () => hand.stateOf(guarded) === SlotState.thawing);
+    } finally {
+      thaw(hand.open(lower.mountpoint));
+    }
+    expect((await thawed).error).toBe(0);
+  });
+
+  it('says why it thaws what another had claimed, and was stopped', async () => {
+    const guarded = await frozen();
+    hand.publishThawBegin(guarded, boottimeMs() - 1000);
+    hand.publish(guarded, SlotState.thawing);
+    guarded.connection.destroy();
+    expect(await lossOf(guarded)).toBe('holder-died');
+  });
+
+  it('takes what a dead watchdog was asking about, and was not frozen, for thawed', async () => {
+    const guarded = await frozen();
+    thaw(guarded.mountpointFd);
+    hand.publish(guarded, SlotState.probing);
+    process.kill(guarded.pids[0], 'SIGKILL');
+    expect(await lossOf(guarded)).toBe('guard-died');
   });
 
   it('tells the command that the second is gone', async () => {
@@ -125,6 +208,9 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     const guarded = await frozen();
     const reply = await guarded.connection.request({ type: FrameType.quit }, REPLY_MS);
     expect(reply).toMatchObject({ error: 0, slots: [{ state: SlotState.thawed, loss: 0 }] });
+    const [slot] = reply.slots;
+    expect(slot?.thawBeginMs).toBeGreaterThanOrEqual(slot?.heldMs ?? Infinity);
+    expect(slot?.thawedMs).toBeGreaterThanOrEqual(slot?.thawBeginMs ?? Infinity);
     await hand.ended(guarded);
     expect(await probeFrozen(guarded.mountpointFd)).toBe(false);
   });
@@ -150,6 +236,16 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     await eventually('both to end', () => !guarded.pids.some(isGuard));
   });
 
+  it('ends a watchdog that is stopped, which would keep the lock', async () => {
+    const guarded = await frozen();
+    expect((await guarded.connection.request({ type: FrameType.detach }, REPLY_MS)).error).toBe(0);
+    stop(guarded.pids[0]);
+    process.kill(guarded.pids[1], 'SIGTERM');
+    expect(await lossOf(guarded)).toBe('signal');
+    await hand.ended(guarded);
+    expect(existsSync(guarded.controlPath)).toBe(false);
+  });
+
   it('answers one request after the other, sent together as they may be', async () => {
     const guarded = await frozen();
     hand.publishThawBegin(guarded, boottimeMs());
@@ -166,16 +262,21 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
   it('resets only what is frozen', async () => {
     const guarded = await hand.guard(disk);
     const reset = { type: FrameType.reset, timeoutMs: 60_000 };
-    expect((await guarded.connection.request(reset, REPLY_MS)).error).toBe(EINVAL);
+    const reply = await guarded.connection.request(reset, REPLY_MS);
+    // Nor does it ask the kernel, which would freeze.
+    expect(reply).toMatchObject({ error: EINVAL, slots: [{ state: SlotState.idle, loss: 0 }] });
   });
 
-  it('gives a reset to no timeout all of max-hold', async () => {
-    const guarded = await frozen({ timeoutMs: 60_000, maxHoldMs: 90_000 });
-    const reply = await guarded.connection.request({ type: FrameType.reset, timeoutMs: 0 }, REPLY_MS);
-    expect(reply.error).toBe(0);
-    const [{ deadlineMs, callMs } = { deadlineMs: 0, callMs: 0 }] = reply.slots;
-    expect(deadlineMs - callMs).toBeCloseTo(90_000, 3);
-  });
+  it.each([0, 120_000])(
+    'gives a reset to a timeout of %i ms all of max-hold, and no more',
+    async (timeoutMs) => {
+      const guarded = await frozen({ timeoutMs: 60_000, maxHoldMs: 90_000 });
+      const reply = await guarded.connection.request({ type: FrameType.reset, timeoutMs }, REPLY_MS);
+      expect(reply.error).toBe(0);
+      const [{ deadlineMs, callMs } = { deadlineMs: 0, callMs: 0 }] = reply.slots;
+      expect(deadlineMs - callMs).toBeCloseTo(90_000, 3);
+    },
+  );
 
   it('says EINVAL to whoever thaws what was lost before, and 0 to whoever only asks', async () => {
     const guarded = await frozen();
@@ -230,16 +331,43 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     await once(child, 'exit');
   });
 
+  /** A command that holds the freeze for longer than anybody here waits. */
+  function held(): ChildProcess {
+    const times = ['--timeout', '110', '--max-hold', '115'];
+    return harness.startFsbackup('freeze', ...times, disk.mountpoint, '--', 'sleep', '90');
+  }
+
   it('learns of the death of the command though somebody keeps its connection', async () => {
     const keeper = `${disks.directory}/keep-sockets`;
     const source = resolve(import.meta.dirname, '../support/keep-sockets.c');
     await must('cc', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror', '-o', keeper, source);
-    const cli = harness.startFsbackup('freeze', '--timeout', '60', disk.mountpoint, '--', 'sleep', '90');
+    const cli = held();
     const { second } = await harness.held(disk.mountpoint);
     const kept = harness.start(keeper, [String(cli.pid)]);
     await once(kept.stdout ?? kept, 'data');
     stop(second);
     cli.kill('SIGKILL');
     await harness.write(disk.mountpoint);
+    expect(await harness.blocksWriters(disk.mountpoint)).toBe(false);
   });
+
+  it.each(['watchdog', 'second'] as const)(
+    'takes what a dead command had begun to freeze, and never froze, for thawed: its %s alone',
+    async (left) => {
+      const cli = held();
+      const guards = await harness.held(disk.mountpoint);
+      const page = openSync(`/proc/${guards.second}/fd/4`, 'r+');
+      try {
+        await must('fsfreeze', '--unfreeze', disk.mountpoint);
+        hand.publish({ pageFd: page }, SlotState.calling);
+      } finally {
+        closeSync(page);
+      }
+      stop(left === 'second' ? guards.watchdog : guards.second);
+      cli.kill('SIGKILL');
+      await eventually('it to end', () => !isGuard(guards[left]));
+      const record = hand.open(`${disks.directory}/state/run/superblocks/${disk.majorMinor}`);
+      expect(readStatus(record)).toMatchObject({ kind: 'lost', reason: 'holder-died' });
+    },
+  );
 });

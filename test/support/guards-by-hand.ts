@@ -1,4 +1,5 @@
-import { closeSync, constants, openSync, readdirSync, readlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FrameConnection } from '../../src/freeze/frame-connection.js';
 import { lockRecord, readBootId, writeRecord } from '../../src/freeze/freeze-record.js';
 import { startWatchdog } from '../../src/freeze/watchdog-process.js';
@@ -11,6 +12,7 @@ const SLOTS_AT = 24;
 const THAW_ERRNO_AT = 12;
 const THAW_BEGIN_AT = 32;
 const NS_PER_MS = 1_000_000;
+const MS_PER_TICK = 10;
 
 /** Guards over one filesystem, whose holder is the process of the test. */
 export interface Guarded {
@@ -28,6 +30,20 @@ export function socketsOf(pid: number): string[] {
   return readdirSync(`/proc/${pid}/fd`)
     .map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
     .filter((target) => target.startsWith('socket:'));
+}
+
+/** The processor time that a process has had. */
+function busyMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ');
+  // Fields 14 and 15: in itself, and in the kernel. The name in parentheses has no spaces.
+  return (Number(fields[13]) + Number(fields[14])) * MS_PER_TICK;
+}
+
+/** Of 300 ms, those that the busiest of these has had a processor: one that never sleeps has it all the time. */
+export async function busiestMs(pids: readonly number[]): Promise<number> {
+  const before = pids.map(busyMs);
+  await sleep(300);
+  return Math.max(...pids.map((pid, index) => busyMs(pid) - (before[index] ?? 0)));
 }
 
 /**
@@ -140,7 +156,7 @@ export class GuardsByHand {
   }
 
   /** Says in the page what another process of the three would say. */
-  publish({ pageFd }: Guarded, state: number): void {
+  publish({ pageFd }: Pick<Guarded, 'pageFd'>, state: number): void {
     writeSync(pageFd, Uint32Array.of(state), 0, 4, SLOTS_AT);
   }
 

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,6 +15,8 @@ const NATIVE = path.join(ROOT, 'native');
 const GRACE_MS = 1000;
 const KILLED_MS = 2000;
 const OTHERS_MS = 500;
+const EIO = 5;
+const EINVAL = 22;
 
 describe('devices that a snapshot command leaves suspended', () => {
   let directory: string;
@@ -62,8 +64,19 @@ describe('devices that a snapshot command leaves suspended', () => {
     const { stdout, exitCode, stderr } = await runCommand(argv, { env, timeoutMs: 60_000 });
     expect(exitCode, stderr).toBe(0);
     const lines = stdout.trimEnd().split('\n');
-    const [state = 0, lost = 0, tookMs = 0, ...resumed] = (lines.pop() ?? '').split(' ').map(Number);
-    return { state, lost: deviceLossReason(lost), tookMs, resumed, resumes: lines };
+    const [state, lost, tookMs, ...fates] = (lines.pop() ?? '').split(' ');
+    const [resumed = [], errnos = [], resumedMs = []] = [0, 1, 2].map((index) =>
+      fates.map((fate) => Number(fate.split('/')[index])),
+    );
+    return {
+      state: Number(state),
+      lost: deviceLossReason(Number(lost)),
+      tookMs: Number(tookMs),
+      resumed,
+      errnos,
+      resumedMs,
+      resumes: lines,
+    };
   }
 
   it('are none: that is found out at once', async () => {
@@ -124,6 +137,17 @@ describe('devices that a snapshot command leaves suspended', () => {
     expect(command.signalCode ?? (await once(command, 'exit'))[1]).toBe('SIGKILL');
   });
 
+  it('wait for a command whose name looks like the end of another', async () => {
+    const named = path.join(directory, 'a) Z 1 1 (');
+    copyFileSync('/bin/sleep', named);
+    const command = spawn(named, ['600'], { detached: true, stdio: 'ignore' });
+    children.push(command);
+    await once(command, 'spawn');
+    const end = await settle('S', [command.pid ?? 0], { loss: lossNumber('timeout'), deadlineMs: 0 });
+    expect(end).toMatchObject({ lost: 'timeout', resumes: ['resume 0 gone'] });
+    expect(command.signalCode ?? (await once(command, 'exit'))[1]).toBe('SIGKILL');
+  });
+
   it('do not wait for zombies, which a command line that is stopped leaves', async () => {
     // The inner shell is killed and nobody reaps it: its parent is stopped.
     const groupFile = path.join(directory, 'group');
@@ -155,7 +179,44 @@ describe('devices that a snapshot command leaves suspended', () => {
 
   it('that cannot be resumed are told, and keep none of the others', async () => {
     const end = await settle('SBS', [-1]);
-    expect(end).toMatchObject({ state: WatchState.stuck, resumed: [1, 0, 1] });
+    expect(end).toMatchObject({ state: WatchState.stuck, resumed: [1, 0, 1], errnos: [0, EINVAL, 0] });
     expect(end.resumes).toEqual(['resume 2 gone', 'resume 0 gone']);
+    expect(end.resumedMs[1]).toBe(0);
+    for (const ms of [end.resumedMs[0], end.resumedMs[2]]) expect(ms).toBeGreaterThanOrEqual(OTHERS_MS);
+  });
+
+  it('that are gone keep nobody waiting', async () => {
+    const end = await settle('GG', [-1]);
+    expect(end).toMatchObject({ state: WatchState.ended, lost: undefined, errnos: [0, 0] });
+    expect(end.tookMs).toBeLessThan(OTHERS_MS);
+    expect(await settle('GS', [-1])).toMatchObject({
+      state: WatchState.ended,
+      resumed: [0, 1],
+      errnos: [0, 0],
+    });
+  });
+
+  it('that cannot be looked at are not called safe', async () => {
+    expect(await settle('F', [-1])).toMatchObject({ state: WatchState.stuck, errnos: [EIO] });
+  });
+
+  it('that nobody has begun to watch are none of ours, whatever they are', async () => {
+    const env = { HARNESS_STATE: String(WatchState.idle) };
+    const end = await settle('S', [-1], { loss: lossNumber('holder-died'), env });
+    expect(end).toMatchObject({ state: WatchState.ended, lost: undefined, tookMs: 0, resumes: [] });
+  });
+
+  it('wait no second time for a command that was killed and does not die', async () => {
+    const command = await hanging();
+    const env = { HARNESS_IMMORTAL: '1', HARNESS_STATE: String(WatchState.lingering) };
+    const end = await settle('R', [command.pid], { loss: lossNumber('timeout'), deadlineMs: 0, env });
+    expect(end).toMatchObject({ state: WatchState.lingering, lost: undefined, tookMs: 0 });
+  });
+
+  it('are left alone once another of the three has found the end', async () => {
+    const command = await hanging();
+    const env = { HARNESS_ENDS_MS: '300' };
+    const end = await settle('S', [command.pid], { loss: lossNumber('timeout'), env });
+    expect(end).toMatchObject({ state: WatchState.ended, tookMs: 300, resumes: [] });
   });
 });
