@@ -187,7 +187,15 @@ describeNeeding(NEEDS, 'a target that commands carry backups to', () => {
           code: 50,
           said: expect.stringMatching(/5000000 bytes came back, and \d+ were written/),
         });
-      const restored = await fsbackup('restore', 'srv', '--to', path.join(directory, 'out'));
+      const refused = await fsbackup('restore', 'srv', '--to', path.join(directory, 'out'));
+      expect(refused).toMatchObject({ code: 2, said: expect.stringContaining('is known to be bad') });
+      const [made] = await list();
+      const restored = await fsbackup(
+        'restore',
+        `srv@${made?.backupId ?? ''}`,
+        '--to',
+        path.join(directory, 'out'),
+      );
       expect(restored).toMatchObject({ code: 40, said: expect.stringContaining('5000000 bytes came back') });
     },
     LONG_MS,
