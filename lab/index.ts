@@ -9,15 +9,16 @@ import { findGuest, GUESTS, type Guest } from './guests.js';
 import { prepareGuest } from './prepare.js';
 import type { PreparedGuest } from './prepared-guest.js';
 import { describeBroken, runJob, runShell } from './session.js';
-import { runTests, type Scope } from './test-run.js';
+import { runTests, testsOf, type Scope } from './test-run.js';
 
 const USAGE = `usage, each after \`npm run lab --\`:
-  [--guest NAME]… [--core|--thorough] [TEST…]      runs tests in guests, in all of them unless named; core: what each
-                                                   run of CI does; thorough: every case in every guest that it is for
+  [--guest NAME]… [SCOPE] [TEST…]                  runs tests in guests, in all of them unless named; --core: what each run
+                                                   of CI does beside the host's; --attacks: and after them; --thorough:
+                                                   every case in every guest that it is for
   exec --guest NAME [--timeout SECONDS] -- COMMAND…  runs a command in a guest; its output, its exit code
   shell --guest NAME                               a shell on the guest's console
   build [--guest NAME]…                            only makes what is not in the cache
-  guests                                           their names
+  guests [SCOPE]                                   their names
 guests: ${GUESTS.map((guest) => guest.name).join(', ')}; a start of a name will do`;
 
 /** A guest that broke: not a code that a command in it is likely to end with. */
@@ -35,6 +36,8 @@ interface Arguments {
   scope: Scope;
 }
 
+const SCOPES = ['core', 'attacks', 'thorough'] as const;
+
 /** Throws with what is wrong. */
 function parseCommandLine(argv: readonly string[]): Arguments {
   const { values, positionals } = parseArgs({
@@ -45,6 +48,7 @@ function parseCommandLine(argv: readonly string[]): Arguments {
       timeout: { type: 'string' },
       results: { type: 'string' },
       core: { type: 'boolean', default: false },
+      attacks: { type: 'boolean', default: false },
       thorough: { type: 'boolean', default: false },
     },
   });
@@ -58,13 +62,13 @@ function parseCommandLine(argv: readonly string[]): Arguments {
     rest: verb === 'test' ? positionals : positionals.slice(1),
     timeoutMs: timeoutSeconds * 1000,
     results: values.results,
-    scope: values.thorough ? 'thorough' : values.core ? 'core' : 'all',
+    scope: SCOPES.find((scope) => values[scope]) ?? 'all',
   };
 }
 
-/** Those that were named, or all. */
-function wanted({ guests }: Pick<Arguments, 'guests'>): readonly Guest[] {
-  return guests.length > 0 ? guests : GUESTS;
+/** Those that were named, or all that have something to run. */
+function wanted({ guests, scope }: Pick<Arguments, 'guests' | 'scope'>): readonly Guest[] {
+  return guests.length > 0 ? guests : GUESTS.filter((guest) => testsOf(guest, scope).length > 0);
 }
 
 async function prepareAll(guests: readonly Guest[]): Promise<PreparedGuest[]> {
@@ -75,7 +79,7 @@ async function prepareAll(guests: readonly Guest[]): Promise<PreparedGuest[]> {
 }
 
 async function test({ guests, rest, results, scope }: Arguments): Promise<number> {
-  const prepared = await prepareAll(wanted({ guests }));
+  const prepared = await prepareAll(wanted({ guests, scope }));
   const tested = await runTests(prepared, rest, {
     scope,
     chaosTools: await buildChaosTools(CHECKOUT),

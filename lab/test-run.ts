@@ -9,14 +9,20 @@ import { must } from './process.js';
 import { describeBroken, runJob } from './session.js';
 
 /**
- * How much is tested where no tests are named: `core` what a guest has in its list of that name, `all` every test, its cases
- * shared out among the guests that it is for, `thorough` every case in every guest that it is for.
+ * How much is tested where no tests are named: `core` and `attacks` what a guest has in its list of that name, `all` every test,
+ * its cases shared out among the guests that it is for, `thorough` every case in every guest that it is for.
  */
-export type Scope = 'core' | 'all' | 'thorough';
+export type Scope = 'core' | 'attacks' | 'all' | 'thorough';
+
+/** What is run in a guest where no tests are named. */
+export function testsOf(guest: Guest, scope: Scope): readonly string[] {
+  return scope === 'core' || scope === 'attacks' ? guest[scope] : guest.tests;
+}
 
 /** Bounds against hanging: for all tests of one guest. */
 const TIMEOUT_MS: Readonly<Record<Scope, number>> = {
   core: 3_600_000,
+  attacks: 3_600_000,
   all: 2 * 3_600_000,
   thorough: 8 * 3_600_000,
 };
@@ -44,7 +50,7 @@ function vitestArgv(tests: readonly string[], guest: Guest, scope: Scope): strin
     'run',
     '--config=lab/vitest.config.ts',
     '--configLoader=runner',
-    ...(filters.length > 0 ? filters : scope === 'core' ? guest.core : guest.tests),
+    ...(filters.length > 0 ? filters : testsOf(guest, scope)),
   ];
 }
 
@@ -89,8 +95,8 @@ async function runInGuest(
 }
 
 /**
- * Runs tests (vitest's filters; none: those of each guest) in guests, one more at a time than there are processors: an
- * emulated guest keeps one busy, and the last of them would leave the others idle. What the guests print comes in their order.
+ * Runs tests (vitest's filters; none: those of each guest) in guests, as many at a time as there are processors: an
+ * emulated guest keeps one busy. What the guests print comes in their order.
  */
 export async function runTests(
   guests: readonly PreparedGuest[],
@@ -108,6 +114,6 @@ export async function runTests(
       ).finally(() => output?.end());
     }
   };
-  await Promise.all(Array.from({ length: os.availableParallelism() + 1 }, worker));
+  await Promise.all(Array.from({ length: os.availableParallelism() }, worker));
   return results;
 }
