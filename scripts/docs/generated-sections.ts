@@ -8,8 +8,7 @@ const SECTIONS: Readonly<Record<string, () => string>> = {
   severity: severityOrder,
   'fault points': faultPointTable,
   'campaign figures': campaignTable,
-  'campaign faults': () => campaignFaultTable('host'),
-  'campaign faults in guests': () => campaignFaultTable('guests'),
+  'campaign faults': campaignFaultTable,
   'campaign problems': campaignProblems,
 };
 
