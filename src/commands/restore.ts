@@ -59,18 +59,13 @@ export default class Restore extends BaseCommand {
       force: flags.force,
       logsJson: flags['log-json'],
     });
-    const { targetsToSearch } = await import('../copy/configured-targets.js');
-    const { parseSelector } = await import('../copy/backup-select.js');
-    const { chooseCopy, describeChoice } = await import('../copy/choose-copy.js');
-    const { knownVerifications } = await import('../copy/known-verifications.js');
+    const { pickBackup } = await import('../copy/pick-backup.js');
     const { renderRestore } = await import('../copy/render-backups.js');
     const { chooseReporter } = await import('../report/choose-reporter.js');
     const { createRestoreHost } = await import('../run/host.js');
     const { restoreJournalled } = await import('../run/restore-journalled.js');
     const { withSignals } = await import('../system/signals.js');
 
-    const { job } = parseSelector(args.backup);
-    const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
     const reporter = await chooseReporter({
       json: flags.json,
       logJson: flags['log-json'],
@@ -84,10 +79,9 @@ export default class Restore extends BaseCommand {
       if (hasNoLines) this.printWarning(message);
       else reporter.warn(message);
     };
-    const verifications = await knownVerifications(job, warn);
-    const choice = await chooseCopy(targets, args.backup, { verifications, mayBeBad: false });
-    for (const message of describeChoice(choice)) warn(message);
-    const { backup, doubt } = choice;
+    const where = { ...fromTarget(flags), configFile: flags.config };
+    const { backup, doubt } = await pickBackup(args.backup, { ...where, mayBeBad: false, warn });
+    const { job } = backup;
     const host = await createRestoreHost();
     const paths = argv.slice(1).map(String);
     const report = await withSignals(process, (signal) =>

@@ -16,22 +16,18 @@ export default class BackupsMount extends BaseCommand {
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(BackupsMount);
-    const { targetsToSearch } = await import('../../copy/configured-targets.js');
-    const { parseSelector } = await import('../../copy/backup-select.js');
-    const { chooseCopy, describeChoice } = await import('../../copy/choose-copy.js');
-    const { knownVerifications } = await import('../../copy/known-verifications.js');
+    const { pickBackup } = await import('../../copy/pick-backup.js');
     const { engineFor } = await import('../../copy/engines.js');
     const { targetOf } = await import('../../backup-target.js');
     const { mountBackup } = await import('../../copy/mount-backup.js');
     const { mountedBackup, renderMounted } = await import('../../copy/render-mounts.js');
     const { withSignals } = await import('../../system/signals.js');
-    const { job } = parseSelector(args.backup);
-    const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
-    const warn = (message: string): void => this.printWarning(message);
-    const verifications = await knownVerifications(job, warn);
-    const choice = await chooseCopy(targets, args.backup, { verifications, mayBeBad: true });
-    for (const message of describeChoice(choice)) warn(message);
-    const { backup } = choice;
+    const { backup } = await pickBackup(args.backup, {
+      ...fromTarget(flags),
+      configFile: flags.config,
+      mayBeBad: true,
+      warn: (message) => this.printWarning(message),
+    });
     await withSignals(process, (signal) =>
       mountBackup({
         backup,

@@ -1,0 +1,27 @@
+import { parseSelector } from './backup-select.js';
+import { chooseCopy, describeChoice, type ChosenCopy } from './choose-copy.js';
+import { targetsToSearch } from './configured-targets.js';
+import { knownVerifications } from './known-verifications.js';
+
+/** Where the backup is looked for, and whom a doubt is told. */
+export interface PickBackupOptions extends Omit<Parameters<typeof targetsToSearch>[0], 'job'> {
+  /** As `chooseCopy` has it. */
+  mayBeBad: boolean;
+  warn: (message: string) => void;
+}
+
+/**
+ * The copy that `selector` names and that is best, by what this host knows of them. Warns of each that was passed over, and of
+ * what speaks against the one that is used. Rejects as `chooseCopy` and `targetsToSearch` do.
+ */
+export async function pickBackup(
+  selector: string,
+  { mayBeBad, warn, ...where }: PickBackupOptions,
+): Promise<ChosenCopy> {
+  const { job } = parseSelector(selector);
+  const targets = await targetsToSearch({ ...where, job });
+  const verifications = await knownVerifications(job, warn);
+  const choice = await chooseCopy(targets, selector, { verifications, mayBeBad });
+  for (const message of describeChoice(choice)) warn(message);
+  return choice;
+}
