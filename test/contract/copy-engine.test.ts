@@ -63,7 +63,7 @@ for (const fstype of ['ext4', 'xfs'] as const) {
   );
   copyEngineContract(
     (storage) => {
-      const { target, run } = resticRepository(path.join(storage, 'restic'));
+      const { target, run } = resticRepository(path.join(storage, 'restic'), { isMade: false });
       return createResticEngine(target, { run, treeDirectory: path.join(storage, 'tree') });
     },
     {
@@ -75,6 +75,7 @@ for (const fstype of ['ext4', 'xfs'] as const) {
       keepsLinkedSymlinks: false,
       keepsAllTimes: true,
       takesDigests: false,
+      makeRepository: (storage) => resticRepository(path.join(storage, 'restic')),
       needs: ['program:restic'],
     },
     fstype,

@@ -10,6 +10,7 @@ import type { VerifyReport } from '../../src/copy/verify-backup.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { flipByteOfLargest } from '../support/engine-requests.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
+import { makeQuickResticRepository } from '../support/quick-restic-repository.js';
 import { flipMarker } from '../support/send-worlds.js';
 import { secretFile } from '../support/repositories.js';
 import { SshServer } from '../support/ssh-server.js';
@@ -155,7 +156,9 @@ describeNeeding(
 
     it('cannot help what a repository has already, and says so until that is proven', async () => {
       const repository = path.join(directory, 'restic');
-      const password = { file: secretFile(path.join(directory, 'key'), 'a password that nobody sees') };
+      const secret = 'a password that nobody sees';
+      makeQuickResticRepository(repository, secret);
+      const password = { file: secretFile(path.join(directory, 'key'), secret) };
       const environment = { RESTIC_CACHE_DIR: path.join(directory, 'cache') };
       await configure({ engine: 'restic', repository, initialise: true, password, environment });
       const first = await run();

@@ -13,12 +13,14 @@ import {
   sshTarget,
   tarCommandTarget,
 } from '../support/repositories.js';
+import { makeQuickResticRepository } from '../support/quick-restic-repository.js';
 import { SshServer } from '../support/ssh-server.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 /** Bounds against hanging for ever. */
 const LIMIT_MS = 100_000;
 const LONG_MS = 400_000;
+const SECRET = 'secret';
 
 const PROGRAMS = [
   'rsync',
@@ -84,11 +86,12 @@ describeNeeding(
         return { engine: 'tar', ...tarCommandTarget(directory, commands).repository };
       },
       command: ({ directory }: Place) => ({ engine: 'command', ...commandTarget(directory).repository }),
-      restic: ({ directory, password }: Place) => ({
-        engine: 'restic',
-        ...resticRepository(path.join(directory, 'stored')).target.repository,
-        password,
-      }),
+      restic: ({ directory, password }: Place) => {
+        const stored = path.join(directory, 'stored');
+        makeQuickResticRepository(stored, SECRET);
+        const { repository } = resticRepository(stored, { isMade: false }).target;
+        return { engine: 'restic', ...repository, password };
+      },
       borg: ({ directory, password }: Place) => ({
         engine: 'borg',
         ...borgRepository(path.join(directory, 'stored')).target.repository,
@@ -131,7 +134,7 @@ describeNeeding(
       const cli = new FsbackupCli(path.join(disks.directory, `${name}-state`));
       await mkdir(directory, { mode: 0o700 });
       const config = path.join(disks.directory, `${name}.yaml`);
-      const password = { file: secretFile(path.join(disks.directory, `${name}-key`, 'key'), 'secret') };
+      const password = { file: secretFile(path.join(disks.directory, `${name}-key`, 'key'), SECRET) };
       const source = sources[kind === 'image' ? 'image' : kind === 'btrfs-send' ? 'btrfs' : 'files'];
       const jobs = { [name]: { sources: [source], targets: [make({ directory, password })], attempts: 1 } };
       await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });

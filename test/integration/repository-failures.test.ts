@@ -120,8 +120,8 @@ describeNeeding(['root', ...PROGRAMS, 'program:sshd'], 'a repository that fails 
     'restic: a REST server that dies is a lost connection, and once it is back all is well',
     async () => {
       const [port, stored] = [await freePort(), path.join(directory, 'stored')];
+      const { target, run } = resticRepository(stored);
       await serveRestic(port, stored);
-      const { target, run } = resticRepository(path.join(directory, 'key'));
       const there = moved(target, { repository: `rest:http://127.0.0.1:${port}/` });
       const engine = createResticEngine(there, {
         run,
@@ -167,7 +167,7 @@ describeNeeding(['root', ...PROGRAMS, 'program:sshd'], 'a repository that fails 
     'restic: an sftp connection that ends is a lost connection, and the next backup is whole',
     async () => {
       ssh = await SshServer.start(path.join(directory, 'ssh'));
-      const { target, run } = resticRepository(path.join(directory, 'key'));
+      const { target, run } = resticRepository(path.join(directory, 'stored'));
       const there = moved(target, {
         repository: `sftp:root@127.0.0.1:${path.join(directory, 'stored')}`,
         options: { 'sftp.command': `${ssh.client} -p ${ssh.port} root@127.0.0.1 -s sftp` },

@@ -42,7 +42,7 @@ describeNeeding(['root', 'program:restic'], 'a restic repository in S3', () => {
 
   /** A target of restic there; the secrets in files. */
   function target(): ReturnType<typeof resticRepository>['target'] {
-    const { target: made } = resticRepository(path.join(directory, 'repository'));
+    const { target: made } = resticRepository(path.join(directory, 'repository'), { isMade: false });
     if (made.repository === undefined) throw new Error('not a repository');
     const environment = {
       RESTIC_CACHE_DIR: path.join(directory, 'cache'),

@@ -7,6 +7,7 @@ import { runCommand } from '../../src/system/run-command.js';
 import { compareTrees } from '../support/compare-trees.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
+import { makeQuickResticRepository } from '../support/quick-restic-repository.js';
 import { secretFile } from '../support/repositories.js';
 import { argumentsSeen, textBelow } from '../support/secret-watch.js';
 import { must } from '../support/throwaway-filesystem.js';
@@ -73,6 +74,7 @@ describeNeeding(['root', 'program:restic', 'program:rclone'], 'a restic reposito
     async () => {
       const plain = path.join(directory, 'plain');
       await mkdir(plain);
+      makeQuickResticRepository(repository, SECRET);
       await configure([{ path: plain }, restic()], { keep: { last: 1 } });
       await writeFile(path.join(source, 'left-out.tmp'), 'x');
       for (let count = 0; count < 2; count += 1) {

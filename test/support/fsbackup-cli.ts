@@ -8,6 +8,7 @@ import type { RecoverReport } from '../../src/journal/recover-report.js';
 import type { Plan } from '../../src/plan/plan.js';
 import type { RunReport } from '../../src/report/run-report.js';
 import { runCommand, type CommandResult } from '../../src/system/run-command.js';
+import { NODE_COMMAND } from './node-command.js';
 
 const RUN_JS = path.resolve(import.meta.dirname, '../../bin/run.js');
 /** A bound against hanging for ever, never a measurement: shortly before that of a test, here and in an emulated guest. */
@@ -46,13 +47,13 @@ export class FsbackupCli {
 
   /** As `run`, by a program that runs it: `setpriv`, `unshare`. */
   async runUnder(wrapper: readonly string[], ...args: string[]): Promise<CommandResult> {
-    const [file = process.execPath, ...rest] = [...wrapper, process.execPath, RUN_JS, ...args];
+    const [file = process.execPath, ...rest] = [...wrapper, ...NODE_COMMAND, RUN_JS, ...args];
     return await runCommand([file, ...rest], { env: this.environment, timeoutMs: LIMIT_MS });
   }
 
   /** Runs a command on a terminal of its own, and types. All output is in `stdout`. */
   async onTerminal(input: string, ...args: string[]): Promise<CommandResult> {
-    const command = [process.execPath, RUN_JS, ...args]
+    const command = [...NODE_COMMAND, RUN_JS, ...args]
       .map((arg) => `'${arg.replaceAll("'", String.raw`'\''`)}'`)
       .join(' ');
     return await runCommand(['script', '--quiet', '--return', '--command', command, '/dev/null'], {
@@ -91,7 +92,8 @@ export class FsbackupCli {
 
   /** Starts a command beside the test. The caller waits for its end. */
   start(...args: string[]): StartedCli {
-    const child = spawn(process.execPath, [RUN_JS, ...args], {
+    const [node, ...flags] = NODE_COMMAND;
+    const child = spawn(node, [...flags, RUN_JS, ...args], {
       env: { PATH: process.env['PATH'], ...this.environment },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,

@@ -1,10 +1,11 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { BackupTarget, RepositorySettings } from '../../src/backup-target.js';
 import type { TargetCommands } from '../../src/target-commands.js';
 import type { SshServer } from './ssh-server.js';
 import { CHILD_PATH, runCommand } from '../../src/system/run-command.js';
+import { makeQuickResticRepository } from './quick-restic-repository.js';
 
 /** A directory with other versions of the tools: FSBACKUP_TEST_TOOLS. Before those of the host. */
 const PATH = [process.env['FSBACKUP_TEST_TOOLS'] ?? [], CHILD_PATH].flat().join(':');
@@ -20,15 +21,25 @@ export function secretFile(file: string, secret: string): string {
   return file;
 }
 
-/** A target whose restic repository is at `repository`, which may be made; its key lies beside it. */
-export function resticRepository(repository: string): { target: BackupTarget; run: typeof runCommand } {
+/** Of the repositories that are made here. */
+const PASSWORD = 'a password that nobody sees';
+
+/**
+ * A target whose restic repository is at `repository`; its key lies beside it. It is made at once, since restic takes many
+ * seconds for that; or, where `isMade` is false, it may be made by whoever uses it.
+ */
+export function resticRepository(
+  repository: string,
+  { isMade = true }: { isMade?: boolean } = {},
+): { target: BackupTarget; run: typeof runCommand } {
+  if (isMade && !existsSync(path.join(repository, 'config'))) makeQuickResticRepository(repository, PASSWORD);
   return {
     target: {
       path: '/unused',
       repository: {
         repository,
         initialise: true,
-        password: { file: secretFile(`${repository}.key/key`, 'a password that nobody sees') },
+        password: { file: secretFile(`${repository}.key/key`, PASSWORD) },
         // Elsewhere than the repository: restic 0.14 hangs when the disk of its cache is full.
         environment: { RESTIC_CACHE_DIR: path.join(os.tmpdir(), 'fsbackup-test-restic-cache') },
       },
@@ -46,7 +57,7 @@ export function borgRepository(repository: string): { target: BackupTarget; run:
       repository: {
         repository,
         initialise: true,
-        password: { file: secretFile(`${repository}.key/key`, 'a password that nobody sees') },
+        password: { file: secretFile(`${repository}.key/key`, PASSWORD) },
         environment: { BORG_BASE_DIR: own },
       },
     },

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_CODES } from '../../../src/exit-codes.js';
 import { messageOf } from '../../../src/errors.js';
+import { NODE_COMMAND } from '../../support/node-command.js';
 import type { ThrowawayDisks } from '../../support/throwaway-filesystem.js';
 import { checkRestored, checkRsyncBackup, fsbackup, listedBackups, whatStays } from '../aftermath.js';
 import { JobRun, type Ending } from '../job-run.js';
@@ -69,12 +70,12 @@ function momentText(moment: Moment): string {
   return moment.kind === 'time' ? `${moment.afterMs} ms` : moment.name;
 }
 
-async function until(moment: Moment, run: JobRun, trace: string): Promise<void> {
+async function until(moment: Moment, run: JobRun, trace: string, pollMs: number): Promise<void> {
   if (moment.kind === 'time') {
     await Promise.race([sleep(moment.afterMs), run.whenEnded()]);
     return;
   }
-  for (let size = 0; !run.hasEnded; await sleep(3)) {
+  for (let size = 0; !run.hasEnded; await sleep(pollMs)) {
     const now = statSync(trace, { throwIfNoEntry: false })?.size ?? 0;
     if (now !== size && readFileSync(trace, 'utf8').split('\n').includes(moment.name)) return;
     size = now;
@@ -127,7 +128,7 @@ class OneRun {
     });
     const before = (await fault.prepare?.(base)) ?? [];
     const cli = moment.kind === 'time' ? this.#campaign.cli : this.#campaign.faultCli;
-    const [file, ...args] = [...before, process.execPath, cli, 'run', '--config', config];
+    const [file, ...args] = [...before, ...NODE_COMMAND, cli, 'run', '--config', config];
     const run = new JobRun([file, ...args], {
       ...environmentOf(world),
       ...(moment.kind === 'time'
@@ -194,7 +195,7 @@ class OneRun {
     let isBroken = false;
     try {
       if (fault.strike !== undefined) {
-        await until(moment, run, trace);
+        await until(moment, run, trace, this.#pace.boundaryMs / 100);
         struck = await fault.strike(attack);
       }
       ending = await run.ended(LIMIT_MS);

@@ -30,6 +30,8 @@
 #define STALL_NS 20000000ull
 #define BEAT_NS 50000000ull
 #define MAX_BYTES 12000
+/* How often a load at rest looks whether it is to work: those of other worlds rest for most of a campaign. */
+#define REST_US 100000
 
 static const char *directory;
 static unsigned slower = 1;
@@ -102,7 +104,7 @@ static void *probe(void *argument) {
         /* From write to write: also what the machine alone makes it wait, which is what the one beside it is for. */
         if (was_working && end - begin > STALL_NS + (slower - 1) * 1000000ull) tell("stall %" PRIu64 " %" PRIu64 "\n", begin, end);
         if (end - beat > BEAT_NS) tell("beat %" PRIu64 "\n", beat = end);
-        pause_us(working ? 1000 * slower : 20000);
+        pause_us(working ? 1000 * slower : REST_US);
         begin = was_working ? end : now_ns();
     }
     return NULL;
@@ -125,7 +127,7 @@ static void *append(void *argument) {
             sequence = 0;
         }
         if (epoch == 0 || !working) {
-            pause_us(10000);
+            pause_us(REST_US);
             continue;
         }
         int length = snprintf(line, 64, "%u %" PRIu64 " ", sequence + 1, now_ns());
@@ -180,7 +182,7 @@ static void *churn(void *argument) {
             write_version(epoch, turn * 7 % FILES, turn / FILES + 1);
             turn++;
         }
-        pause_us(working ? 4000 * slower : 10000);
+        pause_us(working ? 4000 * slower : REST_US);
     }
     return NULL;
 }

@@ -93,12 +93,17 @@ export class Load {
 
   /** Starts afresh, in a directory of its own below the load's, and waits until that holds something. */
   async begin(): Promise<void> {
+    const since = monotonicMs();
     this.#epoch += 1;
     this.#stalls = [];
     this.#child.stdin?.write(`begin ${this.#epoch}\n`);
     await this.#until(
       'records',
-      () => this.log.epoch === this.#epoch && this.log.acknowledgedMs.length > 4 && this.log.files.size > 8,
+      () =>
+        this.log.epoch === this.#epoch &&
+        this.log.acknowledgedMs.length > 4 &&
+        this.log.files.size > 8 &&
+        this.#beatMs > since,
     );
   }
 
