@@ -1,6 +1,7 @@
 import path from 'node:path';
 import process from 'node:process';
 import { defineConfig } from 'vitest/config';
+import { EMULATED_NODE } from '../test/support/node-command.js';
 
 // How vitest runs in a guest. What is run is named on its command line: test/lab unless asked otherwise.
 export default defineConfig({
@@ -10,6 +11,8 @@ export default defineConfig({
     // Those boot guests.
     exclude: ['test/lab-host/**'],
     fileParallelism: false,
+    // The workers; vitest itself needs WebAssembly.
+    execArgv: [...EMULATED_NODE],
     // A file may have nothing for this guest. That some test was run is seen from the report.
     passWithNoTests: true,
     // Bounds against hanging; software emulation is slow, and a guest beside the tests of the host is slower by ten times.
