@@ -18,7 +18,7 @@ const POLY1305_PRIME = (1n << 130n) - 5n;
 const POLY1305_MASK = 0x0ffffffc0ffffffc0ffffffc0fffffffn;
 
 function littleEndian(bytes: Buffer): bigint {
-  return BigInt(`0x${Buffer.from(bytes).reverse().toString('hex')}`);
+  return BigInt(`0x${Buffer.from(bytes.toReversed()).toString('hex')}`);
 }
 
 /** Poly1305 of a message with the two halves of its one-time key. */
@@ -30,7 +30,7 @@ function poly1305(message: Buffer, r: Buffer, s: Buffer): Buffer {
     sum = ((sum + littleEndian(block)) * factor) % POLY1305_PRIME;
   }
   const tag = (sum + littleEndian(s)) & ((1n << 128n) - 1n);
-  return Buffer.from(tag.toString(16).padStart(32, '0'), 'hex').reverse();
+  return Buffer.from(Buffer.from(tag.toString(16).padStart(32, '0'), 'hex').toReversed());
 }
 
 interface Key {
