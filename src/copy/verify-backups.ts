@@ -1,4 +1,5 @@
 import { messageOf } from '../errors.js';
+import { exitCode, worstExitCode } from '../exit-codes.js';
 import type { Reporter } from '../report/reporter.js';
 import type { CompleteBackup } from './backup-list.js';
 import type { CopyProgress } from './engine.js';
@@ -15,11 +16,17 @@ export type Examine = (
   onProgress: (progress: CopyProgress) => void,
 ) => Promise<VerifyReport>;
 
-async function keep(report: VerifyReport, reporter: Reporter): Promise<void> {
+/**
+ * Records a verification. What is not in the history is not known to the next run, nor to `backups list`: a warning, and
+ * nothing that ends as done.
+ */
+async function kept(report: VerifyReport, reporter: Reporter): Promise<VerifyReport> {
   try {
     await recordVerification(verifyRecord(report));
+    return report;
   } catch (error) {
     reporter.warn(`the verification is not in the history: ${messageOf(error)}`);
+    return { ...report, exitCode: worstExitCode([report.exitCode, exitCode('warnings')]) };
   }
 }
 
@@ -33,10 +40,10 @@ export async function verifyEach(
   const reports: VerifyReport[] = [];
   for (const backup of backups) {
     reporter.jobStarted(`${backup.job}@${backup.backupId}`);
-    const report = await withReportedStep(reporter, step, () =>
+    const examined = await withReportedStep(reporter, step, () =>
       examine(backup, (progress) => reporter.progress(progress)),
     );
-    await keep(report, reporter);
+    const report = await kept(examined, reporter);
     reporter.workFinished(report);
     reports.push(report);
   }
@@ -55,7 +62,7 @@ export async function verifyBackups(
     const engine = engines({ ...targetOf(backup), engine: backup.manifest.engine });
     const { report, needed } = await verifyBackup({ backup, mode, engine, signal, onProgress }, looks);
     // What is bad in a backup that others need is bad for all of them, and not only for the one that was asked for.
-    for (const one of needed) await keep(one, reporter);
+    for (const one of needed) await kept(one, reporter);
     return report;
   });
 }

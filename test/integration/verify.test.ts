@@ -1,4 +1,4 @@
-import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { backupDirectory, dataDirectory, type BackupRef } from '../../src/copy/backup-layout.js';
@@ -166,6 +166,25 @@ describeNeeding(
       ]);
       await rm(dataDirectory(latest), { recursive: true });
       expect((await verify(target)).report.problems[0]).toContain('ENOENT');
+    });
+
+    it('is not done when the history does not have it', async () => {
+      const { target } = await backUp('rsync');
+      const verified = path.join(cli.environment.FSBACKUP_STATE_DIR, 'history', 'verified');
+      await rename(verified, `${verified}.aside`);
+      try {
+        await writeFile(verified, '');
+        const { exitCode, report } = await verify(target);
+        expect({ exitCode, outcome: report.outcome, said: report.exitCode }).toEqual({
+          exitCode: 3,
+          outcome: 'ok',
+          said: 3,
+        });
+      } finally {
+        await rm(verified);
+        await rename(`${verified}.aside`, verified);
+      }
+      expect((await verify(target)).exitCode).toBe(0);
     });
   },
 );
