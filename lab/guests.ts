@@ -22,18 +22,15 @@ export interface Guest {
   init: 'script' | 'systemd';
   /** What is run in it unless tests are named: of `test/lab`, what this guest is there for. */
   tests: readonly string[];
-  /** Of these, what every run of continuous integration does beside the tests of the host: each provider works on each kernel. */
+  /** Of these, what every run of continuous integration does: each provider works on each kernel, and what attacks it. */
   core: readonly string[];
-  /** And what it does after them: attacks that take ten times as long in a guest that has not a processor to itself. */
-  attacks: readonly string[];
 }
 
 const ALL_TESTS = ['test/lab'] as const;
 const SYSTEMD_TESTS = ['test/lab/systemd'] as const;
-const CORE_TESTS = ['lab', 'lvm-provider', 'mirror-run', 'zfs-contract'].map(
+const CORE_TESTS = ['lab', 'lvm-provider', 'mirror-run', 'zfs-contract', 'campaign'].map(
   (name) => `test/lab/${name}.test.ts`,
 );
-const ATTACKS = ['test/lab/campaign.test.ts'] as const;
 
 /** What the tests, LVM and the programs of the command line need in every guest. */
 export const COMMON_PACKAGES = [
@@ -78,7 +75,6 @@ export const GUESTS: readonly Guest[] = [
     init: 'script',
     tests: ALL_TESTS,
     core: CORE_TESTS,
-    attacks: ATTACKS,
   },
   {
     name: '6.12-zfs',
@@ -90,7 +86,6 @@ export const GUESTS: readonly Guest[] = [
     init: 'script',
     tests: ALL_TESTS,
     core: CORE_TESTS,
-    attacks: ATTACKS,
   },
   {
     name: '7-backports',
@@ -102,7 +97,6 @@ export const GUESTS: readonly Guest[] = [
     init: 'script',
     tests: ALL_TESTS,
     core: CORE_TESTS,
-    attacks: ATTACKS,
   },
   {
     name: 'systemd',
@@ -113,8 +107,7 @@ export const GUESTS: readonly Guest[] = [
     packages: ['dbus', 'restic', 'systemd', 'systemd-sysv'],
     init: 'systemd',
     tests: SYSTEMD_TESTS,
-    core: [],
-    attacks: SYSTEMD_TESTS,
+    core: SYSTEMD_TESTS,
   },
 ];
 

@@ -13,8 +13,7 @@ import { runTests, testsOf, type Scope } from './test-run.js';
 
 const USAGE = `usage, each after \`npm run lab --\`:
   [--guest NAME]… [SCOPE] [TEST…]                  runs tests in guests, in all of them unless named; --core: what each run
-                                                   of CI does beside the host's; --attacks: and after them; --thorough:
-                                                   every case in every guest that it is for
+                                                   of CI does; --thorough: every case in every guest that it is for
   exec --guest NAME [--timeout SECONDS] -- COMMAND…  runs a command in a guest; its output, its exit code
   shell --guest NAME                               a shell on the guest's console
   build [--guest NAME]…                            only makes what is not in the cache
@@ -36,7 +35,7 @@ interface Arguments {
   scope: Scope;
 }
 
-const SCOPES = ['core', 'attacks', 'thorough'] as const;
+const SCOPES = ['core', 'thorough'] as const;
 
 /** Throws with what is wrong. */
 function parseCommandLine(argv: readonly string[]): Arguments {
@@ -48,7 +47,6 @@ function parseCommandLine(argv: readonly string[]): Arguments {
       timeout: { type: 'string' },
       results: { type: 'string' },
       core: { type: 'boolean', default: false },
-      attacks: { type: 'boolean', default: false },
       thorough: { type: 'boolean', default: false },
     },
   });

@@ -9,20 +9,19 @@ import { must } from './process.js';
 import { describeBroken, runJob } from './session.js';
 
 /**
- * How much is tested where no tests are named: `core` and `attacks` what a guest has in its list of that name, `all` every test,
+ * How much is tested where no tests are named: `core` what a guest has in its list of that name, `all` every test,
  * its cases shared out among the guests that it is for, `thorough` every case in every guest that it is for.
  */
-export type Scope = 'core' | 'attacks' | 'all' | 'thorough';
+export type Scope = 'core' | 'all' | 'thorough';
 
 /** What is run in a guest where no tests are named. */
 export function testsOf(guest: Guest, scope: Scope): readonly string[] {
-  return scope === 'core' || scope === 'attacks' ? guest[scope] : guest.tests;
+  return scope === 'core' ? guest.core : guest.tests;
 }
 
 /** Bounds against hanging: for all tests of one guest. */
 const TIMEOUT_MS: Readonly<Record<Scope, number>> = {
   core: 3_600_000,
-  attacks: 3_600_000,
   all: 2 * 3_600_000,
   thorough: 8 * 3_600_000,
 };
@@ -94,13 +93,8 @@ async function runInGuest(
   }
 }
 
-/**
- * How many guests run at a time: an emulated one keeps a processor busy. One that is attacked waits for disks and deadlines a
- * third of its time, so there is one more of them; beside the tests of the host that would be one too many.
- */
-function guestsAtOnce(scope: Scope): number {
-  return os.availableParallelism() + (scope === 'attacks' ? 1 : 0);
-}
+/** How many guests run at a time: one keeps a processor busy, but for what it waits for disks and deadlines, a third of its time. */
+const GUESTS_AT_ONCE = os.availableParallelism() + 1;
 
 /** Runs tests (vitest's filters; none: those of each guest) in guests. What the guests print comes in their order. */
 export async function runTests(
@@ -119,6 +113,6 @@ export async function runTests(
       ).finally(() => output?.end());
     }
   };
-  await Promise.all(Array.from({ length: guestsAtOnce(options.scope) }, worker));
+  await Promise.all(Array.from({ length: GUESTS_AT_ONCE }, worker));
   return results;
 }
