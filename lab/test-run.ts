@@ -93,8 +93,11 @@ async function runInGuest(
   }
 }
 
-/** How many guests run at a time: one keeps a processor busy, but for what it waits for disks and deadlines, a third of its time. */
-const GUESTS_AT_ONCE = os.availableParallelism() + 1;
+/**
+ * How many guests run at a time: an emulated one keeps a processor busy. With one more, which none waits for, all of them took
+ * longer: processors of a guest spin on locks whose owner waits for its turn.
+ */
+const GUESTS_AT_ONCE = os.availableParallelism();
 
 /** Runs tests (vitest's filters; none: those of each guest) in guests. What the guests print comes in their order. */
 export async function runTests(
