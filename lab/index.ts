@@ -9,7 +9,7 @@ import { findGuest, GUESTS, type Guest } from './guests.js';
 import { prepareGuest } from './prepare.js';
 import type { PreparedGuest } from './prepared-guest.js';
 import { describeBroken, runJob, runShell } from './session.js';
-import { runTests, testsOf, type Scope } from './test-run.js';
+import { runTests, type Scope } from './test-run.js';
 
 const USAGE = `usage, each after \`npm run lab --\`:
   [--guest NAME]… [SCOPE] [TEST…]                  runs tests in guests, in all of them unless named; --core: what each run
@@ -17,7 +17,7 @@ const USAGE = `usage, each after \`npm run lab --\`:
   exec --guest NAME [--timeout SECONDS] -- COMMAND…  runs a command in a guest; its output, its exit code
   shell --guest NAME                               a shell on the guest's console
   build [--guest NAME]…                            only makes what is not in the cache
-  guests [SCOPE]                                   their names
+  guests                                           their names
 guests: ${GUESTS.map((guest) => guest.name).join(', ')}; a start of a name will do`;
 
 /** A guest that broke: not a code that a command in it is likely to end with. */
@@ -26,6 +26,7 @@ const DEFAULT_TIMEOUT_SECONDS = 600;
 
 interface Arguments {
   verb: string;
+  /** Those that were named, or all. */
   guests: readonly Guest[];
   /** What is left: tests, or the command. */
   rest: readonly string[];
@@ -56,17 +57,12 @@ function parseCommandLine(argv: readonly string[]): Arguments {
   if (!(timeoutSeconds > 0)) throw new Error('--timeout takes seconds');
   return {
     verb,
-    guests: (values.guest ?? []).map(findGuest),
+    guests: values.guest?.map(findGuest) ?? GUESTS,
     rest: verb === 'test' ? positionals : positionals.slice(1),
     timeoutMs: timeoutSeconds * 1000,
     results: values.results,
     scope: SCOPES.find((scope) => values[scope]) ?? 'all',
   };
-}
-
-/** Those that were named, or all that have something to run. */
-function wanted({ guests, scope }: Pick<Arguments, 'guests' | 'scope'>): readonly Guest[] {
-  return guests.length > 0 ? guests : GUESTS.filter((guest) => testsOf(guest, scope).length > 0);
 }
 
 async function prepareAll(guests: readonly Guest[]): Promise<PreparedGuest[]> {
@@ -77,7 +73,7 @@ async function prepareAll(guests: readonly Guest[]): Promise<PreparedGuest[]> {
 }
 
 async function test({ guests, rest, results, scope }: Arguments): Promise<number> {
-  const prepared = await prepareAll(wanted({ guests, scope }));
+  const prepared = await prepareAll(guests);
   const tested = await runTests(prepared, rest, {
     scope,
     chaosTools: await buildChaosTools(CHECKOUT),
@@ -119,11 +115,11 @@ async function main(argv: readonly string[]): Promise<number> {
     return 2;
   }
   if (parsed.verb === 'guests') {
-    for (const guest of wanted(parsed)) console.log(guest.name);
+    for (const guest of parsed.guests) console.log(guest.name);
     return 0;
   }
   if (parsed.verb === 'test') return await test(parsed);
-  const [prepared] = await prepareAll(wanted(parsed));
+  const [prepared] = await prepareAll(parsed.guests);
   if (parsed.verb === 'exec' && prepared !== undefined) return await execute(prepared, parsed);
   if (parsed.verb === 'shell' && prepared !== undefined) await runShell(prepared);
   return 0;

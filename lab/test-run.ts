@@ -15,7 +15,7 @@ import { describeBroken, runJob } from './session.js';
 export type Scope = 'core' | 'all' | 'thorough';
 
 /** What is run in a guest where no tests are named. */
-export function testsOf(guest: Guest, scope: Scope): readonly string[] {
+function testsOf(guest: Guest, scope: Scope): readonly string[] {
   return scope === 'core' ? guest.core : guest.tests;
 }
 

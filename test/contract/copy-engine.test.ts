@@ -75,7 +75,7 @@ for (const fstype of ['ext4', 'xfs'] as const) {
       keepsLinkedSymlinks: false,
       keepsAllTimes: true,
       takesDigests: false,
-      makeRepository: (storage) => resticRepository(path.join(storage, 'restic')),
+      prepareStorage: (storage) => resticRepository(path.join(storage, 'restic')),
       needs: ['program:restic'],
     },
     fstype,

@@ -10,9 +10,8 @@ import type { VerifyReport } from '../../src/copy/verify-backup.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { flipByteOfLargest } from '../support/engine-requests.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
-import { makeQuickResticRepository } from '../support/quick-restic-repository.js';
 import { flipMarker } from '../support/send-worlds.js';
-import { secretFile } from '../support/repositories.js';
+import { resticRepository } from '../support/repositories.js';
 import { SshServer } from '../support/ssh-server.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
@@ -156,11 +155,8 @@ describeNeeding(
 
     it('cannot help what a repository has already, and says so until that is proven', async () => {
       const repository = path.join(directory, 'restic');
-      const secret = 'a password that nobody sees';
-      makeQuickResticRepository(repository, secret);
-      const password = { file: secretFile(path.join(directory, 'key'), secret) };
       const environment = { RESTIC_CACHE_DIR: path.join(directory, 'cache') };
-      await configure({ engine: 'restic', repository, initialise: true, password, environment });
+      await configure({ engine: 'restic', ...resticRepository(repository).target.repository, environment });
       const first = await run();
       expect(first.exitCode, first.stderr).toBe(0);
       await flipByteOfLargest(path.join(repository, 'data'));

@@ -8,19 +8,18 @@ import { FsbackupCli, type StartedCli } from '../support/fsbackup-cli.js';
 import {
   borgRepository,
   commandTarget,
+  REPOSITORY_PASSWORD,
   resticRepository,
   secretFile,
   sshTarget,
   tarCommandTarget,
 } from '../support/repositories.js';
-import { makeQuickResticRepository } from '../support/quick-restic-repository.js';
 import { SshServer } from '../support/ssh-server.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 /** Bounds against hanging for ever. */
 const LIMIT_MS = 100_000;
 const LONG_MS = 400_000;
-const SECRET = 'secret';
 
 const PROGRAMS = [
   'rsync',
@@ -86,12 +85,11 @@ describeNeeding(
         return { engine: 'tar', ...tarCommandTarget(directory, commands).repository };
       },
       command: ({ directory }: Place) => ({ engine: 'command', ...commandTarget(directory).repository }),
-      restic: ({ directory, password }: Place) => {
-        const stored = path.join(directory, 'stored');
-        makeQuickResticRepository(stored, SECRET);
-        const { repository } = resticRepository(stored, { isMade: false }).target;
-        return { engine: 'restic', ...repository, password };
-      },
+      restic: ({ directory, password }: Place) => ({
+        engine: 'restic',
+        ...resticRepository(path.join(directory, 'stored')).target.repository,
+        password,
+      }),
       borg: ({ directory, password }: Place) => ({
         engine: 'borg',
         ...borgRepository(path.join(directory, 'stored')).target.repository,
@@ -134,7 +132,9 @@ describeNeeding(
       const cli = new FsbackupCli(path.join(disks.directory, `${name}-state`));
       await mkdir(directory, { mode: 0o700 });
       const config = path.join(disks.directory, `${name}.yaml`);
-      const password = { file: secretFile(path.join(disks.directory, `${name}-key`, 'key'), SECRET) };
+      const password = {
+        file: secretFile(path.join(disks.directory, `${name}-key`, 'key'), REPOSITORY_PASSWORD),
+      };
       const source = sources[kind === 'image' ? 'image' : kind === 'btrfs-send' ? 'btrfs' : 'files'];
       const jobs = { [name]: { sources: [source], targets: [make({ directory, password })], attempts: 1 } };
       await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });

@@ -22,7 +22,7 @@ export function secretFile(file: string, secret: string): string {
 }
 
 /** Of the repositories that are made here. */
-const PASSWORD = 'a password that nobody sees';
+export const REPOSITORY_PASSWORD = 'a password that nobody sees';
 
 /**
  * A target whose restic repository is at `repository`; its key lies beside it. It is made at once, since restic takes many
@@ -32,14 +32,15 @@ export function resticRepository(
   repository: string,
   { isMade = true }: { isMade?: boolean } = {},
 ): { target: BackupTarget; run: typeof runCommand } {
-  if (isMade && !existsSync(path.join(repository, 'config'))) makeQuickResticRepository(repository, PASSWORD);
+  if (isMade && !existsSync(path.join(repository, 'config')))
+    makeQuickResticRepository(repository, REPOSITORY_PASSWORD);
   return {
     target: {
       path: '/unused',
       repository: {
         repository,
         initialise: true,
-        password: { file: secretFile(`${repository}.key/key`, PASSWORD) },
+        password: { file: secretFile(`${repository}.key/key`, REPOSITORY_PASSWORD) },
         // Elsewhere than the repository: restic 0.14 hangs when the disk of its cache is full.
         environment: { RESTIC_CACHE_DIR: path.join(os.tmpdir(), 'fsbackup-test-restic-cache') },
       },
@@ -57,7 +58,7 @@ export function borgRepository(repository: string): { target: BackupTarget; run:
       repository: {
         repository,
         initialise: true,
-        password: { file: secretFile(`${repository}.key/key`, PASSWORD) },
+        password: { file: secretFile(`${repository}.key/key`, REPOSITORY_PASSWORD) },
         environment: { BORG_BASE_DIR: own },
       },
     },

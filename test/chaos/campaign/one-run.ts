@@ -70,6 +70,7 @@ function momentText(moment: Moment): string {
   return moment.kind === 'time' ? `${moment.afterMs} ms` : moment.name;
 }
 
+/** Waits for a moment of a run; a boundary waits itself for some hundred times `pollMs`. */
 async function until(moment: Moment, run: JobRun, trace: string, pollMs: number): Promise<void> {
   if (moment.kind === 'time') {
     await Promise.race([sleep(moment.afterMs), run.whenEnded()]);
