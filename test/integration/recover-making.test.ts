@@ -41,14 +41,19 @@ describeNeeding(
       rmSync(begun, { force: true });
     });
 
-    /** A job whose snapshots take their time, frozen by us or not. */
-    async function slowJob(freezeMode: 'explicit' | 'atomic', slowSeconds = SLOW_S): Promise<void> {
+    /** A job whose snapshots take their time, frozen by us or not; `wait`: what they do meanwhile. */
+    async function slowJob(freezeMode: 'explicit' | 'atomic', wait = `sleep ${SLOW_S}`): Promise<void> {
       const array: SnapshotCommands = arrayCommands(store);
-      const slow = `touch ${begun}; sleep ${slowSeconds}; exec "$@"`;
+      const slow = `touch ${begun}; ${wait}; exec "$@"`;
       const commands = { ...array, create: ['sh', '-c', slow, 'sh', ...array.create] };
       const source = { path: srv, snapshot: 'command', freezeMode, commands };
       const jobs = {
-        srv: { sources: [source], targets: [path.join(disks.directory, 'backups')], attempts: 1 },
+        srv: {
+          sources: [source],
+          targets: [path.join(disks.directory, 'backups')],
+          attempts: 1,
+          freeze: { timeout: '100s', maxHold: '100s' },
+        },
       };
       config = path.join(disks.directory, 'config.yaml');
       await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
@@ -102,7 +107,7 @@ describeNeeding(
       const started = await making();
       started.kill('SIGKILL');
       await started.ended();
-      await slowJob('explicit', 0);
+      await slowJob('explicit', 'true');
       const { value, stderr } = await cli.runJob('srv', '--config', config);
       expect(value.copies, stderr).toHaveLength(1);
       expect(await makers()).toEqual([]);
@@ -111,9 +116,12 @@ describeNeeding(
     });
 
     it('is no matter of recover while its run lives', async () => {
-      await slowJob('explicit', 2);
+      const told = path.join(disks.directory, 'told');
+      // The directory goes away with the test, however that ends.
+      await slowJob('explicit', `while [ -d ${disks.directory} ] && ! [ -e ${told} ]; do sleep 0.1; done`);
       const started = await making();
       const { value } = await cli.recover();
+      await writeFile(told, '');
       expect(value.released).toEqual([]);
       expect(value.leftAlone).toMatchObject([{ kind: 'snapshot' }]);
       expect(await started.ended(), started.output).toBe(0);

@@ -10,7 +10,7 @@ import { compareTrees } from '../support/compare-trees.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { resticRepository, secretFile } from '../support/repositories.js';
 import { S3Server } from '../support/s3-server.js';
-import { argumentsSeen, textBelow } from '../support/secret-watch.js';
+import { textBelow, watchArguments } from '../support/secret-watch.js';
 import { must } from '../support/throwaway-filesystem.js';
 
 const KEYS = { id: 'AKIAFSBACKUPTEST', secret: 'wJalr+XUtn/FEMI-of-a-test' };
@@ -20,7 +20,7 @@ interface Listed {
   backups: { target: string; state: string }[];
 }
 
-describeNeeding(['root', 'program:restic'], 'a restic repository in S3', () => {
+describeNeeding(['root', 'program:restic', 'program:strace'], 'a restic repository in S3', () => {
   let directory: string;
   let source: string;
   let server: S3Server;
@@ -79,9 +79,9 @@ describeNeeding(['root', 'program:restic'], 'a restic repository in S3', () => {
 
       await writeFile(secret, KEYS.secret);
       await fsbackup('plan');
-      const started = cli.start('run', '--config', config, '--log-json');
-      const seen = await argumentsSeen(started, server.pid);
-      expect(await started.ended(), started.output).toBe(0);
+      const run = ['run', '--config', config, '--log-json'];
+      const { started, ended, seen } = await watchArguments(cli, directory, ...run);
+      expect(ended, started.output).toBe(0);
       printed += started.output;
       expect(seen.some((line) => line.includes('restic\0backup'))).toBe(true);
 

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -5,15 +6,16 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { secretFile, tarCommandTarget } from '../support/repositories.js';
-import { argumentsSeen, textBelow } from '../support/secret-watch.js';
-import { must } from '../support/throwaway-filesystem.js';
+import { textBelow, watchArguments } from '../support/secret-watch.js';
 
 const SECRET = 'correct-horse-battery';
 /** borg derives a key each time that it starts. */
 const LONG_MS = 300_000;
 
+const NEEDS = ['root', 'program:borg', 'program:strace', 'program:tar', 'program:zstd'] as const;
+
 /** Everybody on the host can read the arguments of a process. */
-describeNeeding(['root', 'program:borg', 'program:tar', 'program:zstd'], 'the arguments of processes', () => {
+describeNeeding(NEEDS, 'the arguments of processes', () => {
   let directory: string;
   let config: string;
   let key: string;
@@ -24,8 +26,7 @@ describeNeeding(['root', 'program:borg', 'program:tar', 'program:zstd'], 'the ar
     config = path.join(directory, 'config.yaml');
     key = secretFile(path.join(directory, 'keys', 'key'), SECRET);
     await mkdir(path.join(directory, 'source'));
-    // Long enough for each program to be seen.
-    await must('dd', 'if=/dev/urandom', `of=${directory}/source/random`, 'bs=1M', 'count=48', 'status=none');
+    await writeFile(path.join(directory, 'source', 'random'), randomBytes(100_000));
     cli = new FsbackupCli(directory);
   });
   afterEach(async () => {
@@ -40,9 +41,8 @@ describeNeeding(['root', 'program:borg', 'program:tar', 'program:zstd'], 'the ar
 
   /** Runs a command of fsbackup that is to succeed: all arguments that were seen meanwhile, and what it said. */
   async function watched(...args: string[]): Promise<string[]> {
-    const started = cli.start(...args, '--config', config);
-    const seen = await argumentsSeen(started, undefined);
-    expect(await started.ended(), started.output).toBe(0);
+    const { started, ended, seen } = await watchArguments(cli, directory, ...args, '--config', config);
+    expect(ended, started.output).toBe(0);
     expect(started.output).not.toContain(SECRET);
     return seen;
   }

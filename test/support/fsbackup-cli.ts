@@ -92,8 +92,13 @@ export class FsbackupCli {
 
   /** Starts a command beside the test. The caller waits for its end. */
   start(...args: string[]): StartedCli {
-    const [node, ...flags] = NODE_COMMAND;
-    const child = spawn(node, [...flags, RUN_JS, ...args], {
+    return this.startUnder([], ...args);
+  }
+
+  /** As `start`, by a program that runs it. */
+  startUnder(wrapper: readonly string[], ...args: string[]): StartedCli {
+    const [file = process.execPath, ...rest] = [...wrapper, ...NODE_COMMAND, RUN_JS, ...args];
+    const child = spawn(file, rest, {
       env: { PATH: process.env['PATH'], ...this.environment },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,

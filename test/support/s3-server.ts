@@ -41,10 +41,6 @@ export class S3Server {
     return `s3:http://127.0.0.1:${this.#port}/bucket/srv`;
   }
 
-  get pid(): number | undefined {
-    return this.#child?.pid;
-  }
-
   /** Starts it again, once it was killed, at the same port. */
   async again(): Promise<void> {
     const program = ['--import', 'tsx', 'test/support/s3-server-program.ts'];
