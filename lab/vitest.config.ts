@@ -11,6 +11,8 @@ export default defineConfig({
     // Those boot guests.
     exclude: ['test/lab-host/**'],
     fileParallelism: false,
+    // What they share is loaded once.
+    isolate: false,
     // The workers; vitest itself needs WebAssembly.
     execArgv: [...EMULATED_NODE],
     // A file may have nothing for this guest. That some test was run is seen from the report.

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readMounts } from '../../src/system/mountinfo.js';
 import type { RunReport } from '../../src/report/run-report.js';
+import { IS_IN_GUEST } from '../support/in-guest.js';
 import { NODE_COMMAND } from '../support/node-command.js';
 import type { ThrowawayDisks } from '../support/throwaway-filesystem.js';
 import { JobRun } from './job-run.js';
@@ -57,10 +58,11 @@ async function whatIsLeft(world: World, disks: ThrowawayDisks): Promise<string[]
 
 /** How long guards may take to end, one of them stopped, once nothing is frozen: seconds, on a busy machine more. */
 const SETTLE_MS = 45_000;
+const LOOK_MS = IS_IN_GUEST ? 500 : 100;
 
 /** As `whatIsLeft`, once those that end by themselves had the time to. */
 export async function whatStays(world: World, disks: ThrowawayDisks): Promise<string[]> {
-  for (const giveUpAt = monotonicMs() + SETTLE_MS; ; await sleep(100)) {
+  for (const giveUpAt = monotonicMs() + SETTLE_MS; ; await sleep(LOOK_MS)) {
     const left = await whatIsLeft(world, disks);
     if (left.length === 0 || monotonicMs() > giveUpAt) return left;
   }

@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { IS_IN_GUEST } from './in-guest.js';
 
 /**
  * Options of Node for an emulated guest: without V8's compilers, since each page of code that they write is translated anew, and
@@ -9,5 +10,5 @@ export const EMULATED_NODE = ['--no-expose-wasm', '--lite-mode'] as const;
 /** The start of a command line that has Node run a program. */
 export const NODE_COMMAND: readonly [string, ...string[]] = [
   process.execPath,
-  ...(process.env['FSBACKUP_LAB_GUEST'] === undefined ? [] : EMULATED_NODE),
+  ...(IS_IN_GUEST ? EMULATED_NODE : []),
 ];

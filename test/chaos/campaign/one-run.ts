@@ -70,7 +70,7 @@ function momentText(moment: Moment): string {
   return moment.kind === 'time' ? `${moment.afterMs} ms` : moment.name;
 }
 
-/** Waits for a moment of a run; a boundary waits itself for some hundred times `pollMs`. */
+/** Waits for a moment of a run; a boundary waits itself for many times `pollMs`. */
 async function until(moment: Moment, run: JobRun, trace: string, pollMs: number): Promise<void> {
   if (moment.kind === 'time') {
     await Promise.race([sleep(moment.afterMs), run.whenEnded()]);
@@ -186,8 +186,7 @@ class OneRun {
     const trace = path.join(world.directory, 'trace');
     rmSync(trace, { force: true });
     if (world.pauseFile !== undefined) writeFileSync(world.pauseFile, `${random.between(0, 4) / 10}`);
-    await world.control.begin();
-    await world.load.begin();
+    await Promise.all([world.control.begin(), world.load.begin()]);
     this.#neighbour = await startNeighbour(neighbour, world.mountpoint, this.#slower);
     const before = await listedBackups(world);
     let struck = false;
@@ -196,7 +195,7 @@ class OneRun {
     let isBroken = false;
     try {
       if (fault.strike !== undefined) {
-        await until(moment, run, trace, this.#pace.boundaryMs / 100);
+        await until(moment, run, trace, this.#pace.boundaryMs / 25);
         struck = await fault.strike(attack);
       }
       ending = await run.ended(LIMIT_MS);

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { IS_IN_GUEST } from '../../support/in-guest.js';
 import { readProcess } from '../processes.js';
 import type { Attack } from './fault.js';
 
@@ -20,7 +21,7 @@ function named(pids: readonly number[], names: readonly string[]): number[] {
   return pids.filter((pid) => names.includes(readProcess(pid)?.comm ?? ''));
 }
 
-const LOOK_MS = 3;
+const LOOK_MS = IS_IN_GUEST ? 20 : 3;
 
 /** Waits until a child of the command line has one of these names; undefined when it ends before. */
 async function child({ run }: Attack, names: readonly string[]): Promise<number | undefined> {
