@@ -21,6 +21,8 @@ export interface Machine {
   accelerator: Accelerator;
   vmlinuz: string;
   initramfs: string;
+  /** Processors; `DEFAULT_CPUS` when left out. */
+  cpus?: number | undefined;
   /** Words of the kernel's command line. */
   append: readonly string[];
   disks: readonly Disk[];
@@ -31,7 +33,8 @@ export interface Machine {
 }
 
 const MEMORY_MIB = 2048;
-const CPUS = 2;
+/** Of a guest that runs alone. */
+export const DEFAULT_CPUS = 2;
 const FIRST_PORT_FD = 3;
 
 /** qemu's options and their values; `true` for one without a value. */
@@ -66,7 +69,7 @@ function machineArguments(machine: Machine): string[] {
     ['display', 'none'],
     ['accel', accelerator.accel],
     ['cpu', accelerator.cpu],
-    ['smp', String(CPUS)],
+    ['smp', String(machine.cpus ?? DEFAULT_CPUS)],
     ['m', String(MEMORY_MIB)],
     ['kernel', machine.vmlinuz],
     ['initrd', machine.initramfs],

@@ -40,6 +40,8 @@ export interface SessionOptions {
   timeoutMs: number;
   onStdout: (chunk: Buffer) => void;
   onStderr: (chunk: Buffer) => void;
+  /** As `Machine` has it. */
+  cpus?: number;
   /** Gets a tar of what the job left in /results. */
   resultsFile?: string;
 }
@@ -189,6 +191,7 @@ export async function runJob(prepared: PreparedGuest, options: SessionOptions): 
       const running = startMachine({
         ...prepared,
         disks,
+        cpus: options.cpus,
         append: kernelWords(prepared),
         console: { file: consoleFile },
         ports: ['control', 'stdout', 'stderr', 'results'],

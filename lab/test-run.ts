@@ -6,6 +6,7 @@ import { orderedOutputs } from './ordered-output.js';
 import { CHECKOUT } from './checkout.js';
 import type { PreparedGuest } from './prepared-guest.js';
 import { must } from './process.js';
+import { DEFAULT_CPUS } from './qemu.js';
 import { describeBroken, runJob } from './session.js';
 
 /**
@@ -58,6 +59,7 @@ async function runInGuest(
   prepared: PreparedGuest,
   tests: readonly string[],
   { scope, chaosTools }: TestOptions,
+  cpus: number,
   write: (chunk: string | Buffer) => void,
 ): Promise<GuestTests> {
   const { guest, kernelRelease, behaviour, accelerator } = prepared;
@@ -77,6 +79,7 @@ async function runInGuest(
         },
       },
       timeoutMs: TIMEOUT_MS[scope],
+      cpus,
       onStdout: write,
       onStderr: write,
       resultsFile,
@@ -93,11 +96,21 @@ async function runInGuest(
   }
 }
 
+/** How many guests run at a time, and how many processors each has. */
+interface Share {
+  guests: number;
+  cpus: number;
+}
+
 /**
- * How many guests run at a time: an emulated one keeps a processor busy. With one more, which none waits for, all of them took
- * longer: processors of a guest spin on locks whose owner waits for its turn.
+ * Shares this machine's processors out among guests: as many guests as there are processors at a time, since an emulated one keeps
+ * one busy, and no more processors in them all than there are. With more of either they take longer: processors of a
+ * guest spin on locks whose owner waits for its turn. (Two guests on two processors, the same tests: 117 s with one each, 182 s with two.)
  */
-const GUESTS_AT_ONCE = os.availableParallelism();
+export function shareOut(guests: number, processors: number): Share {
+  const atOnce = Math.max(1, Math.min(guests, processors));
+  return { guests: atOnce, cpus: Math.max(1, Math.min(DEFAULT_CPUS, Math.floor(processors / atOnce))) };
+}
 
 /** Runs tests (vitest's filters; none: those of each guest) in guests. What the guests print comes in their order. */
 export async function runTests(
@@ -108,14 +121,15 @@ export async function runTests(
   const outputs = orderedOutputs(guests.length, (chunk) => process.stdout.write(chunk));
   const waiting = guests.map((prepared, index) => ({ prepared, index }));
   const results: GuestTests[] = [];
+  const share = shareOut(guests.length, os.availableParallelism());
   const worker = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       const output = outputs[next.index];
-      results[next.index] = await runInGuest(next.prepared, tests, options, (chunk) =>
+      results[next.index] = await runInGuest(next.prepared, tests, options, share.cpus, (chunk) =>
         output?.write(chunk),
       ).finally(() => output?.end());
     }
   };
-  await Promise.all(Array.from({ length: GUESTS_AT_ONCE }, worker));
+  await Promise.all(Array.from({ length: share.guests }, worker));
   return results;
 }

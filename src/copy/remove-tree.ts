@@ -1,4 +1,5 @@
 import { FsbackupError } from '../errors.js';
+import { exists } from '../system/exists.js';
 import { readMounts, isWithin } from '../system/mountinfo.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
 
@@ -9,6 +10,8 @@ import { describeFailure, runCommand } from '../system/run-command.js';
  * rm(1) and not Node's: that one cannot name files whose names are not UTF-8.
  */
 export async function removeTree(directory: string): Promise<void> {
+  // Most of what is to be removed is not there. Where that cannot be told, rm says why.
+  if (!(await exists(directory).catch(() => true))) return;
   const mount = (await readMounts()).find(({ mountpoint }) => isWithin(mountpoint, directory));
   if (mount !== undefined) {
     throw new FsbackupError(

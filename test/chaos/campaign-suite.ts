@@ -14,15 +14,17 @@ export interface CampaignShape {
   runs: number;
   /** So many worlds have a run at the same time. */
   lanes: number;
-  /** Of so many runs at least, the backup was good, and compared. */
-  atLeastGood: number;
+  /** Of one run in so many at least, the backup was good, and compared. */
+  goodOneIn: number;
+  /** Where a machine may be too slow for all runs: none is begun later than this, except of the first `atLeast`. */
+  budget?: { ms: number; atLeast: number };
   /** Whether each run is told as it ends: where they take many minutes. */
   isTold?: boolean;
 }
 
 /** The first runs of seed 1 in an environment. To be called in a `describe`. */
 export function campaignIn(environment: ChaosEnvironment, shape: CampaignShape): void {
-  const { runs, lanes, atLeastGood, isTold = false } = shape;
+  const { runs, lanes, goodOneIn, budget, isTold = false } = shape;
   const disks = new ThrowawayDisks();
   let tools: ChaosTools;
 
@@ -38,6 +40,9 @@ export function campaignIn(environment: ChaosEnvironment, shape: CampaignShape):
   it(
     `of ${runs} runs with a fault in each leaves nothing frozen, nothing behind, nothing bad called good`,
     async () => {
+      const isOver = new AbortController();
+      const begun = performance.now();
+      let done = 0;
       const results = await runAll({
         environment,
         seed: SEED,
@@ -49,17 +54,23 @@ export function campaignIn(environment: ChaosEnvironment, shape: CampaignShape):
           faultCli: tools.faultCli,
         },
         loadProgram: tools.loadProgram,
-        signal: new AbortController().signal,
+        signal: isOver.signal,
         onResult: (result) => {
           if (isTold) writeSync(2, describeRun(result));
+          done += 1;
+          if (budget !== undefined && done >= budget.atLeast && performance.now() - begun > budget.ms)
+            isOver.abort();
         },
       });
       writeSync(2, `${summarise(results)}\n`);
+      if (results.length < runs)
+        writeSync(2, `this machine had time for ${results.length} of ${runs} runs\n`);
       const bad = results.filter(({ problems }) => problems.length > 0);
       expect(bad).toEqual([]);
-      expect(results).toHaveLength(runs);
-      expect(results.filter(({ struck }) => struck).length).toBeGreaterThan(runs / 2);
-      expect(results.filter(({ good }) => good > 0).length).toBeGreaterThanOrEqual(atLeastGood);
+      expect(results.length).toBeGreaterThanOrEqual(budget?.atLeast ?? runs);
+      expect(results.filter(({ struck }) => struck).length).toBeGreaterThan(results.length / 2);
+      const good = results.filter((result) => result.good > 0).length;
+      expect(good).toBeGreaterThanOrEqual(Math.floor(results.length / goodOneIn));
     },
     // A bound against hanging for ever.
     3_600_000,

@@ -19,5 +19,5 @@ const NEEDS = [
 describeNeeding(NEEDS, 'a campaign', () => {
   const environment = ENVIRONMENTS['host'];
   if (environment === undefined) throw new Error('no host');
-  campaignIn(environment, { runs: RUNS, lanes: 3, atLeastGood: RUNS / 5 });
+  campaignIn(environment, { runs: RUNS, lanes: 3, goodOneIn: 5 });
 });
