@@ -39,7 +39,9 @@ describeInLab({ kernel: ['leaks', 'nests'], once: 'nests' }, 'a mirror that is s
   async function configure(mountpoint: string): Promise<string> {
     const config = path.join(group.directory, 'config.yaml');
     const sources = [{ path: mountpoint, snapshot: 'mirror' }];
-    const jobs = { srv: { sources, targets: [target], attempts: 1 } };
+    // To split a mirror takes a slow guest half a minute, which is what a freeze may take unless told otherwise.
+    const freeze = { timeout: '100s', maxHold: '100s' };
+    const jobs = { srv: { sources, targets: [target], attempts: 1, freeze } };
     await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
     return config;
   }

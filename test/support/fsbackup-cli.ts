@@ -8,11 +8,14 @@ import type { RecoverReport } from '../../src/journal/recover-report.js';
 import type { Plan } from '../../src/plan/plan.js';
 import type { RunReport } from '../../src/report/run-report.js';
 import { runCommand, type CommandResult } from '../../src/system/run-command.js';
+import { IS_IN_GUEST } from './in-guest.js';
 import { NODE_COMMAND } from './node-command.js';
 
 const RUN_JS = path.resolve(import.meta.dirname, '../../bin/run.js');
 /** A bound against hanging for ever, never a measurement: shortly before that of a test, here and in an emulated guest. */
-const LIMIT_MS = process.env['FSBACKUP_LAB_GUEST'] === undefined ? 110_000 : 1_000_000;
+const LIMIT_MS = IS_IN_GUEST ? 1_000_000 : 110_000;
+/** Where a guest has one processor, each look takes from the run that is looked at. */
+const LOOK_MS = IS_IN_GUEST ? 50 : 5;
 
 /** How a command with `--json` ended, and what it said. */
 export interface Answer<T> {
@@ -121,7 +124,7 @@ export class FsbackupCli {
     while ((await this.journalEntries()).some((name) => name.endsWith(`-${kind}.json`)) !== isThere) {
       if (started.hasEnded) throw new Error(`fsbackup ended before: ${started.output}`);
       if (Date.now() > deadline) throw new Error(`fsbackup has not come to its ${kind}, or not past it`);
-      await sleep(5);
+      await sleep(LOOK_MS);
     }
   }
 
