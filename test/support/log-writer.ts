@@ -1,11 +1,14 @@
 import path from 'node:path';
-import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeFailure, runCommand } from '../../src/system/run-command.js';
+import { IS_IN_GUEST } from './in-guest.js';
+import { NODE_COMMAND } from './node-command.js';
 import { parseAcknowledgement, type Acknowledgement } from './records.js';
 
 /** A bound against hanging: to start the writer may take a busy guest of the lab a minute. */
 const LIMIT_MS = 240_000;
+/** Between two records. A guest with one processor would do nothing else. */
+const PAUSE_MS = IS_IN_GUEST ? 20 : 1;
 const PROJECT = path.resolve(import.meta.dirname, '../..');
 
 /** A `record-writer.ts` that runs beside the test, in a process and a process group of its own. */
@@ -23,7 +26,8 @@ export function startLogWriter(file: string): LogWriter {
   const acknowledgements: Acknowledgement[] = [];
   const stopping = new AbortController();
   let ended: string | undefined;
-  const done = runCommand([process.execPath, '--import', 'tsx', 'test/support/record-writer.ts', file], {
+  const program = ['--import', 'tsx', 'test/support/record-writer.ts', file, String(PAUSE_MS)];
+  const done = runCommand([...NODE_COMMAND, ...program], {
     cwd: PROJECT,
     signal: stopping.signal,
     onStdoutLine: (line) => {

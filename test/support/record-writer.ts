@@ -3,10 +3,11 @@ import process from 'node:process';
 import { formatAcknowledgement, formatRecord } from './records.js';
 
 // A program: appends numbered, checksummed records to a log, fsyncs each, and then acknowledges it on stdout.
-// `node --import tsx test/support/record-writer.ts LOGFILE`; SIGTERM ends it between two records.
+// `node --import tsx test/support/record-writer.ts LOGFILE PAUSE_MS`; SIGTERM ends it between two records.
 
-const [, , file] = process.argv;
-if (file === undefined) throw new Error('usage: record-writer.ts LOGFILE');
+const [, , file, pauseMs] = process.argv;
+if (file === undefined || !(Number(pauseMs) >= 1))
+  throw new Error('usage: record-writer.ts LOGFILE PAUSE_MS');
 
 let stopping = false;
 process.on('SIGTERM', () => {
@@ -26,6 +27,6 @@ const writeNext = (): void => {
   writeSync(1, formatAcknowledgement({ sequence, acknowledgedMs: Date.now() }));
   sequence += 1;
   // At some hundred records a second a small disk lasts for minutes.
-  setTimeout(writeNext, 1);
+  setTimeout(writeNext, Number(pauseMs));
 };
 writeNext();
