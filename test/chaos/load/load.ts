@@ -45,7 +45,7 @@ const POLL_MS = { host: 20, guest: 100 } as const;
 
 /**
  * Where a program says many lines in a second, and is never to wait for whoever reads them when he has the time: in memory, and
- * without a name. A pipe would wake the reader for each, which took an emulated guest a third of a processor.
+ * without a name. A pipe would wake the reader for each, which took an emulated guest a tenth of a processor.
  */
 class Notes {
   readonly fd: number;
