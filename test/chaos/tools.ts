@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { buildWithFaults } from '../support/fault-build/build.js';
+import { IS_IN_GUEST } from '../support/in-guest.js';
 import { buildLoad } from './load/load.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
@@ -25,7 +26,7 @@ export async function prebuild(directory: string): Promise<void> {
 
 /** Compiles, but in a guest of the lab, which gets what the host has compiled. */
 export async function chaosTools(): Promise<ChaosTools> {
-  if (process.env['FSBACKUP_LAB_GUEST'] !== undefined) {
+  if (IS_IN_GUEST) {
     const [faultCli, loadProgram] = [path.join(PREBUILT, 'bin/run.js'), path.join(PREBUILT, 'load')];
     return { faultCli, loadProgram, remove: async () => undefined };
   }

@@ -20,7 +20,9 @@ interface Listed {
   backups: { target: string; state: string }[];
 }
 
-describeNeeding(['root', 'program:restic', 'program:strace'], 'a restic repository in S3', () => {
+const NEEDS = ['root', 'program:restic', 'program:strace'] as const;
+
+describeNeeding(NEEDS, 'a restic repository in S3', () => {
   let directory: string;
   let source: string;
   let server: S3Server;

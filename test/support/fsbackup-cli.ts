@@ -26,6 +26,12 @@ export interface Answer<T> {
 
 type JournalledKind = 'snapshot' | 'exposure' | 'backup' | 'removal' | 'drill' | 'staging';
 
+/** The built command line with these arguments, run by a program where there is one. */
+function commandUnder(wrapper: readonly string[], args: readonly string[]): [string, ...string[]] {
+  const [file = process.execPath, ...rest] = [...wrapper, ...NODE_COMMAND, RUN_JS, ...args];
+  return [file, ...rest];
+}
+
 /** The built command line, its state in a directory of the test's own. */
 export class FsbackupCli {
   readonly #directory: string;
@@ -50,8 +56,7 @@ export class FsbackupCli {
 
   /** As `run`, by a program that runs it: `setpriv`, `unshare`. */
   async runUnder(wrapper: readonly string[], ...args: string[]): Promise<CommandResult> {
-    const [file = process.execPath, ...rest] = [...wrapper, ...NODE_COMMAND, RUN_JS, ...args];
-    return await runCommand([file, ...rest], { env: this.environment, timeoutMs: LIMIT_MS });
+    return await runCommand(commandUnder(wrapper, args), { env: this.environment, timeoutMs: LIMIT_MS });
   }
 
   /** Runs a command on a terminal of its own, and types. All output is in `stdout`. */
@@ -100,7 +105,7 @@ export class FsbackupCli {
 
   /** As `start`, by a program that runs it. */
   startUnder(wrapper: readonly string[], ...args: string[]): StartedCli {
-    const [file = process.execPath, ...rest] = [...wrapper, ...NODE_COMMAND, RUN_JS, ...args];
+    const [file, ...rest] = commandUnder(wrapper, args);
     const child = spawn(file, rest, {
       env: { PATH: process.env['PATH'], ...this.environment },
       stdio: ['ignore', 'pipe', 'pipe'],

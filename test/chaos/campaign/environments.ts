@@ -1,3 +1,4 @@
+import { IS_IN_GUEST } from '../../support/in-guest.js';
 import { HOST_WORLDS } from '../worlds/host-worlds.js';
 import type { World, WorldParts } from '../worlds/world.js';
 import { CGROUP_FAULTS } from './cgroup-faults.js';
@@ -39,5 +40,5 @@ export const ENVIRONMENTS: Readonly<Record<string, ChaosEnvironment>> = {
     faults: [...SIGNAL_FAULTS, ...CGROUP_FAULTS, ...STORAGE_FAULTS],
     pace: { timeoutMs: 2000, runMs: 900, boundaryMs: 250 },
   },
-  ...(process.env['FSBACKUP_LAB_GUEST'] === undefined ? {} : { lab: labEnvironment() }),
+  ...(IS_IN_GUEST ? { lab: labEnvironment() } : {}),
 };
