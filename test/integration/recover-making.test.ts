@@ -1,4 +1,4 @@
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,8 +11,8 @@ import { FsbackupCli, type StartedCli } from '../support/fsbackup-cli.js';
 import { arrayCommands } from '../support/snapshot-worlds.js';
 import { ThrowawayDisks } from '../support/throwaway-filesystem.js';
 
-/** How long the storage takes for a snapshot, seconds. */
-const SLOW_S = 4;
+/** In which a `recover` that did not wait for the snapshot would have ended, mostly. */
+const RECOVER_MS = 1500;
 
 describeNeeding(
   ['root', 'loop', 'ext4', 'xfs', 'program:rsync'],
@@ -22,6 +22,7 @@ describeNeeding(
     let cli: FsbackupCli;
     let store: string;
     let begun: string;
+    let told: string;
     let config: string;
     let srv: string;
 
@@ -32,18 +33,19 @@ describeNeeding(
       srv = mountpoint;
       store = path.join(outer.mountpoint, 'store');
       begun = path.join(disks.directory, 'begun');
+      told = path.join(disks.directory, 'told');
       await mkdir(store);
       await mkdir(path.join(disks.directory, 'backups'));
     });
 
     afterEach(async () => {
       await disks.dispose();
-      rmSync(begun, { force: true });
     });
 
-    /** A job whose snapshots take their time, frozen by us or not; `wait`: what they do meanwhile. */
-    async function slowJob(freezeMode: 'explicit' | 'atomic', wait = `sleep ${SLOW_S}`): Promise<void> {
+    /** A job whose snapshots wait until they are told, frozen by us or not. What waits goes away with the test, however that ends. */
+    async function slowJob(freezeMode: 'explicit' | 'atomic'): Promise<void> {
       const array: SnapshotCommands = arrayCommands(store);
+      const wait = `while [ -d ${disks.directory} ] && ! [ -e ${told} ]; do sleep 0.1; done`;
       const slow = `touch ${begun}; ${wait}; exec "$@"`;
       const commands = { ...array, create: ['sh', '-c', slow, 'sh', ...array.create] };
       const source = { path: srv, snapshot: 'command', freezeMode, commands };
@@ -83,21 +85,21 @@ describeNeeding(
       async (freezeMode) => {
         await slowJob(freezeMode);
         const started = await making();
-        const killedAt = performance.now();
         started.kill('SIGKILL');
         expect(await started.ended()).toBe('SIGKILL');
         expect(await makers()).not.toEqual([]);
 
-        const { exitCode, value } = await cli.recover();
+        const recovering = cli.recover();
+        await Promise.race([recovering, sleep(RECOVER_MS)]);
+        await writeFile(told, '');
+        const { exitCode, value } = await recovering;
         expect(value.failed).toEqual([]);
         expect(exitCode).toBe(0);
         expect(value.released).toMatchObject([{ kind: 'snapshot' }]);
         expect(await stored()).toEqual([]);
+        // Nobody is left who would make it later.
         expect(await makers()).toEqual([]);
         expect(await cli.journalEntries()).toEqual([]);
-        // Not later either: by then it would have been made.
-        await sleep(Math.max(0, killedAt + (SLOW_S + 4) * 1000 - performance.now()));
-        expect(await stored()).toEqual([]);
         expect((await cli.recover()).value.released).toEqual([]);
       },
     );
@@ -107,8 +109,10 @@ describeNeeding(
       const started = await making();
       started.kill('SIGKILL');
       await started.ended();
-      await slowJob('explicit', 'true');
-      const { value, stderr } = await cli.runJob('srv', '--config', config);
+      const running = cli.runJob('srv', '--config', config);
+      await Promise.race([running, sleep(RECOVER_MS)]);
+      await writeFile(told, '');
+      const { value, stderr } = await running;
       expect(value.copies, stderr).toHaveLength(1);
       expect(await makers()).toEqual([]);
       expect(await stored()).toEqual([]);
@@ -116,9 +120,7 @@ describeNeeding(
     });
 
     it('is no matter of recover while its run lives', async () => {
-      const told = path.join(disks.directory, 'told');
-      // The directory goes away with the test, however that ends.
-      await slowJob('explicit', `while [ -d ${disks.directory} ] && ! [ -e ${told} ]; do sleep 0.1; done`);
+      await slowJob('explicit');
       const started = await making();
       const { value } = await cli.recover();
       await writeFile(told, '');

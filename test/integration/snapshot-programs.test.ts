@@ -77,12 +77,11 @@ describe('endSnapshotPrograms', () => {
   });
 
   it('names what cannot be ended', async () => {
-    const making = await start(makes('mine'), 'exec sleep 600');
+    // One in D state takes no signal; one that is stopped takes SIGKILL alone.
+    const making = await start(makes('mine'), 'kill -STOP $$');
     const never = { byItselfMs: 0, afterTermMs: 0, afterKillMs: 0 };
-    // No time at all is what one in D state makes of any.
-    process.kill(making.pid ?? 0, 'SIGSTOP');
     const { stuck } = await endSnapshotPrograms(owner, ['mine'], never);
-    expect(stuck).toEqual([{ pid: making.pid, name: 'sleep', snapshots: ['mine'] }]);
+    expect(stuck).toEqual([{ pid: making.pid, name: 'sh', snapshots: ['mine'] }]);
   });
 
   it('finds what a provider has started, by each of the snapshots that it makes', async () => {
