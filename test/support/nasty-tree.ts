@@ -49,7 +49,7 @@ export interface NastyOptions {
  */
 export async function makeNastyTree(root: string, options: NastyOptions = {}): Promise<void> {
   const at = (...names: string[]): string => path.join(root, ...names);
-  const { smallFiles = 1100, sparseBytes = 1024 ** 3 } = options;
+  const { smallFiles = 1100, sparseBytes = 128 * 1024 ** 2 } = options;
 
   for (let index = 0; index < smallFiles; index += 1) {
     const directory = at('many', String(index % 37));
