@@ -17,6 +17,8 @@ const SOURCES = [
   'src',
   'test/chaos/load/load.c',
   'test/support/fault-build',
+  'test/support/record-writer.ts',
+  'test/support/records.ts',
 ] as const;
 
 async function filesIn(checkout: string, name: string): Promise<string[]> {
@@ -39,8 +41,8 @@ async function digestOf(checkout: string): Promise<string> {
 }
 
 /**
- * The directory of what tests of faults need, which guests have no compiler for: an fsbackup whose boundaries act, and
- * the load. It lies in the lab's cache, not in the checkout: nothing of it comes near what is installed.
+ * The directory of what tests of faults need, which guests have no compiler for: an fsbackup whose boundaries act,
+ * the load, and the writer of records. It lies in the lab's cache, not in the checkout: nothing of it comes near what is installed.
  */
 export async function buildChaosTools(checkout: string): Promise<string> {
   return await cached({

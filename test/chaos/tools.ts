@@ -1,13 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { buildRecordWriter } from '../support/build-record-writer.js';
 import { buildWithFaults } from '../support/fault-build/build.js';
-import { IS_IN_GUEST } from '../support/in-guest.js';
+import { IS_IN_GUEST, PREBUILT } from '../support/in-guest.js';
 import { buildLoad } from './load/load.js';
-
-const ROOT = path.resolve(import.meta.dirname, '../..');
-/** In the copy of the checkout that a guest of the lab has, which has no compiler: lab/build/job.ts puts it there. */
-const PREBUILT = path.join(ROOT, '.lab/chaos');
 
 /** What has to be compiled for tests of faults. */
 export interface ChaosTools {
@@ -22,6 +19,7 @@ export interface ChaosTools {
 export async function prebuild(directory: string): Promise<void> {
   await buildWithFaults(directory);
   await buildLoad(directory);
+  await buildRecordWriter(directory);
 }
 
 /** Compiles, but in a guest of the lab, which gets what the host has compiled. */

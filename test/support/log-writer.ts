@@ -1,15 +1,22 @@
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeFailure, runCommand } from '../../src/system/run-command.js';
-import { IS_IN_GUEST } from './in-guest.js';
+import { IS_IN_GUEST, PREBUILT } from './in-guest.js';
 import { NODE_COMMAND } from './node-command.js';
+import { RECORD_WRITER } from './record-writer-file.js';
 import { parseAcknowledgement, type Acknowledgement } from './records.js';
 
 /** A bound against hanging: to start the writer may take a busy guest of the lab a minute. */
 const LIMIT_MS = 240_000;
 /** Between two records. A guest with one processor would do nothing else. */
-const PAUSE_MS = IS_IN_GUEST ? 20 : 1;
+const PAUSE_MS = IS_IN_GUEST ? 100 : 1;
+/** Between two looks at how many there are. */
+const LOOK_MS = IS_IN_GUEST ? 100 : 10;
 const PROJECT = path.resolve(import.meta.dirname, '../..');
+/** Of Node: to translate it takes an emulated guest longer than all the rest of its start. */
+const PROGRAM = IS_IN_GUEST
+  ? [path.join(PREBUILT, RECORD_WRITER.compiled)]
+  : ['--import', 'tsx', RECORD_WRITER.source];
 
 /** A `record-writer.ts` that runs beside the test, in a process and a process group of its own. */
 export interface LogWriter {
@@ -26,8 +33,7 @@ export function startLogWriter(file: string): LogWriter {
   const acknowledgements: Acknowledgement[] = [];
   const stopping = new AbortController();
   let ended: string | undefined;
-  const program = ['--import', 'tsx', 'test/support/record-writer.ts', file, String(PAUSE_MS)];
-  const done = runCommand([...NODE_COMMAND, ...program], {
+  const done = runCommand([...NODE_COMMAND, ...PROGRAM, file, String(PAUSE_MS)], {
     cwd: PROJECT,
     signal: stopping.signal,
     onStdoutLine: (line) => {
@@ -47,7 +53,7 @@ export function startLogWriter(file: string): LogWriter {
           throw new Error(`The writer ended after ${acknowledgements.length} records: ${ended}`);
         if (Date.now() > deadline)
           throw new Error(`The writer got to ${acknowledgements.length} of ${count} records`);
-        await sleep(10);
+        await sleep(LOOK_MS);
       }
     },
     async stop() {
