@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { FreezeMode } from '../snapshots/provider.js';
 import { ENGINE_NAMES } from '../engine-names.js';
 import { hasPassword } from '../backup-target.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Consistency } from '../snapshots/provider.js';
 import { isBackupId, isJobName } from './backup-layout.js';
 import type { BorgArchive } from './borg-output.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { binaryOfPython } from './borg-output.js';
 import { printable } from './printable.js';
 import { ReferenceFile } from './reference.js';

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readContentsFile, writeContentsFile } from './contents-file.js';
 import type { StoredFile } from './sent-digests.js';
 

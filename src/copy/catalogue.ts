@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';

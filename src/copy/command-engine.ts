@@ -1,6 +1,6 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { BackupTarget } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
 import { runDirectory } from '../system/directories.js';

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { z } from 'zod';
+import * as z from 'zod';
 import { FsbackupError } from '../errors.js';
 import { siblingData } from './btrfs-contents.js';
 import { readContentsFile, writeContentsFile } from './contents-file.js';

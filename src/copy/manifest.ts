@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { errnoOf, messageOf } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import { runReportSchema } from '../report/run-report-schema.js';

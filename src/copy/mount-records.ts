@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile, realpath } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { errnoOf } from '../errors.js';
 import { removeDurably, writeDurably } from '../journal/durable-file.js';
 import { ensurePrivateDirectory, runDirectory } from '../system/directories.js';

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { printable } from './printable.js';
 import { ReferenceFile } from './reference.js';
 import { rootAttributes } from './root-attributes.js';

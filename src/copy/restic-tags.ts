@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Consistency } from '../snapshots/provider.js';
 import { isBackupId, isJobName } from './backup-layout.js';
 import { CONSISTENCIES } from './found-backup.js';

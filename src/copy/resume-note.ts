@@ -1,5 +1,5 @@
 import { readFile, rm } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { errnoOf } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 

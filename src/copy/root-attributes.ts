@@ -1,5 +1,5 @@
 import { chmod, chown, stat, utimes } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { CopySource } from './engine.js';
 
 /** Owner, mode and times of a source `/`: a repository's trees begin with what is in the root, and not with itself. */

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Consistency } from '../snapshots/provider.js';
 import { isBackupId, isJobName, type BackupRef } from './backup-layout.js';
 import type { CopyDigests } from './engine.js';

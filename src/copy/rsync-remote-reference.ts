@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ReferenceFile } from './reference.js';
 
 /** Which backup of another host an entry of the catalogue stands for. */

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { BackupTarget } from '../backup-target.js';
 import type { RemoveRequest } from './engine.js';
 import { Leftovers } from './leftovers.js';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { BackupTarget } from '../backup-target.js';
 import { runCommand } from '../system/run-command.js';
 import { copyStopped, withCopyErrors } from './copy-error.js';

@@ -1,6 +1,6 @@
 import { appendFile, readFile, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { errnoOf } from '../errors.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
 import type { BackupRef } from './backup-layout.js';

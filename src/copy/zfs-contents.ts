@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { findContentsFile, readContentsFile, writeContentsFile } from './contents-file.js';
 import type { StoredFile } from './sent-digests.js';
 

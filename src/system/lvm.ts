@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { BlockStack } from './block-stack.js';
 import { describeFailure, runCommand, type CommandResult } from './run-command.js';
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { describeFailure, runCommand } from './run-command.js';
 
 /** A thin volume, as `lvs` tells of it: what it is known by in LVM and in its pool. */
