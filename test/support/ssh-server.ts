@@ -12,6 +12,8 @@ const CLIENT = [
   'UserKnownHostsFile=/dev/null',
   'LogLevel=ERROR',
   'BatchMode=yes',
+  // OpenSSH's own choice takes seven times as much of a processor, at each of a thousand connections.
+  'KexAlgorithms=curve25519-sha256',
 ] as const;
 
 /** A bound against hanging for ever. */
