@@ -31,7 +31,7 @@ async function whatIsLeft(world: World, disks: ThrowawayDisks): Promise<string[]
   const own = [world.directory, world.mountpoint, world.target.mountpoint];
   const ours = mounts.filter(({ mountpoint }) => mountpoint.startsWith(`${run}/`));
   for (const { mountpoint } of ours) left.push(`mount ${mountpoint}`);
-  for (const device of (await disks.leftovers()).loopDevices) {
+  for (const device of (await disks.unmade()).loopDevices) {
     const backing = await readFile(`/sys/block/${path.basename(device)}/loop/backing_file`, 'utf8').catch(
       () => '',
     );

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -12,7 +12,12 @@ import { describeNeeding } from '../support/capabilities.js';
 const PROJECT = path.resolve(import.meta.dirname, '../..');
 
 function readIfThere(file: string): string {
-  return existsSync(file) ? readFileSync(file, 'utf8') : '';
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    // Not there, or not any more.
+    return '';
+  }
 }
 
 /** What names `directory`: its mounts, its loop devices, processes with it on their command line, what lies in it. */

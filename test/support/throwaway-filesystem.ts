@@ -1,8 +1,9 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { mkdir, open, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoOf } from '../../src/errors.js';
 import { isWithin, readMounts, type Mount } from '../../src/system/mountinfo.js';
 import { describeFailure, runCommand } from '../../src/system/run-command.js';
 
@@ -47,6 +48,8 @@ export interface Held {
 
 /** A bound against hanging for ever: an emulated guest on a busy machine is hundreds of times slower than a quiet host. */
 const LIMIT_MS = 280_000;
+/** In which a loop device that goes by itself goes, also on a busy machine. */
+const GONE_MS = 10_000;
 
 /** Runs a program and throws unless it exits 0; returns what it wrote to stdout, trimmed. */
 export async function must(...argv: [string, ...string[]]): Promise<string> {
@@ -62,16 +65,31 @@ async function attempt(...argv: [string, ...string[]]): Promise<boolean> {
   return await Promise.race([finished, abandoned]);
 }
 
+/** An attribute of a loop device; undefined where it has none: nothing is attached to it, or not any more. */
+function loopAttribute(device: string, attribute: string): string | undefined {
+  try {
+    return readFileSync(`/sys/block/${path.basename(device)}/loop/${attribute}`, 'utf8');
+  } catch (error) {
+    // ENODEV: it is detached while this reads.
+    if (['ENOENT', 'ENODEV', 'ENXIO'].includes(errnoOf(error) ?? '')) return undefined;
+    throw error;
+  }
+}
+
 /** The loop devices whose image lies below `directory`, deleted images included. */
 function loopDevicesBelow(directory: string): string[] {
-  return readdirSync('/sys/block')
-    .filter((name) => name.startsWith('loop'))
-    .filter((name) => {
-      const file = `/sys/block/${name}/loop/backing_file`;
+  return (
+    readdirSync('/sys/block')
+      .filter((name) => name.startsWith('loop'))
+      .map((name) => `/dev/${name}`)
       // The kernel names the image from the root of the filesystem that it lies on where no mount of it is left.
-      return existsSync(file) && readFileSync(file, 'utf8').includes(path.basename(directory));
-    })
-    .map((name) => `/dev/${name}`);
+      .filter((device) => loopAttribute(device, 'backing_file')?.includes(path.basename(directory)))
+  );
+}
+
+/** Whether the kernel detaches it as soon as nobody has it open: whoever looks at all of them has for an instant. */
+function goesByItself(device: string): boolean {
+  return loopAttribute(device, 'autoclear')?.trim() !== '0';
 }
 
 /**
@@ -116,13 +134,22 @@ export class ThrowawayDisks {
     return (await readMounts()).filter((mount) => isWithin(mount.mountpoint, this.directory));
   }
 
-  /** What is mounted or attached here and was not made by `filesystem`: what the code under test left behind. */
-  async leftovers(): Promise<Held> {
-    const unmade = (name: string): boolean => !this.#made.has(name);
+  /** What is mounted or attached here at this instant and was not made by `filesystem`. */
+  async unmade(): Promise<Held> {
+    const isUnmade = (name: string): boolean => !this.#made.has(name);
     return {
-      mountpoints: (await this.#mounts()).map((mount) => mount.mountpoint).filter(unmade),
-      loopDevices: loopDevicesBelow(this.directory).filter(unmade),
+      mountpoints: (await this.#mounts()).map((mount) => mount.mountpoint).filter(isUnmade),
+      loopDevices: loopDevicesBelow(this.directory).filter(isUnmade),
     };
+  }
+
+  /** What the code under test left behind: as `unmade`, but loop devices that go by themselves have some time for it. */
+  async leftovers(): Promise<Held> {
+    for (const giveUpAt = performance.now() + GONE_MS; ; await sleep(50)) {
+      const held = await this.unmade();
+      const isOver = held.mountpoints.length > 0 || !held.loopDevices.every(goesByItself);
+      if (isOver || held.loopDevices.length === 0 || performance.now() > giveUpAt) return held;
+    }
   }
 
   /** Thaws, unmounts, detaches and removes everything. Rejects, naming it, when something cannot be undone. Idempotent. */
