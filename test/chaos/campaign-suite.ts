@@ -2,6 +2,7 @@ import { writeSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ThrowawayDisks } from '../support/throwaway-filesystem.js';
+import { isSpent, type Budget } from './campaign/budget.js';
 import type { ChaosEnvironment } from './campaign/environments.js';
 import { runAll } from './campaign/run-all.js';
 import { describeRun, summarise } from './campaign/summary.js';
@@ -16,8 +17,7 @@ export interface CampaignShape {
   lanes: number;
   /** Of one run in so many at least, the backup was good, and compared. */
   goodOneIn: number;
-  /** Where a machine may be too slow for all runs: none is begun later than this, except of the first `atLeast`. */
-  budget?: { ms: number; atLeast: number };
+  budget?: Budget;
   /** Whether each run is told as it ends: where they take many minutes. */
   isTold?: boolean;
 }
@@ -58,8 +58,7 @@ export function campaignIn(environment: ChaosEnvironment, shape: CampaignShape):
         onResult: (result) => {
           if (isTold) writeSync(2, describeRun(result));
           done += 1;
-          if (budget !== undefined && done >= budget.atLeast && performance.now() - begun > budget.ms)
-            isOver.abort();
+          if (budget !== undefined && isSpent(budget, done, performance.now() - begun)) isOver.abort();
         },
       });
       writeSync(2, `${summarise(results)}\n`);
