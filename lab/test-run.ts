@@ -103,13 +103,14 @@ interface Share {
 }
 
 /**
- * Shares this machine's processors out among guests: as many guests as there are processors at a time, since an emulated one keeps
- * one busy, and no more processors in them all than there are. With more of either they take longer: processors of a
- * guest spin on locks whose owner waits for its turn. (Two guests on two processors, the same tests: 117 s with one each, 182 s with two.)
+ * Shares this machine's processors out among guests, so that each has those of one that runs alone where there are so
+ * many, and all together no more than there are. With less of them for each, side by side, all take longer: beside an
+ * emulated processor qemu needs a part of another, and much of a test is one program waiting for another.
+ * (Two processors: runs of the campaign 29 to 47 s alone, 91 to 135 s where two guests with one each ran side by side.)
  */
 export function shareOut(guests: number, processors: number): Share {
-  const atOnce = Math.max(1, Math.min(guests, processors));
-  return { guests: atOnce, cpus: Math.max(1, Math.min(DEFAULT_CPUS, Math.floor(processors / atOnce))) };
+  const cpus = Math.max(1, Math.min(DEFAULT_CPUS, processors));
+  return { guests: Math.max(1, Math.min(guests, Math.floor(processors / cpus))), cpus };
 }
 
 /** Runs tests (vitest's filters; none: those of each guest) in guests. What the guests print comes in their order. */

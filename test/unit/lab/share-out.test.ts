@@ -5,8 +5,9 @@ describe("a machine's processors, shared out among guests", () => {
   it.each([
     // [guests, processors of the machine, guests at a time, processors of each]
     [1, 2, 1, 2],
-    [4, 2, 2, 1],
-    [4, 4, 4, 1],
+    [4, 2, 1, 2],
+    [4, 3, 1, 2],
+    [4, 4, 2, 2],
     [4, 16, 4, 2],
     [3, 1, 1, 1],
     [1, 1, 1, 1],
