@@ -41,8 +41,8 @@ async function digestOf(checkout: string): Promise<string> {
 }
 
 /**
- * The directory of what tests of faults need, which guests have no compiler for: an fsbackup whose boundaries act,
- * the load, and the writer of records. It lies in the lab's cache, not in the checkout: nothing of it comes near what is installed.
+ * The directory of what tests need, which guests have no compiler for: an fsbackup whose boundaries act, the load, and the
+ * writer of records. It lies in the lab's cache, not in the checkout: nothing of it comes near what is installed.
  */
 export async function buildChaosTools(checkout: string): Promise<string> {
   return await cached({

@@ -101,6 +101,7 @@ describeNeeding(
         expect(await makers()).toEqual([]);
         expect(await cli.journalEntries()).toEqual([]);
         expect((await cli.recover()).value.released).toEqual([]);
+        expect(await stored()).toEqual([]);
       },
     );
 

@@ -8,7 +8,7 @@ import { parseAcknowledgement, type Acknowledgement } from './records.js';
 
 /** A bound against hanging: to start the writer may take a busy guest of the lab a minute. */
 const LIMIT_MS = 240_000;
-/** Between two records. A guest with one processor would do nothing else. */
+/** Between two records. At the pace of the host an emulated processor would do nothing else. */
 const PAUSE_MS = IS_IN_GUEST ? 100 : 1;
 /** Between two looks at how many there are. */
 const LOOK_MS = IS_IN_GUEST ? 100 : 10;
