@@ -7,6 +7,7 @@ import { benchMemory } from './memory.js';
 import { holds, renderFigure, type Figure } from './measure.js';
 import { benchOverhead } from './overhead.js';
 import { benchResticOverhead } from './restic-overhead.js';
+import { benchStart } from './start.js';
 import { benchWindow } from './window.js';
 
 // `npm run bench [-- SAMPLES] [--files N] [--only NAME]`: every figure, or those of one bench, against its baseline in the
@@ -32,6 +33,7 @@ const benches: Readonly<Record<string, () => Promise<Figure[]>>> = {
   window: () => benchWindow(samples),
   deadman: () => benchDeadman(samples),
   thaw: benchEarlyThaw,
+  start: async () => [await benchStart(samples)],
   overhead: async () => [await benchOverhead(samples)],
   copy: () => benchCopyOverhead(samples),
   restic: () => benchResticOverhead(samples),

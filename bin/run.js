@@ -1,9 +1,8 @@
 #!/usr/bin/env node
-// A frozen server waits for this one: it begins before oclif is loaded, which takes longer than the thaw.
-if (process.argv[2] === 'thaw') {
-  const { beginThaw } = await import('../dist/freeze/early-thaw.js');
-  await beginThaw(process.argv.slice(3));
-}
-const { main } = await import('../dist/main.js');
+import { createRequire } from 'node:module';
 
-await main();
+// Not by `import()`: to find the names that a module of CommonJS exports, Node would load a parser first.
+const require = createRequire(import.meta.url);
+// A frozen server waits for this one: it begins before the rest is loaded, which takes longer than the thaw.
+if (process.argv[2] === 'thaw') await require('../dist/early.cjs').beginThaw(process.argv.slice(3));
+await require('../dist/code.cjs').main();

@@ -5,7 +5,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readMounts } from '../../src/system/mountinfo.js';
 import type { RunReport } from '../../src/report/run-report.js';
 import { IS_IN_GUEST } from '../support/in-guest.js';
-import { NODE_COMMAND } from '../support/node-command.js';
 import type { ThrowawayDisks } from '../support/throwaway-filesystem.js';
 import { JobRun } from './job-run.js';
 import { checkTree, type SnapshotInterval } from './load/check-tree.js';
@@ -86,7 +85,7 @@ export async function fsbackup(
   world: World,
   ...args: string[]
 ): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
-  const run = new JobRun([...NODE_COMMAND, cli, ...args], environmentOf(world));
+  const run = new JobRun([process.execPath, cli, ...args], environmentOf(world));
   const { exitCode } = await run.ended(LIMIT_MS);
   return { exitCode, stdout: run.stdout, stderr: run.stderr };
 }

@@ -1,7 +1,6 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { NODE_COMMAND } from '../support/node-command.js';
 import type { ThrowawayDisks } from '../support/throwaway-filesystem.js';
 import type { FaultPoint } from '../support/fault-points.js';
 import { checkRestored, checkRsyncBackup, fsbackup, listedBackups, whatStays } from './aftermath.js';
@@ -74,7 +73,7 @@ export async function attackBoundary(
   await world.control.begin();
   await world.load.begin();
   const before = await listedBackups(world);
-  const run = new JobRun([...NODE_COMMAND, faultCli, 'run', '--config', config], {
+  const run = new JobRun([process.execPath, faultCli, 'run', '--config', config], {
     ...environmentOf(world),
     FSBACKUP_FAULT: [`${name}=${action}`, ...provocationOf(name)].join(','),
     FSBACKUP_FAULT_TRACE: trace,

@@ -1,4 +1,4 @@
-import { mkdir, readdir, symlink } from 'node:fs/promises';
+import { mkdir, readdir, readFile, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import process from 'node:process';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -42,7 +42,8 @@ describeNeeding(['root', 'loop', 'ext4'], 'the npm package', () => {
     const names = await readdir(unpacked, { recursive: true });
     const needed = [
       'bin/run.js',
-      'dist/commands/freeze.js',
+      'dist/commands/freeze.cjs',
+      'dist/make-code-cache.cjs',
       'oclif.manifest.json',
       'native/build/addon.node',
       'native/build/nested-freeze',
@@ -55,7 +56,23 @@ describeNeeding(['root', 'loop', 'ext4'], 'the npm package', () => {
       'systemd/fsbackup@.timer',
     ];
     expect(needed.filter((name) => !names.includes(name))).toEqual([]);
-    expect(names.filter((name) => /^(?:test|src|scripts|bin\/dev)/.test(name))).toEqual([]);
+    expect(names.filter((name) => /^(?:test|src|scripts|dist\/.*\.cache$)/.test(name))).toEqual([]);
+  });
+
+  it('makes its code cache when it is installed, and in a checkout that is not built makes none', async () => {
+    const { scripts } = JSON.parse(await readFile(path.join(unpacked, 'package.json'), 'utf8')) as {
+      scripts: { postinstall: string };
+    };
+    const install = async (cwd: string): Promise<CommandResult> =>
+      await runCommand(['sh', '-c', scripts.postinstall], {
+        cwd,
+        env: { PATH: `${path.dirname(process.execPath)}:${process.env['PATH'] ?? ''}` },
+        timeoutMs: 60_000,
+      });
+    expect(await install(unpacked)).toMatchObject({ exitCode: 0, stderr: '' });
+    const caches = (await readdir(path.join(unpacked, 'dist'))).filter((name) => name.endsWith('.cache'));
+    expect(caches).toEqual([expect.stringMatching(/^code-[\da-f]{16}\.js\.cache$/)]);
+    expect(await install(disks.directory)).toMatchObject({ exitCode: 0, stderr: '' });
   });
 
   it('freezes with the addon and the watchdog that lie in it', async () => {

@@ -9,7 +9,6 @@ import type { Plan } from '../../src/plan/plan.js';
 import type { RunReport } from '../../src/report/run-report.js';
 import { runCommand, type CommandResult } from '../../src/system/run-command.js';
 import { IS_IN_GUEST } from './in-guest.js';
-import { NODE_COMMAND } from './node-command.js';
 
 const RUN_JS = path.resolve(import.meta.dirname, '../../bin/run.js');
 /** A bound against hanging for ever, never a measurement: shortly before that of a test, here and in an emulated guest. */
@@ -28,7 +27,7 @@ type JournalledKind = 'snapshot' | 'exposure' | 'backup' | 'removal' | 'drill' |
 
 /** The built command line with these arguments, run by a program where there is one. */
 function commandUnder(wrapper: readonly string[], args: readonly string[]): [string, ...string[]] {
-  const [file = process.execPath, ...rest] = [...wrapper, ...NODE_COMMAND, RUN_JS, ...args];
+  const [file = process.execPath, ...rest] = [...wrapper, process.execPath, RUN_JS, ...args];
   return [file, ...rest];
 }
 
@@ -61,7 +60,7 @@ export class FsbackupCli {
 
   /** Runs a command on a terminal of its own, and types. All output is in `stdout`. */
   async onTerminal(input: string, ...args: string[]): Promise<CommandResult> {
-    const command = [...NODE_COMMAND, RUN_JS, ...args]
+    const command = [process.execPath, RUN_JS, ...args]
       .map((arg) => `'${arg.replaceAll("'", String.raw`'\''`)}'`)
       .join(' ');
     return await runCommand(['script', '--quiet', '--return', '--command', command, '/dev/null'], {

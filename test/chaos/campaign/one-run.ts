@@ -3,7 +3,6 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_CODES } from '../../../src/exit-codes.js';
 import { messageOf } from '../../../src/errors.js';
-import { NODE_COMMAND } from '../../support/node-command.js';
 import type { ThrowawayDisks } from '../../support/throwaway-filesystem.js';
 import { checkRestored, checkRsyncBackup, fsbackup, listedBackups, whatStays } from '../aftermath.js';
 import { JobRun, type Ending } from '../job-run.js';
@@ -129,7 +128,7 @@ class OneRun {
     });
     const before = (await fault.prepare?.(base)) ?? [];
     const cli = moment.kind === 'time' ? this.#campaign.cli : this.#campaign.faultCli;
-    const [file, ...args] = [...before, ...NODE_COMMAND, cli, 'run', '--config', config];
+    const [file, ...args] = [...before, process.execPath, cli, 'run', '--config', config];
     const run = new JobRun([file, ...args], {
       ...environmentOf(world),
       ...(moment.kind === 'time'

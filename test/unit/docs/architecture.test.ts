@@ -20,6 +20,7 @@ const LAYERS = [
   'schedule',
   'doctor',
   'commands',
+  'boot',
 ];
 
 interface Import {

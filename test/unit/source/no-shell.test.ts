@@ -66,8 +66,17 @@ describe('the sources', () => {
     expect(TYPESCRIPT.get('src/system/run-command.ts')).toMatch(/import \{ execa \} from 'execa'/);
   });
 
-  it('evaluate no text as a program', () => {
-    expect(filesWith(TYPESCRIPT, /\beval\(|new Function\(|from 'node:vm'|runInNewContext/)).toEqual([]);
+  it('evaluate no text as a program, but their own, which lies beside what loads it', () => {
+    expect(filesWith(TYPESCRIPT, /\beval\(|new Function\(|from 'node:vm'|runInNewContext/)).toEqual([
+      'src/boot/code-file.ts',
+    ]);
+    expect(filesWith(TYPESCRIPT, /\b(?:load|make)Code(?:Cache)?\(/).toSorted()).toEqual([
+      'src/boot/code-file.ts',
+      'src/boot/code.ts',
+      'src/boot/make-code-cache.ts',
+    ]);
+    for (const file of ['src/boot/code.ts', 'src/boot/make-code-cache.ts'])
+      expect(TYPESCRIPT.get(file)).toContain('(path.join(import.meta.dirname, CODE_FILE))');
   });
 
   it('name a shell only for fixed scripts: those that mount in a namespace, and those of the other host', () => {
