@@ -7,6 +7,8 @@ export default defineConfig({
     exclude: ['test/lab/**', 'test/lab-host/**'],
     // Freezes and loop devices are host-wide: files run one after the other.
     fileParallelism: false,
+    // In one process, which loads once what they share: to start one for each takes longer than most files.
+    isolate: false,
     // Generous on purpose: a bound against hanging for ever, never a measurement.
     testTimeout: 120_000,
     hookTimeout: 120_000,

@@ -85,7 +85,7 @@ export async function endSnapshotPrograms(
   const mark = ownerMark(owner);
   const wanted = new Set(names);
   const sessions: Sessions = new Map();
-  // Twice before it says none: the environment of a process that calls execve(2) just now is empty for an instant.
+  // Twice before it says none: one that was started since the list of all was read is not in that, and its parent may be gone.
   const find = async (): Promise<SnapshotProgram[]> => {
     const found = await findPrograms(mark, wanted, sessions);
     if (found.length > 0) return found;
