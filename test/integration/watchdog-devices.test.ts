@@ -166,6 +166,8 @@ describeNeeding(['root'], 'the guards of devices, spoken to by hand', () => {
       devices: [{ errno: ENOTTY, resumed: 0 }],
     });
     await eventually('the word of it', () => told > 0);
+    await guarded.watchdog.connection.request({ type: FrameType.status }, REPLY_MS);
+    expect(told).toBe(1);
     expect(guarded.watchdog.pids.every(isGuard)).toBe(true);
   });
 
