@@ -15,7 +15,7 @@ static struct connection {
     bool waiting;
 } connections[MAX_CONNECTIONS];
 
-/* Losses that the holder has been told of. */
+/* Losses of which the holder has had an event. */
 static bool told[MAX_SLOTS];
 static bool told_watch;
 
@@ -68,8 +68,6 @@ static void answer(struct connection *connection) {
     frame_describe(&reply);
     connection->waiting = false;
     connection->received = 0;
-    if (connection == &connections[HOLDER_CONNECTION])
-        for (uint32_t i = 0; i < guard.slot_count; i++) told[i] = reply.slots[i].loss != LOSS_NONE;
     if (!frame_send(connection->fd, &reply)) hang_up(connection);
 }
 
@@ -157,7 +155,7 @@ void connection_read(unsigned index) {
     char *at = (char *)&connection->request + connection->received;
     size_t room = sizeof connection->request - connection->received;
     ssize_t count = recv(connection->fd, at, room, MSG_DONTWAIT);
-    if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (count < 0 && errno == EAGAIN) return;
     if (count <= 0) {
         hang_up(connection);
         return;
