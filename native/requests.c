@@ -60,8 +60,6 @@ static int verdict(const struct frame *request) {
 static void answer(struct connection *connection) {
     struct frame reply = {.type = connection->request.type,
                           .sequence = connection->request.sequence,
-                          .slot = connection->request.slot,
-                          .timeout_ns = connection->request.timeout_ns,
                           .error = verdict(&connection->request)};
     if (reply.type == FRAME_STATUS) reply.error = 0;
     if (reply.type == FRAME_DETACH) reply.error = guard.detached ? 0 : ECHILD;
@@ -103,7 +101,7 @@ static void tell_losses(void) {
     news |= warnings != told_warnings;
     told_warnings = warnings;
     if (!news || holder->fd < 0) return;
-    struct frame event = {.type = FRAME_EVENT, .slot = ALL_SLOTS};
+    struct frame event = {.type = FRAME_EVENT};
     frame_describe(&event);
     if (!frame_send(holder->fd, &event)) hang_up(holder);
 }

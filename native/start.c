@@ -158,7 +158,7 @@ void start_guards(char **argv) {
 
     FAULT_POINT("guard.armed");
     connections_start(request.sequence + 1);
-    struct frame reply = {.type = FRAME_ARM, .sequence = request.sequence, .slot = ALL_SLOTS};
+    struct frame reply = {.type = FRAME_ARM, .sequence = request.sequence};
     frame_describe(&reply);
     /* A command line that is gone already is found to be so by whoever polls. */
     frame_send(FD_SOCKET, &reply);
