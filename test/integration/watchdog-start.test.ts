@@ -13,6 +13,7 @@ import {
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { askWatchdog } from '../../src/freeze/control-client.js';
 import { FrameConnection } from '../../src/freeze/frame-connection.js';
 import { decodeReply, encodeRequest, FrameType, MAX_DEVICES } from '../../src/freeze/protocol.js';
 import { createPage } from '../../src/system/native.js';
@@ -268,6 +269,17 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
       expect(read('cmdline')).toMatch(/^(?:qsentry|vigil)\0+$/);
       expect(readlinkSync(`/proc/${pid}/cwd`)).toBe('/');
     }
+  });
+
+  it('keep grace periods short until the command asks for what comes after a freeze', async () => {
+    const expedited = (): string => readFileSync(EXPEDITED, 'utf8').trim();
+    const unarmed = await hand.unarmed(disk);
+    const { connection } = await armed(unarmed);
+    await connection.request({ type: FrameType.status }, REPLY_MS);
+    await askWatchdog(unarmed.controlPath, { type: FrameType.thaw }, REPLY_MS);
+    expect(expedited()).toBe('1');
+    await connection.request({ type: FrameType.thaw }, REPLY_MS);
+    expect(expedited()).toBe('0');
   });
 
   it("keep the second's number from others as long as it may be signalled, whatever the command ignores", async () => {
