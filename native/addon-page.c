@@ -60,7 +60,7 @@ struct page *read_page_arguments(napi_env env, napi_callback_info info, size_t c
     size_t given = 4;
     bool ours = false;
     void *page = NULL;
-    if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) == napi_ok && given > count &&
+    if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) == napi_ok &&
         napi_check_object_type_tag(env, arguments[0], &page_tag, &ours) == napi_ok && ours)
         napi_get_value_external(env, arguments[0], &page);
     for (size_t i = 0; page != NULL && i < count; i++)

@@ -79,8 +79,8 @@ void record_write(uint32_t slot);
 /* At the guards' end: the records of the slots whose FIFREEZE failed. An "armed" that nobody guards is `recover`'s to thaw. */
 void record_failures(void);
 
-/* survive.c: what keeps a guard alive. Each returns 0 or a bit of `enum warning`. */
-void survive_signals(void);
+/* survive.c: what keeps a guard alive. The first returns 0 or an errno, the others 0 or a bit of `enum warning`. */
+int survive_signals(void);
 uint32_t survive_memory(void);
 uint32_t survive_oom(void);
 void survive_limits(void);

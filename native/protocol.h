@@ -159,11 +159,11 @@ struct frame {
     uint32_t version;
     uint32_t type;
     uint32_t sequence;
-    uint32_t slot;  /* one slot, or ALL_SLOTS */
+    uint32_t slot;  /* requests: one slot, or ALL_SLOTS */
     int32_t error;  /* replies: 0 or an errno */
     uint32_t slot_count;
     uint32_t warnings;
-    uint64_t timeout_ns;
+    uint64_t timeout_ns; /* FRAME_RESET */
     uint64_t max_hold_ns;
     int32_t watchdog_pid;
     int32_t second_pid;

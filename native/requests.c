@@ -15,7 +15,7 @@ static struct connection {
     bool waiting;
 } connections[MAX_CONNECTIONS];
 
-/* Losses that the holder has been told of. */
+/* Losses of which the holder has had an event. */
 static bool told[MAX_SLOTS];
 static bool told_watch;
 
@@ -60,16 +60,12 @@ static int verdict(const struct frame *request) {
 static void answer(struct connection *connection) {
     struct frame reply = {.type = connection->request.type,
                           .sequence = connection->request.sequence,
-                          .slot = connection->request.slot,
-                          .timeout_ns = connection->request.timeout_ns,
                           .error = verdict(&connection->request)};
     if (reply.type == FRAME_STATUS) reply.error = 0;
     if (reply.type == FRAME_DETACH) reply.error = guard.detached ? 0 : ECHILD;
     frame_describe(&reply);
     connection->waiting = false;
     connection->received = 0;
-    if (connection == &connections[HOLDER_CONNECTION])
-        for (uint32_t i = 0; i < guard.slot_count; i++) told[i] = reply.slots[i].loss != LOSS_NONE;
     if (!frame_send(connection->fd, &reply)) hang_up(connection);
 }
 
@@ -105,7 +101,7 @@ static void tell_losses(void) {
     news |= warnings != told_warnings;
     told_warnings = warnings;
     if (!news || holder->fd < 0) return;
-    struct frame event = {.type = FRAME_EVENT, .slot = ALL_SLOTS};
+    struct frame event = {.type = FRAME_EVENT};
     frame_describe(&event);
     if (!frame_send(holder->fd, &event)) hang_up(holder);
 }
@@ -157,7 +153,7 @@ void connection_read(unsigned index) {
     char *at = (char *)&connection->request + connection->received;
     size_t room = sizeof connection->request - connection->received;
     ssize_t count = recv(connection->fd, at, room, MSG_DONTWAIT);
-    if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (count < 0 && errno == EAGAIN) return;
     if (count <= 0) {
         hang_up(connection);
         return;

@@ -22,10 +22,8 @@ static void partner_said(void) {
     ssize_t count = recv(guard.partner_fd, &byte, 1, MSG_DONTWAIT);
     if (count == 0) {
         atomic_store(&guard.partner_dead, true);
-        if (!quitting) {
-            FAULT_POINT("second.partner-gone");
-            thaw_all(LOSS_GUARD_DIED);
-        }
+        FAULT_POINT("second.partner-gone");
+        thaw_all(LOSS_GUARD_DIED);
         return;
     }
     if (count < 0) return;

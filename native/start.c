@@ -14,25 +14,29 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SECOND_NAME "vigil"
 #define WATCHDOG_NAME "qsentry"
 #define READY_TIMEOUT_MS 5000
 
-/* The command line waits for an answer to its first frame: tell it what failed. */
+/* The command line waits for an answer to its first frame: tell it what failed. It kills whoever has said so. */
 static _Noreturn void refuse(const struct frame *request, int error) {
+    if (guard.second_pid > 0) {
+        /* One that hangs in its start would keep the locks that it has inherited, and the cgroup. */
+        kill(guard.second_pid, SIGKILL);
+        waitpid(guard.second_pid, NULL, 0);
+    }
+    if (guard.control_path[0] != '\0') unlink(guard.control_path);
+    expedite_forget();
+    cgroup_leave();
     struct frame reply = {.magic = FRAME_MAGIC,
                           .version = PROTOCOL_VERSION,
                           .type = FRAME_ARM,
                           .sequence = request->sequence,
                           .error = error};
     frame_send(FD_SOCKET, &reply);
-    /* One that hangs in its start would keep the locks that it has inherited. */
-    if (guard.second_pid > 0) kill(guard.second_pid, SIGKILL);
-    if (guard.control_path[0] != '\0') unlink(guard.control_path);
-    expedite_forget();
-    cgroup_leave();
     _exit(1);
 }
 
@@ -40,7 +44,6 @@ static void receive_arm(struct frame *request) {
     size_t received = 0;
     while (received < sizeof *request) {
         ssize_t count = recv(FD_SOCKET, (char *)request + received, sizeof *request - received, 0);
-        if (count < 0 && errno == EINTR) continue;
         if (count <= 0) _exit(0);
         received += (size_t)count;
     }
@@ -105,7 +108,6 @@ static int start_second(char **argv) {
         close(pair[0]);
         guard.partner_fd = pair[1];
         guard.is_second = true;
-        guard.second_pid = getpid();
         /* Were these open here too, the watchdog's death would not be the end of its connections. */
         close(FD_SOCKET);
         if (guard.listen_fd >= 0) close(guard.listen_fd);
@@ -131,14 +133,14 @@ static int await_second(void) {
 void start_guards(char **argv) {
     struct frame request;
     survive_name(argv, WATCHDOG_NAME);
-    survive_signals();
+    int error = survive_signals();
     guard.watchdog_pid = getpid();
     umask(077);
     if (chdir("/") != 0) _exit(1);
     receive_arm(&request);
     guard.slot_count = request.slot_count;
 
-    int error = map_page();
+    if (error == 0) error = map_page();
     if (error == 0) error = watch_holder();
     if (error == 0) error = listen_for_control(request.control_path);
     if (error != 0) refuse(&request, error);
@@ -156,7 +158,7 @@ void start_guards(char **argv) {
 
     FAULT_POINT("guard.armed");
     connections_start(request.sequence + 1);
-    struct frame reply = {.type = FRAME_ARM, .sequence = request.sequence, .slot = ALL_SLOTS};
+    struct frame reply = {.type = FRAME_ARM, .sequence = request.sequence};
     frame_describe(&reply);
     /* A command line that is gone already is found to be so by whoever polls. */
     frame_send(FD_SOCKET, &reply);

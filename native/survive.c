@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 /* A request to end is read from signal_fd, and thaws first; every other signal that can be ignored is. */
-void survive_signals(void) {
+int survive_signals(void) {
     sigset_t ends;
     sigemptyset(&ends);
     sigaddset(&ends, SIGHUP);
@@ -28,6 +28,7 @@ void survive_signals(void) {
     signal(SIGCHLD, SIG_DFL);
     sigprocmask(SIG_SETMASK, &ends, NULL);
     guard.signal_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+    return guard.signal_fd < 0 ? errno : 0;
 }
 
 /* The caller may run niced, idle or under ulimits: none of them may delay a thaw. Best effort. */
@@ -51,12 +52,11 @@ uint32_t survive_oom(void) {
     return done ? 0 : WARN_NO_OOM;
 }
 
-/* `ps` and `pkill -f` show the bytes of argv, so the name is written over them. Other arguments are wiped. */
+/* `ps` and `pkill -f` show the bytes of argv, so the name is written over them. strncpy wipes the rest. */
 void survive_name(char **argv, const char *name) {
     char *end = argv[0];
     for (char **argument = argv; *argument != NULL; argument++) end = *argument + strlen(*argument);
     size_t room = (size_t)(end - argv[0]);
-    memset(argv[0], 0, room);
     strncpy(argv[0], name, room);
     prctl(PR_SET_NAME, name);
 }

@@ -94,11 +94,9 @@ export interface Request {
 export interface Reply {
   type: number;
   sequence: number;
-  slot: number;
   /** 0 or an errno. */
   error: number;
   warnings: number;
-  timeoutMs: number;
   maxHoldMs: number;
   watchdogPid: number;
   secondPid: number;
@@ -145,10 +143,8 @@ export function decodeReply(buffer: Buffer): Reply {
   return {
     type: view.getUint32(8, LITTLE),
     sequence: view.getUint32(12, LITTLE),
-    slot: view.getUint32(16, LITTLE),
     error: view.getInt32(20, LITTLE),
     warnings: view.getUint32(28, LITTLE),
-    timeoutMs: readMs(view, 32),
     maxHoldMs: readMs(view, 40),
     watchdogPid: view.getInt32(48, LITTLE),
     secondPid: view.getInt32(52, LITTLE),

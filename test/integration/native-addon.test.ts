@@ -1,7 +1,18 @@
-import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import {
+  closeSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { SlotState } from '../../src/freeze/protocol.js';
+import { lossNumber, SlotState } from '../../src/freeze/protocol.js';
 import {
   boottimeMs,
   createPage,
@@ -13,9 +24,12 @@ import {
   syncfs,
   thaw,
   thawSlot,
+  thawSlotInBackground,
   tryLock,
 } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
+import { ended, eventually } from '../support/freeze-harness.js';
+import { GuardsByHand } from '../support/guards-by-hand.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 const BAD_FD = 99_999;
@@ -24,15 +38,22 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
   const disks = throwawayDisks(afterAll);
   let ext4: ThrowawayFilesystem;
   let xfs: ThrowawayFilesystem;
+  let upper: ThrowawayFilesystem;
   let fd: number;
+  let lowerFd: number;
+  let upperFd: number;
+  const hand = new GuardsByHand(disks);
 
   beforeAll(async () => {
     ext4 = await disks.filesystem({ fstype: 'ext4' });
     xfs = await disks.filesystem({ fstype: 'xfs' });
+    upper = await disks.filesystem({ fstype: 'ext4', on: xfs });
     fd = openSync(ext4.mountpoint, 'r');
+    lowerFd = openSync(xfs.mountpoint, 'r');
+    upperFd = openSync(upper.mountpoint, 'r');
   });
   afterAll(() => {
-    closeSync(fd);
+    for (const opened of [fd, lowerFd, upperFd]) closeSync(opened);
   });
 
   it('freezes and thaws, and publishes each step in the page', async () => {
@@ -116,21 +137,120 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
   });
 
   it('freezes on the thread pool: JavaScript goes on while FIFREEZE waits', async () => {
-    const lower = openSync(xfs.mountpoint, 'r');
-    const upper = await disks.filesystem({ fstype: 'ext4', on: xfs });
-    const upperFd = openSync(upper.mountpoint, 'r');
     await must('fsfreeze', '--freeze', xfs.mountpoint);
     const { fd: pageFd, page } = createPage(1, 0, 60_000);
     closeSync(pageFd);
     const freezing = freezeSlot(page, 0, upperFd);
     await sleep(300);
     const states = readPage(page).map((slot) => slot.state);
-    thaw(lower);
+    thaw(lowerFd);
     await freezing;
     expect(thawSlot(page, 0, upperFd, 0)).toBe(true);
-    closeSync(upperFd);
-    closeSync(lower);
     expect(states).toEqual([SlotState.calling]);
+  });
+
+  it('undoes a freeze that was ended while FIFREEZE waited', async () => {
+    writeFileSync(`${upper.mountpoint}/dirty`, 'x'.repeat(1_000_000));
+    await must('fsfreeze', '--freeze', xfs.mountpoint);
+    const { fd: pageFd, page } = createPage(1, 0, 60_000);
+    const freezing = freezeSlot(page, 0, upperFd).catch((error: unknown) => error);
+    await sleep(300);
+    hand.publish({ pageFd }, SlotState.thawed);
+    closeSync(pageFd);
+    thaw(lowerFd);
+    expect(await freezing).toMatchObject({ code: 'ECANCELED' });
+    expect(await probeFrozen(upperFd)).toBe(false);
+  });
+
+  it("leaves another's freeze alone that FIFREEZE has waited for, though it was ended meanwhile", async () => {
+    writeFileSync(`${upper.mountpoint}/dirty`, 'x'.repeat(1_000_000));
+    await must('fsfreeze', '--freeze', xfs.mountpoint);
+    const { fd: pageFd, page } = createPage(1, 0, 60_000);
+    const other = spawn('fsfreeze', ['--freeze', upper.mountpoint], { stdio: 'ignore' });
+    await eventually('the other to wait', () =>
+      /^State:\s*D/m.test(readFileSync(`/proc/${other.pid}/status`, 'utf8')),
+    );
+    const freezing = freezeSlot(page, 0, upperFd).catch((error: unknown) => error);
+    await sleep(300);
+    hand.publish({ pageFd }, SlotState.thawed);
+    closeSync(pageFd);
+    thaw(lowerFd);
+    expect(await ended(other)).toBe(0);
+    try {
+      expect(await freezing).toMatchObject({ code: 'ECANCELED' });
+      expect(await probeFrozen(upperFd)).toBe(true);
+    } finally {
+      thaw(upperFd);
+    }
+  });
+
+  it('claims what it thaws, and says nothing more of what another has ended meanwhile', async () => {
+    const { fd: pageFd, page } = createPage(1, 0, 60_000);
+    await freezeSlot(page, 0, upperFd);
+    // FITHAW waits for the filesystem below.
+    await must('fsfreeze', '--freeze', xfs.mountpoint);
+    let thawing: Promise<boolean> | undefined;
+    try {
+      thawing = thawSlotInBackground(page, 0, upperFd, lossNumber('timeout'));
+      await eventually('the claim', () => readPage(page)[0]?.state === SlotState.thawing);
+      hand.publish({ pageFd }, SlotState.thawed);
+    } finally {
+      closeSync(pageFd);
+      thaw(lowerFd);
+    }
+    expect(await thawing).toBe(true);
+    expect(readPage(page)[0]).toMatchObject({ state: SlotState.thawed, loss: 0, thawedMs: 0 });
+    expect(await probeFrozen(upperFd)).toBe(false);
+  });
+
+  it('tells why it thawed, and when', async () => {
+    const { fd: pageFd, page } = createPage(1, 0, 60_000);
+    closeSync(pageFd);
+    await freezeSlot(page, 0, fd);
+    expect(await thawSlotInBackground(page, 0, fd, lossNumber('signal'))).toBe(true);
+    const [slot] = readPage(page);
+    expect(slot).toMatchObject({ state: SlotState.thawed, thawErrno: 0, loss: lossNumber('signal') });
+    expect(slot?.thawBeginMs).toBeGreaterThanOrEqual(slot?.heldMs ?? Infinity);
+    expect(slot?.thawedMs).toBeGreaterThanOrEqual(slot?.thawBeginMs ?? Infinity);
+  });
+
+  it.each(['calling', 'probing'] as const)('does not call thawed what is %s still', async (state) => {
+    const { fd: pageFd, page } = createPage(1, 0, 60_000);
+    hand.publish({ pageFd }, SlotState[state]);
+    closeSync(pageFd);
+    expect(thawSlot(page, 0, fd, 0)).toBe(false);
+    expect(readPage(page)[0]).toMatchObject({ state: SlotState[state], thawErrno: 22 });
+    expect(await thawSlotInBackground(page, 0, fd, 0)).toBe(false);
+  });
+
+  it('does not call thawed what it could not thaw', async () => {
+    const { fd: pageFd, page } = createPage(1, 0, 60_000);
+    closeSync(pageFd);
+    await freezeSlot(page, 0, fd);
+    expect(thawSlot(page, 0, BAD_FD, 0)).toBe(false);
+    expect(readPage(page)[0]).toMatchObject({ thawErrno: 9, thawedMs: 0 });
+    expect(await probeFrozen(fd)).toBe(true);
+    expect(thawSlot(page, 0, fd, 0)).toBe(true);
+  });
+
+  it('makes pages that nobody can make shorter or longer', () => {
+    const { fd: pageFd } = createPage(1, 0, 60_000);
+    for (const size of [0, 1_000_000])
+      expect(() => ftruncateSync(pageFd, size)).toThrow(expect.objectContaining({ code: 'EPERM' }));
+    closeSync(pageFd);
+  });
+
+  it('unmaps a page that nobody has any more', async () => {
+    const mapped = (): number => readFileSync('/proc/self/maps', 'utf8').split('/memfd:page').length;
+    const before = mapped();
+    for (let count = 0; count < 50; count += 1) closeSync(createPage(1, 0, 60_000).fd);
+    expect(mapped()).toBeGreaterThan(before);
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    await eventually('the pages to go', () => {
+      collect();
+      return mapped() <= before;
+    });
   });
 
   it('throws errors with errno, code and syscall', async () => {
@@ -143,13 +263,18 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     await expect(ficlone(BAD_FD, fd)).rejects.toMatchObject({ code: 'EBADF', syscall: 'ioctl(FICLONE)' });
     expect(() => createPage(-1, 0, 1)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
     expect(() => createPage(33, 0, 1)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+    expect(() => createPage(1, -1, 1)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+    expect(() => createPage(1, 0, 0)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
   });
 
   it('refuses a page that is none, and a slot that is not in it', () => {
     const { fd: pageFd, page } = createPage(1, 0, 60_000);
     closeSync(pageFd);
     expect(() => thawSlot(page, 1, fd, 0)).toThrow(TypeError);
+    expect(() => thawSlot(page, -1, fd, 0)).toThrow(TypeError);
+    expect(() => thawSlot(page, 0, undefined as unknown as number, 0)).toThrow(TypeError);
     expect(() => readPage({} as typeof page)).toThrow(TypeError);
+    expect(() => readPage(undefined as unknown as typeof page)).toThrow(TypeError);
   });
 
   it('syncs and clones', async () => {

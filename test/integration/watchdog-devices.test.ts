@@ -1,7 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
 import { armFreezer } from '../../src/freeze/arm-freezer.js';
+import { askWatchdog } from '../../src/freeze/control-client.js';
 import { FrameType, lossNumber, WatchState } from '../../src/freeze/protocol.js';
 import { startWatchdog, type Watchdog } from '../../src/freeze/watchdog-process.js';
 import {
@@ -60,7 +62,7 @@ describeNeeding(['root'], 'the guards of devices, spoken to by hand', () => {
   });
 
   /** Guards over one device and no filesystem, this process being the holder. */
-  async function guard({ timeoutMs = 60_000, maxHoldMs = 600_000 } = {}): Promise<Guarded> {
+  async function guard({ timeoutMs = 60_000, maxHoldMs = 600_000, controlPath = '' } = {}): Promise<Guarded> {
     const { fd: pageFd, page } = createPage(0, timeoutMs, maxHoldMs);
     addDevice(page, DEVICE);
     const expediteFd = openSync(`${disks.directory}/expedite`, constants.O_RDWR | constants.O_CREAT, 0o600);
@@ -72,7 +74,7 @@ describeNeeding(['root'], 'the guards of devices, spoken to by hand', () => {
       mountpointFds: [],
       recordFds: [],
       deviceControlFd,
-      controlPath: '',
+      controlPath,
     });
     const guarded = { page, pageFd, watchdog };
     guardeds.push(guarded);
@@ -166,6 +168,8 @@ describeNeeding(['root'], 'the guards of devices, spoken to by hand', () => {
       devices: [{ errno: ENOTTY, resumed: 0 }],
     });
     await eventually('the word of it', () => told > 0);
+    await guarded.watchdog.connection.request({ type: FrameType.status }, REPLY_MS);
+    expect(told).toBe(1);
     expect(guarded.watchdog.pids.every(isGuard)).toBe(true);
   });
 
@@ -179,6 +183,17 @@ describeNeeding(['root'], 'the guards of devices, spoken to by hand', () => {
     expect(guarded.watchdog.pids.every(isGuard)).toBe(true);
     publish(guarded, WatchState.ended);
     await ends(guarded);
+  });
+
+  it('leave them to the command when somebody else asks for a thaw', async () => {
+    const controlPath = `${disks.directory}/control`;
+    const guarded = await guard({ controlPath });
+    openWatch(guarded.page);
+    const thawed = await askWatchdog(controlPath, { type: FrameType.thaw }, REPLY_MS);
+    expect(thawed?.error).toBe(0);
+    // Some time in which they might be seen to all the same.
+    await sleep(100);
+    expect(readWatch(guarded.page).state).toBe(WatchState.open);
   });
 
   it('leave a program alone whose end was seen', async () => {

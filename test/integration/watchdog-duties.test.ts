@@ -1,10 +1,11 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { askWatchdog } from '../../src/freeze/control-client.js';
 import { FrameConnection } from '../../src/freeze/frame-connection.js';
 import { readStatus } from '../../src/freeze/freeze-record.js';
 import type { LossReason } from '../../src/freeze/freezer.js';
@@ -12,14 +13,20 @@ import { encodeRequest, FrameType, lossNumber, lossReason, SlotState } from '../
 import { boottimeMs, freezeSlot, probeFrozen, readPage, thaw } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { eventually, FreezeHarness, isGuard } from '../support/freeze-harness.js';
-import { busiestMs, GuardsByHand, socketsOf, type Guarded } from '../support/guards-by-hand.js';
+import {
+  busiestMs,
+  GuardsByHand,
+  socketsOf,
+  type Guarded,
+  type GuardOptions,
+} from '../support/guards-by-hand.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
-const WATCHDOG = resolve(import.meta.dirname, '../../native/build/watchdog');
 const REPLY_MS = 60_000;
 const ECHILD = 10;
 const EINVAL = 22;
 const ESRCH = 3;
+const WARN_SECOND_LOST = 8;
 /** Guards go before all other processes: one that never sleeps would take a processor from the machine. */
 const IDLE_MS = 150;
 
@@ -54,9 +61,9 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     process.kill(pid, 'SIGSTOP');
   }
 
-  async function frozen(options: { timeoutMs?: number; maxHoldMs?: number } = {}): Promise<Guarded> {
+  async function frozen(options: GuardOptions = {}): Promise<Guarded> {
     const guarded = await hand.guard(disk, options);
-    await freezeSlot(guarded.page, 0, guarded.mountpointFd);
+    for (const [slot, fd] of guarded.mountpointFds.entries()) await freezeSlot(guarded.page, slot, fd);
     return guarded;
   }
 
@@ -188,12 +195,24 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     expect(await lossOf(guarded)).toBe('guard-died');
   });
 
-  it('tells the command that the second is gone', async () => {
+  it('tells the command that the second is gone, once', async () => {
     const guarded = await hand.guard(disk);
     const warned: number[] = [];
     guarded.connection.onEvent = ({ warnings }) => warned.push(warnings);
     process.kill(guarded.pids[1], 'SIGKILL');
-    await eventually('the word of it', () => warned.some((bits) => (bits & 8) !== 0));
+    await eventually('the word of it', () => warned.length > 0);
+    await guarded.connection.request({ type: FrameType.status }, REPLY_MS);
+    expect(warned.map((bits) => bits & WARN_SECOND_LOST)).toEqual([WARN_SECOND_LOST]);
+  });
+
+  it('tells the command of a loss once', async () => {
+    const guarded = await frozen();
+    let told = 0;
+    guarded.connection.onEvent = () => (told += 1);
+    process.kill(guarded.pids[0], 'SIGTERM');
+    await eventually('the word of it', () => told > 0);
+    await guarded.connection.request({ type: FrameType.status }, REPLY_MS);
+    expect(told).toBe(1);
   });
 
   it('takes no freeze over when it is alone, and says so at once', async () => {
@@ -267,6 +286,53 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     expect(reply).toMatchObject({ error: EINVAL, slots: [{ state: SlotState.idle, loss: 0 }] });
   });
 
+  it('resets the filesystem that is named, and no other', async () => {
+    const guarded = await frozen({ besides: [lower] });
+    const before = readPage(guarded.page).map(({ deadlineMs }) => deadlineMs);
+    const reset = { type: FrameType.reset, slot: 1, timeoutMs: 300_000 };
+    expect((await guarded.connection.request(reset, REPLY_MS)).error).toBe(0);
+    const [first, second] = readPage(guarded.page).map(({ deadlineMs }) => deadlineMs);
+    expect(first).toBe(before[0]);
+    expect(second).toBeGreaterThan((before[1] ?? Infinity) + 100_000);
+  });
+
+  it('asks only of the filesystem that is named whether it is frozen', async () => {
+    const guarded = await frozen({ besides: [lower] });
+    thaw(guarded.mountpointFd);
+    const reset = { type: FrameType.reset, slot: 1, timeoutMs: 60_000 };
+    expect((await guarded.connection.request(reset, REPLY_MS)).error).toBe(0);
+    expect(hand.stateOf(guarded)).toBe(SlotState.held);
+  });
+
+  it('resets none of those that are named together when one of them is lost', async () => {
+    const guarded = await frozen({ besides: [lower] });
+    const [, before] = readPage(guarded.page);
+    thaw(guarded.mountpointFd);
+    const reset = { type: FrameType.reset, timeoutMs: 300_000 };
+    expect((await guarded.connection.request(reset, REPLY_MS)).error).toBe(EINVAL);
+    const [, after] = readPage(guarded.page);
+    expect(after).toMatchObject({ state: SlotState.held, deadlineMs: before?.deadlineMs });
+  });
+
+  it('waits for the filesystem that is named alone', async () => {
+    const guarded = await hand.guard(disk, { besides: [lower] });
+    const [, lowerFd = -1] = guarded.mountpointFds;
+    await freezeSlot(guarded.page, 1, lowerFd);
+    hand.publish(guarded, SlotState.calling);
+    const thawed = guarded.connection.request({ type: FrameType.thaw, slot: 0 }, REPLY_MS);
+    try {
+      await eventually('the thaw to begin', () => readPage(guarded.page)[0]?.thawBeginMs !== 0);
+      // As a third party, while the command's own request waits.
+      const other = await askWatchdog(guarded.controlPath, { type: FrameType.thaw, slot: 1 }, REPLY_MS);
+      expect(other).toMatchObject({ error: EINVAL, slots: [{}, { loss: lossNumber('third-party') }] });
+      expect(hand.stateOf(guarded)).toBe(SlotState.calling);
+    } finally {
+      hand.publish(guarded, SlotState.failed);
+    }
+    expect((await thawed).error).toBe(0);
+    expect(await probeFrozen(lowerFd)).toBe(false);
+  });
+
   it.each([0, 120_000])(
     'gives a reset to a timeout of %i ms all of max-hold, and no more',
     async (timeoutMs) => {
@@ -300,31 +366,59 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     expect((await guarded.connection.request({ type: FrameType.status }, REPLY_MS)).error).toBe(0);
   });
 
-  /** Starts a watchdog as `startWatchdog` does, but says nothing to it yet. */
-  async function unarmed(program: string, args: readonly string[]) {
-    const { request } = await hand.request(disk);
-    const { pageFd, expediteFd, mountpointFds, recordFds, controlPath } = request;
-    const child = spawn(program, args, {
-      detached: true,
-      stdio: ['ignore', 'ignore', 'ignore', 'pipe', pageFd, expediteFd, ...mountpointFds, ...recordFds],
-    });
-    await once(child, 'spawn');
-    const socket = child.stdio[3] as unknown as Socket;
-    return { child, socket, recordFds, arm: { type: FrameType.arm, slotCount: 1, controlPath } };
-  }
+  it('answers four others at a time, and hangs up on a fifth', async () => {
+    const guarded = await hand.guard(disk);
+    const connections: FrameConnection[] = [];
+    const ask = async (): Promise<number> => {
+      const socket = connect(guarded.controlPath);
+      const connection = new FrameConnection(socket);
+      connections.push(connection);
+      return (await connection.request({ type: FrameType.status }, REPLY_MS)).error;
+    };
+    try {
+      for (let count = 0; count < 4; count += 1) expect(await ask()).toBe(0);
+      await expect(ask()).rejects.toThrow('closed the connection');
+      for (const connection of connections.slice(0, 4))
+        expect((await connection.request({ type: FrameType.status }, REPLY_MS)).error).toBe(0);
+      connections[1]?.destroy();
+      await eventually('a free place', () =>
+        ask()
+          .catch(() => undefined)
+          .then((error) => error === 0),
+      );
+    } finally {
+      for (const connection of connections) connection.destroy();
+    }
+  });
+
+  it('takes a request in pieces', async () => {
+    const guarded = await hand.guard(disk);
+    const socket = connect(guarded.controlPath);
+    const connection = new FrameConnection(socket);
+    const request = encodeRequest({ type: FrameType.status, sequence: 1 });
+    const reply = once(socket, 'data');
+    socket.write(request.subarray(0, 100));
+    await sleep(100);
+    socket.write(request.subarray(100));
+    await reply;
+    expect(connection.closed).toBe(false);
+    socket.write(encodeRequest({ type: FrameType.status, sequence: 2 }));
+    await once(socket, 'data');
+    connection.destroy();
+  });
 
   it('ends at once when the command dies that has armed it', async () => {
-    const { child, socket, arm, recordFds } = await unarmed(WATCHDOG, []);
-    socket.write(encodeRequest({ ...arm, sequence: 1 }), () => socket.destroy());
+    const { child, socket, arm, recordFd } = await hand.unarmed(disk);
+    socket.write(encodeRequest(arm), () => socket.destroy());
     // Long before any deadline.
     await once(child, 'exit');
-    for (const fd of recordFds) hand.close(fd);
+    hand.close(recordFd);
     // So has the second, or it would keep the lock.
     hand.close(await eventually('the lock', () => hand.lock(disk).catch(() => undefined)));
   });
 
   it('guards for nobody but its parent', async () => {
-    const { child, socket, arm } = await unarmed('sh', ['-c', `${WATCHDOG}; exit`]);
+    const { child, socket, arm } = await hand.unarmed(disk, { through: ['sh', '-c', '"$0"; exit'] });
     const connection = new FrameConnection(socket);
     expect((await connection.request(arm, REPLY_MS)).error).toBe(ESRCH);
     connection.destroy();

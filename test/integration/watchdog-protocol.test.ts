@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
@@ -12,19 +12,11 @@ import { boottimeMs, freezeSlot, probeFrozen, readPage, thaw } from '../../src/s
 import { runCommand } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { ended, eventually, isGuard } from '../support/freeze-harness.js';
-import { GuardsByHand, socketsOf } from '../support/guards-by-hand.js';
+import { cgroupsOf, GuardsByHand, socketsOf } from '../support/guards-by-hand.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 const CONTROL_CLIENT = resolve(import.meta.dirname, '../support/control-client.c');
 const REPLY_MS = 60_000;
-
-/** Where a watchdog's own cgroups would be. */
-function cgroupDirectories(watchdog: number): string[] {
-  return readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .filter((line) => / - cgroup2? /.test(line))
-    .map((line) => `${line.split(' ')[4] ?? ''}/qsentry-${watchdog}`);
-}
 
 describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the guards, spoken to by hand', () => {
   const disks = throwawayDisks(afterAll);
@@ -257,6 +249,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the guards, spoken to by hand'
       await hand.ended(guarded);
       expect(readStatus(guarded.recordFd)).toEqual({ kind: 'thawed' });
       expect(existsSync(guarded.controlPath)).toBe(false);
+      expect(cgroupsOf(watchdog)).toEqual([]);
       expect(await probeFrozen(fd)).toBe(true);
     } finally {
       thaw(fd);
@@ -265,10 +258,9 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the guards, spoken to by hand'
 
   it('leaves no cgroup', async () => {
     const guarded = await hand.guard(disk);
-    const cgroups = cgroupDirectories(guarded.pids[0]);
-    expect(cgroups.filter((directory) => existsSync(directory))).not.toEqual([]);
+    expect(cgroupsOf(guarded.pids[0])).not.toEqual([]);
     guarded.connection.destroy();
     await hand.ended(guarded);
-    expect(cgroups.filter((directory) => existsSync(directory))).toEqual([]);
+    expect(cgroupsOf(guarded.pids[0])).toEqual([]);
   });
 });

@@ -1,12 +1,27 @@
-import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeSync,
+} from 'node:fs';
+import type { Socket } from 'node:net';
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FrameConnection } from '../../src/freeze/frame-connection.js';
 import { lockRecord, readBootId, writeRecord } from '../../src/freeze/freeze-record.js';
+import { FrameType, type Request } from '../../src/freeze/protocol.js';
 import { startWatchdog } from '../../src/freeze/watchdog-process.js';
 import { createPage, readPage, type PageHandle } from '../../src/system/native.js';
-import { eventually, isGuard } from './freeze-harness.js';
+import { ended, eventually, isGuard } from './freeze-harness.js';
 import type { ThrowawayDisks, ThrowawayFilesystem } from './throwaway-filesystem.js';
 
+const WATCHDOG = resolve(import.meta.dirname, '../../native/build/watchdog');
 /** Of struct page and struct slot in native/protocol.h. */
 const SLOTS_AT = 24;
 const THAW_ERRNO_AT = 12;
@@ -14,15 +29,35 @@ const THAW_BEGIN_AT = 32;
 const NS_PER_MS = 1_000_000;
 const MS_PER_TICK = 10;
 
-/** Guards over one filesystem, whose holder is the process of the test. */
+/** Guards over a filesystem, whose holder is the process of the test. */
 export interface Guarded {
   page: PageHandle;
   pageFd: number;
   mountpointFd: number;
+  /** Of all slots. */
+  mountpointFds: readonly number[];
   recordFd: number;
   controlPath: string;
   connection: FrameConnection;
   pids: readonly [number, number];
+}
+
+export interface GuardOptions {
+  timeoutMs?: number;
+  maxHoldMs?: number;
+  mountpointFd?: number;
+  /** More filesystems: the slots after the first. */
+  besides?: readonly ThrowawayFilesystem[];
+}
+
+/** A watchdog to which nothing was said yet. */
+export interface Unarmed {
+  child: ChildProcess;
+  socket: Socket;
+  recordFd: number;
+  controlPath: string;
+  /** What arms it. */
+  arm: Request;
 }
 
 /** The sockets that a process has open. */
@@ -30,6 +65,15 @@ export function socketsOf(pid: number): string[] {
   return readdirSync(`/proc/${pid}/fd`)
     .map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
     .filter((target) => target.startsWith('socket:'));
+}
+
+/** The cgroups that the guards of this watchdog have for themselves. */
+export function cgroupsOf(watchdog: number): string[] {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => / - cgroup2? /.test(line))
+    .map((line) => `${line.split(' ')[4] ?? ''}/qsentry-${watchdog}`)
+    .filter((directory) => existsSync(directory));
 }
 
 /** The processor time that a process has had. */
@@ -55,6 +99,7 @@ export class GuardsByHand {
   readonly #runDirectory = process.env['FSBACKUP_RUN_DIR'];
   #fds: number[] = [];
   #guarded: Guarded[] = [];
+  #unarmed: Unarmed[] = [];
   #count = 0;
 
   constructor(disks: ThrowawayDisks) {
@@ -68,8 +113,10 @@ export class GuardsByHand {
   /** Hangs up, and waits until the guards have ended. */
   async end(): Promise<void> {
     for (const { connection } of this.#guarded) connection.destroy();
+    for (const { socket } of this.#unarmed) socket.destroy();
     for (const fd of this.#fds.splice(0)) closeSync(fd);
     for (const guarded of this.#guarded.splice(0)) await this.ended(guarded);
+    for (const { child } of this.#unarmed.splice(0)) await ended(child);
     if (this.#runDirectory === undefined) delete process.env['FSBACKUP_RUN_DIR'];
     else process.env['FSBACKUP_RUN_DIR'] = this.#runDirectory;
   }
@@ -94,28 +141,35 @@ export class GuardsByHand {
     return fd;
   }
 
-  /** What is given to `startWatchdog` for one filesystem; its descriptors are open until the end of the test. */
+  /**
+   * What is given to `startWatchdog` for one filesystem, and those `besides`; its descriptors are open until the end of
+   * the test.
+   */
   async request(
     filesystem: ThrowawayFilesystem,
-    { timeoutMs = 60_000, maxHoldMs = 600_000, mountpointFd = this.open(filesystem.mountpoint) } = {},
+    {
+      timeoutMs = 60_000,
+      maxHoldMs = 600_000,
+      mountpointFd = this.open(filesystem.mountpoint),
+      besides = [],
+    }: GuardOptions = {},
   ) {
-    const { fd: pageFd, page } = createPage(1, timeoutMs, maxHoldMs);
+    const { fd: pageFd, page } = createPage(1 + besides.length, timeoutMs, maxHoldMs);
     this.#fds.push(pageFd);
-    const recordFd = await this.lock(filesystem);
+    const mountpointFds = [mountpointFd, ...besides.map(({ mountpoint }) => this.open(mountpoint))];
+    const recordFds: number[] = [];
+    for (const locked of [filesystem, ...besides]) recordFds.push(await this.lock(locked));
     const expediteFd = this.open(`${this.#disks.directory}/expedite`, constants.O_RDWR | constants.O_CREAT);
     this.#count += 1;
     const controlPath = `${this.#disks.directory}/control-${this.#count}`;
     return {
       page,
-      request: { pageFd, expediteFd, mountpointFds: [mountpointFd], recordFds: [recordFd], controlPath },
+      request: { pageFd, expediteFd, mountpointFds, recordFds, controlPath },
     };
   }
 
-  /** Guards over one filesystem, which is armed and not frozen. */
-  async guard(
-    filesystem: ThrowawayFilesystem,
-    options: { timeoutMs?: number; maxHoldMs?: number; mountpointFd?: number } = {},
-  ): Promise<Guarded> {
+  /** Guards over one filesystem, which is armed and not frozen, and those `besides`, which are on no record. */
+  async guard(filesystem: ThrowawayFilesystem, options: GuardOptions = {}): Promise<Guarded> {
     const { page, request } = await this.request(filesystem, options);
     const { pageFd, controlPath, expediteFd, mountpointFds, recordFds } = request;
     const [recordFd = -1] = recordFds;
@@ -126,6 +180,7 @@ export class GuardsByHand {
       page,
       pageFd,
       mountpointFd: mountpointFds[0] ?? -1,
+      mountpointFds,
       recordFd,
       controlPath,
       connection,
@@ -149,6 +204,35 @@ export class GuardsByHand {
       watchdogPids: pids,
     });
     return guarded;
+  }
+
+  /** Starts a watchdog as `startWatchdog` does. `through`: programs that become each other, and the watchdog in the end. */
+  async unarmed(
+    filesystem: ThrowawayFilesystem,
+    options: {
+      through?: readonly string[];
+      args?: readonly string[];
+      cwd?: string;
+      pageFd?: number;
+      controlPath?: string;
+    } = {},
+  ): Promise<Unarmed> {
+    const { request } = await this.request(filesystem);
+    const { expediteFd, mountpointFds, recordFds } = request;
+    const { pageFd, controlPath } = { ...request, ...options };
+    const [program = '', ...args] = [...(options.through ?? []), WATCHDOG, ...(options.args ?? [])];
+    const child = spawn(program, args, {
+      cwd: options.cwd ?? '/',
+      detached: true,
+      stdio: ['ignore', 'ignore', 'ignore', 'pipe', pageFd, expediteFd, ...mountpointFds, ...recordFds],
+    });
+    await once(child, 'spawn');
+    const [recordFd = -1] = recordFds;
+    const arm = { type: FrameType.arm, sequence: 1, slotCount: mountpointFds.length, controlPath };
+    const socket = child.stdio[3] as unknown as Socket;
+    const unarmed = { child, socket, recordFd, controlPath, arm };
+    this.#unarmed.push(unarmed);
+    return unarmed;
   }
 
   stateOf({ page }: Guarded): number | undefined {
