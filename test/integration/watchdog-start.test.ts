@@ -84,7 +84,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
     request = encodeRequest(arm),
   ): Promise<number> {
     socket.write(request);
-    const [said] = (await once(socket, 'data')) as [Buffer];
+    const [said] = (await once(socket, 'data', { signal: AbortSignal.timeout(REPLY_MS) })) as [Buffer];
     const left = {
       name: existsSync(controlPath),
       cgroups: cgroupsOf(child.pid ?? 0),
