@@ -23,8 +23,9 @@ int survive_signals(void) {
     sigaddset(&ends, SIGTERM);
     for (int number = 1; number <= SIGRTMAX; number++) {
         bool fault = number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE || number == SIGABRT;
-        if (!fault && number != SIGCHLD && !sigismember(&ends, number)) signal(number, SIG_IGN);
+        if (!fault && !sigismember(&ends, number)) signal(number, SIG_IGN);
     }
+    /* Ignored, it would free the second's number while that may still be signalled. */
     signal(SIGCHLD, SIG_DFL);
     sigprocmask(SIG_SETMASK, &ends, NULL);
     guard.signal_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);

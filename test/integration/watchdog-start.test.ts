@@ -89,7 +89,6 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
       name: existsSync(controlPath),
       cgroups: cgroupsOf(child.pid ?? 0),
       mark: readFileSync(`${disks.directory}/expedite`, 'utf8'),
-      expedited: readFileSync(EXPEDITED, 'utf8').trim(),
     };
     const { error, type, sequence } = decodeReply(said);
     expect(error).not.toBe(0);
@@ -97,7 +96,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
       type: FrameType.arm,
       sequence: request.readUInt32LE(FRAME.sequence),
     });
-    expect(left).toEqual({ name: false, cgroups: [], mark: '', expedited: '0' });
+    expect(left).toEqual({ name: false, cgroups: [], mark: '' });
     expect(await ended(child)).toBe(1);
     hand.close(recordFd);
     hand.close(await hand.lock(disk));
@@ -283,9 +282,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
   });
 
   it("keep the second's number from others as long as it may be signalled, whatever the command ignores", async () => {
-    const { pids } = await armed(
-      await hand.unarmed(disk, { through: ['sh', '-c', 'trap "" CHLD; exec "$0"'] }),
-    );
+    const { pids } = await armed(await hand.unarmed(disk, { through: ['env', '--ignore-signal=CHLD'] }));
     process.kill(pids[1], 'SIGKILL');
     const state = (): string | undefined =>
       /^State:\s*(\w)/m.exec(readFileSync(`/proc/${pids[1]}/status`, 'utf8'))?.[1];
