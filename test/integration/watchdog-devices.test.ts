@@ -20,7 +20,7 @@ import {
 import { runCommand } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { ended, eventually, isGuard } from '../support/freeze-harness.js';
-import { busiestMs } from '../support/guards-by-hand.js';
+import { busiestMs, GuardsByHand } from '../support/guards-by-hand.js';
 import { WATCH_STATE_AT } from '../support/page-layout.js';
 import { throwawayDisks } from '../support/throwaway-filesystem.js';
 
@@ -39,7 +39,7 @@ interface Guarded {
   watchdog: Watchdog;
 }
 
-describeNeeding(['root'], 'the guards of devices, spoken to by hand', () => {
+describeNeeding(['root', 'loop', 'ext4'], 'the guards of devices, spoken to by hand', () => {
   const disks = throwawayDisks(afterAll);
   let fds: number[];
   let guardeds: Guarded[];
@@ -183,6 +183,35 @@ describeNeeding(['root'], 'the guards of devices, spoken to by hand', () => {
     expect(guarded.watchdog.pids.every(isGuard)).toBe(true);
     publish(guarded, WatchState.ended);
     await ends(guarded);
+  });
+
+  it('say of a filesystem what became of that, whatever became of the devices', async () => {
+    const hand = new GuardsByHand(disks);
+    hand.begin();
+    const disk = await disks.filesystem({ fstype: 'ext4' });
+    const { page, request } = await hand.request(disk, { timeoutMs: 300 });
+    addDevice(page, DEVICE);
+    const deviceControlFd = hand.open(NO_DEVICE_MAPPER, constants.O_RDWR);
+    const guarded = {
+      page,
+      pageFd: request.pageFd,
+      watchdog: await startWatchdog({ ...request, deviceControlFd }),
+    };
+    try {
+      expect(await ended(await hanging(guarded))).toBe('SIGKILL');
+      await becomes(guarded, WatchState.stuck);
+      const { controlPath } = request;
+      const [one, all] = [
+        await askWatchdog(controlPath, { type: FrameType.thaw, slot: 0 }, REPLY_MS),
+        await askWatchdog(controlPath, { type: FrameType.thaw }, REPLY_MS),
+      ];
+      expect([one?.error, all?.error]).toEqual([0, EINVAL]);
+    } finally {
+      publish(guarded, WatchState.ended);
+      guarded.watchdog.connection.destroy();
+      await ends(guarded);
+      await hand.end();
+    }
   });
 
   it('leave them to the command when somebody else asks for a thaw', async () => {
