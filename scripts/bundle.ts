@@ -41,6 +41,8 @@ const faultPoints =
     ? []
     : [replaced(['system/fault-point.js'], path.resolve(faultPointModule), { external: false })];
 
+/** Of what CommonJS has under another name. */
+const RENAMED = { 'import.meta.url': 'urlOfFile', 'import.meta.dirname': '__dirname' };
 const URL_OF_FILE = "const urlOfFile = require('node:url').pathToFileURL(__filename).href;";
 
 /** Bundles `contents`, a module of TypeScript, into one of CommonJS: its text, and that of the licences of what is in it. */
@@ -59,8 +61,7 @@ async function bundled(
     target: 'node20.19',
     legalComments: 'linked',
     plugins: faultPoints,
-    // CommonJS has other names for these.
-    define: { 'import.meta.url': 'urlOfFile', 'import.meta.dirname': '__dirname' },
+    define: RENAMED,
     banner: { js: URL_OF_FILE },
     // A script has none; all that would be imported is CommonJS.
     supported: { 'dynamic-import': false },
@@ -111,7 +112,7 @@ const rest = await bundled(
 const code = inLatin1(rest.code);
 const digest = createHash('sha256').update(code).digest('hex').slice(0, 16);
 const codeFile = `code-${digest}.js`;
-const define = { CODE_FILE: `'${codeFile}'`, 'import.meta.dirname': '__dirname' };
+const define = { ...RENAMED, CODE_FILE: `'${codeFile}'` };
 
 await rm(outdir, { recursive: true, force: true });
 await put('early.cjs', early.code);
