@@ -13,6 +13,8 @@ const SEED = 1;
 /** A part of a campaign as a test. */
 export interface CampaignShape {
   runs: number;
+  /** The indices of those that are done first; the others follow in their order. */
+  first?: readonly number[];
   /** So many worlds have a run at the same time. */
   lanes: number;
   /** Of one run in so many at least, the backup was good, and compared. */
@@ -24,7 +26,8 @@ export interface CampaignShape {
 
 /** The first runs of seed 1 in an environment. To be called in a `describe`. */
 export function campaignIn(environment: ChaosEnvironment, shape: CampaignShape): void {
-  const { runs, lanes, goodOneIn, budget, isTold = false } = shape;
+  const { runs, first = [], lanes, goodOneIn, budget, isTold = false } = shape;
+  const indices = [...new Set([...first, ...Array.from({ length: runs }, (_, index) => index)])];
   const disks = new ThrowawayDisks();
   let tools: ChaosTools;
 
@@ -46,7 +49,7 @@ export function campaignIn(environment: ChaosEnvironment, shape: CampaignShape):
       const results = await runAll({
         environment,
         seed: SEED,
-        indices: Array.from({ length: runs }, (_, index) => index),
+        indices,
         lanes,
         campaign: {
           disks,
