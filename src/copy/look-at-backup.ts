@@ -1,13 +1,12 @@
 import { lstat } from 'node:fs/promises';
 import { errnoOf } from '../errors.js';
-import { makeScratch } from '../system/scratch.js';
+import { withScratch } from '../system/scratch.js';
 import { digestsOf } from './backup-digests.js';
 import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
 import { noDifferences } from './digest-compare.js';
 import type { CopyEngine, CopyProgress, VerifyFindings } from './engine.js';
 import { sizeOf, totalsOf } from './manifest.js';
-import { removeTree } from './remove-tree.js';
 
 /** What a verification is asked for with. */
 export interface VerifyOptions {
@@ -40,8 +39,7 @@ export async function lookAtBackup({
   const digests = await digestsOf(backup, { engine, signal });
   const list = digests !== undefined && 'file' in digests ? digests : undefined;
   const totals = totalsOf(backup.manifest);
-  const scratch = await makeScratch('fsbackup-verify-');
-  try {
+  return await withScratch('verify', async (scratch) => {
     const findings = await engine.verify({
       dataDirectory: directory,
       mode,
@@ -65,7 +63,5 @@ export async function lookAtBackup({
       problems.push(`it holds ${findings.files} files, and its manifest says ${files}`);
     }
     return { ...findings, problems };
-  } finally {
-    await removeTree(scratch);
-  }
+  });
 }

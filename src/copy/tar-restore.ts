@@ -1,6 +1,6 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { makeScratch } from '../system/scratch.js';
+import { withScratch } from '../system/scratch.js';
 import type { runCommand } from '../system/run-command.js';
 import { bytesOfPath, isText, nulTerminated, pathFromBytes } from './byte-path.js';
 import { copyFailure, TARGET_REFUSES, UnreadablePaths } from './copy-error.js';
@@ -199,10 +199,5 @@ export async function restoreTar(
   if (wanted.length === 0 || wanted.includes('/')) {
     return await extract([], { archive, request, auxiliary: new Set() });
   }
-  const scratch = await makeScratch('fsbackup-restore-');
-  try {
-    return await extractPaths(wanted, archive, scratch, request, run);
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
+  return await withScratch('restore', (scratch) => extractPaths(wanted, archive, scratch, request, run));
 }

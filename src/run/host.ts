@@ -28,6 +28,7 @@ import { syncfs, tryLock } from '../system/native.js';
 import { endOrphans } from '../system/orphans.js';
 import { snapshotMounts } from '../system/own-mounts.js';
 import { readProcessIdentity, type ProcessIdentity } from '../system/process-identity.js';
+import { sweepScratch } from '../system/scratch.js';
 import { releaseMetadata } from '../system/thin-pool.js';
 import { runCommand } from '../system/run-command.js';
 import { looksFrozen } from '../system/looks-frozen.js';
@@ -129,6 +130,7 @@ export async function recoverHost(): Promise<RecoverReport> {
     if (problem === undefined) report.released.push(thing);
     else report.failed.push({ ...thing, message: problem });
   }
+  await sweepScratch();
   return report;
 }
 

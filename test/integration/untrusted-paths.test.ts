@@ -12,7 +12,7 @@ import {
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { runCommand, type CommandResult } from '../../src/system/run-command.js';
-import { makeScratch } from '../../src/system/scratch.js';
+import { withScratch } from '../../src/system/scratch.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
@@ -145,7 +145,7 @@ describeNeeding(['root', 'loop', 'xfs', 'ext4'], 'paths that another user decide
     );
     expect(verified.exitCode, verified.stderr).toBe(2);
     expect(verified.stderr).toContain(`${home} belongs to uid ${STRANGER}`);
-    await expect(makeScratch('x-', home)).rejects.toMatchObject({ code: 'usage' });
+    await expect(withScratch('verify', async () => {}, home)).rejects.toMatchObject({ code: 'usage' });
     expect(readdirSync(elsewhere)).toEqual(['kept']);
   });
 
