@@ -92,21 +92,28 @@ for one in ????????T??????Z-*; do
 done | tail -n 1
 `;
 
-/** `$1` the job, `$2` a name that nothing else has, `$3` how many bytes come: what is broken off ends like what is whole. */
-export const STORE = `${PROLOGUE}
+/** `receive FILE BYTES`: what is broken off ends like what is whole, so that it has to be counted. */
+const RECEIVE = `receive() {
+  cat >"$1"
+  if [ "$(wc -c <"$1")" -ne "$2" ]; then echo "$1 came cut short" >&2; exit 1; fi
+}
+`;
+
+/** As `PREPARE`. `$6` is how many bytes of the list come. */
+export const STORE_LIST = `${PROLOGUE}${RECEIVE}
 cd "$1"
-cat >"$2"
-if [ "$(wc -c <"$2")" -ne "$3" ]; then echo "$2 came cut short" >&2; exit 1; fi
+receive "$5" "$6"
 `;
 
 /**
- * As `PREPARE`. On disk first, then under its name: a backup with a name is a whole one. Its note and its list are there
- * before it, and are nothing without it.
+ * As `PREPARE`. `$6` is how many bytes of the note come. On disk first, then under its name: a backup with a name is a whole one.
+ * Its note and its list are there before it, and are nothing without it.
  */
-export const PUBLISH = `${PROLOGUE}
+export const PUBLISH = `${PROLOGUE}${RECEIVE}
 cd "$1"
 if [ -e "$2" ]; then echo "$2 is there already" >&2; exit 1; fi
 flush() { sync -f . 2>/dev/null || sync; }
+receive "$4" "$6"
 mv "$4" "$2.json"
 if [ -f "$5" ]; then mv "$5" "$2.digests.gz"; fi
 flush

@@ -22,7 +22,7 @@ import {
   PUBLISH,
   REMOVE,
   RENEW,
-  STORE,
+  STORE_LIST,
 } from './rsync-remote-scripts.js';
 import type { ResumeTrees } from './resumption.js';
 import { hostLabel } from '../system/host-label.js';
@@ -152,25 +152,10 @@ export class RsyncRemoteStore {
   ): Promise<void> {
     if (list !== undefined) {
       const { size } = await stat(list);
-      await this.#send(backup, 'digests', { from: createReadStream(list), size }, signal);
+      await this.#on(STORE_LIST, backup, signal, [String(size)], createReadStream(list));
     }
     const text = Buffer.from(note, 'utf8');
-    await this.#send(backup, 'note', { from: Readable.from([text]), size: text.length }, signal);
-    await this.#on(PUBLISH, backup, signal);
-  }
-
-  async #send(
-    { job }: Backup,
-    what: 'note' | 'digests',
-    { from, size }: { from: Readable; size: number },
-    signal: AbortSignal,
-  ): Promise<void> {
-    const result = await this.#script(STORE, [job, this.#unfinished(what), String(size)], {
-      timeoutMs: REMOVE_TIMEOUT_MS,
-      stdinFrom: from,
-      signal,
-    });
-    this.#requireDone(result, signal);
+    await this.#on(PUBLISH, backup, signal, [String(text.length)], Readable.from([text]));
   }
 
   /**
@@ -228,17 +213,19 @@ export class RsyncRemoteStore {
     return answers((await this.#on(EXISTS, backup, signal)).stdout, 'there').length > 0;
   }
 
-  /** Runs a script about a backup. Rejects with `copyFailed` unless it succeeds. */
+  /** Runs a script about a backup, which reads `input`. Rejects with `copyFailed` unless it succeeds. */
   async #on(
     script: string,
     { job, backupId }: Backup,
     signal?: AbortSignal,
     more: readonly string[] = [],
+    input?: Readable,
   ): Promise<CommandResult> {
     const unfinished = (['incomplete', 'note', 'digests'] as const).map((what) => this.#unfinished(what));
     const result = await this.#script(script, [job, backupId, ...unfinished, ...more], {
       timeoutMs: REMOVE_TIMEOUT_MS,
       ...(signal === undefined ? {} : { signal }),
+      ...(input === undefined ? {} : { stdinFrom: input }),
     });
     this.#requireDone(result, signal);
     return result;
