@@ -210,6 +210,31 @@ esac
   );
 
   it(
+    'takes one connection for all that it asks there, where ssh is told to share it, and leaves that alone',
+    async () => {
+      const socket = path.join(keys, 'shared');
+      const sharing = `${ssh.client} -o ControlPath=${socket}`;
+      await configure({
+        environment: { RSYNC_RSH: `${sharing} -o ControlMaster=auto -o ControlPersist=280` },
+      });
+      const control = async (what: string): Promise<string> =>
+        await must('bash', '-c', `${sharing} -O ${what} 127.0.0.1 2>&1`);
+      expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
+      try {
+        const first = await control('check');
+        expect(first).toMatch(/^Master running/);
+        expect((await cli.run('run', '--config', config)).exitCode).toBe(0);
+        expect((await cli.run('recover')).exitCode).toBe(0);
+        expect(await control('check')).toBe(first);
+        expect((await list()).map(({ state }) => state)).toEqual(['complete', 'complete']);
+      } finally {
+        await control('exit');
+      }
+    },
+    LONG_MS,
+  );
+
+  it(
     'a connection that is lost in mid-copy: exit 40, nothing listed, and the next run goes on',
     async () => {
       await large('a', 'b', 'c', 'd', 'e', 'f');
