@@ -109,6 +109,7 @@ napi_value page_read(napi_env env, napi_callback_info info) {
         CHECK(set_number(env, object, "thawBeginMs", (double)atomic_load(&slot->thaw_begin_ns) / NS_PER_MS));
         CHECK(set_number(env, object, "thawedMs", (double)atomic_load(&slot->thawed_ns) / NS_PER_MS));
         CHECK(set_number(env, object, "deadlineMs", (double)atomic_load(&slot->deadline_ns) / NS_PER_MS));
+        CHECK(set_number(env, object, "probing", (atomic_load(&page->probing) >> i) & 1u));
         CHECK(napi_set_element(env, array, i, object));
     }
     return array;

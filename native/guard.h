@@ -50,6 +50,10 @@ void holder_gone(void);
 bool slot_ended(uint32_t slot);
 /* Every slot has ended, and its record says so; no device is suspended. */
 bool all_ended(void);
+/* A FIFREEZE of the watchdog's probes may still freeze what has ended. */
+bool probes_pending(void);
+/* In the second, once the watchdog is dead: thaws what such a probe froze. */
+void probes_undo(void);
 
 /* threads.c: starts a thread on a small stack of its own. 0 or an errno. */
 int thread_start(void *(*run)(void *), void *argument);

@@ -114,10 +114,13 @@ struct page {
     _Atomic uint64_t watch_ns;       /* opened */
     _Atomic uint64_t watch_deadline_ns;
     _Atomic uint64_t watch_timeout_ns; /* as a slot's */
+    /* A bit for each slot: the watchdog's FIFREEZE probe of it may still freeze, whatever its state says meanwhile. */
+    _Atomic uint32_t probing;
 };
 
 _Static_assert(sizeof(struct slot) == 64, "the mirror in protocol.ts counts on it");
 _Static_assert(sizeof(struct device) == 40, "no padding");
+_Static_assert(MAX_SLOTS <= 32, "a bit for each in `probing`");
 _Static_assert(sizeof(struct page) <= 8192, "two pages of memory, both locked by each guard");
 
 enum frame_type {

@@ -13,6 +13,7 @@ static struct connection {
     size_t received;
     struct frame request; /* being received, or waiting for its slots */
     bool waiting;
+    uint64_t number; /* the later, the higher */
 } connections[MAX_CONNECTIONS];
 
 /* Losses of which the holder has had an event. */
@@ -51,8 +52,8 @@ static int verdict(const struct frame *request) {
         uint32_t state = atomic_load(&slot->state);
         if (state == SLOT_STUCK) return atomic_load(&slot->thaw_errno);
         if (atomic_load(&slot->loss) != LOSS_NONE) error = EINVAL;
-        /* The 2008 ioctl answers EINVAL when there is nothing frozen to reset. */
-        if (request->type == FRAME_RESET && state != SLOT_HELD) error = EINVAL;
+        /* The 2008 ioctl answers EINVAL when there is nothing frozen to reset. Nor is there anything to be owned. */
+        if ((request->type == FRAME_RESET || request->type == FRAME_DETACH) && state != SLOT_HELD) error = EINVAL;
     }
     return error;
 }
@@ -62,7 +63,7 @@ static void answer(struct connection *connection) {
                           .sequence = connection->request.sequence,
                           .error = verdict(&connection->request)};
     if (reply.type == FRAME_STATUS) reply.error = 0;
-    if (reply.type == FRAME_DETACH) reply.error = guard.detached ? 0 : ECHILD;
+    if (reply.type == FRAME_DETACH && !guard.detached) reply.error = ECHILD;
     frame_describe(&reply);
     connection->waiting = false;
     connection->received = 0;
@@ -178,17 +179,25 @@ static bool from_root(int fd) {
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == 0;
 }
 
+/* A place for another: a free one, else that of who has asked nothing for longest. HOLDER_CONNECTION: there is none. */
+static unsigned place(void) {
+    unsigned idle = HOLDER_CONNECTION;
+    for (unsigned i = HOLDER_CONNECTION + 1; i < MAX_CONNECTIONS; i++) {
+        if (connections[i].fd < 0) return i;
+        if (connections[i].waiting) continue;
+        if (idle == HOLDER_CONNECTION || connections[i].number < connections[idle].number) idle = i;
+    }
+    if (idle != HOLDER_CONNECTION) hang_up(&connections[idle]);
+    return idle;
+}
+
 void connection_accept(void) {
+    static uint64_t count;
     int fd = accept4(guard.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) return;
-    if (from_root(fd)) {
-        for (unsigned i = HOLDER_CONNECTION + 1; i < MAX_CONNECTIONS; i++) {
-            if (connections[i].fd >= 0) continue;
-            connections[i] = (struct connection){.fd = fd, .next_sequence = 1};
-            return;
-        }
-    }
-    close(fd);
+    unsigned at = from_root(fd) ? place() : HOLDER_CONNECTION;
+    if (at == HOLDER_CONNECTION) close(fd);
+    else connections[at] = (struct connection){.fd = fd, .next_sequence = 1, .number = ++count};
 }
 
 void connections_close(void) {

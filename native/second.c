@@ -64,6 +64,9 @@ static bool outlived_partner(void) {
     }
     /* Still our parent, so still the watchdog. */
     if (getppid() == guard.watchdog_pid) kill(guard.watchdog_pid, SIGKILL);
+    /* In the middle of a probe it dies when the kernel is done with that. */
+    char byte;
+    while (probes_pending() && recv(guard.partner_fd, &byte, 1, 0) != 0) continue;
     return true;
 }
 
@@ -84,6 +87,7 @@ void second_main(void) {
     }
     if (!quitting && !atomic_load(&guard.partner_dead)) atomic_store(&guard.partner_dead, outlived_partner());
     if (atomic_load(&guard.partner_dead)) {
+        probes_undo();
         expedite_forget();
         record_failures();
         if (guard.control_path[0] != '\0') unlink(guard.control_path);

@@ -10,8 +10,10 @@ import type { FreezeOptions, FreezeRequest, FreezeTarget } from './freezer.js';
 import { FreezeSet, type FreezerSlot } from './freeze-set.js';
 import { GuardedFreezer } from './guarded-freezer.js';
 import { openMount } from './mountpoint.js';
-import { MAX_DEVICES, MAX_SLOTS } from './protocol.js';
-import { startWatchdog } from './watchdog-process.js';
+import { FrameType, MAX_DEVICES, MAX_SLOTS } from './protocol.js';
+import { startWatchdog, type Watchdog } from './watchdog-process.js';
+
+const QUIT_MS = 2000;
 
 export interface ArmOptions extends FreezeOptions {
   /** The freeze will be handed over to the watchdog, which then owns it. */
@@ -59,6 +61,7 @@ export async function armFreezer(
   let pageFd: number | undefined;
   let expediteFd: number | undefined;
   let watch: DeviceWatch | undefined;
+  let watchdog: Watchdog | undefined;
   try {
     for (const target of targets) slots.push(await openSlot(target));
     const shared = createPage(slots.length, options.timeoutMs ?? 0, options.maxHoldMs);
@@ -70,7 +73,7 @@ export async function armFreezer(
       0o600,
     );
     const controlPath = path.join(controlDirectory, `${process.pid}-${Date.now().toString(36)}`);
-    const watchdog = await startWatchdog({
+    watchdog = await startWatchdog({
       pageFd,
       expediteFd,
       mountpointFds: slots.map((slot) => slot.mountpointFd),
@@ -96,6 +99,9 @@ export async function armFreezer(
     }
     return new GuardedFreezer(new FreezeSet(slots, watch, shared.page), options, watchdog);
   } catch (error) {
+    // They would keep the locks for as long as we live.
+    await watchdog?.connection.request({ type: FrameType.quit }, QUIT_MS).catch(() => undefined);
+    await watchdog?.end();
     watch?.close();
     for (const slot of slots) {
       closeSync(slot.mountpointFd);

@@ -1,15 +1,18 @@
 import type { FreezeSettings } from '../config/types.js';
 import type { FreezeTarget } from './freezer.js';
 
-/** What `freeze` tells of a freeze that it left in the watchdogs' care. `nowMs`: when it returned, Unix time. */
+/**
+ * What `freeze` tells of a freeze that it left in the watchdogs' care, which ends `expiresInMs` from `nowMs`, Unix time. That is less
+ * than the timeout, which counts from the first FIFREEZE on.
+ */
 export function describeFrozen(
   targets: readonly FreezeTarget[],
   settings: FreezeSettings,
-  guards: { watchdogPids: readonly number[]; warnings: readonly string[] },
+  left: { expiresInMs: number; watchdogPids: readonly number[]; warnings: readonly string[] },
   nowMs: number,
 ): { json: object; text: string; warnings: readonly string[] } {
-  const seconds = (settings.timeoutMs ?? settings.maxHoldMs) / 1000;
-  const expiresAt = new Date(nowMs + seconds * 1000).toISOString();
+  const seconds = Number((left.expiresInMs / 1000).toFixed(1));
+  const expiresAt = new Date(nowMs + left.expiresInMs).toISOString();
   const names = targets.map((target) => target.mountpoint);
   return {
     json: {
@@ -18,10 +21,10 @@ export function describeFrozen(
       timeoutSeconds: settings.timeoutMs === null ? null : settings.timeoutMs / 1000,
       maxHoldSeconds: settings.maxHoldMs / 1000,
       expiresAt,
-      watchdogPids: guards.watchdogPids,
-      warnings: guards.warnings,
+      watchdogPids: left.watchdogPids,
+      warnings: left.warnings,
     },
     text: `Frozen: ${names.join(', ')}. Thawed by itself in ${seconds} s unless reset; thaw it with: fsbackup thaw ${names.join(' ')}`,
-    warnings: guards.warnings,
+    warnings: left.warnings,
   };
 }

@@ -1,11 +1,4 @@
-import {
-  inThawOrder,
-  thawAll,
-  thawByHand,
-  thawEach,
-  thawForcibly,
-  type ThawReport,
-} from './release-by-hand.js';
+import { thawAll, thawMountpoints, type ThawReport } from './release-by-hand.js';
 
 /**
  * What is to be thawed: everything of ours (`orphaned`: of dead commands), or these mountpoints, ours or (`force`)
@@ -17,8 +10,7 @@ export type ThawRequest =
 let begun: { request: string; report: Promise<ThawReport> } | undefined;
 
 async function start(request: ThawRequest): Promise<ThawReport> {
-  if (request.all) return await thawAll(request);
-  return await thawEach(await inThawOrder(request.mountpoints), request.force ? thawForcibly : thawByHand);
+  return request.all ? await thawAll(request) : await thawMountpoints(request.mountpoints, request);
 }
 
 /** The request behind the plainest of command lines; undefined for any other, which the parser is to judge first. */

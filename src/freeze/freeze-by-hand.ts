@@ -36,15 +36,15 @@ async function frozen(
 
 /**
  * Freezes all or none, and leaves them frozen in the care of the watchdogs, which thaw them at the deadline.
- * Resolves to the pids of the watchdogs and what weakens the guarantee here.
+ * Resolves to when the first of them is, the pids of the watchdogs, and what weakens the guarantee here.
  */
 export async function freezeDetached(
   targets: readonly FreezeTarget[],
   options: FreezeOptions,
-): Promise<{ watchdogPids: readonly number[]; warnings: readonly string[] }> {
+): Promise<{ expiresInMs: number; watchdogPids: readonly number[]; warnings: readonly string[] }> {
   const freezer = await frozen(targets, { ...options, detachable: true });
-  await freezer.detach();
-  return { watchdogPids: freezer.watchdogPids, warnings: freezer.warnings };
+  const { expiresInMs } = await freezer.detach();
+  return { expiresInMs, watchdogPids: freezer.watchdogPids, warnings: freezer.warnings };
 }
 
 /** Freezes all or none, holds them with a heartbeat while `work` runs, and thaws whatever becomes of it. */

@@ -59,3 +59,10 @@ export function stillFrozenError(mountpoints: readonly string[]): FsbackupError 
     },
   );
 }
+
+/** This one may still be frozen; `why` is a clause. */
+export function thawFailed({ mountpoint }: Pick<FreezeTarget, 'mountpoint'>, why: string): FsbackupError {
+  return new FsbackupError('thawFailed', `${mountpoint} may still be frozen: ${why}`, {
+    hint: `Run "fsbackup thaw --force ${mountpoint}", and see the kernel log (dmesg).`,
+  });
+}

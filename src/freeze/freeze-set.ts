@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FsbackupError } from '../errors.js';
-import { readPage, thawSlot, thawSlotInBackground, type PageHandle } from '../system/native.js';
+import { errnoOf, type FsbackupError } from '../errors.js';
+import { readPage, thaw, thawSlot, thawSlotInBackground, type PageHandle } from '../system/native.js';
 import type { DeviceWatch } from './device-watch.js';
 import { stillFrozenError } from './freeze-errors.js';
 import { readStatus, writeStatus } from './freeze-record.js';
@@ -23,6 +23,15 @@ const LIMIT_MS = 30_000;
 
 /** Nothing of the slot is or can become frozen. */
 const ENDED: ReadonlySet<number> = new Set([SlotState.thawed, SlotState.failed]);
+
+/** Where there may be nothing to thaw. */
+function fithawAgain(fd: number): void {
+  try {
+    thaw(fd);
+  } catch (error) {
+    if (errnoOf(error) !== 'EINVAL') throw error;
+  }
+}
 
 /** What is frozen together: what the shared page says of it, and its thaw where no guard is left to do that. */
 export class FreezeSet {
@@ -113,6 +122,14 @@ export class FreezeSet {
       ENDED.has(state) ? [] : (this.slots[index]?.target.mountpoint ?? []),
     );
     return stillFrozenError(frozen);
+  }
+
+  /** Thaws what a probe froze after the end of its slot. Only when both guards are dead: else the second does it. */
+  undoProbes(): void {
+    for (const [index, { probing }] of readPage(this.page).entries()) {
+      const slot = this.slots[index];
+      if (probing !== 0 && slot !== undefined) fithawAgain(slot.mountpointFd);
+    }
   }
 
   /** What became of each, once it has ended. */

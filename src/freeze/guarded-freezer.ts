@@ -5,7 +5,7 @@ import { freezeError, thawedMeanwhile } from './freeze-errors.js';
 import { writeStatus } from './freeze-record.js';
 import { RETRY_MS, type FreezeSet } from './freeze-set.js';
 import type { Freezer, FreezeOptions, LossReason, ThawOutcome } from './freezer.js';
-import { FrameType, lossReason, warningTexts } from './protocol.js';
+import { FrameType, lossReason, warningTexts, type Reply } from './protocol.js';
 import type { Watchdog } from './watchdog-process.js';
 import { within } from './within.js';
 
@@ -112,16 +112,19 @@ export class GuardedFreezer implements Freezer {
   }
 
   /**
-   * Hands the freeze over: from here on the watchdog owns it and answers at its control socket. Rejects with
-   * `freezeLost` when it was lost meanwhile, after a thaw of all.
+   * Hands the freeze over: from here on the watchdog owns it and answers at its control socket. Resolves to how long it
+   * will hold all of it, unless it is reset. Rejects with `freezeLost` when some of it was lost meanwhile, after a thaw of all.
    */
-  async detach(): Promise<void> {
+  async detach(): Promise<{ expiresInMs: number }> {
     this.#stopTimers();
+    let reply: Reply;
     try {
-      const reply = await this.#watchdog.connection.request({ type: FrameType.detach }, REPLY_MS);
+      reply = await this.#watchdog.connection.request({ type: FrameType.detach }, REPLY_MS);
       if (reply.error !== 0) throw new Error(`errno ${reply.error}`);
     } catch (error) {
+      const { loss } = this.#set;
       await this.close();
+      if (loss !== undefined) throw thawedMeanwhile(error);
       throw new FsbackupError('freezeLost', 'the watchdog did not take the freeze over, so it was thawed', {
         hint: 'Run the command again; if it happens again, something on this host kills or stops our watchdog.',
         cause: error,
@@ -130,19 +133,26 @@ export class GuardedFreezer implements Freezer {
     this.#ended = true;
     this.#watchdog.release();
     this.#set.close();
+    const deadlinesMs = reply.slots.map(({ deadlineMs }) => deadlineMs);
+    return { expiresInMs: Math.min(...deadlinesMs) - reply.nowMs };
   }
 
   async close(): Promise<void> {
     if (this.#ended) return;
+    let isThawed = false;
     try {
       await this.thaw();
+      isThawed = true;
     } finally {
       this.#ended = true;
-      // No answer: it is gone, or stopped and killed below; nothing is frozen either way.
+      // No answer: it is gone, or stopped and killed below, where nothing is frozen any more.
       await this.#watchdog.connection.request({ type: FrameType.quit }, REPLY_MS).catch(() => undefined);
-      // What is suspended, or a killed program may still suspend, stays guarded by guards that end by themselves.
-      if (this.#set.watch?.over === false) this.#watchdog.release();
-      else await this.#watchdog.end();
+      // What may be frozen or suspended, or a killed program may still suspend, stays guarded by guards that end by themselves.
+      if (!isThawed || this.#set.watch?.over === false) this.#watchdog.release();
+      else {
+        await this.#watchdog.end();
+        this.#set.undoProbes();
+      }
       this.#set.recordEnded();
       this.#set.close();
     }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** A pid may be another's by now: ours is the one that still carries a guard's name. */
 export function isGuard(pid: number): boolean {
@@ -9,7 +10,17 @@ export function isGuard(pid: number): boolean {
   }
 }
 
-/** Ends guards that no longer answer. Only after a thaw: what they guard is not frozen any more. */
+/** Whether a process is stopped, by a signal or a debugger (proc_pid_stat(5)): it answers nobody until it is let on. */
+export function isStopped(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return /^[Tt]/.test(stat.slice(stat.lastIndexOf(')') + 2));
+  } catch {
+    return false;
+  }
+}
+
+/** Ends guards that no longer answer. Only after a thaw: nothing that they guard is frozen any more. */
 export function killGuards(pids: readonly number[]): void {
   for (const pid of pids.filter(isGuard)) {
     try {
@@ -18,4 +29,17 @@ export function killGuards(pids: readonly number[]): void {
       // ESRCH: it ended by itself.
     }
   }
+}
+
+const END_TIMEOUT_MS = 2000;
+const END_LOOK_MS = 10;
+
+/** Waits until a second has ended, which it does soon after its watchdog. One that is stopped is killed: false. */
+export async function endSecond(pid: number): Promise<boolean> {
+  for (const giveUpAt = performance.now() + END_TIMEOUT_MS; isGuard(pid); await sleep(END_LOOK_MS)) {
+    if (performance.now() < giveUpAt) continue;
+    killGuards([pid]);
+    return false;
+  }
+  return true;
 }

@@ -77,7 +77,7 @@ export function warningTexts(bits: number): string[] {
 }
 
 /** What a guard reports of one slot: what the page says of it. */
-export type SlotReport = PageSlot;
+export type SlotReport = Omit<PageSlot, 'probing'>;
 
 export interface Request {
   type: number;

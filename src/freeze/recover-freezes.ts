@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import { messageOf } from '../errors.js';
 import { probeFrozen, thaw } from '../system/native.js';
 import { adoptRecord, readRecords, type FreezeRecordBody } from './freeze-record.js';
+import { isGuard } from './kill-guards.js';
 import { openFilesystem } from './mountpoint.js';
 import { sweepControlSockets } from './sweep-control-sockets.js';
 
@@ -39,7 +40,8 @@ export async function recoverFreezes(): Promise<FreezeRecovery> {
   await sweepControlSockets();
   const recovery: FreezeRecovery = { recovered: [], failures: [] };
   for (const { body, status, guarded } of readRecords()) {
-    if (guarded || status.kind !== 'armed') continue;
+    // The lock alone may be that of somebody who reads the record.
+    if (status.kind !== 'armed' || (guarded && body.watchdogPids.some(isGuard))) continue;
     try {
       const done = await adoptRecord(body.majorMinor, async (record, setStatus) => {
         if (record.status.kind !== 'armed') return undefined;

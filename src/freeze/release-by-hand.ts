@@ -1,22 +1,20 @@
 import { closeSync } from 'node:fs';
-import { errnoOf, FsbackupError, messageOf } from '../errors.js';
+import { errnoOf, FsbackupError } from '../errors.js';
 import { thaw as fithaw } from '../system/native.js';
 import { isAlive } from '../system/process-identity.js';
 import { askWatchdog } from './control-client.js';
 import { NoReply } from './frame-connection.js';
-import {
-  adoptRecord,
-  findRecord,
-  readRecords,
-  type FreezeRecord,
-  type FreezeRecordBody,
-} from './freeze-record.js';
+import { thawFailed } from './freeze-errors.js';
+import { findRecord, readRecords, type FreezeRecord, type FreezeRecordBody } from './freeze-record.js';
 import type { LossReason } from './freezer.js';
-import { killGuards } from './kill-guards.js';
-import { openFilesystem, openMount } from './mountpoint.js';
+import { isGuard, isStopped } from './kill-guards.js';
+import { openMount } from './mountpoint.js';
 import { FrameType, lossReason, type Reply } from './protocol.js';
+import { byThawOrder, thawWithoutGuards, type Asked } from './thaw-without-guards.js';
 
 const REPLY_MS = 1000;
+/** How long a watchdog that works may take for a thaw before we do it ourselves. */
+const PATIENCE_MS = 30_000;
 
 /** What each reason of a loss means, and what it asks for. */
 const LOSSES: Readonly<Record<LossReason, string>> = {
@@ -53,12 +51,6 @@ async function heldRecord(path: string): Promise<FreezeRecordBody> {
   if (record === undefined || record.status.kind === 'thawed') throw notOurs(path);
   if (record.status.kind === 'lost') throw lostError(path, record.status.reason);
   return record.body;
-}
-
-function thawFailed({ mountpoint }: FreezeRecordBody, why: string): FsbackupError {
-  return new FsbackupError('thawFailed', `${mountpoint} may still be frozen: ${why}`, {
-    hint: `Run "fsbackup thaw --force ${mountpoint}", and see the kernel log (dmesg).`,
-  });
 }
 
 function slotVerdict(body: FreezeRecordBody, reply: Reply): void {
@@ -123,50 +115,46 @@ async function endedError(path: string): Promise<FsbackupError> {
   );
 }
 
-/** Thaws a freeze whose guards are dead or stopped. A FITHAW that fails leaves both the guards and the record alone. */
-async function thawWithoutGuards(body: FreezeRecordBody): Promise<void> {
-  const fd = await openFilesystem(body);
-  if (fd === undefined) throw thawFailed(body, 'it is not mounted here any more');
-  let lost = false;
-  try {
-    fithaw(fd);
-  } catch (error) {
-    lost = errnoOf(error) === 'EINVAL';
-    if (!lost) throw thawFailed(body, messageOf(error));
-  } finally {
-    closeSync(fd);
-  }
-  killGuards(body.watchdogPids);
-  await adoptRecord(body.majorMinor, async ({ status }, setStatus) => {
-    if (status.kind !== 'armed') return;
-    setStatus(
-      lost ? { kind: 'lost', reason: 'guard-died', at: new Date().toISOString() } : { kind: 'thawed' },
-    );
-  });
-  if (lost) throw lostError(body.mountpoint, 'guard-died');
+/** By ourselves, where no guard does it. */
+async function thawInPlaceOfGuards(body: FreezeRecordBody, asked: Asked): Promise<void> {
+  const lost = await thawWithoutGuards(body, asked);
+  if (lost !== undefined) throw lostError(body.mountpoint, lost);
 }
 
-async function thawRecord(body: FreezeRecordBody): Promise<void> {
+/** Whether the watchdog is at it: for half a minute, unless it is stopped. A FITHAW waits for what lies below. */
+function isAtIt({ watchdogPids: [watchdog = 0] }: FreezeRecordBody): () => boolean {
+  const giveUpAt = performance.now() + PATIENCE_MS;
+  return () => performance.now() < giveUpAt && isGuard(watchdog) && !isStopped(watchdog);
+}
+
+/** Thaws one that was held when we began. `asked`: all that are to be thawed, this one among them. */
+async function thawRecord(body: FreezeRecordBody, asked: Asked): Promise<void> {
+  const request = { type: FrameType.thaw, slot: body.slot } as const;
   let reply: Reply | undefined;
   try {
-    reply = await askWatchdog(body.controlPath, { type: FrameType.thaw, slot: body.slot }, REPLY_MS);
+    reply = await askWatchdog(body.controlPath, request, REPLY_MS, isAtIt(body));
   } catch (error) {
     if (!(error instanceof NoReply)) throw error;
-    await thawWithoutGuards(body);
+    await thawInPlaceOfGuards(body, asked);
     return;
   }
-  if (reply !== undefined) slotVerdict(body, reply);
+  if (reply !== undefined) {
+    slotVerdict(body, reply);
+    return;
+  }
   // The guards are gone: either they thawed and said so in the record meanwhile, or they died with it frozen.
-  else if (findRecord(body)?.status.kind === 'armed') await thawWithoutGuards(body);
-  else throw await endedError(body.mountpoint);
+  const status = findRecord(body)?.status.kind;
+  if (status === 'armed') await thawInPlaceOfGuards(body, asked);
+  else if (status !== 'thawed') throw await endedError(body.mountpoint);
 }
 
 /**
  * Ends a freeze that fsbackup made and left in the care of its watchdogs. Rejects with `freezeLost` when it had been
  * lost before, with `notFrozen` when it is not ours: then nothing is touched.
  */
-export async function thawByHand(path: string): Promise<void> {
-  await thawRecord(await heldRecord(path));
+async function thawByHand(path: string): Promise<void> {
+  const body = await heldRecord(path);
+  await thawRecord(body, new Set([body.majorMinor]));
 }
 
 /** What of this boot is in a guard's care, or was left by dead ones. */
@@ -180,52 +168,74 @@ export interface ThawReport {
   failures: unknown[];
 }
 
-/**
- * A filesystem is frozen before those that it lies on, and its FITHAW waits for theirs: what was frozen last is to be
- * thawed first. For sort.
- */
-function byThawOrder(a: FreezeRecordBody, b: FreezeRecordBody): number {
-  return Date.parse(b.since) - Date.parse(a.since) || b.slot - a.slot;
+/** One filesystem to be thawed. */
+interface ToThaw {
+  /** What it is called, each to be told. */
+  names: readonly string[];
+  thaw: () => Promise<void>;
 }
 
-/**
- * Mountpoints in the order in which they can be thawed; first those that fsbackup does not hold, as they were given. All
- * names of one filesystem that it holds (a bind mount, a symlink) are together: `freeze` takes them for one, too.
- */
-export async function inThawOrder(mountpoints: readonly string[]): Promise<string[][]> {
-  const held = new Map<string, { names: string[]; body: FreezeRecordBody }>();
-  const others: string[][] = [];
-  for (const path of mountpoints) {
-    // Why it is not held is told when it is thawed.
-    const body = await heldRecord(path).catch(() => undefined);
-    if (body === undefined) others.push([path]);
-    else {
-      const known = held.get(body.majorMinor);
-      if (known === undefined) held.set(body.majorMinor, { names: [path], body });
-      else known.names.push(path);
-    }
-  }
-  const ordered = [...held.values()].toSorted((a, b) => byThawOrder(a.body, b.body));
-  return [...others, ...ordered.map(({ names }) => names)];
-}
-
-/** Thaws each with `thaw`, by the first of its names, in this order, going on past failures. */
-export async function thawEach(
-  filesystems: readonly (readonly string[])[],
-  thaw: (mountpoint: string) => Promise<void>,
-): Promise<ThawReport> {
+/** Thaws each, in this order, going on past failures. */
+async function thawEach(filesystems: readonly ToThaw[]): Promise<ThawReport> {
   const report: ThawReport = { thawed: [], failures: [] };
-  for (const names of filesystems) {
-    const [mountpoint] = names;
-    if (mountpoint === undefined) continue;
+  for (const { names, thaw } of filesystems) {
     try {
-      await thaw(mountpoint);
+      await thaw();
       report.thawed.push(...names);
     } catch (error) {
       report.failures.push(error);
     }
   }
   return report;
+}
+
+/** One filesystem, by all the names that it was given. */
+interface Named {
+  names: readonly [string, ...string[]];
+  /** Undefined: fsbackup does not hold it. */
+  body: FreezeRecordBody | undefined;
+}
+
+/**
+ * Mountpoints in the order in which they can be thawed; first those that fsbackup does not hold, as they were given. All
+ * names of one filesystem that it holds (a bind mount, a symlink) are together: `freeze` takes them for one, too.
+ */
+async function inThawOrder(mountpoints: readonly string[]): Promise<Named[]> {
+  const held = new Map<string, { names: [string, ...string[]]; body: FreezeRecordBody }>();
+  const others: Named[] = [];
+  for (const path of mountpoints) {
+    // Why it is not held is told when it is thawed.
+    const body = await heldRecord(path).catch(() => undefined);
+    if (body === undefined) others.push({ names: [path], body });
+    else {
+      const known = held.get(body.majorMinor);
+      if (known === undefined) held.set(body.majorMinor, { names: [path], body });
+      else known.names.push(path);
+    }
+  }
+  return [...others, ...[...held.values()].toSorted((a, b) => byThawOrder(a.body, b.body))];
+}
+
+/**
+ * Thaws these, in the order that is needed; `force`: whoever froze them. What is wrong with one, as `thawByHand` and
+ * `thawForcibly` say it, keeps the others from nothing.
+ */
+export async function thawMountpoints(
+  mountpoints: readonly string[],
+  { force }: { force: boolean },
+): Promise<ThawReport> {
+  const filesystems = await inThawOrder(mountpoints);
+  const asked = new Set(filesystems.flatMap(({ body }) => body?.majorMinor ?? []));
+  return await thawEach(
+    filesystems.map(({ names, body }) => ({
+      names,
+      thaw: async () => {
+        if (force) await thawForcibly(names[0]);
+        else if (body === undefined) await thawByHand(names[0]);
+        else await thawRecord(body, asked);
+      },
+    })),
+  );
 }
 
 /**
@@ -235,13 +245,11 @@ export async function thawEach(
 export async function thawAll({ orphaned = false } = {}): Promise<ThawReport> {
   const bodies = heldRecords().map(({ body }) => body);
   const chosen = orphaned ? bodies.filter(({ detached, owner }) => !detached && !isAlive(owner.pid)) : bodies;
-  const held = new Map(chosen.toSorted(byThawOrder).map((body) => [body.mountpoint, body]));
+  const asked = new Set(chosen.map(({ majorMinor }) => majorMinor));
   return await thawEach(
-    [...held.keys()].map((mountpoint) => [mountpoint]),
-    async (mountpoint) => {
-      const body = held.get(mountpoint);
-      if (body !== undefined) await thawRecord(body);
-    },
+    chosen
+      .toSorted(byThawOrder)
+      .map((body) => ({ names: [body.mountpoint], thaw: () => thawRecord(body, asked) })),
   );
 }
 
@@ -249,7 +257,7 @@ export async function thawAll({ orphaned = false } = {}): Promise<ThawReport> {
  * The emergency exit: a bare FITHAW, whoever froze it. Rejects with `notFrozen` when it was not frozen.
  * Blocks as long as the kernel does.
  */
-export async function thawForcibly(path: string): Promise<void> {
+async function thawForcibly(path: string): Promise<void> {
   const { fd } = await openMount(path);
   try {
     fithaw(fd);

@@ -2,14 +2,13 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { FsbackupError } from '../errors.js';
 import { watchdogEnvironment } from '../system/fault-point.js';
 import { inInitialPidNamespace, PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import { createMemfd } from '../system/native.js';
 import { packageRoot } from '../system/package-root.js';
 import { FrameConnection } from './frame-connection.js';
-import { isGuard, killGuards } from './kill-guards.js';
+import { endSecond } from './kill-guards.js';
 import { FrameType, warningTexts } from './protocol.js';
 
 function builtWatchdog(): string {
@@ -20,7 +19,6 @@ function builtWatchdog(): string {
 const NEUTRAL_NAME = 'qsentry';
 const ARM_TIMEOUT_MS = 10_000;
 const END_TIMEOUT_MS = 2000;
-const END_LOOK_MS = 10;
 
 /** A running pair of guards. */
 export interface Watchdog {
@@ -98,15 +96,6 @@ function exited(child: ChildProcess): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) resolve();
     else child.once('exit', () => resolve());
   });
-}
-
-/** The second ends soon after the watchdog, unless it is stopped: it would keep the mountpoints busy. */
-async function endSecond(pid: number): Promise<void> {
-  for (const giveUpAt = performance.now() + END_TIMEOUT_MS; isGuard(pid); await sleep(END_LOOK_MS)) {
-    if (performance.now() < giveUpAt) continue;
-    killGuards([pid]);
-    return;
-  }
 }
 
 /**

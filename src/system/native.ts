@@ -18,6 +18,8 @@ export interface PageSlot {
   thawBeginMs: number;
   thawedMs: number;
   deadlineMs: number;
+  /** 1 while a probe of the watchdog may still freeze, whatever the state says. */
+  probing: number;
 }
 
 /** One device of the page, as `readWatch` gives it. */
