@@ -18,15 +18,12 @@ enum source { ON_HOLDER, ON_PARTNER, ON_TIMER, ON_DONE, ON_SIGNAL, SOURCES };
 static bool quitting;
 
 static void partner_said(void) {
-    char byte;
-    ssize_t count = recv(guard.partner_fd, &byte, 1, MSG_DONTWAIT);
-    if (count == 0) {
+    char byte = 0;
+    if (recv(guard.partner_fd, &byte, 1, MSG_DONTWAIT) == 0) {
         atomic_store(&guard.partner_dead, true);
         FAULT_POINT("second.partner-gone");
         thaw_all(LOSS_GUARD_DIED);
-        return;
     }
-    if (count < 0) return;
     if (byte == LINK_QUIT) quitting = true;
     if (byte == LINK_DETACH) {
         guard.detached = true;

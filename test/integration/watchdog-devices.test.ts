@@ -9,6 +9,7 @@ import { startWatchdog, type Watchdog } from '../../src/freeze/watchdog-process.
 import {
   addDevice,
   createPage,
+  freezeSlot,
   openWatch,
   publishEnded,
   publishStarted,
@@ -206,6 +207,33 @@ describeNeeding(['root', 'loop', 'ext4'], 'the guards of devices, spoken to by h
         await askWatchdog(controlPath, { type: FrameType.thaw }, REPLY_MS),
       ];
       expect([one?.error, all?.error]).toEqual([0, EINVAL]);
+    } finally {
+      publish(guarded, WatchState.ended);
+      guarded.watchdog.connection.destroy();
+      await ends(guarded);
+      await hand.end();
+    }
+  });
+
+  it('keep their deadline when a single filesystem is reset', async () => {
+    const hand = new GuardsByHand(disks);
+    hand.begin();
+    const disk = await disks.filesystem({ fstype: 'ext4' });
+    const { page, request } = await hand.request(disk, { timeoutMs: 60_000 });
+    addDevice(page, DEVICE);
+    const deviceControlFd = hand.open(NO_DEVICE_MAPPER, constants.O_RDWR);
+    const guarded = {
+      page,
+      pageFd: request.pageFd,
+      watchdog: await startWatchdog({ ...request, deviceControlFd }),
+    };
+    try {
+      openWatch(page);
+      await freezeSlot(page, 0, request.mountpointFds[0] ?? -1);
+      const { deadlineMs } = readWatch(page);
+      const reset = { type: FrameType.reset, slot: 0, timeoutMs: 300_000 };
+      expect((await guarded.watchdog.connection.request(reset, REPLY_MS)).error).toBe(0);
+      expect(readWatch(page).deadlineMs).toBe(deadlineMs);
     } finally {
       publish(guarded, WatchState.ended);
       guarded.watchdog.connection.destroy();

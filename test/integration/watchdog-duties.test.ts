@@ -12,7 +12,7 @@ import type { LossReason } from '../../src/freeze/freezer.js';
 import { encodeRequest, FrameType, lossNumber, lossReason, SlotState } from '../../src/freeze/protocol.js';
 import { boottimeMs, freezeSlot, probeFrozen, readPage, thaw } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
-import { eventually, FreezeHarness, isGuard } from '../support/freeze-harness.js';
+import { ended, eventually, FreezeHarness, isGuard } from '../support/freeze-harness.js';
 import {
   busiestMs,
   GuardsByHand,
@@ -136,6 +136,13 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
   });
 
+  it.each([0, 1] as const)('sleeps after number %i was told to end', async (told) => {
+    const guarded = await frozen();
+    process.kill(guarded.pids[told], 'SIGTERM');
+    expect(await lossOf(guarded)).toBe('signal');
+    expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
+  });
+
   it('sleeps between its tries to thaw what is said to be in FIFREEZE still', async () => {
     const guarded = await hand.guard(disk);
     hand.publish(guarded, SlotState.calling);
@@ -144,6 +151,35 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     expect(hand.stateOf(guarded)).toBe(SlotState.calling);
     hand.publish(guarded, SlotState.failed);
     expect((await thawed).error).toBe(0);
+  });
+
+  it('sleeps when it is the second, and cannot thaw yet what a dead watchdog has left', async () => {
+    const guarded = await hand.guard(disk);
+    hand.publish(guarded, SlotState.calling);
+    process.kill(guarded.pids[0], 'SIGKILL');
+    try {
+      await eventually('a try', () => readPage(guarded.page)[0]?.thawBeginMs !== 0);
+      expect(await busiestMs([guarded.pids[1]])).toBeLessThan(IDLE_MS);
+    } finally {
+      hand.publish(guarded, SlotState.failed);
+    }
+    await hand.ended(guarded);
+  });
+
+  it('sleeps while it cannot thaw yet what a dead command has left', async () => {
+    const cli = held(upper);
+    const { watchdog, second } = await harness.held(upper.mountpoint);
+    // FITHAW waits for the filesystem below.
+    await must('fsfreeze', '--freeze', lower.mountpoint);
+    try {
+      cli.kill('SIGKILL');
+      await ended(cli);
+      await sleep(50);
+      expect(await busiestMs([watchdog, second])).toBeLessThan(IDLE_MS);
+    } finally {
+      thaw(hand.open(lower.mountpoint));
+    }
+    await eventually('both to end', () => !isGuard(watchdog) && !isGuard(second));
   });
 
   it('sleeps while FITHAW waits for a FIFREEZE, the deadline being over', async () => {
@@ -366,26 +402,28 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     expect((await guarded.connection.request({ type: FrameType.status }, REPLY_MS)).error).toBe(0);
   });
 
-  it('answers four others at a time, and hangs up on a fifth', async () => {
+  it('answers four others at a time; a fifth gets the place of who has asked nothing for longest', async () => {
     const guarded = await hand.guard(disk);
+    const withThree = socketsOf(guarded.pids[0]).length + 3;
     const connections: FrameConnection[] = [];
-    const ask = async (): Promise<number> => {
+    const ask = async (connection: FrameConnection): Promise<number> =>
+      (await connection.request({ type: FrameType.status }, REPLY_MS)).error;
+    const connected = async (): Promise<FrameConnection> => {
       const socket = connect(guarded.controlPath);
       const connection = new FrameConnection(socket);
       connections.push(connection);
-      return (await connection.request({ type: FrameType.status }, REPLY_MS)).error;
+      expect(await ask(connection)).toBe(0);
+      return connection;
     };
     try {
-      for (let count = 0; count < 4; count += 1) expect(await ask()).toBe(0);
-      await expect(ask()).rejects.toThrow('closed the connection');
-      for (const connection of connections.slice(0, 4))
-        expect((await connection.request({ type: FrameType.status }, REPLY_MS)).error).toBe(0);
-      connections[1]?.destroy();
-      await eventually('a free place', () =>
-        ask()
-          .catch(() => undefined)
-          .then((error) => error === 0),
-      );
+      for (let count = 0; count < 6; count += 1) await connected();
+      await eventually('two to be hung up on', () => connections.slice(0, 2).every(({ closed }) => closed));
+      for (const connection of connections.slice(2)) expect(await ask(connection)).toBe(0);
+      connections[3]?.destroy();
+      await eventually('a free place', () => socketsOf(guarded.pids[0]).length === withThree);
+      await connected();
+      for (const connection of [2, 4, 5, 6].map((index) => connections[index]))
+        expect(connection && (await ask(connection))).toBe(0);
     } finally {
       for (const connection of connections) connection.destroy();
     }
@@ -426,9 +464,9 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
   });
 
   /** A command that holds the freeze for longer than anybody here waits. */
-  function held(): ChildProcess {
+  function held(filesystem = disk): ChildProcess {
     const times = ['--timeout', '110', '--max-hold', '115'];
-    return harness.startFsbackup('freeze', ...times, disk.mountpoint, '--', 'sleep', '90');
+    return harness.startFsbackup('freeze', ...times, filesystem.mountpoint, '--', 'sleep', '90');
   }
 
   it('learns of the death of the command though somebody keeps its connection', async () => {

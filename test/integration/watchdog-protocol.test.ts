@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { askWatchdog } from '../../src/freeze/control-client.js';
+import { NoReply } from '../../src/freeze/frame-connection.js';
 import { readStatus, writeStatus } from '../../src/freeze/freeze-record.js';
 import { encodeRequest, FrameType, lossNumber, SlotState } from '../../src/freeze/protocol.js';
 import { recoverFreezes } from '../../src/freeze/recover-freezes.js';

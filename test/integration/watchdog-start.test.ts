@@ -73,7 +73,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
     const connection = new FrameConnection(socket);
     connections.push(connection);
     const reply = await connection.request(arm, REPLY_MS);
-    expect(reply.error).toBe(0);
+    expect(reply).toMatchObject({ type: FrameType.arm, error: 0 });
     expect(reply.watchdogPid).toBe(child.pid);
     return { connection, reply, pids: [reply.watchdogPid, reply.secondPid] as const };
   }
@@ -245,6 +245,26 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
   ])('say %s', async (_, warning, options) => {
     const { reply } = await armed(await hand.unarmed(disk, options()));
     expect(reply.warnings & warning).toBe(warning);
+  });
+
+  /** What mounts for both guards, and for nobody else. */
+  function mounting(script: string): { through: string[] } {
+    const alone = ['unshare', '--mount', '--propagation', 'private'];
+    return { through: [...alone, 'sh', '-e', '-c', `cd "${disks.directory}"\n${script}\nexec "$0"`] };
+  }
+
+  it('pass over a mount whose line is longer than what they read of one', async () => {
+    const deep = Array.from({ length: 12 }, () => 'n'.repeat(200)).join('/');
+    const { reply } = await armed(
+      await hand.unarmed(disk, mounting(`mkdir -p ${deep}; mount -t tmpfs none ${deep}`)),
+    );
+    expect(reply.warnings & WARNINGS.cgroup).toBe(0);
+  });
+
+  it('enter the same cgroup under many names, of which they know only some', async () => {
+    const each = 'for n in $(seq 100); do mkdir cgroup-$n; mount -t cgroup2 none cgroup-$n; done';
+    const { reply } = await armed(await hand.unarmed(disk, mounting(each)));
+    expect(reply.warnings & WARNINGS.cgroup).toBe(0);
   });
 
   it('are bound by no limit of the command, neither niced nor named as it is, and hold no directory', async () => {

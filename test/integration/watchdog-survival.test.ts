@@ -156,9 +156,14 @@ describeNeeding(['root', 'loop', 'ext4'], 'the watchdog and its second', () => {
     'SIGXCPU',
     'SIGXFSZ',
     'SIGVTALRM',
+    // The first and the last that are for programs to use.
+    34,
+    64,
   ] as const)('%s: is no reason to end', async (signal) => {
     for (const pid of [guards.watchdog, guards.second]) process.kill(pid, signal);
     expect(await harness.blocksWriters(disk.mountpoint)).toBe(true);
+    // Both dead would leave it frozen too.
+    for (const pid of [guards.watchdog, guards.second]) expect(isGuard(pid)).toBe(true);
     expect((await harness.fsbackup('thaw', disk.mountpoint)).exitCode).toBe(0);
   });
 
