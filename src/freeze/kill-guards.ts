@@ -1,23 +1,26 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** A pid may be another's by now: ours is the one that still carries a guard's name. */
-export function isGuard(pid: number): boolean {
+/** Name and state of a process (proc_pid_stat(5)); undefined: there is none. */
+function look(pid: number): { name: string; state: string } | undefined {
   try {
-    return ['qsentry', 'vigil'].includes(readFileSync(`/proc/${pid}/comm`, 'utf8').trim());
+    const [, name = '', state = ''] =
+      /^\d+ \((.*)\) (.)/s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
+    return { name, state };
   } catch {
-    return false;
+    return undefined;
   }
 }
 
-/** Whether a process is stopped, by a signal or a debugger (proc_pid_stat(5)): it answers nobody until it is let on. */
+/** A pid may be another's by now: ours is the one that still carries a guard's name. One that nobody has reaped is dead. */
+export function isGuard(pid: number): boolean {
+  const found = look(pid);
+  return found !== undefined && ['qsentry', 'vigil'].includes(found.name) && !/[ZXx]/.test(found.state);
+}
+
+/** Whether a process is stopped, by a signal or a debugger: it answers nobody until it is let on. */
 export function isStopped(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return /^[Tt]/.test(stat.slice(stat.lastIndexOf(')') + 2));
-  } catch {
-    return false;
-  }
+  return /[Tt]/.test(look(pid)?.state ?? '');
 }
 
 /** Ends guards that no longer answer. Only after a thaw: nothing that they guard is frozen any more. */

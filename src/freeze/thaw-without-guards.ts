@@ -1,4 +1,4 @@
-import { closeSync } from 'node:fs';
+import { closeSync, rmSync } from 'node:fs';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { thaw as fithaw } from '../system/native.js';
 import { adoptRecord, findRecord, readRecords, type FreezeRecordBody } from './freeze-record.js';
@@ -70,6 +70,8 @@ export async function thawWithoutGuards(
   if (own instanceof FsbackupError) throw own;
   if ([...results.values()].every((result) => !(result instanceof FsbackupError))) {
     await endGuards(set, body.watchdogPids);
+    // That of guards that were killed.
+    rmSync(body.controlPath, { force: true });
     for (const { majorMinor } of set) {
       await adoptRecord(majorMinor, async (record, setStatus) => {
         if (record.body.controlPath !== body.controlPath) return;
