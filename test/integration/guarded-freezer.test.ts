@@ -1,10 +1,15 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { armFreezer, type ArmOptions } from '../../src/freeze/arm-freezer.js';
 import { findRecord } from '../../src/freeze/freeze-record.js';
 import type { FreezeTarget } from '../../src/freeze/freezer.js';
-import type { GuardedFreezer } from '../../src/freeze/guarded-freezer.js';
+import { askWatchdog } from '../../src/freeze/control-client.js';
+import type { FreezeSet } from '../../src/freeze/freeze-set.js';
+import { GuardedFreezer } from '../../src/freeze/guarded-freezer.js';
+import { FrameType } from '../../src/freeze/protocol.js';
+import { thawMountpoints } from '../../src/freeze/release-by-hand.js';
+import type { Watchdog } from '../../src/freeze/watchdog-process.js';
 import { probeFrozen } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { eventually, isGuard } from '../support/freeze-harness.js';
@@ -119,6 +124,70 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
     expect((await freezer.thaw()).filesystems).toMatchObject([{ lost: 'third-party' }]);
     expect(freezer.lost.reason).toBe('third-party');
     expect(statusOf(ext4)).toMatchObject({ kind: 'lost', reason: 'third-party' });
+  });
+
+  it('hands over nothing of which a part was lost meanwhile, and thaws the rest', async () => {
+    const freezer = await frozen({ ...LONG, detachable: true }, ext4, xfs);
+    const controlPath = findRecord(ext4)?.body.controlPath ?? '';
+    await askWatchdog(controlPath, { type: FrameType.thaw, slot: 0 }, 60_000);
+    expect([await isFrozen(ext4), await isFrozen(xfs)]).toEqual([false, true]);
+    await expect(freezer.detach()).rejects.toMatchObject({
+      code: 'freezeLost',
+      message: expect.stringContaining('given up before it was complete') as string,
+    });
+    expect(await isFrozen(xfs)).toBe(false);
+  });
+
+  it('says for how long it is handed over: that of which the time is up first', async () => {
+    const freezer = await frozen({ ...LONG, detachable: true }, ext4, xfs);
+    const { expiresInMs } = await freezer.detach();
+    expect(expiresInMs).toBeLessThan(LONG.timeoutMs);
+    expect(expiresInMs).toBeGreaterThan(LONG.timeoutMs / 2);
+    await thawMountpoints([ext4.mountpoint, xfs.mountpoint], { force: false });
+  });
+
+  it('leaves no guards, and so no lock, where a freeze cannot be put on record', async () => {
+    const run = `${disks.directory}/full-run`;
+    mkdirSync(run);
+    await must('mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', run);
+    try {
+      process.env['FSBACKUP_RUN_DIR'] = run;
+      await must('mkdir', '-m', '700', `${run}/control`, `${run}/superblocks`);
+      await must('sh', '-c', 'head -c 1M /dev/zero >"$1/fill" 2>/dev/null || true', 'sh', run);
+      for (let times = 0; times < 2; times += 1)
+        await expect(armed(LONG, ext4)).rejects.toThrow('cannot be put on record');
+      expect(readdirSync(`${run}/control`)).toEqual([]);
+    } finally {
+      await must('umount', run);
+    }
+  });
+
+  it('leaves the guards to go on where a thaw fails', async () => {
+    const done: string[] = [];
+    const failing = new GuardedFreezer(
+      {
+        page: undefined,
+        slots: [],
+        watch: undefined,
+        hasEnded: false,
+        thawByOurselves: () => Promise.reject(new Error('FITHAW keeps failing')),
+        loss: undefined,
+        isInFlight: false,
+        undoProbes: () => done.push('undone'),
+        recordEnded: () => done.push('recorded'),
+        close: () => done.push('closed'),
+      } as unknown as FreezeSet,
+      LONG,
+      {
+        connection: { request: () => Promise.resolve({}), closed: false },
+        pids: [],
+        warnings: [],
+        end: async () => void done.push('ended'),
+        release: () => done.push('released'),
+      } as unknown as Watchdog,
+    );
+    await expect(failing.close()).rejects.toThrow('FITHAW keeps failing');
+    expect(done).toEqual(['released', 'recorded', 'closed']);
   });
 
   it('gives up a freeze that is in flight, once it can', async () => {
