@@ -50,9 +50,9 @@ void holder_gone(void);
 bool slot_ended(uint32_t slot);
 /* Every slot has ended, and its record says so; no device is suspended. */
 bool all_ended(void);
-/* A FIFREEZE of the watchdog's probes may still freeze what has ended. */
+/* A probe of the watchdog may freeze what has ended, or has frozen it. */
 bool probes_pending(void);
-/* In the second, once the watchdog is dead: thaws what such a probe froze. */
+/* In the second, once the watchdog is dead and all has ended: thaws what such a probe froze. */
 void probes_undo(void);
 
 /* threads.c: starts a thread on a small stack of its own. 0 or an errno. */

@@ -88,28 +88,18 @@ static void thaw_whatever(uint32_t index) {
     while (ioctl(mountpoint_fd(index), FITHAW, 0) != 0 && errno != EINVAL) sleep_ms(RETRY_MS);
 }
 
-/* Of a watchdog that died in a probe: its FIFREEZE may have come after the end of the slot. */
-static void undo_probe(uint32_t index) {
-    if (!guard.is_second || !atomic_load(&guard.partner_dead)) return;
-    if ((atomic_load(&guard.page->probing) & bit_of(index)) == 0) return;
-    thaw_whatever(index);
-    atomic_fetch_and(&guard.page->probing, ~bit_of(index));
-}
-
 bool probes_pending(void) { return atomic_load(&guard.page->probing) != 0; }
 
 void probes_undo(void) {
-    for (uint32_t i = guard.slot_count; i-- > 0;) undo_probe(i);
+    for (uint32_t i = guard.slot_count; i-- > 0;)
+        if (atomic_load(&guard.page->probing) & bit_of(i)) thaw_whatever(i);
 }
 
 static void thaw(uint32_t index, uint32_t loss) {
     struct slot *slot = &guard.page->slots[index];
     for (int failures = 0;;) {
         uint32_t state = atomic_load(&slot->state);
-        if (state == SLOT_THAWED || state == SLOT_FAILED) {
-            undo_probe(index);
-            return;
-        }
+        if (state == SLOT_THAWED || state == SLOT_FAILED) return;
         if (state == SLOT_IDLE) {
             /* Cancelled: the addon's own step from IDLE to CALLING now fails. */
             if (atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWED)) record_write(index);
@@ -125,18 +115,18 @@ static void thaw(uint32_t index, uint32_t loss) {
         if (error == 0) {
             FAULT_POINT("guard.thawed");
             finish(index, 0);
-            continue;
+            return;
         }
         if (error == EINVAL && (state == SLOT_CALLING || state == SLOT_PROBING)) {
             if (caller_was_gone) {
                 finish(index, 0);
-                continue;
+                return;
             }
         } else if (error == EINVAL) {
             /* It was held and is not frozen now: somebody else thawed it, or the process that claimed it first. */
             set_loss(slot, LOSS_THIRD_PARTY);
             finish(index, EINVAL);
-            continue;
+            return;
         } else if (++failures >= STUCK_AFTER) {
             atomic_store(&slot->thaw_errno, error);
             atomic_store(&slot->state, SLOT_STUCK);
@@ -202,7 +192,7 @@ static void enqueue(uint32_t slot, enum job job) {
 }
 
 void worker_thaw(uint32_t slot, enum loss loss) {
-    if (slot_ended(slot) && (atomic_load(&guard.page->probing) & bit_of(slot)) == 0) return;
+    if (slot_ended(slot)) return;
     uint32_t none = LOSS_NONE;
     if (loss != LOSS_NONE) atomic_compare_exchange_strong(&workers[slot].loss, &none, loss);
     enqueue(slot, JOB_THAW);
