@@ -179,7 +179,7 @@ static bool from_root(int fd) {
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == 0;
 }
 
-/* A place for another: a free one, else that of who has asked nothing for longest. HOLDER_CONNECTION: there is none. */
+/* A place for another: a free one, else the oldest's of those that ask nothing. HOLDER_CONNECTION: there is none. */
 static unsigned place(void) {
     unsigned idle = HOLDER_CONNECTION;
     for (unsigned i = HOLDER_CONNECTION + 1; i < MAX_CONNECTIONS; i++) {

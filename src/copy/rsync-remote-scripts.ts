@@ -92,15 +92,19 @@ for one in ????????T??????Z-*; do
 done | tail -n 1
 `;
 
-/** `receive FILE BYTES`: what is broken off ends like what is whole, so that it has to be counted. */
-const RECEIVE = `receive() {
+/**
+ * What scripts begin with that are sent something. `receive FILE BYTES`: what is broken off ends like what is whole, so that it has
+ * to be counted.
+ */
+const RECEIVING = `${PROLOGUE}
+receive() {
   cat >"$1"
   if [ "$(wc -c <"$1")" -ne "$2" ]; then echo "$1 came cut short" >&2; exit 1; fi
 }
 `;
 
 /** As `PREPARE`. `$6` is how many bytes of the list come. */
-export const STORE_LIST = `${PROLOGUE}${RECEIVE}
+export const STORE_LIST = `${RECEIVING}
 cd "$1"
 receive "$5" "$6"
 `;
@@ -109,7 +113,7 @@ receive "$5" "$6"
  * As `PREPARE`. `$6` is how many bytes of the note come. On disk first, then under its name: a backup with a name is a whole one.
  * Its note and its list are there before it, and are nothing without it.
  */
-export const PUBLISH = `${PROLOGUE}${RECEIVE}
+export const PUBLISH = `${RECEIVING}
 cd "$1"
 if [ -e "$2" ]; then echo "$2 is there already" >&2; exit 1; fi
 flush() { sync -f . 2>/dev/null || sync; }

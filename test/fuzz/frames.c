@@ -182,11 +182,12 @@ static void connect_stranger(const struct sockaddr_un *address, socklen_t size) 
     require(fd >= 0 && connect(fd, (const struct sockaddr *)address, size) == 0);
     connection_accept();
     for (unsigned i = 0; i < MAX_CONNECTIONS; i++) {
-        if (before[i] >= 0 || connection_fd(i) < 0) continue;
+        int now = connection_fd(i);
+        if (now < 0 || now == before[i]) continue;
         require(peer_is_root && i != HOLDER_CONNECTION);
-        /* Its place was free: whoever had it was hung up on, or has gone. */
+        /* Its place was free: whoever had it was hung up on, or has gone. Or it is that of one that asked nothing. */
         if (peers[i].fd >= 0) {
-            require(peers[i].doomed);
+            require(peers[i].doomed || before[i] >= 0);
             close(peers[i].fd);
         }
         peers[i] = (struct peer){.fd = fd};

@@ -402,7 +402,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     expect((await guarded.connection.request({ type: FrameType.status }, REPLY_MS)).error).toBe(0);
   });
 
-  it('answers four others at a time; a fifth gets the place of who has asked nothing for longest', async () => {
+  it('answers four others at a time; a fifth gets the place of the oldest that asks nothing', async () => {
     const guarded = await hand.guard(disk);
     const withThree = socketsOf(guarded.pids[0]).length + 3;
     const connections: FrameConnection[] = [];
