@@ -25,8 +25,8 @@ it('runs in one of the lanes, and in one alone, what the last of them leaves out
   const lanes = [...SCRIPT.matchAll(/^ *begin_lane \w+ (.*)$/gm)].flatMap(([, patterns = '']) =>
     filesOf(patterns),
   );
-  const [, others = ''] = /^ *others=\((.*)\)$/m.exec(SCRIPT) ?? [];
-  const leftOut = filesOf(others.replaceAll('--exclude=', '').replaceAll("'", ''));
+  const [, rest = ''] = /^ *rest=\((.*)\)$/m.exec(SCRIPT) ?? [];
+  const leftOut = filesOf(rest.replaceAll('--exclude=', '').replaceAll("'", ''));
   expect(leftOut.length).toBeGreaterThan(50);
   expect(lanes.toSorted()).toEqual([...new Set(leftOut)].toSorted());
 });
