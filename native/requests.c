@@ -52,8 +52,8 @@ static int verdict(const struct frame *request) {
         uint32_t state = atomic_load(&slot->state);
         if (state == SLOT_STUCK) return atomic_load(&slot->thaw_errno);
         if (atomic_load(&slot->loss) != LOSS_NONE) error = EINVAL;
-        /* The 2008 ioctl answers EINVAL when there is nothing frozen to reset. Nor is there anything to be owned. */
-        if ((request->type == FRAME_RESET || request->type == FRAME_DETACH) && state != SLOT_HELD) error = EINVAL;
+        /* The 2008 ioctl answers EINVAL when there is nothing frozen to reset. */
+        if (request->type == FRAME_RESET && state != SLOT_HELD) error = EINVAL;
     }
     return error;
 }

@@ -10,10 +10,8 @@ import type { FreezeOptions, FreezeRequest, FreezeTarget } from './freezer.js';
 import { FreezeSet, type FreezerSlot } from './freeze-set.js';
 import { GuardedFreezer } from './guarded-freezer.js';
 import { openMount } from './mountpoint.js';
-import { FrameType, MAX_DEVICES, MAX_SLOTS } from './protocol.js';
+import { MAX_DEVICES, MAX_SLOTS } from './protocol.js';
 import { startWatchdog, type Watchdog } from './watchdog-process.js';
-
-const QUIT_MS = 2000;
 
 export interface ArmOptions extends FreezeOptions {
   /** The freeze will be handed over to the watchdog, which then owns it. */
@@ -100,7 +98,7 @@ export async function armFreezer(
     return new GuardedFreezer(new FreezeSet(slots, watch, shared.page), options, watchdog);
   } catch (error) {
     // They would keep the locks for as long as we live.
-    await watchdog?.connection.request({ type: FrameType.quit }, QUIT_MS).catch(() => undefined);
+    await watchdog?.quit();
     await watchdog?.end();
     watch?.close();
     for (const slot of slots) {

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf } from '../errors.js';
-import { ConnectionClosed, FrameConnection, NoReply } from './frame-connection.js';
+import { ConnectionClosed, FrameConnection, NO_LIMIT_MS, NoReply } from './frame-connection.js';
 import type { Reply, Request } from './protocol.js';
 import { within } from './within.js';
 
@@ -9,8 +9,6 @@ import { within } from './within.js';
 const LOOK_MS = 50;
 /** That often it is asked again whatever the guard does. */
 const MAX_HANG_UPS = 20;
-/** We look ourselves. */
-const NO_LIMIT_MS = 2 ** 31 - 1;
 
 function open(path: string): Promise<Socket> {
   return new Promise((resolve, reject) => {

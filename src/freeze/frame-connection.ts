@@ -2,6 +2,9 @@ import type { Socket } from 'node:net';
 import { beginFeeding } from '../system/fed-children.js';
 import { decodeReply, encodeRequest, FRAME_SIZE, FrameType, type Reply, type Request } from './protocol.js';
 
+/** The longest that a timer can be set to: for who looks otherwise whether an answer may still come. */
+export const NO_LIMIT_MS = 2 ** 31 - 1;
+
 /** The guard at the other end is gone. */
 export class ConnectionClosed extends Error {
   constructor() {

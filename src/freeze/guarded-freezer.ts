@@ -3,6 +3,7 @@ import type { CommandWatch } from '../system/run-command.js';
 import { boottimeMs, freezeSlot, probeSlot, readPage } from '../system/native.js';
 import { freezeError, thawedMeanwhile } from './freeze-errors.js';
 import { writeStatus } from './freeze-record.js';
+import { NO_LIMIT_MS } from './frame-connection.js';
 import { RETRY_MS, type FreezeSet } from './freeze-set.js';
 import type { Freezer, FreezeOptions, LossReason, ThawOutcome } from './freezer.js';
 import { FrameType, lossReason, warningTexts, type Reply } from './protocol.js';
@@ -14,8 +15,6 @@ const THAW_REPLY_MS = 500;
 /** How late the watchdogs may be before we act on the deadline ourselves. */
 const OWN_GRACE_MS = 50;
 const REPLY_MS = 2000;
-/** A thaw may wait for a FIFREEZE in flight, which may wait for another's frozen filesystem below: without end. */
-const THAW_LIMIT_MS = 2 ** 31 - 1;
 
 /** The freezer over a page that two guards watch. Made by `armFreezer`. */
 export class GuardedFreezer implements Freezer {
@@ -145,8 +144,7 @@ export class GuardedFreezer implements Freezer {
       isThawed = true;
     } finally {
       this.#ended = true;
-      // No answer: it is gone, or stopped and killed below, where nothing is frozen any more.
-      await this.#watchdog.connection.request({ type: FrameType.quit }, REPLY_MS).catch(() => undefined);
+      await this.#watchdog.quit();
       // What may be frozen or suspended, or a killed program may still suspend, stays guarded by guards that end by themselves.
       if (!isThawed || this.#set.watch?.over === false) this.#watchdog.release();
       else {
@@ -201,7 +199,8 @@ export class GuardedFreezer implements Freezer {
 
   async #thawOnce(): Promise<ThawOutcome> {
     this.#stopTimers();
-    const reply = this.#watchdog.connection.request({ type: FrameType.thaw }, THAW_LIMIT_MS);
+    // It may wait for a FIFREEZE in flight, which may wait for another's frozen filesystem below: without end.
+    const reply = this.#watchdog.connection.request({ type: FrameType.thaw }, NO_LIMIT_MS);
     const answered = reply.then(
       () => true,
       () => false,

@@ -18,6 +18,7 @@ function builtWatchdog(): string {
 /** Shares nothing with our own name, with Node's or with a path: `pkill -f` must not find it by one of these. */
 const NEUTRAL_NAME = 'qsentry';
 const ARM_TIMEOUT_MS = 10_000;
+const QUIT_TIMEOUT_MS = 2000;
 const END_TIMEOUT_MS = 2000;
 
 /** A running pair of guards. */
@@ -25,6 +26,8 @@ export interface Watchdog {
   connection: FrameConnection;
   pids: readonly number[];
   warnings: readonly string[];
+  /** Asks it to thaw what is held, and to end. That there is no answer is no error: it is gone, stopped, or at it. */
+  quit(): Promise<void>;
   /** Resolves when both have ended; kills them when they do not by themselves. Only after a thaw. */
   end(): Promise<void>;
   /** Lets it live on without us. */
@@ -120,6 +123,9 @@ export async function startWatchdog(request: WatchdogRequest): Promise<Watchdog>
         ...warningTexts(reply.warnings),
         ...(inInitialPidNamespace() ? [] : [PID_NAMESPACE_WARNING]),
       ],
+      async quit() {
+        await connection.request({ type: FrameType.quit }, QUIT_TIMEOUT_MS).catch(() => undefined);
+      },
       async end() {
         const timer = setTimeout(() => child.kill('SIGKILL'), END_TIMEOUT_MS);
         await exited(child);

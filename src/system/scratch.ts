@@ -41,8 +41,8 @@ export async function withScratch<T>(
     tryLock(handle.fd);
     return await body(directory);
   } finally {
-    await rm(directory, { recursive: true, force: true });
     await handle?.close();
+    await rm(directory, { recursive: true, force: true });
   }
 }
 

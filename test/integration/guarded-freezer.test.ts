@@ -183,6 +183,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
         pids: [],
         warnings: [],
         end: async () => void done.push('ended'),
+        quit: async () => undefined,
         release: () => done.push('released'),
       } as unknown as Watchdog,
     );

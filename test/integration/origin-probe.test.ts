@@ -1,27 +1,18 @@
-import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { armFreezer } from '../../src/freeze/arm-freezer.js';
 import { findRecord } from '../../src/freeze/freeze-record.js';
 import type { FreezeTarget } from '../../src/freeze/freezer.js';
 import { OriginProbe } from '../../src/run/origin-probe.js';
-import { probeFrozen } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
+import { isFrozen } from '../support/freeze-harness.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 const OPTIONS = { timeoutMs: 10_000, maxHoldMs: 60_000 };
 
 function targetOf({ mountpoint, majorMinor, device, fstype }: ThrowawayFilesystem): FreezeTarget {
   return { mountpoint, majorMinor, device, fstype };
-}
-
-async function isFrozen({ mountpoint }: ThrowawayFilesystem): Promise<boolean> {
-  const fd = openSync(mountpoint, 'r');
-  try {
-    return await probeFrozen(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the probe of an origin', () => {

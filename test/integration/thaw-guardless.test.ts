@@ -5,9 +5,9 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { recoverFreezes } from '../../src/freeze/recover-freezes.js';
-import { probeFrozen, tryLock } from '../../src/system/native.js';
+import { tryLock } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
-import { eventually, FreezeHarness, isGuard } from '../support/freeze-harness.js';
+import { eventually, FreezeHarness, isFrozen, isGuard } from '../support/freeze-harness.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 /** What was frozen by hand, several together, and of which one is thawed when their guards do not answer. */
@@ -35,15 +35,6 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'filesystems that one pair of g
     const { exitCode, stderr } = await harness.fsbackup('freeze', '--timeout', '60', ...mountpoints);
     expect(exitCode, stderr).toBe(0);
     return await harness.held(mountpoints[0] ?? '');
-  }
-
-  async function isFrozen({ mountpoint }: ThrowawayFilesystem): Promise<boolean> {
-    const fd = openSync(mountpoint, 'r');
-    try {
-      return await probeFrozen(fd);
-    } finally {
-      closeSync(fd);
-    }
   }
 
   it.each([

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
 import { armFreezer } from '../../src/freeze/arm-freezer.js';
 import { askWatchdog } from '../../src/freeze/control-client.js';
 import { FrameType, lossNumber, WatchState } from '../../src/freeze/protocol.js';
-import { startWatchdog, type Watchdog } from '../../src/freeze/watchdog-process.js';
+import { startWatchdog, type Watchdog, type WatchdogRequest } from '../../src/freeze/watchdog-process.js';
 import {
   addDevice,
   createPage,
@@ -186,19 +186,31 @@ describeNeeding(['root', 'loop', 'ext4'], 'the guards of devices, spoken to by h
     await ends(guarded);
   });
 
-  it('say of a filesystem what became of that, whatever became of the devices', async () => {
+  /** Does `work` with guards of the device and of a filesystem. */
+  async function besideFilesystem(
+    timeoutMs: number,
+    work: (guarded: Guarded, request: WatchdogRequest) => Promise<void>,
+  ): Promise<void> {
     const hand = new GuardsByHand(disks);
     hand.begin();
     const disk = await disks.filesystem({ fstype: 'ext4' });
-    const { page, request } = await hand.request(disk, { timeoutMs: 300 });
+    const { page, request } = await hand.request(disk, { timeoutMs });
     addDevice(page, DEVICE);
     const deviceControlFd = hand.open(NO_DEVICE_MAPPER, constants.O_RDWR);
-    const guarded = {
-      page,
-      pageFd: request.pageFd,
-      watchdog: await startWatchdog({ ...request, deviceControlFd }),
-    };
+    const watchdog = await startWatchdog({ ...request, deviceControlFd });
+    const guarded = { page, pageFd: request.pageFd, watchdog };
     try {
+      await work(guarded, request);
+    } finally {
+      publish(guarded, WatchState.ended);
+      watchdog.connection.destroy();
+      await ends(guarded);
+      await hand.end();
+    }
+  }
+
+  it('say of a filesystem what became of that, whatever became of the devices', async () => {
+    await besideFilesystem(300, async (guarded, request) => {
       expect(await ended(await hanging(guarded))).toBe('SIGKILL');
       await becomes(guarded, WatchState.stuck);
       const { controlPath } = request;
@@ -207,39 +219,19 @@ describeNeeding(['root', 'loop', 'ext4'], 'the guards of devices, spoken to by h
         await askWatchdog(controlPath, { type: FrameType.thaw }, REPLY_MS),
       ];
       expect([one?.error, all?.error]).toEqual([0, EINVAL]);
-    } finally {
-      publish(guarded, WatchState.ended);
-      guarded.watchdog.connection.destroy();
-      await ends(guarded);
-      await hand.end();
-    }
+    });
   });
 
   it('keep their deadline when a single filesystem is reset', async () => {
-    const hand = new GuardsByHand(disks);
-    hand.begin();
-    const disk = await disks.filesystem({ fstype: 'ext4' });
-    const { page, request } = await hand.request(disk, { timeoutMs: 60_000 });
-    addDevice(page, DEVICE);
-    const deviceControlFd = hand.open(NO_DEVICE_MAPPER, constants.O_RDWR);
-    const guarded = {
-      page,
-      pageFd: request.pageFd,
-      watchdog: await startWatchdog({ ...request, deviceControlFd }),
-    };
-    try {
+    await besideFilesystem(60_000, async (guarded, request) => {
+      const { page } = guarded;
       openWatch(page);
       await freezeSlot(page, 0, request.mountpointFds[0] ?? -1);
       const { deadlineMs } = readWatch(page);
       const reset = { type: FrameType.reset, slot: 0, timeoutMs: 300_000 };
       expect((await guarded.watchdog.connection.request(reset, REPLY_MS)).error).toBe(0);
       expect(readWatch(page).deadlineMs).toBe(deadlineMs);
-    } finally {
-      publish(guarded, WatchState.ended);
-      guarded.watchdog.connection.destroy();
-      await ends(guarded);
-      await hand.end();
-    }
+    });
   });
 
   it('leave them to the command when somebody else asks for a thaw', async () => {

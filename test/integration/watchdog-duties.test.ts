@@ -327,6 +327,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     const before = readPage(guarded.page).map(({ deadlineMs }) => deadlineMs);
     const reset = { type: FrameType.reset, slot: 1, timeoutMs: 300_000 };
     expect((await guarded.connection.request(reset, REPLY_MS)).error).toBe(0);
+    expect(readPage(guarded.page).map(({ probing }) => probing)).toEqual([0, 0]);
     const [first, second] = readPage(guarded.page).map(({ deadlineMs }) => deadlineMs);
     expect(first).toBe(before[0]);
     expect(second).toBeGreaterThan((before[1] ?? Infinity) + 100_000);

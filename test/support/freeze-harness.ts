@@ -1,9 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { probeFrozen } from '../../src/system/native.js';
 import { runCommand, type CommandResult } from '../../src/system/run-command.js';
 
 const CLI = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
@@ -142,5 +143,15 @@ export function isGuard(pid: number): boolean {
     return /^Name:\s*(qsentry|vigil)$/m.test(status) && !/^State:\s*Z/m.test(status);
   } catch {
     return false;
+  }
+}
+
+/** Asks the kernel, with a freeze that is undone at once where there was none. */
+export async function isFrozen({ mountpoint }: { mountpoint: string }): Promise<boolean> {
+  const fd = openSync(mountpoint, 'r');
+  try {
+    return await probeFrozen(fd);
+  } finally {
+    closeSync(fd);
   }
 }
