@@ -5,6 +5,7 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { recoverFreezes } from '../../src/freeze/recover-freezes.js';
+import { sweepControlSockets } from '../../src/freeze/sweep-control-sockets.js';
 import { tryLock } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { eventually, FreezeHarness, isFrozen, isGuard } from '../support/freeze-harness.js';
@@ -133,8 +134,10 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'filesystems that one pair of g
     const record = openSync(`${process.env['FSBACKUP_RUN_DIR']}/superblocks/${other.majorMinor}`, 'r');
     try {
       expect(await eventually('the lock', () => tryLock(record))).toBe(true);
+      // So that its own look at them takes no time, and the record is looked at next.
+      await sweepControlSockets();
       const recovering = recoverFreezes();
-      await sleep(10);
+      await sleep(40);
       closeSync(record);
       expect((await recovering).recovered).toEqual([{ mountpoint: other.mountpoint, outcome: 'thawed' }]);
     } finally {
