@@ -43,28 +43,3 @@ export function planInstall(schedules: readonly Schedule[], facts: InstallFacts)
     }),
   ];
 }
-
-/** Cron's words for what systemd calls the same. */
-const CRON_WORDS: Readonly<Record<string, string>> = {
-  hourly: '@hourly',
-  daily: '@daily',
-  weekly: '@weekly',
-  monthly: '@monthly',
-  yearly: '@yearly',
-  annually: '@yearly',
-};
-const CRON_DEFAULT = '30 2 * * *';
-
-/** A word for the shell that cron starts; `%` would end the command. */
-function cronWord(word: string): string {
-  const quoted = /^[A-Za-z0-9_./@:=+-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
-  return quoted.replaceAll('%', String.raw`\%`);
-}
-
-/** Pure. The line of /etc/cron.d/fsbackup that does the same where there is no systemd. */
-export function crontabLine({ job, calendar }: Schedule, facts: Omit<InstallFacts, 'templates'>): string {
-  const when = CRON_WORDS[calendar ?? ''] ?? CRON_DEFAULT;
-  const config = facts.configFile === undefined ? [] : ['--config', facts.configFile];
-  const words = [...facts.program, 'run', '--quiet', '--lock-wait', '6h', ...config, job.name];
-  return `${when} root ${words.map(cronWord).join(' ')}`;
-}

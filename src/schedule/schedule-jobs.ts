@@ -2,7 +2,8 @@ import type { JobConfig } from '../config/types.js';
 import { CALENDAR_PATTERN, JOB_NAME_PATTERN } from '../config/schema.js';
 import { FsbackupError } from '../errors.js';
 import { pickJobs } from '../run/select-jobs.js';
-import { crontabLine, dropInsOf, planInstall, type InstallFacts, type Schedule } from './plan-install.js';
+import { crontabLines } from './crontab-lines.js';
+import { dropInsOf, planInstall, type InstallFacts, type Schedule } from './plan-install.js';
 import type { Systemd } from './systemd.js';
 import type { UnitDirectory } from './unit-directory.js';
 import { TEMPLATES, unitName } from './unit-text.js';
@@ -85,7 +86,7 @@ export async function installSchedules(
   facts: InstallFacts,
   host: ScheduleHost,
 ): Promise<ScheduleChange> {
-  const lines = schedules.map((schedule) => crontabLine(schedule, facts));
+  const lines = schedules.flatMap((schedule) => crontabLines(schedule, facts));
   requireBooted(host, 'With cron, write this to /etc/cron.d/fsbackup:', lines);
   const { systemd, units } = host;
   for (const schedule of schedules) await requireCalendar(schedule, host);

@@ -1,0 +1,84 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoOf } from '../../src/errors.js';
+import { runCommand } from '../../src/system/run-command.js';
+
+/** What a mutant, or the tests that it broke, left behind. */
+export interface LeftBehind {
+  guards: number;
+  loopDevices: string[];
+}
+
+const GUARD_NAMES = ['qsentry', 'vigil'];
+/** In which guards of tests that have ended end, too. */
+const GUARDS_END_MS = 2000;
+const ROUNDS = 10;
+
+/** `read`, or `otherwise` for a process or a device that is gone by now. */
+function whileThere<Value>(read: () => Value, otherwise: Value): Value {
+  try {
+    return read();
+  } catch (error) {
+    if (['ENOENT', 'ESRCH', 'ENXIO', 'ENODEV'].includes(errnoOf(error) ?? '')) return otherwise;
+    throw error;
+  }
+}
+
+/** The guards that have something open in the directory. */
+function guardsOf(directory: string): number[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .filter((pid) =>
+      whileThere(() => {
+        if (!GUARD_NAMES.includes(readFileSync(`/proc/${pid}/comm`, 'utf8').trim())) return false;
+        const descriptors = readdirSync(`/proc/${pid}/fd`);
+        return descriptors.some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`).includes(directory));
+      }, false),
+    )
+    .map(Number);
+}
+
+function loopDevicesOf(directory: string): string[] {
+  return readdirSync('/sys/block')
+    .filter((name) =>
+      whileThere(() => readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8'), '').includes(
+        path.basename(directory),
+      ),
+    )
+    .map((name) => `/dev/${name}`);
+}
+
+/** A frozen filesystem that nobody has mounted any more is still in the kernel: a mount finds it, and can thaw it. */
+async function thaw(device: string, mountpoint: string): Promise<void> {
+  const at = { timeoutMs: 5000 };
+  const mounted = await runCommand(['mount', device, mountpoint], at);
+  if (mounted.exitCode !== 0) return;
+  await runCommand(['fsfreeze', '--unfreeze', mountpoint], at);
+  await runCommand(['umount', '--lazy', mountpoint], at);
+}
+
+/** Thaws what is frozen on loop devices of the directory: who waits for that can be killed then. */
+export async function thawAll(directory: string, mountpoint: string): Promise<void> {
+  for (const device of loopDevicesOf(directory)) await thaw(device, mountpoint);
+}
+
+/** Ends the guards and detaches the loop devices that have files in the directory. Returns what there was. */
+export async function clearAway(directory: string, mountpoint: string): Promise<LeftBehind> {
+  const giveUpAt = performance.now() + GUARDS_END_MS;
+  while (guardsOf(directory).length > 0 && performance.now() < giveUpAt) await sleep(50);
+  const guards = guardsOf(directory);
+  for (const pid of guards)
+    for (const signal of ['SIGCONT', 'SIGKILL']) whileThere(() => process.kill(pid, signal), false);
+  const loopDevices = loopDevicesOf(directory);
+  for (let round = 0; round < ROUNDS && loopDevicesOf(directory).length > 0; round += 1) {
+    await thawAll(directory, mountpoint);
+    // Any order: one that another one stands on is detached in a later round.
+    for (const device of loopDevicesOf(directory))
+      await runCommand(['losetup', '--detach', device], { timeoutMs: 5000 });
+    await sleep(100 * round);
+  }
+  const held = loopDevicesOf(directory);
+  if (held.length > 0) throw new Error(`cannot be undone: ${held.join(', ')}`);
+  return { guards: guards.length, loopDevices };
+}

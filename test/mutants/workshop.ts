@@ -1,0 +1,118 @@
+import { execa } from 'execa';
+import { chmod, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { clearAway, thawAll } from './left-behind.js';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const BUILD_MS = 120_000;
+/** A bound against what hangs: the longest of the files takes a minute and a half. */
+const TESTS_MS = 400_000;
+/** A test that waits for what a mutant never does is red then. */
+const TEST_MS = 30_000;
+
+/** What came of a mutant: `passed` is what must not be. */
+export interface Trial {
+  outcome: 'not built' | 'failed' | 'hung' | 'passed';
+  /** The first test that failed, or what the compiler or vitest said. */
+  because: string;
+}
+
+function firstFailure(output: string): string {
+  const failed = /FAIL\s+(?<test>[^\n]*)/.exec(output)?.groups?.['test'];
+  return failed ?? output.trim().split('\n').slice(-3).join(' | ');
+}
+
+/** A copy of the checkout in which statements are deleted, with a place of its own for what its tests make. */
+export class Workshop {
+  readonly #directory: string;
+  readonly #checkout: string;
+  readonly #scratch: string;
+  readonly #mountpoint: string;
+
+  private constructor(directory: string) {
+    this.#directory = directory;
+    this.#checkout = path.join(directory, 'checkout');
+    this.#scratch = path.join(directory, 'scratch');
+    this.#mountpoint = path.join(directory, 'mnt');
+  }
+
+  /** Copies what git knows, and what was built. Needs a build. */
+  static async open(): Promise<Workshop> {
+    const shop = new Workshop(await mkdtemp(path.join(os.tmpdir(), 'fsbackup-mutants-')));
+    // Some tests are other users'.
+    await chmod(shop.#directory, 0o755);
+    await mkdir(shop.#scratch);
+    await mkdir(shop.#mountpoint);
+    const listed = ['ls-files', '-z', '--cached', '--others', '--exclude-standard'];
+    const { stdout } = await execa('git', listed, { cwd: ROOT });
+    for (const file of [...stdout.split('\0').filter(Boolean), 'dist', 'native/build'])
+      await cp(path.join(ROOT, file), path.join(shop.#checkout, file), { recursive: true });
+    await symlink(path.join(ROOT, 'node_modules'), path.join(shop.#checkout, 'node_modules'));
+    return shop;
+  }
+
+  async read(source: string): Promise<string> {
+    return await readFile(path.join(this.#checkout, 'native', source), 'utf8');
+  }
+
+  /** Builds with `mutated` in the place of a source, and runs the tests until the first that fails. */
+  async attempt(source: string, mutated: string, tests: readonly string[]): Promise<Trial> {
+    const file = path.join(this.#checkout, 'native', source);
+    const original = await this.read(source);
+    try {
+      await writeFile(file, mutated);
+      const options = { cwd: this.#checkout, reject: false, all: true, timeout: BUILD_MS } as const;
+      const built = await execa('scripts/build-native', options);
+      if (built.exitCode !== 0) {
+        const said = built.all.split('\n').find((line) => line.includes('error:')) ?? built.all;
+        return { outcome: 'not built', because: said };
+      }
+      return await this.#test(tests);
+    } finally {
+      await writeFile(file, original);
+    }
+  }
+
+  async #test(tests: readonly string[]): Promise<Trial> {
+    const limits = [`--testTimeout=${TEST_MS}`, `--hookTimeout=${TEST_MS}`];
+    const vitest = [
+      'node_modules/.bin/vitest',
+      'run',
+      '--configLoader=runner',
+      '--bail=1',
+      '--reporter=default',
+    ];
+    const child = execa('unshare', ['--mount', '--propagation', 'private', ...vitest, ...limits, ...tests], {
+      cwd: this.#checkout,
+      env: { TMPDIR: this.#scratch, NO_COLOR: '1', CI: '' },
+      reject: false,
+      all: true,
+      detached: true,
+    });
+    let hung = false;
+    const deadline = setTimeout(() => {
+      hung = true;
+      void this.#end(child.pid);
+    }, TESTS_MS);
+    const result = await child;
+    clearTimeout(deadline);
+    const left = await clearAway(this.#scratch, this.#mountpoint);
+    await rm(this.#scratch, { recursive: true, force: true });
+    await mkdir(this.#scratch);
+    const because = `${firstFailure(result.all)}${left.guards > 0 ? `; left ${left.guards} guards` : ''}`;
+    if (hung) return { outcome: 'hung', because };
+    return { outcome: result.exitCode === 0 ? 'passed' : 'failed', because };
+  }
+
+  /** Who waits for a frozen filesystem cannot be killed: thawed first. */
+  async #end(pid: number | undefined): Promise<void> {
+    await thawAll(this.#scratch, this.#mountpoint);
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL');
+  }
+
+  async close(): Promise<void> {
+    await clearAway(this.#scratch, this.#mountpoint);
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
