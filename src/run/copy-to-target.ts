@@ -52,6 +52,12 @@ export function copySources(
   });
 }
 
+/** The trees that are read where they live, without a snapshot. */
+export function liveSources(plan: Plan): CopySource[] {
+  const isLive = ({ source }: Plan['trees'][number]): boolean => plan.sources[source]?.provider === 'none';
+  return copySources({ ...plan, trees: plan.trees.filter(isLive) }, new Map(), new Map());
+}
+
 /** What an engine could not remove on its way lies in the backup, which is discarded as a whole: the copy failed. */
 function asCopyFailure(error: unknown): unknown {
   if (!(error instanceof FsbackupError) || error.code !== 'cleanupIncomplete') return error;

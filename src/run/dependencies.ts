@@ -93,6 +93,8 @@ export interface ExecuteDependencies {
   runProgram: RunProgram;
   /** Whether somebody may hold it frozen, see `looksFrozen`. */
   looksFrozen: (filesystem: FreezeTarget) => Promise<boolean | undefined>;
+  /** Names the mount that shows a directory, see `shownMount`. */
+  shownMount: (directory: string) => Promise<string | undefined>;
   /** syncfs(2) of the filesystem at this mountpoint. */
   syncFilesystem: (mountpoint: string) => Promise<void>;
   /** Snapshots are exposed in numbered directories below this one: the same for every run of the job. */

@@ -7,7 +7,7 @@ import { targetName } from '../backup-target.js';
 import { numberInstants } from '../plan/instants.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { RunContext } from './context.js';
-import { copySources, copyToTarget, partialCopyError } from './copy-to-target.js';
+import { copySources, copyToTarget, liveSources, partialCopyError } from './copy-to-target.js';
 import type { ExecuteDependencies } from './dependencies.js';
 import { exposeSnapshots } from './expose-snapshots.js';
 import { requireTrees } from './require-trees.js';
@@ -19,6 +19,7 @@ import { reportRun, type FailedCopy } from './run-outcome.js';
 import { retainAfterRun } from './retain-after-run.js';
 import { SourceRecord } from './source-record.js';
 import { takeSnapshots, type TakenSnapshot } from './take-snapshots.js';
+import { TreeMounts } from './tree-mounts.js';
 import { watchSnapshots, type SnapshotWatch } from './watch-snapshots.js';
 import { faultPoint } from '../system/fault-point.js';
 
@@ -184,6 +185,9 @@ class Execution {
     const preflight = await timeline.step('preflight', () => this.#preflight());
     if (preflight === undefined) return;
     const { tools, prepared } = preflight;
+    const mounts = new TreeMounts(dependencies.shownMount);
+    // Before the applications stop: their commands may unmount what is to be read.
+    await mounts.note(liveSources(this.#plan));
     const taken = await whileQuiesced(this.#context, async () => {
       const snapshots = new Map<number, TakenSnapshot>();
       for (const [index, window] of this.#plan.windows.entries()) {
@@ -200,13 +204,20 @@ class Execution {
             await requireTrees(this.#plan.trees, directories);
             return directories;
           });
-    const watch = watchSnapshots([...taken.values()], {
+    const snapshots = new Map([...taken].map(([index, { ref }]) => [index, ref]));
+    const sources = copySources(this.#plan, exposed, snapshots);
+    await mounts.note(sources.filter(({ snapshot }) => snapshot !== undefined));
+    const checks = [...taken.values()].map(
+      ({ provider, ref }) =>
+        () =>
+          provider.checkIntact(ref),
+    );
+    const watch = watchSnapshots([...checks, () => mounts.check()], {
       intervalMs: dependencies.watchIntervalMs,
       signal: this.#context.signal,
     });
     try {
-      const snapshots = new Map([...taken].map(([index, { ref }]) => [index, ref]));
-      await this.#copyAll(copySources(this.#plan, exposed, snapshots), tools, watch);
+      await this.#copyAll(sources, tools, watch);
       faultPoint('run.copied');
     } finally {
       watch.stop();

@@ -28,6 +28,7 @@ import { syncfs, tryLock } from '../system/native.js';
 import { endOrphans } from '../system/orphans.js';
 import { snapshotMounts } from '../system/own-mounts.js';
 import { readProcessIdentity, type ProcessIdentity } from '../system/process-identity.js';
+import { shownMount } from '../system/shown-mount.js';
 import { sweepScratch } from '../system/scratch.js';
 import { releaseMetadata } from '../system/thin-pool.js';
 import { runCommand } from '../system/run-command.js';
@@ -181,6 +182,7 @@ export async function createRunHost(): Promise<RunHost> {
       retain: retainBackups,
       runProgram: runCommand,
       looksFrozen,
+      shownMount,
       syncFilesystem,
       retryDelayMs: RETRY_DELAY_MS,
       watchIntervalMs: WATCH_INTERVAL_MS,

@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TakenSnapshot } from './take-snapshots.js';
 
-/** The snapshots of a run, watched while they are read. */
+/** What a run reads, watched for as long as it is read. */
 export interface SnapshotWatch {
-  /** Aborted with the provider's `snapshotInvalid` as soon as one is known to be lost, and with `signal`. */
+  /** Aborted with the `snapshotInvalid` of a check as soon as something is known to be lost, and with `signal`. */
   readonly signal: AbortSignal;
   /** Asks once more, now. Rejects with `snapshotInvalid`: what was read meanwhile is not to be trusted. */
   check(): Promise<void>;
@@ -12,18 +11,17 @@ export interface SnapshotWatch {
 }
 
 /**
- * Asks the providers every `intervalMs` whether the snapshots still hold what was taken. A classic LVM snapshot that
- * overflows is invalidated by the kernel and reads fail or, cached, do not: so a copy ends early, and is checked again
- * when it is done.
+ * Asks every `intervalMs` whether all still holds what was taken. A classic LVM snapshot that overflows is invalidated by
+ * the kernel and reads fail or, cached, do not: so a copy ends early, and is checked again when it is done.
  */
 export function watchSnapshots(
-  taken: readonly TakenSnapshot[],
+  checks: readonly (() => Promise<void>)[],
   options: { intervalMs: number; signal: AbortSignal },
 ): SnapshotWatch {
   const lost = new AbortController();
   const stopped = new AbortController();
   const check = async (): Promise<void> => {
-    for (const { provider, ref } of taken) await provider.checkIntact(ref);
+    for (const one of checks) await one();
   };
   const watch = async (): Promise<void> => {
     const ended = { signal: stopped.signal, ref: false };

@@ -42,6 +42,8 @@ export class FakeWorld {
   /** Loss of each window's freeze, in order. */
   readonly losses: (LossReason | undefined)[] = [];
   freezerWarnings: readonly string[] = [];
+  /** The mount that a directory is read through. */
+  shown: (directory: string) => string | undefined = () => 'as it was';
   /** Whether filesystems look frozen; undefined: it does not show. */
   looks: boolean | undefined = undefined;
   /** Below all that is snapshotted. */
@@ -347,6 +349,7 @@ export class FakeWorld {
         };
       },
       looksFrozen: async () => this.looks,
+      shownMount: async (directory) => this.shown(directory),
       syncFilesystem: (mountpoint) => this.#call(`sync ${mountpoint}`),
       mountDirectory,
       retryDelayMs: 0,

@@ -488,6 +488,52 @@ describe('a snapshot that is lost while it is copied', () => {
   });
 });
 
+describe('a tree whose mount is taken away', () => {
+  const lost = { exitCode: 31, error: { code: 'snapshotInvalid' }, copies: [] };
+
+  it.each([
+    ['unmounted', undefined],
+    ['mounted over', 'another'],
+  ])('makes no backup of it: %s', async (_, mount) => {
+    world.engine.copy = async () => {
+      world.shown = () => mount;
+      return { bytes: 0, files: 0, unreadable: [] };
+    };
+    expect(await execute()).toMatchObject(lost);
+    expect(world.log).not.toContain('complete /b1');
+    expect(world.log).not.toContain('begin /b2');
+    await expectNothingHeld();
+  });
+
+  it('makes none for the second target when that happened between the two, and removes none for it', async () => {
+    world.engine.copy = async ({ dataDirectory }) => {
+      if (dataDirectory === '/b2') world.shown = (shown) => (shown.endsWith('/0') ? undefined : 'as it was');
+      return { bytes: 0, files: 0, unreadable: [] };
+    };
+    const plan = aPlan({ targets: TARGETS.map((target) => ({ ...target, keep: { last: 1 } })) });
+    expect(await execute(plan)).toMatchObject({ ...lost, copies: [{ target: '/b1' }] });
+    expect([...world.backups.keys()]).toEqual(['/b1']);
+    expect(world.log).not.toContain('retain /b2');
+    await expectNothingHeld();
+  });
+
+  it('copies none that is read live, and was unmounted while the applications stopped', async () => {
+    world.fail('before db', () => {
+      world.shown = () => 'the filesystem below';
+    });
+    expect(await execute(aPlan({ sources: [aSource({ snapshot: 'none' })] }))).toMatchObject(lost);
+    expect(world.backups.size).toBe(0);
+    await expectNothingHeld();
+  });
+
+  it('stops no application for one that is not there before', async () => {
+    world.shown = () => undefined;
+    const report = await execute(aPlan({ sources: [aSource({ snapshot: 'none' })] }));
+    expect(report).toMatchObject({ exitCode: 30, error: { message: '/srv is not there to be read' } });
+    expect(world.log).not.toContain('before db');
+  });
+});
+
 describe('a release that fails', () => {
   it('turns a success into exit 60, names what is held, and keeps its journal entry', async () => {
     world.fail('unexpose', new Error('busy'));
