@@ -26,7 +26,11 @@ export interface CollectedSources {
 }
 
 /** What is below a source, told as the user would say it. */
-function describeNested({ kind, path: where, fstype }: NestedTree): string {
+export function describeNested({
+  kind,
+  path: where,
+  fstype,
+}: Pick<NestedTree, 'kind' | 'path' | 'fstype'>): string {
   return kind === 'subvolume' ? `the subvolume ${where}` : `${where} (${fstype} mounted there)`;
 }
 
@@ -158,8 +162,19 @@ function collectNested(
   for (const nested of facts.nested) {
     const relative = path.relative(facts.realPath, nested.path);
     if (isExcluded(config.exclude, relative)) continue;
+    const onIt = targets.filter((target) => target.mountpoint === nested.path);
     // The backups themselves are no part of what is backed up.
-    if (targets.some((target) => target.mountpoint === nested.path)) continue;
+    if (onIt.some((target) => target.realPath === nested.path)) continue;
+    const inTheWay = onIt.find(
+      (target) => !isExcluded(config.exclude, path.relative(facts.realPath, target.realPath)),
+    );
+    if (inTheWay !== undefined) {
+      collector.warn(
+        `${describeNested(nested)} below ${facts.path} is not in the backup: the target ${inTheWay.path} lies in it; ` +
+          'exclude that from the source to have the rest, or all of it',
+      );
+      continue;
+    }
     if (!config.recursive) {
       collector.warn(
         `${describeNested(nested)} below ${facts.path} is not in the backup; set \`recursive: true\` or exclude it`,

@@ -132,6 +132,7 @@ export function makePlan(job: JobConfig, facts: HostFacts, detectors: Detectors,
     sources,
     windows,
     trees,
+    nested: facts.sources.flatMap(({ nested }) => nested.map((tree) => tree.path)),
     targets: job.targets,
     warnings,
   } as const;

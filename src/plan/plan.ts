@@ -96,6 +96,11 @@ export interface Plan {
   sources: readonly PlannedSource[];
   windows: readonly PlannedWindow[];
   trees: readonly PlannedTree[];
+  /**
+   * Mounts and subvolumes below the sources: each is a tree, or left out on purpose, or warned of. What is found there later
+   * and is none of them was made since.
+   */
+  nested: readonly string[];
   targets: readonly PlannedTarget[];
   steps: readonly PlannedStep[];
   warnings: readonly string[];

@@ -9,6 +9,7 @@ import type { PlannedTarget, PlannedTree } from '../plan/plan.js';
 import type { RunProgram } from '../quiesce/hooks.js';
 import type { FilesystemFacts, ProviderName, SnapshotProvider } from '../snapshots/provider.js';
 import type { RunReport } from '../report/run-report.js';
+import type { LookBelow } from './made-since.js';
 import type { Timeline } from './timeline.js';
 
 /** Where one backup is written to. */
@@ -93,6 +94,8 @@ export interface ExecuteDependencies {
   runProgram: RunProgram;
   /** Whether somebody may hold it frozen, see `looksFrozen`. */
   looksFrozen: (filesystem: FreezeTarget) => Promise<boolean | undefined>;
+  /** Finds what lies below a tree. */
+  lookBelow: LookBelow;
   /** Names the mount that shows a directory, see `shownMount`. */
   shownMount: (directory: string) => Promise<string | undefined>;
   /** syncfs(2) of the filesystem at this mountpoint. */

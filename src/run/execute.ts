@@ -10,6 +10,7 @@ import type { RunContext } from './context.js';
 import { copySources, copyToTarget, liveSources, partialCopyError } from './copy-to-target.js';
 import type { ExecuteDependencies } from './dependencies.js';
 import { exposeSnapshots } from './expose-snapshots.js';
+import { madeSince } from './made-since.js';
 import { requireTrees } from './require-trees.js';
 import { prepareWindow, refuseFrozen, windowDevices, type PreparedSnapshot } from './prepare-window.js';
 import { proveOrigins } from './prove-origins.js';
@@ -196,6 +197,8 @@ class Execution {
       return snapshots;
     });
     this.#requireOneInstant();
+    await mounts.check();
+    for (const warning of await madeSince(this.#plan, dependencies.lookBelow)) this.#warn(warning);
     const exposed =
       taken.size === 0
         ? new Map<number, string>()

@@ -4,21 +4,18 @@ import { localRepository } from '../backup-target.js';
 import type { JobConfig, SourceConfig, TargetConfig } from '../config/types.js';
 import { atPlace } from '../config/written-at.js';
 import { messageOf } from '../errors.js';
-import { isExcluded } from '../plan/excludes.js';
 import type { HostFacts, NestedTree, SourceFacts, TargetFacts } from '../plan/facts.js';
-import { nestedSubvolumes } from '../snapshots/nested-subvolumes.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
-import { runDirectory } from '../system/directories.js';
 import { readFilesystemFacts } from '../system/filesystem-facts.js';
 import { readFilesystemsInUse } from '../system/in-use.js';
 import { readLogicalVolumes, type VolumesRead } from '../system/lvm.js';
-import { isWithin, readMounts, type Mount } from '../system/mountinfo.js';
+import { readMounts, type Mount } from '../system/mountinfo.js';
 import { readNestedFreeze, type NestedFreeze } from '../system/nested-freeze.js';
 import { inInitialPidNamespace } from '../system/pid-namespace.js';
-import { submountsBelow } from '../system/submounts.js';
 import { unmountedDatasets } from '../system/zfs-facts.js';
 import { dependsOnNesting } from './depends-on-nesting.js';
 import { readDoubts } from './doubtful-parent.js';
+import { findNested } from './find-nested.js';
 
 /** Remembers every filesystem that was looked at: what lies on what is told from them. */
 class FactsReader {
@@ -54,47 +51,20 @@ async function readNested(
   }
 }
 
-async function findNested(
-  source: SourceConfig,
-  located: { path: string; filesystem: FilesystemFacts },
-  mounts: readonly Mount[],
-): Promise<Pick<NestedTree, 'kind' | 'path' | 'fstype'>[]> {
-  const wanted = (where: string): boolean =>
-    // Snapshots that runs of other jobs have mounted are no part of the tree.
-    !isWithin(where, runDirectory()) && !isExcluded(source.exclude, path.relative(located.path, where));
-  const submounts = submountsBelow(mounts, located.path).filter(({ mountpoint }) => wanted(mountpoint));
-  const found = submounts.map(
-    ({ mountpoint, fstype }) => ({ kind: 'submount', path: mountpoint, fstype }) as const,
-  );
-  const trees = [{ directory: located.path, mount: located.filesystem.mount }];
-  // What is left out needs no further look inside.
-  if (source.recursive) trees.push(...submounts.map((mount) => ({ directory: mount.mountpoint, mount })));
-  const subvolumes: Pick<NestedTree, 'kind' | 'path' | 'fstype'>[] = [];
-  for (const { directory, mount } of trees) {
-    for (const where of await nestedSubvolumes(directory, mount)) {
-      const isMounted = submounts.some(({ mountpoint }) => mountpoint === where);
-      if (wanted(where) && !isMounted) {
-        subvolumes.push({ kind: 'subvolume', path: where, fstype: mount.fstype });
-      }
-    }
-  }
-  return [...found, ...subvolumes].toSorted((a, b) => (a.path < b.path ? -1 : 1));
-}
-
 async function readSource(
   source: SourceConfig,
   mounts: readonly Mount[],
   reader: FactsReader,
 ): Promise<SourceFacts> {
   const located = await reader.read(source.path);
-  const found = await findNested(source, located, mounts);
+  const { path: directory, filesystem } = located;
+  const found = await findNested(source, { path: directory, mount: filesystem.mount }, mounts);
   const nested: NestedTree[] = [];
   // Only what is to be copied is touched: a dead server below a source is no matter of ours otherwise.
   for (const tree of found) nested.push(source.recursive ? await readNested(tree, reader) : tree);
-  const { path: realPath, filesystem } = located;
   const { zfs } = filesystem;
   const unmounted = source.recursive && zfs !== undefined ? await unmountedDatasets(zfs) : [];
-  return { path: source.path, realPath, filesystem, nested, unmounted };
+  return { path: source.path, realPath: directory, filesystem, nested, unmounted };
 }
 
 /** The first directory on the way up that is there: what is yet to be made will lie in it. */

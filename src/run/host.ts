@@ -24,6 +24,7 @@ import { finishRemoval } from '../retention/remove-backup.js';
 import { automaticProviders, providerByName } from '../snapshots/registry.js';
 import { ownCommandLine } from '../system/command-line.js';
 import { runDirectory } from '../system/directories.js';
+import { readMounts } from '../system/mountinfo.js';
 import { syncfs, tryLock } from '../system/native.js';
 import { endOrphans } from '../system/orphans.js';
 import { snapshotMounts } from '../system/own-mounts.js';
@@ -36,6 +37,7 @@ import { looksFrozen } from '../system/looks-frozen.js';
 import { endMakers } from './end-makers.js';
 import type { Examine } from './examine-plan.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
+import { findNested } from './find-nested.js';
 import { gatherFacts } from './gather-facts.js';
 import { recordRun } from './history.js';
 import { releaseSnapshot } from './release-snapshot.js';
@@ -183,6 +185,8 @@ export async function createRunHost(): Promise<RunHost> {
       runProgram: runCommand,
       looksFrozen,
       shownMount,
+      lookBelow: async (directory, mount, exclude) =>
+        await findNested({ exclude, recursive: false }, { path: directory, mount }, await readMounts()),
       syncFilesystem,
       retryDelayMs: RETRY_DELAY_MS,
       watchIntervalMs: WATCH_INTERVAL_MS,

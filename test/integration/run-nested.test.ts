@@ -100,6 +100,44 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync'], 'what
   });
 });
 
+describeNeeding(
+  ['root', 'loop', 'btrfs', 'program:rsync'],
+  'what changes below a source after the plan',
+  () => {
+    /** A run during which, when its application is stopped, a command of ours acts. */
+    async function runWhile(source: Readonly<Record<string, unknown>>, ...command: string[]) {
+      const quiesce = [{ name: 'application', before: command, after: ['true'] }];
+      const jobs = { source: { sources: [source], targets: [target], quiesce } };
+      const config = path.join(disks.directory, 'config.yaml');
+      await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
+      return await cli.runJob('source', '--config', config);
+    }
+
+    it('is told: a subvolume that was made meanwhile is an empty directory', async () => {
+      const { mountpoint } = await disks.filesystem({ fstype: 'btrfs' });
+      await put(mountpoint, 'plain');
+      const made = path.join(mountpoint, 'made');
+      const run = await runWhile(
+        { path: mountpoint, recursive: true },
+        ...['btrfs', 'subvolume', 'create', made],
+      );
+      expect(run.exitCode, run.stderr).toBe(3);
+      expect(run.value.warnings).toEqual([
+        `the subvolume ${made} is not in the backup: it was not there yet when the run began`,
+      ]);
+      expect(await runWhile({ path: mountpoint, recursive: true }, 'true')).toMatchObject({ exitCode: 0 });
+    });
+
+    it('makes no backup of a source that is read live, and was unmounted', async () => {
+      const { mountpoint } = await disks.filesystem({ fstype: 'btrfs' });
+      await put(mountpoint, 'plain');
+      const run = await runWhile({ path: mountpoint, snapshot: 'none' }, 'umount', mountpoint);
+      expect(run).toMatchObject({ exitCode: 31, value: { error: { code: 'snapshotInvalid' }, copies: [] } });
+      expect(await readdir(target)).toEqual([]);
+    });
+  },
+);
+
 describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync'], 'a stack of filesystems', () => {
   it('is frozen in two windows, since the snapshot of the upper writes to the lower, and says so', async () => {
     const ground = await disks.filesystem({ fstype: 'btrfs', sizeMiB: 2048 });

@@ -10,6 +10,7 @@ import type {
 import type { BaseRecord } from '../../src/copy/base-store.js';
 import type { CopyEngine } from '../../src/copy/engine.js';
 import type { BackupFacts, ExecuteDependencies } from '../../src/run/dependencies.js';
+import type { FoundNested } from '../../src/run/find-nested.js';
 import { Timeline } from '../../src/run/timeline.js';
 import type { Reporter } from '../../src/report/reporter.js';
 import type { SnapshotProvider } from '../../src/snapshots/provider.js';
@@ -42,6 +43,9 @@ export class FakeWorld {
   /** Loss of each window's freeze, in order. */
   readonly losses: (LossReason | undefined)[] = [];
   freezerWarnings: readonly string[] = [];
+  /** What lies below a directory. */
+  readonly below = new Map<string, FoundNested[]>();
+  lookBelow = async (directory: string): Promise<FoundNested[]> => this.below.get(directory) ?? [];
   /** The mount that a directory is read through. */
   shown: (directory: string) => string | undefined = () => 'as it was';
   /** Whether filesystems look frozen; undefined: it does not show. */
@@ -349,6 +353,7 @@ export class FakeWorld {
         };
       },
       looksFrozen: async () => this.looks,
+      lookBelow: (directory) => this.lookBelow(directory),
       shownMount: async (directory) => this.shown(directory),
       syncFilesystem: (mountpoint) => this.#call(`sync ${mountpoint}`),
       mountDirectory,

@@ -252,6 +252,35 @@ describe('a target inside a source', () => {
     expect(trees.map(({ path }) => path)).toEqual(['/srv']);
     expect(warnings).toEqual([]);
   });
+
+  describe('on a filesystem below, and not all of it', () => {
+    const home = aFilesystem({ majorMinor: '7:6', mountpoint: '/srv/home' });
+    const facts = {
+      targets: [{ ...inside, realPath: '/srv/home/b', path: '/srv/home/b', mountpoint: '/srv/home' }],
+      sources: [
+        sourceFacts(aFilesystem(), '/srv', [
+          { kind: 'submount', path: '/srv/home', fstype: 'ext4', filesystem: home },
+        ]),
+      ],
+    } as const;
+
+    it.each([true, false])('leaves that out, and says so (recursive: %s)', (recursive) => {
+      const { trees, warnings } = plan({ sources: [aSource({ recursive })] }, facts);
+      expect(trees.map(({ path }) => path)).toEqual(['/srv']);
+      expect(warnings).toEqual([
+        '/srv/home (ext4 mounted there) below /srv is not in the backup: the target /srv/home/b lies in it; exclude that from the source to have the rest, or all of it',
+      ]);
+    });
+
+    it('leaves nothing else out when it is excluded', () => {
+      const { trees, warnings } = plan(
+        { sources: [aSource({ recursive: true, exclude: ['/home/b/'] })] },
+        facts,
+      );
+      expect(trees).toMatchObject([{ path: '/srv' }, { path: '/srv/home', exclude: ['/b/'] }]);
+      expect(warnings).toEqual([]);
+    });
+  });
 });
 
 describe('what lies below a source', () => {

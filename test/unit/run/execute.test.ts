@@ -488,6 +488,34 @@ describe('a snapshot that is lost while it is copied', () => {
   });
 });
 
+describe('what lies below a tree', () => {
+  const madeMeanwhile = { kind: 'subvolume', path: '/srv/new', fstype: 'btrfs' } as const;
+
+  it('is warned of when it was made after the plan', async () => {
+    world.fail('before db', () => void world.below.set('/srv', [madeMeanwhile]));
+    const report = await execute();
+    expect(report).toMatchObject({
+      exitCode: 3,
+      warnings: ['the subvolume /srv/new is not in the backup: it was not there yet when the run began'],
+    });
+    expect(world.backups.get('/b1')).toMatchObject({ report: { warnings: report.warnings } });
+  });
+
+  it('is known when the plan has seen it, or looks at a filesystem that holds the tree', async () => {
+    world.below.set('/srv', [madeMeanwhile]);
+    expect(await execute({ ...aPlan(), nested: ['/srv/new'] })).toMatchObject({ exitCode: 0 });
+  });
+
+  it('is no reason to do without a backup where it cannot be looked at', async () => {
+    world.lookBelow = () => Promise.reject(failure('snapshotFailed', 'btrfs failed'));
+    const report = await execute();
+    expect(report).toMatchObject({ exitCode: 3, copies: [{ target: '/b1' }, { target: '/b2' }] });
+    expect(report.warnings[0]).toBe(
+      'whether something was made below /srv during the run cannot be told: btrfs failed',
+    );
+  });
+});
+
 describe('a tree whose mount is taken away', () => {
   const lost = { exitCode: 31, error: { code: 'snapshotInvalid' }, copies: [] };
 
