@@ -6,8 +6,6 @@ import type { WallSpan } from './timeline.js';
 
 /** What its window did to one source. */
 export interface Stall {
-  /** Which of the plan's it was. */
-  window: number;
   /** When its filesystem was frozen by us, to the end. */
   frozen: FreezeOutcome | undefined;
   /** Of the uppermost device-mapper device below it, when the dead-man watched that. */
@@ -20,6 +18,7 @@ export class SourceRecord {
   #attempts = 0;
   #wasBegun = false;
   #snapshot: string | null = null;
+  #window: number | null = null;
   #span: (WallSpan & { durationMs: number }) | undefined;
   #stall: Stall | undefined;
 
@@ -27,8 +26,10 @@ export class SourceRecord {
     this.#source = source;
   }
 
+  /** Another try begins: what the one before did to its writers is told by then. */
   tried(attempt: number): void {
     this.#attempts = attempt;
+    this.#stall = undefined;
   }
 
   begun(): void {
@@ -40,19 +41,31 @@ export class SourceRecord {
     return this.#wasBegun;
   }
 
-  /** The snapshot is complete: taken within that span. */
-  taken(snapshot: string, span: WallSpan & { durationMs: number }, stall: Stall): void {
+  /** Its window was thawed, whatever became of its snapshot. */
+  stalled(stall: Stall): void {
+    this.#stall = stall;
+  }
+
+  /** The snapshot is complete: taken within that span, in that window of the plan. */
+  taken(snapshot: string, span: WallSpan & { durationMs: number }, window: number): void {
+    this.#window = window;
     this.#snapshot = snapshot;
     this.#span = span;
-    this.#stall = stall;
+  }
+
+  /** How long the last try stalled its writers, in milliseconds; null when it did not, or nobody can tell. */
+  get frozenMs(): number | null {
+    const { freezeMode } = this.#source;
+    if (freezeMode === 'explicit') return this.#stall?.frozen?.frozenMs ?? null;
+    return freezeMode === 'native' ? (this.#stall?.suspended?.suspendedMs ?? null) : null;
   }
 
   /** At which instant it was taken, by what happened: a freeze counts that was held to the end of the window. */
   get instantCandidate(): InstantCandidate {
     const { freezeMode, together } = this.#source;
-    const { window = null, frozen } = this.#stall ?? {};
+    const { frozen } = this.#stall ?? {};
     const isHeld = freezeMode === 'explicit' && frozen !== undefined && frozen.lost === undefined;
-    return { window, isHeld, together };
+    return { window: this.#window, isHeld, together };
   }
 
   /** `instant`: its number among the run's. */
@@ -68,7 +81,6 @@ export class SourceRecord {
       consistency,
     } = this.#source;
     const frozen = freezeMode === 'explicit' ? this.#stall?.frozen : undefined;
-    const suspended = freezeMode === 'native' ? this.#stall?.suspended : undefined;
     return {
       mountpoint,
       ...(otherMountpoints === undefined ? {} : { otherMountpoints: [...otherMountpoints] }),
@@ -77,7 +89,7 @@ export class SourceRecord {
       provider,
       freezeMode,
       freezeModeReason,
-      frozenMs: frozen?.frozenMs ?? suspended?.suspendedMs ?? null,
+      frozenMs: this.frozenMs,
       freezeCallMs: frozen?.freezeCallMs ?? null,
       snapshotMs: this.#span?.durationMs ?? null,
       snapshotStartedAt: this.#span?.startedAt ?? null,

@@ -1,6 +1,7 @@
 import { FsbackupError } from '../errors.js';
 import type { DeviceOutcome, FreezeTarget } from '../freeze/freezer.js';
 import type { Plan, PlannedSource, PlannedWindow } from '../plan/plan.js';
+import { formatMs } from '../report/format.js';
 import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import {
@@ -92,18 +93,20 @@ async function tryWindow(
         beginning: () => {
           for (const { index } of prepared) records[index]?.begun();
         },
+        thawed: (outcome) => {
+          for (const { index, source } of prepared) {
+            const frozen = outcome.filesystems.find(({ target }) => target.majorMinor === source.majorMinor);
+            const suspended = topDevice(source, outcome.devices);
+            records[index]?.stalled({ frozen, suspended });
+          }
+        },
       },
       signal,
     );
     const { startMs, endMs } = result.snapshot;
     const span = { ...timeline.wallSpan(startMs, endMs), durationMs: endMs - startMs };
-    for (const { index, source, ref } of prepared) {
-      const { filesystems } = result.outcome;
-      const frozen = filesystems.find(({ target }) => target.majorMinor === source.majorMinor);
-      const suspended = topDevice(source, result.outcome.devices);
-      const stall = { window: plan.windows.indexOf(window), frozen, suspended };
-      records[index]?.taken(ref.name, span, stall);
-    }
+    const number = plan.windows.indexOf(window);
+    for (const { index, ref } of prepared) records[index]?.taken(ref.name, span, number);
     for (const warning of result.warnings) context.note(warning);
     return new Map(intended.map(({ index, provider, ref, held }) => [index, { provider, ref, held }]));
   } catch (error) {
@@ -123,10 +126,15 @@ export async function takeSnapshots(
   taken: Map<number, TakenSnapshot>,
   context: RunContext,
 ): Promise<void> {
-  const { plan, dependencies, records, signal } = context;
+  const { plan, dependencies, records, note, signal } = context;
   await retry(
     async (attempt) => {
-      for (const { index } of first) records[index]?.tried(attempt);
+      for (const { index, source } of first) {
+        const inVain = records[index]?.frozenMs ?? null;
+        if (inVain !== null)
+          note(`${source.mountpoint} was frozen for ${formatMs(inVain)} by a try that failed`);
+        records[index]?.tried(attempt);
+      }
       const prepared =
         attempt === 1
           ? first

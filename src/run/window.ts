@@ -33,8 +33,6 @@ export interface WindowRequest {
 }
 
 export interface WindowResult {
-  /** One per target, one per device. */
-  outcome: ThawOutcome;
   /** When the snapshots were taken, by the timeline's clock. What is frozen by us was so all the time in between. */
   snapshot: { startMs: number; endMs: number };
   /** What weakens the dead-man's guarantee here. */
@@ -49,6 +47,8 @@ export interface WindowDependencies {
   warn: (message: string) => void;
   /** Called when a snapshot is about to be made. Nothing may be written by it. */
   beginning?: () => void;
+  /** Told what was frozen and suspended, one outcome per target and device, also where the window fails; after the thaw. */
+  thawed?: (outcome: ThawOutcome) => void;
 }
 
 /** Resolves when aborted, never rejects. */
@@ -107,7 +107,7 @@ async function settle<T>(promise: Promise<T>): Promise<PromiseSettledResult<T>> 
 async function withFreeze(
   freezer: Freezer,
   { targets, devices, batches }: WindowRequest,
-  { timeline, warn, beginning }: Omit<WindowDependencies, 'arm' | 'stack'>,
+  { timeline, warn, beginning, thawed }: Omit<WindowDependencies, 'arm' | 'stack'>,
   signal: AbortSignal,
 ): Promise<WindowResult> {
   const { now } = timeline;
@@ -161,9 +161,10 @@ async function withFreeze(
     },
   );
   const outcome = thawing.status === 'fulfilled' ? thawing.value : { filesystems: [], devices: [] };
+  thawed?.(outcome);
   for (const warning of resumedWarnings(outcome)) warn(warning);
   if (failure !== undefined) throw failure.reason;
-  return { outcome, snapshot: { startMs: frozenAt, endMs: createdAt }, warnings: freezer.warnings };
+  return { snapshot: { startMs: frozenAt, endMs: createdAt }, warnings: freezer.warnings };
 }
 
 /** Whether anything was frozen in the window, if only for a moment, or may have been: by us, or by a snapshot command. */
@@ -212,7 +213,6 @@ async function withoutFreeze(
     if (created.status === 'rejected') throw created.reason;
   });
   return {
-    outcome: { filesystems: [], devices: [] },
     snapshot: { startMs, endMs: timeline.now() },
     warnings: [],
   };

@@ -303,6 +303,11 @@ describe('a freeze that was lost', () => {
         { attempts: 2, snapshot: 'fsbackup-srv-run-1-try2' },
       ],
     });
+    // The writers waited for it all the same.
+    expect(report.warnings).toEqual([
+      '/srv was frozen for 5 ms by a try that failed',
+      '/home was frozen for 5 ms by a try that failed',
+    ]);
     const second = world.log.lastIndexOf('freeze /srv /home');
     expect(world.log.slice(0, second).filter((call) => call === 'remove')).toHaveLength(2);
     await expectNothingHeld();
@@ -316,8 +321,12 @@ describe('a freeze that was lost', () => {
       outcome: 'failed',
       consistency: 'none',
       error: { code: 'freezeLost', message: expect.stringContaining('/srv (timeout)') as string },
-      sources: [{ attempts: 3, snapshot: null }, { attempts: 3 }],
+      sources: [
+        { attempts: 3, snapshot: null, frozenMs: 5, instant: null },
+        { attempts: 3, frozenMs: 5 },
+      ],
     });
+    expect(report.warnings.filter((warning) => warning.endsWith('by a try that failed'))).toHaveLength(2);
     expect(world.log.filter((call) => call.startsWith('freeze'))).toHaveLength(3);
     expect(world.backups.size).toBe(0);
     await expectNothingHeld();

@@ -97,7 +97,8 @@ describe('the report of a run', () => {
     const times = { target, frozenMs: 1, freezeCallMs: 1, thawMs: 1 };
     const heldWhen = (frozen: Stall['frozen']): boolean => {
       const record = new SourceRecord(source);
-      record.taken('x', span, { window: 0, frozen, suspended: undefined });
+      record.stalled({ frozen, suspended: undefined });
+      record.taken('x', span, 0);
       return record.instantCandidate.isHeld;
     };
     expect(heldWhen({ ...times, lost: undefined })).toBe(true);
