@@ -56,6 +56,11 @@ export async function prepareWindow(
         ...(source.lvm === undefined ? {} : { lvm: source.lvm }),
       })),
     );
+    if (provider.abandon !== undefined) {
+      context.stack.push(`what was prepared for ${refs.map(({ name }) => name).join(', ')}`, async () => {
+        for (const ref of refs) await provider.abandon?.(ref);
+      });
+    }
     for (const [position, [index, source]] of members.entries()) {
       const ref = refs[position];
       if (ref === undefined) throw new Error(`${provider.name} prepared ${refs.length} of ${members.length}`);

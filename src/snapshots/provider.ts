@@ -155,6 +155,9 @@ export interface SnapshotProvider {
    */
   prepare(requests: readonly SnapshotRequest[]): Promise<SnapshotRef[]>;
 
+  /** Lets go of what `prepare` holds in this process for a snapshot that is not to be made. Idempotent; else does nothing. */
+  abandon?(ref: SnapshotRef): Promise<void>;
+
   /**
    * For what is to be frozen by us, once the journal knows of it and before the freeze: does what can be done early of
    * `create` and outlives the process. `remove` undoes it.

@@ -172,6 +172,11 @@ export class ReflinkProvider implements SnapshotProvider {
     return clone?.isNameless === true;
   }
 
+  /** An open clone keeps all blocks of the image: what is overwritten meanwhile takes room. */
+  async abandon(ref: SnapshotRef): Promise<void> {
+    if (this.#clones.get(ref.name)?.isMade === false) await this.#giveUp(ref);
+  }
+
   async remove(ref: SnapshotRef): Promise<void> {
     if (await this.#giveUp(ref)) return;
     if (!(await isPublished(cloneOf(ref)))) await requireStorage(ref);

@@ -109,6 +109,21 @@ export function snapshotProviderContract(kind: WorldKind): void {
       });
     });
 
+    it('holds nothing of what was prepared once that is given up', async () => {
+      const refs = await prepared('given up');
+      for (const ref of [...refs, ...refs]) await provider.abandon?.(ref);
+      expect(await openFilesBelow(disks.directory)).toEqual([]);
+    });
+
+    it('keeps a snapshot that was made when what was prepared is given up', async () => {
+      const refs = await taken('made');
+      for (const ref of refs) {
+        await provider.abandon?.(ref);
+        expect(await provider.exists(ref)).toBe(true);
+        await provider.remove(ref);
+      }
+    });
+
     it('shows what was there at the snapshot, read-only, and leaves nothing', async () => {
       const refs = await taken('before');
       for (const [index, ref] of refs.entries()) {

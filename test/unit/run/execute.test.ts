@@ -497,6 +497,16 @@ describe('a snapshot that is lost while it is copied', () => {
   });
 });
 
+describe('what was prepared', () => {
+  it('is given up at the end of a run that never came to it', async () => {
+    const abandoned: string[] = [];
+    world.provider.abandon = async ({ name }) => void abandoned.push(name);
+    world.fail('before db', new Error('it does not stop'));
+    expect(await execute()).toMatchObject({ outcome: 'failed' });
+    expect(abandoned).toEqual(['fsbackup-srv-run-0', 'fsbackup-srv-run-1']);
+  });
+});
+
 describe('what lies below a tree', () => {
   const madeMeanwhile = { kind: 'subvolume', path: '/srv/new', fstype: 'btrfs' } as const;
 
