@@ -12,7 +12,7 @@ export const EXIT_CODES = {
   freezeLost: { code: 21, meaning: 'the freeze was lost (timeout, third party); snapshot discarded' },
   thawFailed: { code: 22, meaning: 'thaw failed: may still be frozen' },
   snapshotFailed: { code: 30, meaning: 'snapshot failed' },
-  snapshotInvalid: { code: 31, meaning: 'snapshot overflowed or was invalidated' },
+  snapshotInvalid: { code: 31, meaning: 'snapshot overflowed, was invalidated or taken away' },
   copyFailed: { code: 40, meaning: 'copy failed' },
   copyPartial: { code: 41, meaning: 'copied, but some files could not be read' },
   verifyFailed: { code: 50, meaning: 'verify failed' },
