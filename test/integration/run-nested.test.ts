@@ -117,10 +117,7 @@ describeNeeding(
       const { mountpoint } = await disks.filesystem({ fstype: 'btrfs' });
       await put(mountpoint, 'plain');
       const made = path.join(mountpoint, 'made');
-      const run = await runWhile(
-        { path: mountpoint, recursive: true },
-        ...['btrfs', 'subvolume', 'create', made],
-      );
+      const run = await runWhile({ path: mountpoint, recursive: true }, 'btrfs', 'subvolume', 'create', made);
       expect(run.exitCode, run.stderr).toBe(3);
       expect(run.value.warnings).toEqual([
         `the subvolume ${made} is not in the backup: it was not there yet when the run began`,

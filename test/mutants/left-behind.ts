@@ -10,7 +10,7 @@ export interface LeftBehind {
   loopDevices: string[];
 }
 
-const GUARD_NAMES = ['qsentry', 'vigil'];
+const GUARD_NAMES = new Set(['qsentry', 'vigil']);
 /** In which guards of tests that have ended end, too. */
 const GUARDS_END_MS = 2000;
 const ROUNDS = 10;
@@ -31,7 +31,7 @@ function guardsOf(directory: string): number[] {
     .filter((entry) => /^\d+$/.test(entry))
     .filter((pid) =>
       whileThere(() => {
-        if (!GUARD_NAMES.includes(readFileSync(`/proc/${pid}/comm`, 'utf8').trim())) return false;
+        if (!GUARD_NAMES.has(readFileSync(`/proc/${pid}/comm`, 'utf8').trim())) return false;
         const descriptors = readdirSync(`/proc/${pid}/fd`);
         return descriptors.some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`).includes(directory));
       }, false),

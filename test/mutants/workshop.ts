@@ -63,7 +63,7 @@ export class Workshop {
     try {
       await writeFile(file, mutated);
       const options = { cwd: this.#checkout, reject: false, all: true, timeout: BUILD_MS } as const;
-      const built = await execa('scripts/build-native', options);
+      const built = await execa(path.join(this.#checkout, 'scripts/build-native'), options);
       if (built.exitCode !== 0) {
         const said = built.all.split('\n').find((line) => line.includes('error:')) ?? built.all;
         return { outcome: 'not built', because: said };
