@@ -6,6 +6,7 @@ import { latestComplete } from './backup-list.js';
 import { beginBackup, completeBackup, discardIncomplete } from './backup-store.js';
 import { whyDoubtful } from './doubtful-backups.js';
 import { engineFor, type EngineFor } from './engines.js';
+import { allNeeded } from './needed-backups.js';
 import { readManifest } from './manifest.js';
 import { preflightRepository } from './preflight-repository.js';
 import { preflightTarget } from './preflight-target.js';
@@ -78,7 +79,7 @@ export function createBackupWriter(
         unreadable: [...facts.unreadable],
         tools: { ...facts.tools },
         ...(facts.digests === undefined ? {} : { digests: facts.digests }),
-        ...(facts.needs === undefined ? {} : { needs: [...facts.needs] }),
+        ...(facts.needs === undefined ? {} : { needs: await allNeeded(ref, facts.needs) }),
         report: facts.report,
       });
     },

@@ -26,7 +26,7 @@ const manifestSchema = z.object({
   digests: z
     .object({ algorithm: z.string(), sha256: z.string(), entries: z.number(), unknown: z.number() })
     .exactOptional(),
-  /** Ids of backups in the same place without which this one cannot be restored; absent: it needs none. */
+  /** Ids of all backups in the same place without which this one cannot be restored, down to the full one (of older versions the next ones alone); absent: it needs none. */
   needs: z.array(z.string()).exactOptional(),
   /**
    * Of a manifest that no run wrote: it was made of what the repository tells. Who made the backup, and whether `files` and

@@ -66,7 +66,7 @@ describeNeeding(['root', 'loop', 'btrfs', 'program:btrfs', 'program:zstd'], 'kep
       ]);
     }
     const [one, two] = (await listBackups(target)).map(({ backupId }) => backupId);
-    expect(await needs()).toEqual([undefined, [one], [two]]);
+    expect(await needs()).toEqual([undefined, [one], [two, one]]);
     const pruned = await cli.run('backups', 'prune', 'srv', '--from', target, '--keep-last', '1');
     expect(pruned.exitCode, pruned.stderr).toBe(0);
     expect(await needs()).toHaveLength(3);
