@@ -5,6 +5,7 @@ import { errnoOf, messageOf } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import { runReportSchema } from '../report/run-report-schema.js';
 import { backupDirectory, type BackupRef } from './backup-layout.js';
+import { formatDigested, isAsDigested } from './digested-json.js';
 import { ENGINE_NAMES } from '../engine-names.js';
 
 const manifestSchema = z.object({
@@ -75,12 +76,17 @@ export async function readManifestIn(
   directory: string,
   ref: Pick<BackupRef, 'job' | 'backupId'>,
 ): Promise<ManifestState> {
+  let text: string;
   let value: unknown;
   try {
-    value = JSON.parse(await readFile(path.join(directory, MANIFEST), 'utf8'));
+    text = await readFile(path.join(directory, MANIFEST), 'utf8');
+    value = JSON.parse(text);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return { state: 'incomplete' };
     return { state: 'damaged', problem: `manifest.json cannot be read: ${messageOf(error)}` };
+  }
+  if (!isAsDigested(text, value)) {
+    return { state: 'damaged', problem: 'manifest.json is not what was written: its sha256 is another' };
   }
   const parsed = manifestSchema.safeParse(value);
   if (!parsed.success) {
@@ -95,5 +101,5 @@ export async function readManifestIn(
 
 /** Writes a backup's manifest, durably and atomically: from then on the backup is complete. */
 export async function writeManifest(ref: BackupRef, manifest: Manifest): Promise<void> {
-  await writeDurably(manifestFile(ref), `${JSON.stringify(manifest, undefined, 2)}\n`);
+  await writeDurably(manifestFile(ref), formatDigested(manifest));
 }

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { backupDirectory, dataDirectory, type BackupRef } from '../../../src/copy/backup-layout.js';
 import { latestComplete, listBackups, listJobBackups } from '../../../src/copy/backup-list.js';
@@ -36,6 +38,23 @@ describe('a backup that is written', () => {
     expect(await listBackups(target)).toEqual([{ ...one, state: 'complete', manifest: manifestFor(one) }]);
     expect((await stat(path.join(backupDirectory(one), 'manifest.json'))).mode & 0o7777).toBe(0o600);
     expect((await readdir(backupDirectory(one))).toSorted()).toEqual(['data', 'manifest.json']);
+  });
+
+  it('has a digest of its manifest, so that a key which a disk changed is not taken for one that was not there', async () => {
+    const one = ref(FIRST);
+    await makeBackup(one, { needs: [SECOND] });
+    const file = path.join(backupDirectory(one), 'manifest.json');
+    const text = await readFile(file, 'utf8');
+    const { stdout } = await promisify(execFile)('bash', ['-c', 'sed 2d "$1" | sha256sum', 'bash', file]);
+    expect((JSON.parse(text) as { sha256: string }).sha256).toBe(stdout.slice(0, 64));
+
+    await writeFile(file, text.replace('"needs"', '"oeeds"'));
+    expect(await listBackups(target)).toEqual([
+      { ...one, state: 'damaged', problem: expect.stringContaining('sha256') as string },
+    ]);
+    // As older versions wrote it.
+    await writeFile(file, text.replace(/^ {2}"sha256".*\n/m, ''));
+    expect(await listBackups(target)).toMatchObject([{ state: 'complete', manifest: { needs: [SECOND] } }]);
   });
 
   it('never takes the place of another', async () => {
