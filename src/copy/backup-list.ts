@@ -3,6 +3,7 @@ import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { isBackupId, isJobName, jobDirectory, type BackupRef } from './backup-layout.js';
 import type { EngineName } from './engine.js';
 import { targetAt } from './catalogue.js';
+import { withoutFuture } from './future-backups.js';
 import { readManifest, type Manifest, type ManifestState } from './manifest.js';
 import { targetName, type RepositorySettings } from '../backup-target.js';
 
@@ -102,12 +103,25 @@ export function isComplete(backup: Backup): backup is CompleteBackup {
   return backup.state === 'complete';
 }
 
-/** The last complete backup of a job by one engine: the next one's parent. */
+/** The last complete backup of a job by one engine that is not dated in the future: the next one's parent. */
 export async function latestComplete(
   target: string,
   job: string,
   engine: EngineName,
 ): Promise<CompleteBackup | undefined> {
-  const backups = await listJobBackups(target, job);
-  return backups.filter(isComplete).findLast((backup) => backup.manifest.engine === engine);
+  return (await findParent(target, job, engine)).parent;
+}
+
+/** As `latestComplete`, and those that are dated in the future. */
+export async function findParent(
+  target: string,
+  job: string,
+  engine: EngineName,
+): Promise<{ parent: CompleteBackup | undefined; future: CompleteBackup[] }> {
+  const backups = (await listJobBackups(target, job)).filter(isComplete);
+  const { usable, future } = withoutFuture(
+    backups.filter((backup) => backup.manifest.engine === engine),
+    new Date(),
+  );
+  return { parent: usable.at(-1), future };
 }

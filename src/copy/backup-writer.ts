@@ -2,10 +2,11 @@ import { messageOf } from '../errors.js';
 import type { BackupName, BackupWriter } from '../run/dependencies.js';
 import { fsbackupVersion } from '../system/version.js';
 import { backupDirectory, dataDirectory, digestFile, type BackupRef } from './backup-layout.js';
-import { latestComplete } from './backup-list.js';
+import { findParent } from './backup-list.js';
 import { beginBackup, completeBackup, discardIncomplete } from './backup-store.js';
 import { whyDoubtful } from './doubtful-backups.js';
 import { engineFor, type EngineFor } from './engines.js';
+import { describeFuture } from './future-backups.js';
 import { allNeeded } from './needed-backups.js';
 import { readManifest } from './manifest.js';
 import { preflightRepository } from './preflight-repository.js';
@@ -44,12 +45,13 @@ export function createBackupWriter(
 
     async begin(name) {
       const ref = refOf(name);
-      const parent = await latestComplete(ref.target, ref.job, name.target.engine);
+      const { parent, future } = await findParent(ref.target, ref.job, name.target.engine);
       await beginBackup(ref, { canGoOn: name.target.engine === 'rsync' });
       return {
         dataDirectory: dataDirectory(ref),
         parentDataDirectory: parent === undefined ? undefined : dataDirectory(parent),
         parentBackupId: parent?.backupId,
+        warnings: parent === undefined ? [] : describeFuture(future, parent),
         digests: {
           file: digestFile(ref),
           parent:

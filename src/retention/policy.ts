@@ -1,4 +1,5 @@
 import type { KeepRules } from '../config/types.js';
+import { isInFuture } from '../copy/future-backups.js';
 import { formatSpan } from '../config/span.js';
 import { bucketOf, type Period } from './bucket.js';
 import { needsOf, type JudgedBackup } from './judged-backup.js';
@@ -17,9 +18,6 @@ export interface Verdict {
 }
 
 const PERIODS: readonly Period[] = ['hourly', 'daily', 'weekly', 'monthly', 'yearly'];
-
-/** Clocks of machines that share a target may differ by so much. */
-const CLOCK_SLACK_MS = 5 * 60_000;
 
 class Judgement {
   readonly #reasons = new Map<string, string[]>();
@@ -156,8 +154,7 @@ export function judge(backups: readonly JudgedBackup[], rules: KeepRules | undef
   const counted: JudgedBackup[] = [];
   for (const backup of backups) {
     if (backup.state !== 'complete') judgement.keep(backup, `it is ${backup.state}`);
-    else if (backup.time.getTime() > now.getTime() + CLOCK_SLACK_MS)
-      judgement.keep(backup, 'it is dated in the future');
+    else if (isInFuture(backup.time, now)) judgement.keep(backup, 'it is dated in the future');
     else counted.push(backup);
   }
   // Those of one second stay in the order in which they are listed: that of their completion.
