@@ -66,11 +66,13 @@ export class SourceRecord {
       freezeMode,
       freezeModeReason,
       consistency,
+      filesystem,
     } = this.#source;
     const frozen = freezeMode === 'explicit' ? this.#stall?.frozen : undefined;
     const suspended = freezeMode === 'native' ? this.#stall?.suspended : undefined;
     return {
       mountpoint,
+      mountedAt: filesystem.mount.narrowedFrom ?? mountpoint,
       ...(otherMountpoints === undefined ? {} : { otherMountpoints: [...otherMountpoints] }),
       device,
       fstype,
