@@ -61,11 +61,27 @@ export async function listJobBackups(target: string, job: string): Promise<Backu
   return backups.toSorted(compareAge);
 }
 
+/** A directory of a target that has the name of a job and cannot be read: what is in it nobody can tell. */
+export interface UnreadableJob {
+  /** As people know it. */
+  target: string;
+  job: string;
+  message: string;
+}
+
+/** Of somebody who may not look, and not of a disk. */
+function isForbidden(error: unknown): boolean {
+  return ['EACCES', 'EPERM'].includes(errnoOf(error) ?? '');
+}
+
 /**
- * All backups in a target, by job, the oldest first. What is no backup is passed over. Rejects with `usage` when the
- * target cannot be read.
+ * All backups in a target, by job, the oldest first. What is no backup is passed over, and what cannot be read is told
+ * `onUnreadable`. Rejects with `usage` when the target cannot be read, or nothing in it may be.
  */
-export async function listBackups(target: string): Promise<Backup[]> {
+export async function listBackups(
+  target: string,
+  onUnreadable: (job: UnreadableJob) => void = () => undefined,
+): Promise<Backup[]> {
   let jobs: string[];
   try {
     jobs = (await readdir(target, { withFileTypes: true }))
@@ -85,8 +101,10 @@ export async function listBackups(target: string): Promise<Backup[]> {
     try {
       backups.push(...(await listJobBackups(target, job)));
     } catch (error) {
-      // lost+found and other people's directories may be closed even to root, on NFS.
-      if (job !== 'lost+found') closed ??= error;
+      // Closed even to root, on NFS.
+      if (job === 'lost+found') continue;
+      if (isForbidden(error)) closed ??= error;
+      onUnreadable({ target: targetName(await targetAt(target)), job, message: messageOf(error) });
     }
   }
   // Somebody who may not look into any of them must not be told that there are none.
