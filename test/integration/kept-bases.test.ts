@@ -164,6 +164,23 @@ describeNeeding(['root', 'loop', 'btrfs', 'program:btrfs', 'program:zstd'], 'kep
     expect([await kept(), await bases(), await cli.journalEntries()]).toEqual([[], [], []]);
   });
 
+  it('proves nothing of what was received without checksums, however it is mounted now, nor of what shares with it', async () => {
+    const other = await disks.filesystem({ fstype: 'btrfs' });
+    target = other.mountpoint;
+    const verified = async (): Promise<number | undefined> => {
+      await writeFile(path.join(origin.mountpoint, 'another'), 'content');
+      expect((await run()).exitCode).toBe(0);
+      return (await cli.run('backups', 'verify', 'srv', '--full', '--from', target)).exitCode;
+    };
+    await must('mount', '-o', 'remount,nodatasum', target);
+    expect(await verified()).toBe(3);
+    await must('mount', '-o', 'remount,datasum', target);
+    expect((await cli.run('backups', 'verify', 'srv', '--full', '--from', target)).exitCode).toBe(3);
+    expect(await verified()).toBe(3);
+    expect((await cli.run('backups', 'release', 'srv')).exitCode).toBe(0);
+    expect(await verified()).toBe(0);
+  });
+
   it('takes received subvolumes away with their backups', async () => {
     const disk = await disks.filesystem({ fstype: 'btrfs', name: `target-${count}` });
     target = disk.mountpoint;
