@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { exitCode, type ExitName } from './exit-codes.js';
 
 /** What an error says beside its message. */
@@ -38,13 +39,34 @@ export class FsbackupError extends Error {
   }
 }
 
+/** How Node calls an errno that libuv has no name for: EDQUOT and ESTALE among others. */
+const UNNAMED = /Unknown system error -(\d+)/g;
+
+function withErrnoNames(text: string): string {
+  return text.replaceAll(UNNAMED, (unnamed, number: string) => {
+    const found = Object.entries(constants.errno).find(([, errno]) => errno === Number(number));
+    return found?.[0] ?? unnamed;
+  });
+}
+
+/** What strerror(3) says of those that a full or lost target answers. */
+const WORDS: Readonly<Record<string, string>> = {
+  EDQUOT: 'disk quota exceeded',
+  ESTALE: 'stale file handle',
+};
+
 /** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  // Node writes the name twice, the second time for want of words.
+  return withErrnoNames(error.message).replace(
+    /^(E[A-Z]+): \1\b/,
+    (_, name: string) => `${name}: ${WORDS[name] ?? name}`,
+  );
 }
 
 /** The errno name (`ENOENT`) of a system error, or undefined for any other value. */
 export function errnoOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;
-  return typeof error.code === 'string' ? error.code : undefined;
+  return typeof error.code === 'string' ? withErrnoNames(error.code) : undefined;
 }

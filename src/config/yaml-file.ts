@@ -61,10 +61,14 @@ function findOffset(document: Document, complaint: Complaint): number {
   return offset;
 }
 
+const SECOND_DOCUMENT =
+  'a second document begins (---): it would not be read; move its jobs up, or to a file in conf.d';
+const NOT_UTF8 = 'text that is not UTF-8: save the file as UTF-8';
+
 /** Parses YAML 1.2. Never throws: what is wrong is in `problems`. */
 export function parseYamlFile(file: string, text: string): YamlFile {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'silent' });
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'error' });
   const place = (offset: number, path: string, message: string): ConfigProblem => {
     const { line, col } = lines.linePos(offset);
     // An empty file has no lines: its start is 0:0.
@@ -73,8 +77,12 @@ export function parseYamlFile(file: string, text: string): YamlFile {
   // A tag that is not known would make its value something else than what was meant.
   const problems = [...document.errors, ...document.warnings].map(({ code, pos, message }) => {
     const written = /^[^\s:]*/.exec(text.slice(pos[0]))?.[0] ?? '';
+    if (code === 'MULTIPLE_DOCS') return place(pos[0], '', SECOND_DOCUMENT);
     return place(pos[0], '', code === 'DUPLICATE_KEY' ? `"${written}" is defined twice` : message);
   });
+  // What is read in the place of bytes that are no UTF-8: a path with it is another path.
+  const replaced = text.indexOf('\u{FFFD}');
+  if (replaced !== -1) problems.push(place(replaced, '', NOT_UTF8));
   visit(document, {
     Alias(_key, alias) {
       if (alias.resolve(document) !== undefined) return;

@@ -3,6 +3,7 @@ import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { isBackupId, isJobName, jobDirectory, type BackupRef } from './backup-layout.js';
 import type { EngineName } from './engine.js';
 import { targetAt } from './catalogue.js';
+import { withoutFuture } from './future-backups.js';
 import { readManifest, type Manifest, type ManifestState } from './manifest.js';
 import { targetName, type RepositorySettings } from '../backup-target.js';
 
@@ -60,11 +61,27 @@ export async function listJobBackups(target: string, job: string): Promise<Backu
   return backups.toSorted(compareAge);
 }
 
+/** A directory of a target that has the name of a job and cannot be read: what is in it nobody can tell. */
+export interface UnreadableJob {
+  /** As people know it. */
+  target: string;
+  job: string;
+  message: string;
+}
+
+/** Of somebody who may not look, and not of a disk. */
+function isForbidden(error: unknown): boolean {
+  return ['EACCES', 'EPERM'].includes(errnoOf(error) ?? '');
+}
+
 /**
- * All backups in a target, by job, the oldest first. What is no backup is passed over. Rejects with `usage` when the
- * target cannot be read.
+ * All backups in a target, by job, the oldest first. What is no backup is passed over, and what cannot be read is told
+ * `onUnreadable`. Rejects with `usage` when the target cannot be read, or nothing in it may be.
  */
-export async function listBackups(target: string): Promise<Backup[]> {
+export async function listBackups(
+  target: string,
+  onUnreadable: (job: UnreadableJob) => void = () => undefined,
+): Promise<Backup[]> {
   let jobs: string[];
   try {
     jobs = (await readdir(target, { withFileTypes: true }))
@@ -84,8 +101,10 @@ export async function listBackups(target: string): Promise<Backup[]> {
     try {
       backups.push(...(await listJobBackups(target, job)));
     } catch (error) {
-      // lost+found and other people's directories may be closed even to root, on NFS.
-      if (job !== 'lost+found') closed ??= error;
+      // Closed even to root, on NFS.
+      if (job === 'lost+found') continue;
+      if (isForbidden(error)) closed ??= error;
+      onUnreadable({ target: targetName(await targetAt(target)), job, message: messageOf(error) });
     }
   }
   // Somebody who may not look into any of them must not be told that there are none.
@@ -102,12 +121,25 @@ export function isComplete(backup: Backup): backup is CompleteBackup {
   return backup.state === 'complete';
 }
 
-/** The last complete backup of a job by one engine: the next one's parent. */
+/** The last complete backup of a job by one engine that is not dated in the future: the next one's parent. */
 export async function latestComplete(
   target: string,
   job: string,
   engine: EngineName,
 ): Promise<CompleteBackup | undefined> {
-  const backups = await listJobBackups(target, job);
-  return backups.filter(isComplete).findLast((backup) => backup.manifest.engine === engine);
+  return (await findParent(target, job, engine)).parent;
+}
+
+/** As `latestComplete`, and those that are dated in the future. */
+export async function findParent(
+  target: string,
+  job: string,
+  engine: EngineName,
+): Promise<{ parent: CompleteBackup | undefined; future: CompleteBackup[] }> {
+  const backups = (await listJobBackups(target, job)).filter(isComplete);
+  const { usable, future } = withoutFuture(
+    backups.filter((backup) => backup.manifest.engine === engine),
+    new Date(),
+  );
+  return { parent: usable.at(-1), future };
 }

@@ -1,6 +1,7 @@
 import { FsbackupError } from '../errors.js';
 import { targetAt } from './catalogue.js';
 import { isComplete, listBackups, listJobBackups, type Backup, type CompleteBackup } from './backup-list.js';
+import { describeFuture, withoutFuture } from './future-backups.js';
 import { targetName, targetOf } from '../backup-target.js';
 
 const LIST_HINT = '`fsbackup backups list` shows what there is.';
@@ -74,12 +75,13 @@ function ambiguous(selector: string, ids: readonly string[]): FsbackupError {
 /**
  * Finds the one backup that `selector` names in `targets`: `JOB` or `JOB@latest` (the last complete one), `JOB@ID`,
  * or `JOB@` and the beginning of an id, a date in UTC (`2026-11-20`) or the end of an id (`1a2b3c`) that only one has. Its complete
- * copies, at least one, in the order of the targets. Rejects with `usage` when none or several have it, or when the one
+ * copies, at least one, in the order of the targets. The last one is none that is dated in the future, unless all are: `warn` is told. Rejects with `usage` when none or several have it, or when the one
  * is not complete.
  */
 export async function findCopies(
   targets: readonly string[],
   selector: string,
+  warn: (message: string) => void,
 ): Promise<[CompleteBackup, ...CompleteBackup[]]> {
   const { job, which } = parseSelector(selector);
   const lists = await Promise.all(targets.map((target) => listJobBackups(target, job)));
@@ -91,10 +93,11 @@ export async function findCopies(
     throw new FsbackupError('usage', `there is no backup of ${job} in ${where}`, { hint: LIST_HINT });
   }
   if (which === 'latest') {
-    const latest = all
-      .filter(isComplete)
+    const { usable, future } = withoutFuture(all.filter(isComplete), new Date());
+    const latest = usable
       .toSorted((a, b) => a.manifest.completedAt.localeCompare(b.manifest.completedAt))
       .at(-1);
+    if (latest !== undefined) for (const message of describeFuture(future, latest)) warn(message);
     const [copy, ...others] = all.filter(isComplete).filter(({ backupId }) => backupId === latest?.backupId);
     if (copy !== undefined) return [copy, ...others];
     throw new FsbackupError('usage', `no backup of ${job} in ${where} is complete`, { hint: LIST_HINT });
@@ -111,6 +114,10 @@ export async function findCopies(
 }
 
 /** Of the backup that `selector` names (`findCopies`) the copy in the first of the targets. */
-export async function findBackup(targets: readonly string[], selector: string): Promise<CompleteBackup> {
-  return (await findCopies(targets, selector))[0];
+export async function findBackup(
+  targets: readonly string[],
+  selector: string,
+  warn: (message: string) => void,
+): Promise<CompleteBackup> {
+  return (await findCopies(targets, selector, warn))[0];
 }

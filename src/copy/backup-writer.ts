@@ -2,10 +2,12 @@ import { messageOf } from '../errors.js';
 import type { BackupName, BackupWriter } from '../run/dependencies.js';
 import { fsbackupVersion } from '../system/version.js';
 import { backupDirectory, dataDirectory, digestFile, type BackupRef } from './backup-layout.js';
-import { latestComplete } from './backup-list.js';
+import { findParent } from './backup-list.js';
 import { beginBackup, completeBackup, discardIncomplete } from './backup-store.js';
 import { whyDoubtful } from './doubtful-backups.js';
 import { engineFor, type EngineFor } from './engines.js';
+import { describeFuture } from './future-backups.js';
+import { allNeeded } from './needed-backups.js';
 import { readManifest } from './manifest.js';
 import { preflightRepository } from './preflight-repository.js';
 import { preflightTarget } from './preflight-target.js';
@@ -43,12 +45,13 @@ export function createBackupWriter(
 
     async begin(name) {
       const ref = refOf(name);
-      const parent = await latestComplete(ref.target, ref.job, name.target.engine);
+      const { parent, future } = await findParent(ref.target, ref.job, name.target.engine);
       await beginBackup(ref, { canGoOn: name.target.engine === 'rsync' });
       return {
         dataDirectory: dataDirectory(ref),
         parentDataDirectory: parent === undefined ? undefined : dataDirectory(parent),
         parentBackupId: parent?.backupId,
+        warnings: parent === undefined ? [] : describeFuture(future, parent),
         digests: {
           file: digestFile(ref),
           parent:
@@ -78,7 +81,7 @@ export function createBackupWriter(
         unreadable: [...facts.unreadable],
         tools: { ...facts.tools },
         ...(facts.digests === undefined ? {} : { digests: facts.digests }),
-        ...(facts.needs === undefined ? {} : { needs: [...facts.needs] }),
+        ...(facts.needs === undefined ? {} : { needs: await allNeeded(ref, facts.needs) }),
         report: facts.report,
       });
     },

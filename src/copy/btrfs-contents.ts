@@ -17,6 +17,11 @@ const contentsSchema = z.object({
       uuid: z.string(),
       /** Received: what tells that it is whole and was never changed. */
       receivedUuid: z.string().exactOptional(),
+      /**
+       * Received: whether all of its data has checksums of btrfs, so that to read it proves it. Absent: of before this was
+       * recorded, nobody knows.
+       */
+      checksums: z.boolean().exactOptional(),
       /** Of the stream, before it was packed. */
       bytes: z.number(),
       /** What it is an increment of: a subvolume of another backup of the job. */

@@ -2,7 +2,7 @@ import { readdir, realpath, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { FsbackupError, messageOf } from '../errors.js';
 import { deleteSubvolume, readSubvolume, sentUuidOf, type Subvolume } from '../system/btrfs-subvolume.js';
-import { mountOfPath, readMounts } from '../system/mountinfo.js';
+import { mountOfPath, readMounts, type Mount } from '../system/mountinfo.js';
 import { runCommand } from '../system/run-command.js';
 import { findBtrfsParent, identityOf, readOwnSubvolume, type BtrfsParent } from './btrfs-base.js';
 import {
@@ -60,6 +60,17 @@ function requireSent(
   });
 }
 
+/** Whether btrfs makes checksums of what is written there now. */
+function makesChecksums(mount: Mount): boolean {
+  return !/\bnodata(?:sum|cow)\b/.test(mount.superOptions.join(','));
+}
+
+/** What is received, and how it lies there. */
+interface Kept {
+  kind: BtrfsContents['kind'];
+  hasChecksums: boolean;
+}
+
 /** A snapshot that was sent, and what the backup is to say of it. */
 interface Sent {
   subvolume: SentSubvolume;
@@ -91,10 +102,11 @@ class BtrfsSendEngine implements CopyEngine {
     const snapshots = await snapshotsToSend(this.name, sources);
     const mount = mountOfPath(await readMounts(), await realpath(dataDirectory));
     const kind = mount?.fstype === 'btrfs' ? 'received' : 'stream';
+    const hasChecksums = mount !== undefined && makesChecksums(mount);
     await this.#clear(dataDirectory);
 
     const { sent, bytes } = await sendEach(snapshots, request, (snapshot, onBytes) =>
-      this.#send(snapshot, { request, kind, onBytes }),
+      this.#send(snapshot, { request, kind, hasChecksums, onBytes }),
     );
     const contents: BtrfsContents = {
       version: 1,
@@ -122,7 +134,7 @@ class BtrfsSendEngine implements CopyEngine {
 
   async #send(
     snapshot: SnapshotToSend,
-    context: { request: CopyRequest; kind: BtrfsContents['kind']; onBytes: (bytes: number) => void },
+    context: Kept & { request: CopyRequest; onBytes: (bytes: number) => void },
   ): Promise<Sent> {
     const { request, kind, onBytes } = context;
     const { snapshot: directory } = pathOf(snapshot);
@@ -173,7 +185,7 @@ class BtrfsSendEngine implements CopyEngine {
       subvolume: Subvolume;
       parent: BtrfsParent | undefined;
       bytes: number;
-      context: { request: CopyRequest; kind: BtrfsContents['kind'] };
+      context: Kept & { request: CopyRequest };
     },
   ): Promise<SentSubvolume> {
     const { subvolume, parent, bytes, context } = sent;
@@ -186,8 +198,11 @@ class BtrfsSendEngine implements CopyEngine {
     };
     if (context.kind === 'stream') return description;
     const received = await readSubvolume(path.join(context.request.dataDirectory, name));
-    if (received?.isReadOnly === true && received.receivedUuid !== undefined)
-      return { ...description, receivedUuid: received.receivedUuid };
+    if (received?.isReadOnly === true && received.receivedUuid !== undefined) {
+      // What did not change is shared with the parent, as it lies there.
+      const checksums = context.hasChecksums && (parent === undefined || parent.sent.checksums === true);
+      return { ...description, receivedUuid: received.receivedUuid, checksums };
+    }
     throw new FsbackupError('copyFailed', `btrfs receive ended well, and ${name} is not whole`, {
       hint: 'See the kernel log (dmesg) for errors of the target disk, then run it again.',
     });

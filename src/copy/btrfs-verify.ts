@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { readFile, realpath } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, messageOf } from '../errors.js';
-import { mountOfPath, readMounts } from '../system/mountinfo.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
 import { isAsReceived } from './btrfs-base.js';
 import { readContents, type BtrfsContents } from './btrfs-contents.js';
@@ -39,7 +38,7 @@ async function readFiles(
   return { bytes: through.bytes, problems };
 }
 
-/** btrfs checks what it reads, unless it was told to keep no checksums. */
+/** btrfs checks what it reads, unless it was told to make no checksums when that was written. */
 async function readReceived(
   request: VerifyRequest,
   { subvolumes }: BtrfsContents,
@@ -47,8 +46,6 @@ async function readReceived(
 ): Promise<{ bytes: number; unproven: number; problems: string[] }> {
   const problems: string[] = [];
   let [bytes, unproven] = [0, 0];
-  const mount = mountOfPath(await readMounts(), await realpath(request.dataDirectory));
-  const isChecked = !/\bnodata(?:sum|cow)\b/.test(mount?.superOptions.join(',') ?? '');
   for (const subvolume of subvolumes) {
     const directory = path.join(request.dataDirectory, subvolume.name);
     if (!(await isAsReceived(directory, subvolume))) {
@@ -59,7 +56,7 @@ async function readReceived(
     const read = await readFiles(directory, request, run);
     bytes += read.bytes;
     problems.push(...read.problems.map((problem) => `${subvolume.name}: ${problem}`));
-    if (!isChecked) unproven += 1;
+    if (subvolume.checksums !== true) unproven += 1;
   }
   return { bytes, unproven, problems };
 }

@@ -3,6 +3,7 @@ import { FsbackupError } from '../errors.js';
 import { isComplete, listJobBackups, type CompleteBackup } from './backup-list.js';
 import { findCopies, parseSelector } from './backup-select.js';
 import { readDoubt, type Doubt } from './doubtful-backups.js';
+import { withoutFuture } from './future-backups.js';
 import type { Verifications } from './verify-history.js';
 
 /** A copy that comes before the chosen one, and why it was not taken. */
@@ -23,6 +24,8 @@ export interface ChooseCopyOptions {
   verifications: Verifications;
   /** Take one that is known to be bad too, though it was not named by its whole id: somebody only looks at it. */
   mayBeBad: boolean;
+  /** Is told what `findCopies` tells. */
+  warn: (message: string) => void;
 }
 
 type Judged = { backup: CompleteBackup; doubt: Doubt | undefined };
@@ -50,10 +53,8 @@ async function newestUsable(
   verifications: Verifications,
 ): Promise<CompleteBackup | undefined> {
   const lists = await Promise.all(targets.map((target) => listJobBackups(target, job)));
-  const newestFirst = lists
-    .flat()
-    .filter(isComplete)
-    .toSorted((a, b) => b.manifest.completedAt.localeCompare(a.manifest.completedAt));
+  const { usable } = withoutFuture(lists.flat().filter(isComplete), new Date());
+  const newestFirst = usable.toSorted((a, b) => b.manifest.completedAt.localeCompare(a.manifest.completedAt));
   for (const { backupId } of newestFirst) {
     const copies = newestFirst.filter((backup) => backup.backupId === backupId);
     const [best] = (await Promise.all(copies.map((copy) => judge(copy, verifications)))).toSorted(
@@ -72,9 +73,9 @@ async function newestUsable(
 export async function chooseCopy(
   targets: readonly string[],
   selector: string,
-  { verifications, mayBeBad }: ChooseCopyOptions,
+  { verifications, mayBeBad, warn }: ChooseCopyOptions,
 ): Promise<ChosenCopy> {
-  const copies = await findCopies(targets, selector);
+  const copies = await findCopies(targets, selector, warn);
   const judged: Judged[] = [];
   for (const copy of copies) judged.push(await judge(copy, verifications));
   const best = Math.min(...judged.map(rankOf));

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { formatBytes } from '../report/format.js';
 import { readSpace } from '../system/filesystem-space.js';
+import { requireWritable } from '../system/probe-writable.js';
 import { requireTrustedPath } from '../system/trusted-path.js';
 import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
@@ -11,7 +12,7 @@ import { removeTree } from './remove-tree.js';
 
 /** Begins the name of what a drill makes. No listing of a target knows it. */
 const PREFIX = '.fsbackup-drill-';
-/** Where there is no room beside the backups. */
+/** Where there is no room beside the backups, or nothing may be written. */
 const FALLBACK = '/var/tmp';
 /** What a file takes beyond its size, at most: the rest of its last block, and an inode. */
 const PER_FILE_BYTES = 4096;
@@ -31,8 +32,21 @@ async function freeIn(directory: string): Promise<number> {
   return (await readSpace(directory))?.freeBytes ?? 0;
 }
 
+/** Why a drill cannot be there, a clause; undefined: it can. */
+async function whyNot(directory: string, needed: number): Promise<string | undefined> {
+  const bytes = await freeIn(directory);
+  if (bytes < needed) return `${formatBytes(bytes)} are free in ${directory}`;
+  try {
+    await requireWritable(directory);
+    return undefined;
+  } catch (error) {
+    if (error instanceof FsbackupError) return error.message;
+    throw error;
+  }
+}
+
 /**
- * Chooses where a drill that needs so many bytes restores to: below `wanted`, or else in the target when there is room, or else in /var/tmp. The
+ * Chooses where a drill that needs so many bytes restores to: below `wanted`, or else in the target when there is room and it can be written to, or else in /var/tmp. The
  * directory is not made yet. Rejects with `usage` for want of room, or of the directory.
  */
 export async function chooseDrillDirectory(
@@ -41,15 +55,15 @@ export async function chooseDrillDirectory(
   { runId, needed }: { runId: string; needed: number },
 ): Promise<string> {
   const candidates = wanted === undefined ? [backup.target, FALLBACK] : [wanted];
-  const free: string[] = [];
+  const reasons: string[] = [];
   for (const candidate of candidates) {
-    const bytes = await freeIn(candidate);
-    if (bytes >= needed) return path.join(await realpath(candidate), `${PREFIX}${runId}`);
-    free.push(`${formatBytes(bytes)} in ${candidate}`);
+    const reason = await whyNot(candidate, needed);
+    if (reason === undefined) return path.join(await realpath(candidate), `${PREFIX}${runId}`);
+    reasons.push(reason);
   }
   throw new FsbackupError(
     'usage',
-    `there is no room to restore ${backup.job}@${backup.backupId}: it takes ${formatBytes(needed)}, and there are ${free.join(', ')}`,
+    `there is no room to restore ${backup.job}@${backup.backupId}: it takes ${formatBytes(needed)}, and ${reasons.join(', ')}`,
     {
       hint: 'Name a directory with room: --drill-directory, or `directory` of `drill` in the configuration.',
     },

@@ -5,6 +5,7 @@ import { errnoOf, FsbackupError } from '../errors.js';
 import { copyOptions } from '../snapshots/expose-device.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
 import { requireTrustedPath } from '../system/trusted-path.js';
+import { writeAll } from '../system/write-all.js';
 import { copyFailure } from './copy-error.js';
 import { checkFilesystem } from './check-filesystem.js';
 import type { CopyProgress, CopyResult, ImageRestoreRequest } from './engine.js';
@@ -18,7 +19,7 @@ const ZEROS = Buffer.alloc(1024 * 1024);
 
 async function writeZeros(handle: FileHandle, { offset, length }: MapLine): Promise<void> {
   for (let done = 0; done < length; done += ZEROS.length) {
-    await handle.write(ZEROS, 0, Math.min(ZEROS.length, length - done), offset + done);
+    await writeAll(handle, ZEROS.subarray(0, length - done), offset + done);
   }
 }
 
@@ -46,7 +47,7 @@ async function assemble(
           map: mapFile(link.image.name),
           signal,
           onPiece: async (line, piece) => {
-            if (piece !== undefined) await handle.write(piece, 0, piece.length, line.offset);
+            if (piece !== undefined) await writeAll(handle, piece, line.offset);
             else if (!isEmpty || index > 0) await writeZeros(handle, line);
             bytes += piece?.length ?? 0;
             onBytes(bytes);

@@ -65,14 +65,15 @@ async function refuseMovedSources(sources: readonly string[]): Promise<void> {
 
 /** What was a filesystem of its own must not be restored into the directory that it is missing from. */
 function refuseUnmounted(paths: readonly string[], manifest: Manifest, mounts: readonly Mount[]): void {
-  for (const { mountpoint, fstype } of manifest.report.sources) {
-    // What is reported of btrfs may be a subvolume, which need not be a mountpoint.
-    if (fstype === 'btrfs') continue;
+  for (const { mountpoint, mountedAt, fstype } of manifest.report.sources) {
+    // What older versions reported of btrfs may be a subvolume, which need not be a mountpoint.
+    if (mountedAt === undefined && fstype === 'btrfs') continue;
+    const place = mountedAt ?? mountpoint;
     const isTouched = paths.some((one) => isWithin(one, mountpoint) || isWithin(mountpoint, one));
-    if (!isTouched || mounts.some((mount) => mount.mountpoint === mountpoint)) continue;
+    if (!isTouched || mounts.some((mount) => mount.mountpoint === place)) continue;
     throw refuse(
-      `${mountpoint} is not mounted, and was a filesystem of its own when it was backed up`,
-      `Mount it (mount ${mountpoint}), or restore with --to DIR.`,
+      `${place} is not mounted, and was a filesystem of its own when it was backed up`,
+      `Mount it (mount ${place}), or restore with --to DIR.`,
     );
   }
 }

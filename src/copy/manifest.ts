@@ -5,6 +5,7 @@ import { errnoOf, messageOf } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import { runReportSchema } from '../report/run-report-schema.js';
 import { backupDirectory, type BackupRef } from './backup-layout.js';
+import { formatDigested, isAsDigested } from './digested-json.js';
 import { ENGINE_NAMES } from '../engine-names.js';
 
 const manifestSchema = z.object({
@@ -26,7 +27,7 @@ const manifestSchema = z.object({
   digests: z
     .object({ algorithm: z.string(), sha256: z.string(), entries: z.number(), unknown: z.number() })
     .exactOptional(),
-  /** Ids of backups in the same place without which this one cannot be restored; absent: it needs none. */
+  /** Ids of all backups in the same place without which this one cannot be restored, down to the full one (of older versions the next ones alone); absent: it needs none. */
   needs: z.array(z.string()).exactOptional(),
   /**
    * Of a manifest that no run wrote: it was made of what the repository tells. Who made the backup, and whether `files` and
@@ -75,12 +76,17 @@ export async function readManifestIn(
   directory: string,
   ref: Pick<BackupRef, 'job' | 'backupId'>,
 ): Promise<ManifestState> {
+  let text: string;
   let value: unknown;
   try {
-    value = JSON.parse(await readFile(path.join(directory, MANIFEST), 'utf8'));
+    text = await readFile(path.join(directory, MANIFEST), 'utf8');
+    value = JSON.parse(text);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return { state: 'incomplete' };
     return { state: 'damaged', problem: `manifest.json cannot be read: ${messageOf(error)}` };
+  }
+  if (!isAsDigested(text, value)) {
+    return { state: 'damaged', problem: 'manifest.json is not what was written: its sha256 is another' };
   }
   const parsed = manifestSchema.safeParse(value);
   if (!parsed.success) {
@@ -95,5 +101,5 @@ export async function readManifestIn(
 
 /** Writes a backup's manifest, durably and atomically: from then on the backup is complete. */
 export async function writeManifest(ref: BackupRef, manifest: Manifest): Promise<void> {
-  await writeDurably(manifestFile(ref), `${JSON.stringify(manifest, undefined, 2)}\n`);
+  await writeDurably(manifestFile(ref), formatDigested(manifest));
 }

@@ -35,3 +35,20 @@ export async function neededBackups(backup: CompleteBackup): Promise<NeededBacku
   await visit(backup);
   return { found, problems };
 }
+
+/**
+ * The ids of all backups that a new one needs, which is made from `parents`: those and what they need, down to the full
+ * ones. Each manifest tells all of it, so that one between that cannot be read hides nothing.
+ */
+export async function allNeeded(
+  { target, job }: Pick<BackupRef, 'target' | 'job'>,
+  parents: readonly string[],
+): Promise<string[]> {
+  const all = new Set(parents);
+  // A Set goes on to what is added to it meanwhile.
+  for (const backupId of all) {
+    const state = await readManifest({ target, job, backupId });
+    if (state.state === 'complete') for (const id of state.manifest.needs ?? []) all.add(id);
+  }
+  return [...all];
+}

@@ -1,26 +1,20 @@
-import { chmod, chown, lstat, mkdir, stat, utimes } from 'node:fs/promises';
+import { chmod, lstat, mkdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
+import { runCommand } from '../system/run-command.js';
+import { copyFailure } from './copy-error.js';
 import type { CopySource } from './engine.js';
 import { parentsOf, pathInBackup } from './source-layout.js';
+import { HashingStream, pipePrograms } from './stream-pipe.js';
 
-/** Owner, mode and times of a directory. */
-interface DirectoryAttributes {
-  uid: number;
-  gid: number;
-  mode: number;
-  mtime: Date;
-}
-
-async function attributesOf(directory: string): Promise<DirectoryAttributes | undefined> {
+/** Not lstat: /home may be a symlink to the directory that people know as /home. */
+async function isLive(directory: string): Promise<boolean> {
   try {
-    // Not lstat: /home may be a symlink to the directory that people know as /home.
-    const { uid, gid, mode, mtime } = await stat(directory);
-    return { uid, gid, mode: mode & 0o7777, mtime };
+    return (await stat(directory)).isDirectory();
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
-    return undefined;
+    return false;
   }
 }
 
@@ -34,19 +28,52 @@ async function exists(directory: string): Promise<boolean> {
   }
 }
 
+/** ACLs too, which the kernel keeps in some: without one, what is its mask would be the rights of the owning group. */
+const ALL_XATTRS = ['--xattrs', '--xattrs-include=*'] as const;
+
+/** Copies directories themselves, and nothing in them, with all that they have. By tar: cp(1) would go down into them. */
+async function copyDirectories(parents: readonly string[], root: string): Promise<void> {
+  const names = parents.map((parent) => `--add-file=${pathInBackup(parent)}`);
+  const how = [
+    '--format=pax',
+    '--no-unquote',
+    '--no-recursion',
+    '--dereference',
+    '--numeric-owner',
+    ...ALL_XATTRS,
+  ];
+  const into = ['--same-owner', '--preserve-permissions', '--numeric-owner', '--delay-directory-restore'];
+  const { sent, taken } = await pipePrograms(
+    {
+      from: ['tar', '--create', '--file=-', '--directory=/', ...how, ...names],
+      to: ['tar', '--extract', '--file=-', `--directory=${root}`, ...into, ...ALL_XATTRS],
+      through: new HashingStream(),
+      signal: new AbortController().signal,
+    },
+    runCommand,
+  );
+  if (taken.exitCode !== 0) throw copyFailure('tar', taken);
+  // 1: something changed while it was read, as a live /home may.
+  if (sent.exitCode !== 0 && sent.exitCode !== 1) throw copyFailure('tar', sent);
+}
+
 /**
- * Makes, below `root`, the directories above each source (themselves only, nothing in them), with the owner and mode
- * that they have on the live system, so that a source below a private directory stays private when restored; root's,
- * 0755, where the live system does not have them. Those that exist below `root` are left as they are.
+ * Makes, below `root`, the directories above each source (themselves only, nothing in them), with the owner, mode, ACLs
+ * and extended attributes that they have on the live system, so that a source below a private directory stays private
+ * when restored; root's, 0755, where the live system does not have them. Those that exist below `root` are left as they are.
  */
 export async function makeParents(root: string, sources: readonly CopySource[]): Promise<void> {
+  const live: string[] = [];
+  const gone: string[] = [];
   for (const parent of new Set(sources.flatMap((source) => parentsOf(source.path)))) {
+    if (await exists(path.join(root, pathInBackup(parent)))) continue;
+    ((await isLive(parent)) ? live : gone).push(parent);
+  }
+  if (live.length > 0) await copyDirectories(live, root);
+  for (const parent of gone) {
     const directory = path.join(root, pathInBackup(parent));
-    if (await exists(directory)) continue;
-    const live = await attributesOf(parent);
-    await mkdir(directory, { mode: 0o700 });
-    await chown(directory, live?.uid ?? 0, live?.gid ?? 0);
-    await chmod(directory, live?.mode ?? 0o755);
+    await mkdir(directory);
+    await chmod(directory, 0o755);
   }
 }
 
@@ -54,7 +81,10 @@ export async function makeParents(root: string, sources: readonly CopySource[]):
 export async function setParentTimes(root: string, sources: readonly CopySource[]): Promise<void> {
   for (const parent of new Set(sources.flatMap((source) => parentsOf(source.path)))) {
     if (sources.some((source) => isWithin(parent, source.path))) continue;
-    const live = await attributesOf(parent);
-    if (live !== undefined) await utimes(path.join(root, pathInBackup(parent)), live.mtime, live.mtime);
+    if (!(await isLive(parent))) continue;
+    const directory = path.join(root, pathInBackup(parent));
+    // Node would cut what is below a microsecond.
+    const result = await runCommand(['touch', '--no-create', `--reference=${parent}`, '--', directory]);
+    if (result.exitCode !== 0) throw copyFailure('touch', result);
   }
 }

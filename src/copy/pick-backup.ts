@@ -21,7 +21,7 @@ export async function pickBackup(
   const { job } = parseSelector(selector);
   const targets = await targetsToSearch({ ...where, job });
   const verifications = await knownVerifications(job, warn);
-  const choice = await chooseCopy(targets, selector, { verifications, mayBeBad });
+  const choice = await chooseCopy(targets, selector, { verifications, mayBeBad, warn });
   for (const message of describeChoice(choice)) warn(message);
   return choice;
 }

@@ -1,6 +1,6 @@
 import { asLines, withoutControls } from '../report/controls.js';
 import { formatBytes, formatFiles } from '../report/format.js';
-import type { Backup } from './backup-list.js';
+import type { Backup, UnreadableJob } from './backup-list.js';
 import type { AbsentTarget } from './configured-targets.js';
 import { sizeOf, type Manifest } from './manifest.js';
 import type { InterruptedBackup } from './interrupted-backup.js';
@@ -105,20 +105,26 @@ function renderInterrupted({ job, backupId, directory }: InterruptedBackup): str
 export interface BesideBackups {
   interrupted: ReadonlyMap<string, readonly InterruptedBackup[]>;
   absent: ReadonlyMap<string, AbsentTarget>;
+  unreadable: readonly UnreadableJob[];
 }
 
 /** The backups of some targets, a table for each, and what was broken off there. */
 export function renderBackupList(
   byTarget: ReadonlyMap<string, readonly Backup[]>,
   { verifications, mountPlaces }: KnownOfBackups,
-  { interrupted, absent }: BesideBackups,
+  { interrupted, absent, unreadable }: BesideBackups,
 ): string {
   const sections = [...byTarget].map(([target, backups]) => {
     const brokenOff = (interrupted.get(target) ?? []).map(renderInterrupted);
     const missing = absent.get(target);
-    const notThere = missing === undefined ? [] : [`NOT THERE: ${missing.message}`, missing.hint];
+    const notListed = [
+      ...(missing === undefined ? [] : [`NOT THERE: ${missing.message}`, missing.hint]),
+      ...unreadable
+        .filter((one) => one.target === target)
+        .map(({ job, message }) => `UNREADABLE: the backups of ${job} cannot be listed: ${message}`),
+    ];
     if (backups.length === 0) {
-      return asLines([target, ...(missing === undefined ? ['no backups'] : notThere), ...brokenOff]);
+      return asLines([target, ...(notListed.length === 0 ? ['no backups'] : notListed), ...brokenOff]);
     }
     const head = ['backup', 'engine', 'size', 'files', 'consistency', 'state', 'verified'];
     const problems = backups.flatMap((backup) =>
@@ -126,7 +132,7 @@ export function renderBackupList(
     );
     return asLines([
       target,
-      ...notThere,
+      ...notListed,
       ...columns([head, ...backups.map((backup) => listRow(backup, verifications))]),
       ...problems,
       ...backups.flatMap((backup) =>

@@ -7,6 +7,7 @@ const ms = z.number().nullable();
 
 const source = z.object({
   mountpoint: z.string(),
+  mountedAt: z.string().exactOptional(),
   otherMountpoints: z.array(z.string()).exactOptional(),
   device: z.string(),
   fstype: z.string(),

@@ -5,6 +5,11 @@ import type { Consistency, FreezeMode, ProviderName } from '../snapshots/provide
 /** What became of one filesystem of a job. Milliseconds are null where the step did not happen. */
 export interface SourceReport {
   mountpoint: string;
+  /**
+   * Where it was mounted: `mountpoint`, or above it where that is a subvolume's directory. Absent in reports of before
+   * there was this.
+   */
+  mountedAt?: string;
   /** Other mounts of the same filesystem that trees were read through: the one snapshot served them too. */
   otherMountpoints?: string[];
   device: string;

@@ -6,6 +6,7 @@ import { listInterrupted, removeInterrupted } from '../copy/interrupted-backup.j
 import { readMountPlaces, type MountPlaces } from '../copy/mount-records.js';
 import type { EngineFor } from '../copy/engines.js';
 import type { Verifications } from '../copy/verify-history.js';
+import { sharedBy } from '../engine-names.js';
 import { targetName, type BackupTarget } from '../backup-target.js';
 import { messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
@@ -61,7 +62,19 @@ function qualityOf(backup: Backup, verifications: Verifications): Pick<JudgedBac
     : { quality: 'warned', flaw: 'was made with warnings' };
 }
 
-function judged(backup: Backup, verifications: Verifications, mountPlaces: MountPlaces): JudgedBackup {
+/** Whether increments are made among these: what cannot be read may be one of them. */
+function hasIncrements(backups: readonly Backup[]): boolean {
+  return backups.some((one) => one.state === 'complete' && sharedBy(one.manifest.engine) === 'increments');
+}
+
+function judged(
+  backup: Backup,
+  {
+    verifications,
+    mountPlaces,
+    unread,
+  }: { verifications: Verifications; mountPlaces: MountPlaces; unread: JudgedBackup['needs'] },
+): JudgedBackup {
   const time = begunAt(backup.backupId);
   return {
     backupId: backup.backupId,
@@ -69,7 +82,7 @@ function judged(backup: Backup, verifications: Verifications, mountPlaces: Mount
     time: Number.isNaN(time.getTime()) ? new Date(8.64e15) : time,
     state: backup.state,
     ...qualityOf(backup, verifications),
-    needs: backup.state === 'complete' ? (backup.manifest.needs ?? []) : [],
+    needs: backup.state === 'complete' ? (backup.manifest.needs ?? []) : unread,
     mountedAt: mountPlaces(backup),
   };
 }
@@ -80,8 +93,9 @@ export async function judgeRetention(request: RetentionRequest): Promise<Retenti
   const backups = rules === undefined ? [] : await listJobBackups(target.path, job);
   const interrupted = (await listInterrupted(target.path)).filter((one) => one.job === job);
   const mountPlaces = await readMountPlaces([target.path]);
+  const unread = hasIncrements(backups) ? 'unknown' : [];
   const verdicts = judge(
-    backups.map((backup) => judged(backup, verifications, mountPlaces)),
+    backups.map((backup) => judged(backup, { verifications, mountPlaces, unread })),
     rules,
     now,
   );

@@ -11,8 +11,13 @@ export interface JudgedBackup {
   quality: 'good' | 'warned' | 'poor';
   /** Why it is not good: a clause without its subject, `failed its full verify of 2026-11-24`. */
   flaw?: string | undefined;
-  /** Ids of the backups that it cannot be restored without. */
-  needs: readonly string[];
+  /** Ids of the backups that it cannot be restored without; `unknown`: its manifest, which tells, cannot be read. */
+  needs: readonly string[] | 'unknown';
   /** Where it is mounted now. */
   mountedAt: readonly string[];
+}
+
+/** What it is known to need. */
+export function needsOf({ needs }: Pick<JudgedBackup, 'needs'>): readonly string[] {
+  return needs === 'unknown' ? [] : needs;
 }

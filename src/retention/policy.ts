@@ -1,7 +1,8 @@
 import type { KeepRules } from '../config/types.js';
+import { isInFuture } from '../copy/future-backups.js';
 import { formatSpan } from '../config/span.js';
 import { bucketOf, type Period } from './bucket.js';
-import type { JudgedBackup } from './judged-backup.js';
+import { needsOf, type JudgedBackup } from './judged-backup.js';
 import { worthOf, type Worth } from './worth.js';
 
 /** What is to become of a backup, and why. */
@@ -12,15 +13,15 @@ export interface Verdict {
   reasons: string[];
   /** Why it is not good, by itself or by what it needs: a clause. Undefined: it is, or is not complete. */
   flaw: string | undefined;
+  /** That which it stays for alone: a backup of which nobody can tell what it needs. */
+  heldFor: string | undefined;
 }
 
 const PERIODS: readonly Period[] = ['hourly', 'daily', 'weekly', 'monthly', 'yearly'];
 
-/** Clocks of machines that share a target may differ by so much. */
-const CLOCK_SLACK_MS = 5 * 60_000;
-
 class Judgement {
   readonly #reasons = new Map<string, string[]>();
+  readonly #heldFor = new Map<string, string>();
   readonly #worth: (backup: JudgedBackup) => Worth;
 
   constructor(backups: readonly JudgedBackup[]) {
@@ -31,6 +32,13 @@ class Judgement {
     const reasons = this.#reasons.get(backupId) ?? [];
     if (!reasons.includes(reason)) reasons.push(reason);
     this.#reasons.set(backupId, reasons);
+  }
+
+  /** For another, where nothing else keeps it. */
+  hold(backup: JudgedBackup, { backupId, state }: JudgedBackup): void {
+    if (this.isKept(backup)) return;
+    this.keep(backup, `${backupId} is ${state}, and may need it`);
+    this.#heldFor.set(backup.backupId, backupId);
   }
 
   isKept({ backupId }: JudgedBackup): boolean {
@@ -46,9 +54,13 @@ class Judgement {
     const { backupId, state } = backup;
     const reasons = this.#reasons.get(backupId);
     const flaw = state === 'complete' ? this.#worth(backup).flaw : undefined;
-    return reasons === undefined
-      ? { backupId, action: 'remove', reasons: ['no rule keeps it'], flaw }
-      : { backupId, action: 'keep', reasons, flaw };
+    return {
+      backupId,
+      action: reasons === undefined ? 'remove' : 'keep',
+      reasons: reasons ?? ['no rule keeps it'],
+      flaw,
+      heldFor: this.#heldFor.get(backupId),
+    };
   }
 }
 
@@ -105,11 +117,20 @@ function protect(newestFirst: readonly JudgedBackup[], judgement: Judgement): vo
   if (whole !== undefined && whole !== good) judgement.keep(whole, 'the last one with nothing missing');
 }
 
+/** Its chain is older than a backup is, and how far back it goes only the manifest tells: all that is older stays. */
+function holdForUnread(backups: readonly JudgedBackup[], judgement: Judgement): void {
+  const unread = backups.filter(({ needs }) => needs === 'unknown');
+  for (const backup of backups) {
+    const newer = unread.find((one) => one.time.getTime() >= backup.time.getTime());
+    if (newer !== undefined) judgement.hold(backup, newer);
+  }
+}
+
 function protectParents(backups: readonly JudgedBackup[], judgement: Judgement): void {
   const byId = new Map(backups.map((backup) => [backup.backupId, backup]));
   const queue = backups.filter((backup) => judgement.isKept(backup));
   for (let child = queue.pop(); child !== undefined; child = queue.pop()) {
-    for (const id of child.needs) {
+    for (const id of needsOf(child)) {
       const parent = byId.get(id);
       if (parent === undefined) continue;
       if (!judgement.isKept(parent)) queue.push(parent);
@@ -126,15 +147,14 @@ function protectParents(backups: readonly JudgedBackup[], judgement: Judgement):
  * needs. Hours, days, ISO weeks, months and years are those of UTC, as in the ids.
  * Whatever the rules say, these stay: the newest, the last good one, what a kept one needs, and all that is not
  * complete (a run may be writing it), is mounted, or lies in the future (a clock was wrong: it also counts for no rule, so that it
- * pushes no other out). Without rules everything stays.
+ * pushes no other out). Nothing goes that is older than a backup of which nobody can tell what it needs. Without rules everything stays.
  */
 export function judge(backups: readonly JudgedBackup[], rules: KeepRules | undefined, now: Date): Verdict[] {
   const judgement = new Judgement(backups);
   const counted: JudgedBackup[] = [];
   for (const backup of backups) {
     if (backup.state !== 'complete') judgement.keep(backup, `it is ${backup.state}`);
-    else if (backup.time.getTime() > now.getTime() + CLOCK_SLACK_MS)
-      judgement.keep(backup, 'it is dated in the future');
+    else if (isInFuture(backup.time, now)) judgement.keep(backup, 'it is dated in the future');
     else counted.push(backup);
   }
   // Those of one second stay in the order in which they are listed: that of their completion.
@@ -148,6 +168,7 @@ export function judge(backups: readonly JudgedBackup[], rules: KeepRules | undef
   for (const backup of backups) {
     for (const place of backup.mountedAt) judgement.keep(backup, `it is mounted at ${place}`);
   }
+  holdForUnread(backups, judgement);
   protectParents(backups, judgement);
   return backups.map((backup) => judgement.verdict(backup));
 }

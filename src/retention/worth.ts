@@ -1,4 +1,4 @@
-import type { JudgedBackup } from './judged-backup.js';
+import { needsOf, type JudgedBackup } from './judged-backup.js';
 
 type Quality = JudgedBackup['quality'];
 
@@ -27,7 +27,7 @@ export function worthOf(backups: readonly JudgedBackup[]): (backup: JudgedBackup
     const { quality, flaw } = own(backup);
     let worst: Worth = { quality, flaw: flaw === undefined ? undefined : `it ${flaw}` };
     const seen = new Set([backup.backupId]);
-    const queue = [...backup.needs];
+    const queue = [...needsOf(backup)];
     for (let id = queue.shift(); id !== undefined && worst.quality !== 'poor'; id = queue.shift()) {
       if (seen.has(id)) continue;
       seen.add(id);
@@ -35,7 +35,7 @@ export function worthOf(backups: readonly JudgedBackup[]): (backup: JudgedBackup
       const found = needed === undefined ? ({ quality: 'poor', flaw: 'is not there' } as const) : own(needed);
       if (RANK[found.quality] > RANK[worst.quality])
         worst = { quality: found.quality, flaw: `it needs ${id}, which ${found.flaw ?? ''}` };
-      queue.push(...(needed?.needs ?? []));
+      if (needed !== undefined) queue.push(...needsOf(needed));
     }
     return worst;
   };

@@ -98,6 +98,7 @@ export async function copyToTarget(
     faultPoint('copy.intended');
     const space = await backups.begin(name);
     faultPoint('copy.begun');
+    for (const warning of space.warnings ?? []) context.warn(warning);
     const engine = dependencies.engine(target);
     const base = sendableBy(target.engine) === undefined ? undefined : await findBase(target, context);
     const isParentDoubtful = await warnOfDoubt(target, space.parentBackupId, context);

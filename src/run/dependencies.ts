@@ -19,6 +19,8 @@ export interface BackupSpace {
   parentDataDirectory: string | undefined;
   /** The id of that one. */
   parentBackupId?: string | undefined;
+  /** What should be known of the backups that are there: sentences without their full stop. */
+  warnings?: readonly string[];
   digests?: DigestRequest;
 }
 

@@ -34,6 +34,12 @@ export async function retainAfterRun(
       faultPoint('run.retained');
       reports.push(reported(result));
       for (const { message } of result.failed) warn(message);
+      const held = result.verdicts.find(({ heldFor }) => heldFor !== undefined)?.heldFor;
+      if (held !== undefined) {
+        warn(
+          `retention in ${targetName(target)} removes nothing older than ${held}, which cannot be read and may need it: mend it, or remove its directory`,
+        );
+      }
     } catch (error) {
       if (!signal.aborted) warn(`retention in ${targetName(target)} failed: ${messageOf(error)}`);
     }

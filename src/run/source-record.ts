@@ -79,10 +79,12 @@ export class SourceRecord {
       freezeMode,
       freezeModeReason,
       consistency,
+      filesystem,
     } = this.#source;
     const frozen = freezeMode === 'explicit' ? this.#stall?.frozen : undefined;
     return {
       mountpoint,
+      mountedAt: filesystem.mount.narrowedFrom ?? mountpoint,
       ...(otherMountpoints === undefined ? {} : { otherMountpoints: [...otherMountpoints] }),
       device,
       fstype,

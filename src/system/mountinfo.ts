@@ -12,6 +12,8 @@ export interface Mount {
   /** The directory of the filesystem that is mounted here: `/`, or a subdirectory for a bind mount. */
   root: string;
   mountpoint: string;
+  /** Where it is mounted indeed, of one that was narrowed to a subvolume below: `mountpoint` is that one's directory. */
+  narrowedFrom?: string;
   /** Per-mount options, e.g. `['rw', 'relatime']`. */
   options: string[];
   fstype: string;

@@ -27,6 +27,7 @@ export function narrowMount(mount: Mount, directory: string): Mount {
   return {
     ...mount,
     mountpoint: directory,
+    narrowedFrom: mount.narrowedFrom ?? mount.mountpoint,
     root: path.join(mount.root, path.relative(mount.mountpoint, directory)),
   };
 }

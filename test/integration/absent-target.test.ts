@@ -1,10 +1,11 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
 import { makeBackup } from '../support/backups.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
+import { must, throwawayDisks } from '../support/throwaway-filesystem.js';
 
 const FIRST = '20261119T010000Z-aaaaaa';
 
@@ -79,5 +80,36 @@ jobs:
     expect(planned.stdout).not.toContain(`to ${absent} by rsync`);
     const run = await cli.run('run', '--config', config, '--json');
     expect(run.exitCode).toBe(planned.exitCode);
+  });
+});
+
+describeNeeding(['root', 'loop', 'ext4', 'program:debugfs'], 'a job whose directory cannot be read', () => {
+  const disks = throwawayDisks(afterAll);
+
+  it('is told by a listing, and makes it exit 3, whether or not there are others', async () => {
+    const disk = await disks.filesystem({ fstype: 'ext4' });
+    const [target, cli] = [disk.mountpoint, new FsbackupCli(disks.directory)];
+    for (const job of ['alpha', 'beta']) await makeBackup({ target, job, backupId: FIRST });
+    const spoil = `
+    size=$(stat --file-system --format=%S "$2")
+    umount "$2"
+    block=$(debugfs -R 'blocks /beta' "$1")
+    dd if=/dev/urandom of="$1" bs="$size" seek="$((block))" count=1 conv=notrunc status=none`;
+    await must('bash', '-ec', spoil, 'bash', disk.image, target);
+    await must('mount', disk.device, target);
+
+    const listed = await cli.run('backups', 'list', '--from', target);
+    expect(listed.exitCode, listed.stderr).toBe(3);
+    expect(listed.stdout).toContain(`alpha@${FIRST}`);
+    expect(listed.stdout).toContain('UNREADABLE: the backups of beta cannot be listed: ');
+    const json = await cli.run('backups', 'list', '--from', target, '--json');
+    expect([json.exitCode, JSON.parse(json.stdout)]).toMatchObject([
+      3,
+      { backups: [{ job: 'alpha' }], unreadable: [{ target, job: 'beta' }] },
+    ]);
+    expect((await cli.run('backups', 'list', 'alpha', '--from', target)).exitCode).toBe(0);
+    const alone = await cli.run('backups', 'list', 'beta', '--from', target);
+    expect([alone.exitCode, alone.stdout]).toEqual([3, expect.stringContaining('UNREADABLE')]);
+    expect(alone.stdout).not.toContain('no backups');
   });
 });

@@ -86,6 +86,18 @@ describeNeeding(NEEDS, 'backups verify --drill', () => {
     },
   );
 
+  it('is elsewhere where the target can only be read', async () => {
+    const disk = await disks.filesystem({ fstype: 'ext4' });
+    target = disk.mountpoint;
+    const args = await prepare('rsync');
+    await must('mount', '-o', 'remount,ro', target);
+    const { exitCode, report } = await drill(...args);
+    expect([exitCode, report.problems, report.outcome]).toEqual([0, [], 'ok']);
+    expect(path.dirname(report.drill?.directory ?? '')).toBe('/var/tmp');
+    const there = await cli.run(...args, '--drill-directory', target);
+    expect([there.exitCode, there.stderr]).toEqual([2, expect.stringContaining('Read-only file system')]);
+  });
+
   it.each(ENGINES)('%s: fails when the command does, and tells what it said', async (engine) => {
     const args = await prepare(engine, { command: ['bash', '-c', 'echo no database >&2; exit 7'] });
     const { exitCode, report } = await drill(...args);

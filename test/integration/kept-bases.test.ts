@@ -66,7 +66,7 @@ describeNeeding(['root', 'loop', 'btrfs', 'program:btrfs', 'program:zstd'], 'kep
       ]);
     }
     const [one, two] = (await listBackups(target)).map(({ backupId }) => backupId);
-    expect(await needs()).toEqual([undefined, [one], [two]]);
+    expect(await needs()).toEqual([undefined, [one], [two, one]]);
     const pruned = await cli.run('backups', 'prune', 'srv', '--from', target, '--keep-last', '1');
     expect(pruned.exitCode, pruned.stderr).toBe(0);
     expect(await needs()).toHaveLength(3);
@@ -162,6 +162,23 @@ describeNeeding(['root', 'loop', 'btrfs', 'program:btrfs', 'program:zstd'], 'kep
     const other = await run('rsync');
     expect(other.exitCode, other.stderr).toBe(0);
     expect([await kept(), await bases(), await cli.journalEntries()]).toEqual([[], [], []]);
+  });
+
+  it('proves nothing of what was received without checksums, however it is mounted now, nor of what shares with it', async () => {
+    const other = await disks.filesystem({ fstype: 'btrfs' });
+    target = other.mountpoint;
+    const verified = async (): Promise<number | undefined> => {
+      await writeFile(path.join(origin.mountpoint, 'another'), 'content');
+      expect((await run()).exitCode).toBe(0);
+      return (await cli.run('backups', 'verify', 'srv', '--full', '--from', target)).exitCode;
+    };
+    await must('mount', '-o', 'remount,nodatasum', target);
+    expect(await verified()).toBe(3);
+    await must('mount', '-o', 'remount,datasum', target);
+    expect((await cli.run('backups', 'verify', 'srv', '--full', '--from', target)).exitCode).toBe(3);
+    expect(await verified()).toBe(3);
+    expect((await cli.run('backups', 'release', 'srv')).exitCode).toBe(0);
+    expect(await verified()).toBe(0);
   });
 
   it('takes received subvolumes away with their backups', async () => {

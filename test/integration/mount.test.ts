@@ -170,7 +170,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:findmnt'], 'a mounted backup',
         },
       },
     };
-    const backup = await findBackup([target], `srv@${FIRST}`);
+    const backup = await findBackup([target], `srv@${FIRST}`, () => undefined);
     const serve = (signal: AbortSignal, onMounted: () => void): Promise<void> =>
       mountBackup({ backup, engine: serving, directory: mountpoint, signal, onMounted });
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -51,6 +51,25 @@ describeNeeding(['root', 'program:chattr'], 'fsbackup backups prune', () => {
     const { exitCode, stdout } = await cli.run('backups', 'prune', ...args, '--json');
     return { exitCode, pruned: (JSON.parse(stdout) as { pruned: PruneReport[] }).pruned };
   }
+
+  it('keeps what a backup may need whose manifest cannot be read, and says for which', async () => {
+    const FOURTH = '20261122T010000Z-dddddd';
+    await makeBackup(ref(FIRST), { engine: 'image' });
+    // As older versions wrote it, who named the next one alone.
+    await makeBackup(ref(SECOND), { engine: 'image', needs: [FIRST] });
+    await makeBackup(ref(THIRD), { engine: 'image', needs: [SECOND] });
+    await makeBackup(ref(FOURTH), { engine: 'image' });
+    const manifest = path.join(backupDirectory(ref(SECOND)), 'manifest.json');
+    const text = await readFile(manifest, 'utf8');
+    await writeFile(manifest, `#${text.slice(1)}`);
+    const args = ['srv', '--from', target, '--keep-last', '2'];
+    const { stdout } = await cli.run('backups', 'prune', ...args);
+    expect(stdout).toContain(`  keep     srv@${FIRST}  ${SECOND} is damaged, and may need it`);
+    expect(await ids()).toHaveLength(4);
+    await writeFile(manifest, text);
+    await cli.run('backups', 'prune', 'srv', '--from', target, '--keep-last', '1');
+    expect(await ids()).toEqual([FOURTH]);
+  });
 
   it('says with --dry-run what stays and why, and does it without', async () => {
     await makeThree();

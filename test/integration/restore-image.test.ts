@@ -52,6 +52,24 @@ describeNeeding(NEEDS, 'fsbackup restore --image', () => {
     await expectFilesystem(file);
   });
 
+  it('fails where the room ends within the last piece', async () => {
+    const small = path.join(disks.directory, 'small');
+    await mkdir(small);
+    const file = path.join(small, 'x.img');
+    let takes = 512 * 1024;
+    const ends: (number | undefined)[] = [];
+    for (const less of [0, 4, 8]) {
+      await must('mount', '-t', 'tmpfs', '-o', `size=${takes - less}k`, 'none', small);
+      try {
+        ends.push((await restore('image', file)).exitCode);
+        if (less === 0) takes = (await stat(file)).blocks / 2;
+      } finally {
+        await must('umount', small);
+      }
+    }
+    expect(ends).toEqual([0, 40, 40]);
+  });
+
   it('writes over what is there when it is told to, and not before', async () => {
     const file = path.join(scratch.mountpoint, 'there.img');
     await writeFile(file, 'precious');

@@ -200,3 +200,41 @@ describeNeeding(NEEDS, 'fsbackup restore', () => {
     expect(unmounted.stderr).toContain(`${disk.mountpoint} is not mounted`);
   });
 });
+
+describeNeeding([...NEEDS, 'btrfs', 'program:btrfs'], 'fsbackup restore --in-place of a btrfs', () => {
+  const disks = throwawayDisks(afterAll);
+
+  it('refuses what is not mounted any more, of a subvolume below the mountpoint too', async () => {
+    const cli = new FsbackupCli(disks.directory);
+    const disk = await disks.filesystem({ fstype: 'btrfs' });
+    const subvolume = path.join(disk.mountpoint, 'nested');
+    await must('btrfs', 'subvolume', 'create', subvolume);
+    const target = path.join(disks.directory, 'target');
+    await mkdir(target);
+    for (const [job, source] of [
+      ['whole', disk.mountpoint],
+      ['nested', subvolume],
+    ] as const) {
+      await writeFile(path.join(source, 'file'), 'content');
+      const flags = ['--job', job, '--source', source, '--to', target, '--engine', 'rsync'];
+      const { exitCode, stderr } = await cli.runJob(...flags);
+      expect([0, 3], stderr).toContain(exitCode);
+      await rm(path.join(source, 'file'));
+    }
+    const restore = (job: string): ReturnType<FsbackupCli['run']> =>
+      cli.run('restore', job, '--from', target, '--in-place', '--force');
+    await must('umount', disk.mountpoint);
+    const refused = [await restore('whole'), await restore('nested')];
+    expect(await readdir(disk.mountpoint)).toEqual([]);
+    await must('mount', disk.device, disk.mountpoint);
+    for (const { exitCode, stderr } of refused) {
+      expect([exitCode, stderr]).toEqual([2, expect.stringContaining(`${disk.mountpoint} is not mounted`)]);
+    }
+    for (const job of ['whole', 'nested']) {
+      const { exitCode, stderr } = await restore(job);
+      expect(exitCode, stderr).toBe(0);
+    }
+    expect(await readFile(path.join(disk.mountpoint, 'file'), 'utf8')).toBe('content');
+    expect(await readFile(path.join(subvolume, 'file'), 'utf8')).toBe('content');
+  });
+});

@@ -1,6 +1,6 @@
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
-import type { Backup } from '../../copy/backup-list.js';
+import type { Backup, UnreadableJob } from '../../copy/backup-list.js';
 import type { AbsentTarget } from '../../copy/configured-targets.js';
 import type { InterruptedBackup } from '../../copy/interrupted-backup.js';
 import { exitCode } from '../../exit-codes.js';
@@ -35,26 +35,29 @@ export default class BackupsList extends BaseCommand {
     );
     const byTarget = new Map<string, Backup[]>();
     const interrupted = new Map<string, InterruptedBackup[]>();
+    const unreadable: UnreadableJob[] = [];
+    const isWanted = ({ job }: { job: string }): boolean => args.job === undefined || job === args.job;
     for (const target of targets) {
       const name = targetName(await targetAt(target));
-      const listed = listBackups(target).catch((error: unknown) => {
+      const listed = listBackups(target, (one) => {
+        if (isWanted(one)) unreadable.push(one);
+      }).catch((error: unknown) => {
         // That it is not there is told, and keeps nobody from those that are.
         if (absent.has(name)) return [];
         throw error;
       });
-      const backups = (await listed).filter(({ job }) => args.job === undefined || job === args.job);
+      const backups = (await listed).filter(isWanted);
       // What a repository itself tells comes from another directory than its catalogue.
       byTarget.set(name, inOrder([...(byTarget.get(name) ?? []), ...backups]));
-      const brokenOff = (await listInterrupted(target)).filter(
-        ({ job }) => args.job === undefined || job === args.job,
-      );
+      const brokenOff = (await listInterrupted(target)).filter(isWanted);
       interrupted.set(name, [
         ...(interrupted.get(name) ?? []),
         ...brokenOff.map((one) => ({ ...one, target: name })),
       ]);
     }
     const all = [...byTarget.values()].flat();
-    const isNothing = all.length + absent.size + [...interrupted.values()].flat().length === 0;
+    const isNothing =
+      all.length + absent.size + unreadable.length + [...interrupted.values()].flat().length === 0;
     if (args.job !== undefined && flags.from === undefined && isNothing)
       await requireConfiguredJob(args.job, flags.config);
     const known = {
@@ -67,8 +70,9 @@ export default class BackupsList extends BaseCommand {
         backups: all.map((backup) => listedBackup(backup, known)),
         interrupted: [...interrupted.values()].flat(),
         ...(absent.size === 0 ? {} : { absent: [...absent.values()] }),
+        ...(unreadable.length === 0 ? {} : { unreadable }),
       });
-    } else this.print(renderBackupList(byTarget, known, { interrupted, absent }));
-    if (absent.size > 0) this.exit(exitCode('warnings'));
+    } else this.print(renderBackupList(byTarget, known, { interrupted, absent, unreadable }));
+    if (absent.size + unreadable.length > 0) this.exit(exitCode('warnings'));
   }
 }

@@ -23,7 +23,7 @@ export default class BackupsShow extends BaseCommand {
     const { renderBackup, verifiedOf } = await import('../../copy/render-backups.js');
     const { job } = parseSelector(args.backup);
     const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
-    const backup = await findBackup(targets, args.backup);
+    const backup = await findBackup(targets, args.backup, (message) => this.printWarning(message));
     const verified = (await readVerifications([job])).of(backup);
     const target = targetOf(backup);
     const where = target.repository === undefined ? backupDirectory(backup) : targetName(target);

@@ -54,7 +54,7 @@ export default class BackupsVerify extends BaseCommand {
     for (const selector of argv.map(String)) {
       const { job } = parseSelector(selector);
       const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
-      backups.push(await findBackup(targets, selector));
+      backups.push(await findBackup(targets, selector, (message) => this.printWarning(message)));
     }
     const { isTTY } = process.stderr;
     const reporter = await chooseReporter({

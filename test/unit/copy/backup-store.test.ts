@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { backupDirectory, dataDirectory, type BackupRef } from '../../../src/copy/backup-layout.js';
 import { latestComplete, listBackups, listJobBackups } from '../../../src/copy/backup-list.js';
 import { findBackup, parseSelector } from '../../../src/copy/backup-select.js';
@@ -9,8 +11,11 @@ import { beginBackup, completeBackup, discardIncomplete } from '../../../src/cop
 import { makeBackup, makeUnfinished, manifestFor } from '../../support/backups.js';
 
 let target: string;
+let warnings: string[] = [];
+const warn = (message: string): unknown => warnings.push(message);
 
 beforeEach(async () => {
+  warnings = [];
   target = await mkdtemp(path.join(os.tmpdir(), 'store-'));
 });
 afterEach(() => rm(target, { recursive: true, force: true }));
@@ -36,6 +41,23 @@ describe('a backup that is written', () => {
     expect(await listBackups(target)).toEqual([{ ...one, state: 'complete', manifest: manifestFor(one) }]);
     expect((await stat(path.join(backupDirectory(one), 'manifest.json'))).mode & 0o7777).toBe(0o600);
     expect((await readdir(backupDirectory(one))).toSorted()).toEqual(['data', 'manifest.json']);
+  });
+
+  it('has a digest of its manifest, so that a key which a disk changed is not taken for one that was not there', async () => {
+    const one = ref(FIRST);
+    await makeBackup(one, { needs: [SECOND] });
+    const file = path.join(backupDirectory(one), 'manifest.json');
+    const text = await readFile(file, 'utf8');
+    const { stdout } = await promisify(execFile)('bash', ['-c', 'sed 2d "$1" | sha256sum', 'bash', file]);
+    expect((JSON.parse(text) as { sha256: string }).sha256).toBe(stdout.slice(0, 64));
+
+    await writeFile(file, text.replace('"needs"', '"oeeds"'));
+    expect(await listBackups(target)).toEqual([
+      { ...one, state: 'damaged', problem: expect.stringContaining('sha256') as string },
+    ]);
+    // As older versions wrote it.
+    await writeFile(file, text.replace(/^ {2}"sha256".*\n/m, ''));
+    expect(await listBackups(target)).toMatchObject([{ state: 'complete', manifest: { needs: [SECOND] } }]);
   });
 
   it('never takes the place of another', async () => {
@@ -108,8 +130,36 @@ describe('a parent', () => {
   });
 });
 
+describe('a backup that is dated in the future', () => {
+  const FUTURE = '20990101T000000Z-ffff';
+  const completedAt = '2099-01-01T00:00:09.000Z';
+
+  beforeEach(() => {
+    vi.useFakeTimers({ now: new Date('2026-11-24T00:00:00Z'), toFake: ['Date'] });
+  });
+  afterEach(() => vi.useRealTimers());
+
+  it('is neither the latest nor a parent, and that is said', async () => {
+    await makeBackup(ref(FIRST));
+    await makeBackup(ref(FUTURE), { completedAt });
+    expect(await idOf('srv')).toBe(FIRST);
+    expect(warnings).toEqual([expect.stringContaining(`srv@${FUTURE} in ${target} is dated in the future`)]);
+    expect((await latestComplete(target, 'srv', 'rsync'))?.backupId).toBe(FIRST);
+    // Whoever names it means it.
+    expect(await idOf('srv@2099')).toBe(FUTURE);
+    expect(warnings).toHaveLength(1);
+  });
+
+  it('is better than none, and that is said too', async () => {
+    await makeBackup(ref(FUTURE), { completedAt });
+    expect(await idOf('srv')).toBe(FUTURE);
+    expect(warnings).toHaveLength(1);
+    expect((await latestComplete(target, 'srv', 'rsync'))?.backupId).toBe(FUTURE);
+  });
+});
+
 async function idOf(selector: string): Promise<string> {
-  return (await findBackup([target], selector)).backupId;
+  return (await findBackup([target], selector, warn)).backupId;
 }
 
 describe('a selector', () => {
@@ -175,10 +225,10 @@ describe('a selector', () => {
   it('looks in all targets', async () => {
     const second = await mkdtemp(path.join(os.tmpdir(), 'store-'));
     try {
-      const later = { target: second, job: 'srv', backupId: '20261201T000000Z-0001' };
-      await makeBackup(later, { completedAt: '2026-12-01T00:00:05.000Z' });
-      expect(await findBackup([target, second], 'srv')).toMatchObject(later);
-      expect(await findBackup([second, target], 'srv@2026-11-19')).toMatchObject({ target });
+      const later = { target: second, job: 'srv', backupId: '20261121T000000Z-0001' };
+      await makeBackup(later, { completedAt: '2026-11-21T00:00:05.000Z' });
+      expect(await findBackup([target, second], 'srv', warn)).toMatchObject(later);
+      expect(await findBackup([second, target], 'srv@2026-11-19', warn)).toMatchObject({ target });
     } finally {
       await rm(second, { recursive: true });
     }
@@ -192,11 +242,11 @@ describe('a selector', () => {
       await makeBackup(copies[0] as BackupRef, { completedAt: '2026-11-20T13:00:06.000Z' });
       await makeBackup(copies[1] as BackupRef, { completedAt: '2026-11-20T13:00:09.000Z' });
       for (const selector of ['srv', 'srv@2026-11-20T13', `srv@${THIRD}`, `srv@${THIRD.slice(-6)}`]) {
-        expect(await findBackup([second, third], selector)).toMatchObject({ target: second });
-        expect(await findBackup([third, second], selector)).toMatchObject({ target: third });
+        expect(await findBackup([second, third], selector, warn)).toMatchObject({ target: second });
+        expect(await findBackup([third, second], selector, warn)).toMatchObject({ target: third });
       }
       await makeUnfinished({ target: second, job: 'srv', backupId: FIRST });
-      expect(await findBackup([second, target], `srv@${FIRST}`)).toMatchObject({ target });
+      expect(await findBackup([second, target], `srv@${FIRST}`, warn)).toMatchObject({ target });
     } finally {
       await rm(second, { recursive: true });
       await rm(third, { recursive: true });

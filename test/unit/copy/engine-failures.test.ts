@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { isRetryable, withCopyErrors } from '../../../src/copy/copy-error.js';
 import { createRsyncEngine } from '../../../src/copy/rsync-engine.js';
 import { createTarEngine } from '../../../src/copy/tar-engine.js';
-import { FsbackupError } from '../../../src/errors.js';
+import { FsbackupError, messageOf } from '../../../src/errors.js';
 import type { CommandOptions, CommandResult } from '../../../src/system/run-command.js';
 
 const DONE: CommandResult = {
@@ -133,6 +133,24 @@ describe('an error of a system call during a copy', () => {
     });
     const lost: unknown = await withCopyErrors(failing('ESTALE')).catch((error: unknown) => error);
     expect(isRetryable(lost)).toBe(true);
+  });
+
+  it('is known by its number where Node has no name for it', async () => {
+    // As Node makes them, of system calls that fail so.
+    const unnamed = (errno: number): (() => Promise<never>) => {
+      const code = `Unknown system error -${errno}`;
+      return () =>
+        Promise.reject(Object.assign(new Error(`${code}: ${code}, write`), { code, errno: -errno }));
+    };
+    await expect(withCopyErrors(unnamed(122))).rejects.toMatchObject({
+      message: 'the copy failed: EDQUOT: disk quota exceeded, write',
+      hint: expect.stringContaining('room') as string,
+    });
+    const lost: unknown = await withCopyErrors(unnamed(116)).catch((error: unknown) => error);
+    expect([isRetryable(lost), messageOf(lost)]).toEqual([
+      true,
+      'the copy failed: ESTALE: stale file handle, write',
+    ]);
   });
 
   it('leaves bugs alone', async () => {

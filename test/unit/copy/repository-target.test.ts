@@ -115,7 +115,9 @@ it('catalogues what is in a repository, privately, under names that tell reposit
   expect(backup !== undefined && isComplete(backup)).toBe(true);
   // Known again without a configuration.
   expect(await targetAt(target.path)).toEqual({ path: target.path, repository: target.repository });
-  await expect(findBackup([target.path], 'other')).rejects.toThrow(`no backup of other in ${REPOSITORY}`);
+  await expect(findBackup([target.path], 'other', () => undefined)).rejects.toThrow(
+    `no backup of other in ${REPOSITORY}`,
+  );
 });
 
 it('takes a backup away in the repository before its entry, and keeps the entry when that fails', async () => {

@@ -63,7 +63,7 @@ function into(name: string, force = false): Pick<RestoreOptions, 'to'> {
 
 async function options(changes: Partial<RestoreOptions> = {}): Promise<RestoreOptions> {
   return {
-    backup: await findBackup([target], 'srv'),
+    backup: await findBackup([target], 'srv', () => undefined),
     to: { directory: path.join(directory, 'out'), force: false },
     paths: [],
     engine,

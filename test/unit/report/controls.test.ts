@@ -110,6 +110,7 @@ const PRINTED: Readonly<Record<string, (name: string) => string>> = {
       ]),
       { verifications: verificationsFrom([]), mountPlaces: () => [name] },
       {
+        unreadable: [],
         interrupted: new Map(),
         absent: new Map([['/absent', { target: '/absent', message: name, hint: name }]]),
       },

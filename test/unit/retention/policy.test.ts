@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { bucketOf } from '../../../src/retention/bucket.js';
-import type { JudgedBackup } from '../../../src/retention/judged-backup.js';
+import { needsOf, type JudgedBackup } from '../../../src/retention/judged-backup.js';
 import { judge } from '../../../src/retention/policy.js';
 import type { KeepRules } from '../../../src/config/types.js';
 
@@ -43,6 +43,30 @@ describe('a backup that is mounted', () => {
     const backups = [parent, mounted, newest];
     expect(kept(backups, { last: 1 })).toEqual(backups.map(({ backupId }) => backupId));
     expect(reasons(backups, { last: 1 }, child.backupId)).toEqual(['it is mounted at /mnt']);
+  });
+});
+
+describe('a backup of which nobody can tell what it needs', () => {
+  it('holds all that is older, whatever lies between, and nothing newer', () => {
+    const [full, increment, unread, old, newest] = series(5, 24);
+    if (!full || !increment || !unread || !old || !newest) throw new Error('five');
+    const damaged: JudgedBackup = { ...unread, state: 'damaged', needs: 'unknown' };
+    const backups = [full, { ...increment, needs: [full.backupId] }, damaged, old, newest];
+    const verdicts = judge(backups, { last: 1 }, NOW);
+    expect(verdicts.map(({ action }) => action)).toEqual(['keep', 'keep', 'keep', 'remove', 'keep']);
+    expect(verdicts.map(({ heldFor }) => heldFor)).toEqual([
+      unread.backupId,
+      unread.backupId,
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    expect(verdicts[1]?.reasons).toEqual([`${unread.backupId} is damaged, and may need it`]);
+    // A backup that needs none, whatever its manifest would say.
+    expect(kept([full, increment, { ...damaged, needs: [] }, old, newest], { last: 1 })).toEqual([
+      unread.backupId,
+      newest.backupId,
+    ]);
   });
 });
 
@@ -260,7 +284,7 @@ describe('whatever the backups and the rules', () => {
       const { backups, rules } = randomCase(seed);
       const stays = new Set(kept(backups, rules));
       for (const one of backups.filter(({ backupId }) => stays.has(backupId)))
-        for (const id of one.needs.filter((needed) => needed !== 'id-gone'))
+        for (const id of needsOf(one).filter((needed) => needed !== 'id-gone'))
           expect(stays.has(id), `seed ${seed}: ${one.backupId}`).toBe(true);
       const unfinished = backups.filter(({ state }) => state !== 'complete');
       expect(unfinished.filter(({ backupId }) => !stays.has(backupId))).toEqual([]);

@@ -84,5 +84,23 @@ describe('retention after a run', () => {
     });
     expect(half).toMatchObject({ outcome: 'warnings', exitCode: 3, retention: [{ failed: ['x'] }] });
     expect(half.warnings).toContain('x is not removed: immutable');
+    const reasons = ['u is damaged, and may need it'];
+    const held = await run({
+      retain: async (target, job) =>
+        await Promise.resolve({
+          target: target.path,
+          job,
+          verdicts: [
+            { backupId: 'x', action: 'keep', reasons, flaw: undefined, heldFor: 'u', state: 'complete' },
+          ],
+          removed: [],
+          failed: [],
+          interrupted: [],
+        }),
+    });
+    expect(held).toMatchObject({ outcome: 'warnings', exitCode: 3 });
+    expect(held.warnings).toContainEqual(
+      expect.stringContaining('removes nothing older than u, which cannot be read'),
+    );
   });
 });
