@@ -11,6 +11,7 @@ import type {
 } from '../../src/copy/engine.js';
 import type { EngineStorage } from '../../src/engine-names.js';
 import { FsbackupError } from '../../src/errors.js';
+import { makeRunId } from '../../src/run/run-id.js';
 import { compareTrees, countEntries } from '../support/compare-trees.js';
 import { itWhere } from '../support/applies.js';
 import { describeNeeding } from '../support/capabilities.js';
@@ -232,6 +233,7 @@ export function copyEngineContract(
         const two = await engine.copy(
           copyRequest(sources, second, {
             parentDataDirectory: first,
+            parentBackupId: makeRunId(new Date()),
             digests: { file: file(2), parent: list },
           }),
         );
