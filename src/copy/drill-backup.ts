@@ -94,6 +94,7 @@ async function drillIn(directory: string, options: DrillOptions): Promise<Verify
     dataDirectory: dataDirectory(backup),
     sources: manifest.sources,
     destination: restored,
+    isEmpty: true,
     paths: [],
     journal: options.journal,
     signal,
