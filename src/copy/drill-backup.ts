@@ -95,6 +95,7 @@ async function drillIn(directory: string, options: DrillOptions): Promise<Verify
     sources: manifest.sources,
     destination: restored,
     isEmpty: true,
+    notInBackup: manifest.unreadable,
     paths: [],
     journal: options.journal,
     signal,

@@ -198,6 +198,8 @@ export interface RestoreRequest {
    * content: it is overwritten all the same.
    */
   isEmpty?: boolean | undefined;
+  /** Live paths that the backup is known to lack: what it may hold in their place is not restored. */
+  notInBackup?: readonly string[] | undefined;
   /** Absolute paths as they were on the live system, whatever their bytes (`byte-path.ts`); empty restores all. */
   paths: readonly string[];
   /**

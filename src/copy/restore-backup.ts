@@ -223,6 +223,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
       engine.restore({
         dataDirectory: dataDirectory(backup),
         sources: manifest.sources,
+        notInBackup: manifest.unreadable,
         ...where,
         journal: options.journal,
         signal,

@@ -5,6 +5,7 @@ import {
   parseStats,
 } from '../../../src/copy/rsync-output.js';
 import {
+  isPadded,
   parseComplaint as parseTarComplaint,
   parseListing,
   unescapeName,
@@ -138,6 +139,17 @@ describe("tar's output", () => {
     ).toBe('/exp/x');
     expect(parseTarComplaint('tar: /exp/x: File shrank by 12 bytes; padding with zeros')).toBe('/exp/x');
     expect(parseTarComplaint('tar: srv/x: Not found in archive')).toBe('srv/x');
+  });
+
+  it('tells of what zeros were packed', () => {
+    expect(isPadded('tar: /x: Read error at byte 0, while reading 10240 bytes: Input/output error')).toBe(
+      true,
+    );
+    expect(isPadded('tar: /x: File shrank by 12 bytes; padding with zeros')).toBe(true);
+    expect(isPadded('tar: /x: Warning: Cannot open: Input/output error')).toBe(false);
+  });
+
+  it('names attributes that could not be restored, and nothing that is summed up', () => {
     expect(
       parseTarComplaint(
         "tar: setxattrat: Cannot set 'user.a' extended attribute for file 'srv/x': Operation not supported",
