@@ -22,6 +22,9 @@ import { nestedIn, pathInBackup } from './source-layout.js';
 /** A clock that is set back makes what changed after a copy look older than it; by more than this it is seldom set. */
 const CLOCK_SLACK_MS = 15 * 60_000;
 
+/** rsync takes no longer names; of those somebody was told. */
+const MAX_NAME = 4095;
+
 /** find(1) names what it cannot look into in quotes, and why. */
 const COMPLAINT = /^find: ['‘]?(.+?)['’]?: ([^:]+)$/;
 
@@ -76,7 +79,9 @@ async function* changedSince(
     },
   );
   for await (const names of records)
-    yield names.filter((name) => !nested.some((directory) => name.startsWith(directory)));
+    yield names.filter(
+      (name) => name.length <= MAX_NAME && !nested.some((directory) => name.startsWith(directory)),
+    );
 }
 
 /** The files of `list`, lines `PATH INDEX` sorted by path, that no line `PATH read` is of: paths by source. */
@@ -150,9 +155,10 @@ async function removeOutdated(
   signal: AbortSignal,
 ): Promise<void> {
   if (names.length === 0) return;
-  const paths = names.map((name) => `${asBytes(directory)}/${name}\0`).join('');
-  const input = Buffer.from(paths, 'latin1');
-  const result = await run(['xargs', '-0', 'rm', '-f', '--'], { input, signal });
+  const input = Buffer.from(names.map((name) => `${name}\0`).join(''), 'latin1');
+  // From there: the whole path may be longer than one can be.
+  const script = 'cd "$1" && xargs -0 rm -f --';
+  const result = await run(['sh', '-c', script, 'fsbackup', directory], { input, signal });
   if (signal.aborted) throw copyStopped();
   if (result.exitCode !== 0) throw copyFailure('rm', result, CONNECTION.has(result.exitCode ?? 0));
 }

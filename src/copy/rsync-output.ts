@@ -68,8 +68,14 @@ function about(escaped: string): RsyncComplaint {
 }
 
 /** The complaints that name a path, relative to source or destination, without quotes. */
-const UNQUOTED =
-  /^ERROR: (.+) failed verification|^could not make way for [^:]+: (.+)$|^rsync: (?:\[\w+\] )?[gs]et_acl: sys_acl_[gs]et_file\((?:\.\/)?(.+), ACL_TYPE_\w+\):/;
+const UNQUOTED = [
+  /^ERROR: (.+) failed verification/,
+  /^could not make way for [^:]+: (.+)$/,
+  /^rsync: (?:\[\w+\] )?[gs]et_acl: sys_acl_[gs]et_file\((?:\.\/)?(.+), ACL_TYPE_\w+\):/,
+  // Longer than PATH_MAX, below the source: what lies deeper is not looked at.
+  /^filename overflows max-path len by \d+: (.+)$/,
+  /^skipping overly long name: (.+)$/,
+];
 
 /** What one line of rsync's stderr means; undefined for those that only sum up others. */
 export type RsyncComplaint =
@@ -83,8 +89,10 @@ export type RsyncComplaint =
  */
 export function parseComplaint(line: string): RsyncComplaint {
   if (FULL.test(line) && !/xattr/.test(line)) return { kind: 'full' };
-  const unquoted = UNQUOTED.exec(line);
-  if (unquoted !== null) return about(unquoted[1] ?? unquoted[2] ?? unquoted[3] ?? '');
+  for (const pattern of UNQUOTED) {
+    const unquoted = pattern.exec(line)?.[1];
+    if (unquoted !== undefined) return about(unquoted);
+  }
   if (!/^(?:rsync: |file has vanished: )/.test(line)) return undefined;
   const path = /"(.+?)"(?=[: ,)]|$)/.exec(line)?.[1];
   return path === undefined ? undefined : about(path);

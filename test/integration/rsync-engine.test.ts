@@ -170,6 +170,20 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'the rsync engine bes
     expect(await readFile(path.join(first, 'srv', name), 'utf8')).toBe('one');
   });
 
+  it('leaves out and names what has a longer path than there can be', async () => {
+    const chain = 'n=$(printf x%.0s {1..200}); for i in {1..22}; do mkdir $n && cd $n || exit 1; done';
+    await must('bash', '-c', `cd "$1" && ${chain}; echo > file`, 'bash', original);
+    await writeFile(path.join(original, 'file'), 'file');
+    const [first, second] = [await place('first'), await place('second')];
+    const deep = `/srv${`/${'x'.repeat(200)}`.repeat(21)}`;
+    const copied = await engine.copy(request(first, undefined, following(first)));
+    expect(copied.unreadable.map((one) => one.slice(0, 4100))).toEqual([deep.slice(0, 4100)]);
+    await chmod(path.join(original, 'file'), 0o600);
+    const again = await engine.copy(request(second, first, following(second, first)));
+    expect(again.unreadable).toEqual(copied.unreadable);
+    expect(await readFile(path.join(second, 'srv', 'file'), 'utf8')).toBe('file');
+  });
+
   it('names files that vanish while a live tree is copied', async () => {
     await must('dd', 'if=/dev/urandom', `of=${original}/a-large`, 'bs=1M', 'count=24', 'status=none');
     for (const name of ['y', 'z']) await writeFile(path.join(original, name), name);

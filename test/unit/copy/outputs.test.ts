@@ -73,6 +73,8 @@ Total transferred file size: 0 bytes
         'rsync: [sender] get_acl: sys_acl_get_file(./a, b, ACL_TYPE_ACCESS): Structure needs cleaning (117)',
       ),
     ).toMatchObject({ kind: 'path', path: 'a, b' });
+    for (const what of ['filename overflows max-path len by 1', 'skipping overly long name'])
+      expect(parseRsyncComplaint(`${what}: d/n: \\#303\\#274`)).toMatchObject({ path: 'd/n: \u{fc}' });
     expect(parseRsyncComplaint('could not make way for new regular file: srv/x')).toMatchObject({
       kind: 'path',
       path: 'srv/x',
