@@ -10,7 +10,7 @@ import { readRootAttributes } from './root-attributes.js';
 
 /** So often borg saves an unfinished archive: before that, one that failed has left none. */
 const CHECKPOINT_S = 1800;
-/** Regular files, further names of them included: added, modified, unchanged, changed meanwhile, hard link. */
+/** Regular files, further names of them included, and those of FIFOs and devices, which it does not tell apart: added, modified, unchanged, changed meanwhile, hard link. */
 const FILE = /^[AMUCh]$/;
 
 function argsOf({ sources, backup, consistency }: CopyRequest): string[] {

@@ -79,6 +79,7 @@ class BorgEngine implements CopyEngine {
         run: this.#run,
         root,
         standsForByte: STANDS_FOR_BYTE,
+        countsLinksOfSpecial: true,
         extract: (extraction) => extractArchive(this.#repository, archive, extraction, request.signal),
       });
     });

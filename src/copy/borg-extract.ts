@@ -36,7 +36,9 @@ async function extractPaths(
 ): Promise<void> {
   const parents = [...new Set(paths.flatMap(parentsOf))];
   const wanted = [...parents.map((one) => patternOf('pf', one)), ...paths.map((one) => patternOf('pp', one))];
-  const argv = repository.argv('extract', '--numeric-ids', '--sparse', `::${archive}`, ...wanted);
+  // What cannot be changed or removed any more can neither be moved into place, nor be removed after a drill.
+  const how = ['--numeric-ids', '--sparse', '--noflags'];
+  const argv = repository.argv('extract', ...how, `::${archive}`, ...wanted);
   let complaints = 0;
   const result = await repository.run(argv, {
     cwd: staged,

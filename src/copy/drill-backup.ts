@@ -94,6 +94,8 @@ async function drillIn(directory: string, options: DrillOptions): Promise<Verify
     dataDirectory: dataDirectory(backup),
     sources: manifest.sources,
     destination: restored,
+    isEmpty: true,
+    notInBackup: manifest.unreadable,
     paths: [],
     journal: options.journal,
     signal,

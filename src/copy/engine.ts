@@ -193,6 +193,13 @@ export interface RestoreRequest {
   sources: readonly string[];
   /** Where `/srv/x` of the backup becomes `<destination>/srv/x`. */
   destination: string;
+  /**
+   * There is nothing in the destination. Else what lies there may have the size and time of what is restored, and another
+   * content: it is overwritten all the same.
+   */
+  isEmpty?: boolean | undefined;
+  /** Live paths that the backup is known to lack: what it may hold in their place is not restored. */
+  notInBackup?: readonly string[] | undefined;
   /** Absolute paths as they were on the live system, whatever their bytes (`byte-path.ts`); empty restores all. */
   paths: readonly string[];
   /**

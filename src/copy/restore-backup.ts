@@ -89,7 +89,7 @@ export interface RestoreReport {
 
 type Entries = () => Promise<AsyncIterable<BackupEntry>>;
 type Bring = (
-  where: Pick<RestoreRequest, 'destination' | 'paths' | 'choose' | 'parents' | 'under'>,
+  where: Pick<RestoreRequest, 'destination' | 'isEmpty' | 'paths' | 'choose' | 'parents' | 'under'>,
 ) => Promise<CopyResult>;
 
 async function describePreview(
@@ -223,6 +223,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
       engine.restore({
         dataDirectory: dataDirectory(backup),
         sources: manifest.sources,
+        notInBackup: manifest.unreadable,
         ...where,
         journal: options.journal,
         signal,
@@ -244,7 +245,12 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
       });
       destination = prepared.directory;
       try {
-        result = await bring({ destination, paths, ...(isLate ? { choose } : {}) });
+        result = await bring({
+          destination,
+          isEmpty: prepared.isEmpty,
+          paths,
+          ...(isLate ? { choose } : {}),
+        });
       } catch (error) {
         // Where nothing came of it, it is as if it had not been asked for.
         await prepared.removeEmpty();

@@ -22,6 +22,8 @@ export interface DestinationRequest {
 export interface PreparedDestination {
   /** Free of symlinks. */
   directory: string;
+  /** There is nothing in it. */
+  isEmpty: boolean;
   /** Removes what was made of it, as far as there is nothing in it. Never rejects. */
   removeEmpty: () => Promise<void>;
 }
@@ -47,7 +49,7 @@ async function removeMade(directory: string, made: string | undefined): Promise<
   }
 }
 
-async function ensureDirectory(destination: string): Promise<PreparedDestination> {
+async function ensureDirectory(destination: string): Promise<Omit<PreparedDestination, 'isEmpty'>> {
   try {
     // 0700: what a private backup holds is not for everybody.
     const made = await makeDirectories(destination, 0o700);
@@ -120,5 +122,5 @@ export async function prepareDestination(request: DestinationRequest): Promise<P
     );
   }
   if (request.engine === 'tar') await refuseAcl(destination);
-  return { directory: destination, removeEmpty };
+  return { directory: destination, isEmpty: names.length === 0, removeEmpty };
 }

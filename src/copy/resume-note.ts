@@ -19,6 +19,8 @@ const noteSchema = z.object({
   isSynced: z.boolean(),
   /** How many copies in a row were broken off. */
   rounds: z.number().int().nonnegative(),
+  /** No later than anything of it was read; absent: nobody knows. */
+  since: z.iso.datetime().exactOptional(),
 });
 
 /** What tells of a copy that is going on, or was broken off, that another one may go on from it. */

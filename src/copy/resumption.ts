@@ -8,6 +8,7 @@ import { formatRecord, type DigestRecord } from './digest-record.js';
 import type { CopyRequest } from './engine.js';
 import { agreeing, intactFiles, isKnown, linkFiles, unchangedFiles } from './known-files.js';
 import { readResumeNote, removeResumeNote, writeResumeNote, type ResumeNote } from './resume-note.js';
+import { takenAt, type LinkedTree } from './rsync-linking.js';
 import { SortedList } from './sorted-list.js';
 
 /** After so many copies in a row that were broken off, what none but the oldest of them copied goes. */
@@ -42,6 +43,12 @@ export interface ResumeTrees {
   renew(): Promise<void>;
   /** Removes them all but `incomplete`. */
   forget(): Promise<void>;
+}
+
+/** No later than what is gone on with was read. Notes of earlier versions do not tell of more than one copy. */
+function sinceOf(note: ResumeNote | undefined): Date | undefined {
+  if (note?.since !== undefined) return new Date(note.since);
+  return note?.rounds === 0 ? takenAt(note.backupId) : undefined;
 }
 
 /** Leaves of a file what is whole: a line that a kill cut short may look like another one. */
@@ -92,8 +99,8 @@ export class Resumption {
     return `${this.#file}.${name}`;
   }
 
-  /** Before anything is copied, or recorded of it. Returns the directories to link from, before the parent's. */
-  async begin(): Promise<string[]> {
+  /** Before anything is copied, or recorded of it. Returns the trees to link from, before the parent's. */
+  async begin(): Promise<LinkedTree[]> {
     const { backup } = this.#request;
     const note = await readResumeNote(this.#file);
     const isOurs = note?.algorithm === this.algorithm && note.place === this.#trees.place;
@@ -109,6 +116,7 @@ export class Resumption {
       }));
     if (isThere && !this.#hasKnown) await this.#trees.forget();
     if (!this.#hasKnown) await this.#dropLists();
+    const since = this.#hasKnown ? sinceOf(note) : takenAt(backup.backupId);
     await writeResumeNote(this.#file, {
       version: 1,
       backupId: backup.backupId,
@@ -118,8 +126,9 @@ export class Resumption {
       instance: found.instance,
       isSynced: false,
       rounds: this.#hasKnown ? rounds + 1 : 0,
+      ...(since === undefined ? {} : { since: since.toISOString() }),
     });
-    return this.#hasKnown ? [this.#trees.known] : [];
+    return this.#hasKnown ? [{ directory: this.#trees.known, takenAt: since }] : [];
   }
 
   /** False for records that cannot be read: what they are of is copied anew. */
@@ -237,8 +246,11 @@ export class Resumption {
   }
 }
 
-/** The directories to link from for a copy; without digests nothing is gone on with. */
-export async function beginCopy(trees: ResumeTrees, resumption: Resumption | undefined): Promise<string[]> {
+/** The trees to link from for a copy; without digests nothing is gone on with. */
+export async function beginCopy(
+  trees: ResumeTrees,
+  resumption: Resumption | undefined,
+): Promise<LinkedTree[]> {
   if (resumption !== undefined) return await resumption.begin();
   await trees.prepare(undefined);
   return [];

@@ -17,8 +17,10 @@ import type {
 } from './engine.js';
 import { makeParents, setParentTimes } from './parent-directories.js';
 import { beginCopy, Resumption, type ResumeTrees } from './resumption.js';
+import { compareChanged, type CopyPlace } from './rsync-compare.js';
 import { asBytes, chooseChecksum } from './rsync-digests.js';
 import { checkRestoredByRsync } from './rsync-check-restored.js';
+import { linkingFrom, takenAt, type Linking } from './rsync-linking.js';
 import { LocalTrees } from './rsync-local-trees.js';
 import { localTree, restoreRsync } from './rsync-restore.js';
 import {
@@ -33,6 +35,12 @@ import {
 import { checkRsync } from './rsync-version.js';
 import { verifyRsync } from './rsync-verify.js';
 import { deepestFirst, pathInBackup, requireSources } from './source-layout.js';
+
+function placeIn(dataDirectory: string, source: CopySource, run: typeof runCommand): CopyPlace {
+  const destination = path.join(dataDirectory, pathInBackup(source.path));
+  const toLivePath = livePaths({ [source.readFrom]: source.path, [destination]: source.path }, source.path);
+  return { destination, directory: destination, run, args: [], toLivePath };
+}
 
 class RsyncEngine implements CopyEngine {
   readonly name = 'rsync';
@@ -82,17 +90,26 @@ class RsyncEngine implements CopyEngine {
   ): Promise<CopyResult> {
     const { dataDirectory, sources, digests, parentDataDirectory: parent } = request;
     await requireSources(sources);
-    const linkFrom = await beginCopy(trees, resumption);
-    if (parent !== undefined) linkFrom.push(parent);
+    const trusted = await beginCopy(trees, resumption);
+    if (parent !== undefined) trusted.push({ directory: parent, takenAt: takenAt(request.parentBackupId) });
+    const taking = resumption && digests && takeDigests(sources, digests, resumption.algorithm);
+    const linking = linkingFrom(trusted, {
+      // Without digests nobody knows what was read.
+      byContent: request.isParentDoubtful === true || taking === undefined,
+      now: new Date(),
+    });
     await makeParents(dataDirectory, sources);
 
-    const taking = resumption && digests && takeDigests(sources, digests, resumption.algorithm);
     const tally = newTally(taking);
     const copyAll = async (): Promise<void> => {
-      for (const source of deepestFirst(sources)) await this.#copySource(source, request, linkFrom, tally);
+      for (const source of deepestFirst(sources)) await this.#copySource(source, request, linking, tally);
     };
     // Also of an attempt that failed: the next one does not read again what this one copied.
     await (taking === undefined ? copyAll() : taking.log.closeAfter(copyAll));
+    if (taking !== undefined && linking.since !== undefined) {
+      const placeOf = (source: CopySource): CopyPlace => placeIn(dataDirectory, source, this.#run);
+      await compareChanged({ request, tally, taking, since: linking.since, placeOf }, this.#run);
+    }
     await setParentTimes(dataDirectory, sources);
     await resumption?.settle(parent === undefined ? undefined : { list: taking?.parentList });
     const [result] = await Promise.all([
@@ -108,28 +125,22 @@ class RsyncEngine implements CopyEngine {
   async #copySource(
     source: CopySource,
     request: CopyRequest,
-    linkFrom: readonly string[],
+    { from, byContent }: Linking,
     tally: Tally,
   ): Promise<void> {
     const inside = pathInBackup(source.path);
-    const destination = path.join(request.dataDirectory, inside);
-    const compare = request.isParentDoubtful === true;
+    const { destination, toLivePath } = placeIn(request.dataDirectory, source, this.#run);
     await mkdir(destination, { recursive: true, mode: 0o700 });
-    const links = linkFrom
+    const links = from
       .map((directory) => path.join(directory, inside))
       .filter((directory) => existsSync(directory));
     await transfer(
       [
-        ...copyArguments(source, request.sources, { links, tally, compare }),
+        ...copyArguments(source, request.sources, { links, tally, compare: byContent }),
         `${source.readFrom}/`,
         `${destination}/`,
       ],
-      {
-        request,
-        tally,
-        inside: asBytes(inside),
-        toLivePath: livePaths({ [source.readFrom]: source.path, [destination]: source.path }, source.path),
-      },
+      { request, tally, inside: asBytes(inside), toLivePath },
       this.#run,
     );
   }

@@ -62,16 +62,25 @@ export function unescapeBytes(escaped: string): string {
   );
 }
 
-function readable(escaped: string): string {
-  return printable(unescapeBytes(escaped));
+function about(escaped: string): RsyncComplaint {
+  const name = unescapeBytes(escaped);
+  return { kind: 'path', path: printable(name), name };
 }
 
 /** The complaints that name a path, relative to source or destination, without quotes. */
-const UNQUOTED =
-  /^ERROR: (.+) failed verification|^could not make way for [^:]+: (.+)$|^rsync: (?:\[\w+\] )?[gs]et_acl: sys_acl_[gs]et_file\((?:\.\/)?(.+), ACL_TYPE_\w+\):/;
+const UNQUOTED = [
+  /^ERROR: (.+) failed verification/,
+  /^could not make way for [^:]+: (.+)$/,
+  /^rsync: (?:\[\w+\] )?[gs]et_acl: sys_acl_[gs]et_file\((?:\.\/)?(.+), ACL_TYPE_\w+\):/,
+  // Longer than PATH_MAX, below the source: what lies deeper is not looked at.
+  /^filename overflows max-path len by \d+: (.+)$/,
+  /^skipping overly long name: (.+)$/,
+];
 
 /** What one line of rsync's stderr means; undefined for those that only sum up others. */
-export type RsyncComplaint = { kind: 'path'; path: string } | { kind: 'full' } | undefined;
+export type RsyncComplaint =
+  /** `name` is what `path` shows, one character per byte. */
+  { kind: 'path'; path: string; name: string } | { kind: 'full' } | undefined;
 
 /**
  * Reads one line of rsync's stderr. Complaints name their path in quotes
@@ -80,10 +89,11 @@ export type RsyncComplaint = { kind: 'path'; path: string } | { kind: 'full' } |
  */
 export function parseComplaint(line: string): RsyncComplaint {
   if (FULL.test(line) && !/xattr/.test(line)) return { kind: 'full' };
-  const unquoted = UNQUOTED.exec(line);
-  if (unquoted !== null)
-    return { kind: 'path', path: readable(unquoted[1] ?? unquoted[2] ?? unquoted[3] ?? '') };
+  for (const pattern of UNQUOTED) {
+    const unquoted = pattern.exec(line)?.[1];
+    if (unquoted !== undefined) return about(unquoted);
+  }
   if (!/^(?:rsync: |file has vanished: )/.test(line)) return undefined;
   const path = /"(.+?)"(?=[: ,)]|$)/.exec(line)?.[1];
-  return path === undefined ? undefined : { kind: 'path', path: readable(path) };
+  return path === undefined ? undefined : about(path);
 }

@@ -7,7 +7,9 @@ import type { CopyRequest, CopyResult, CopySource } from './engine.js';
 import { makeParents, setParentTimes } from './parent-directories.js';
 import { removeTree } from './remove-tree.js';
 import { beginCopy, Resumption, type ResumeTrees } from './resumption.js';
+import { compareChanged, type CopyPlace } from './rsync-compare.js';
 import { asBytes, chooseChecksum } from './rsync-digests.js';
+import { linkingFrom, takenAt, type LinkedTree, type Linking } from './rsync-linking.js';
 import { noteOf } from './rsync-remote-found.js';
 import { remoteReference } from './rsync-remote-reference.js';
 import type { RsyncRemoteStore } from './rsync-remote-store.js';
@@ -21,14 +23,6 @@ import {
   type Tally,
 } from './rsync-transfer.js';
 import { deepestFirst, parentsOf, pathInBackup, requireSources, topmost } from './source-layout.js';
-
-/** What unchanged files are linked from. */
-interface Linking {
-  /** Trees there. */
-  from: readonly string[];
-  /** What is unchanged is found out by reading it, at both ends. */
-  byContent: boolean;
-}
 
 /** Copies into a directory of another host: what of the rsync engine sends. */
 export class RsyncRemoteCopy {
@@ -71,22 +65,31 @@ export class RsyncRemoteCopy {
   ): Promise<CopyResult> {
     const { sources, backup, signal, dataDirectory, digests } = request;
     await requireSources(sources);
-    const linking = await this.#linking(request, await beginCopy(trees, resumption));
+    const resumed = await beginCopy(trees, resumption);
+    const parent = await this.#parent(request);
     const taking = resumption && digests && takeDigests(sources, digests, resumption.algorithm);
+    const linking = linkingFrom([...resumed, ...parent], {
+      // Without digests nobody knows what was read.
+      byContent: request.isParentDoubtful === true || taking === undefined,
+      now: new Date(),
+    });
     const tally = newTally(taking);
     const copyAll = async (): Promise<void> => {
       await this.#sendParents(sources, request);
       for (const source of deepestFirst(sources)) await this.#copySource(source, request, linking, tally);
     };
     await (taking === undefined ? copyAll() : taking.log.closeAfter(copyAll));
+    if (taking !== undefined && linking.since !== undefined) {
+      const placeOf = (source: CopySource): CopyPlace => this.#placeOf(source, request);
+      await compareChanged({ request, tally, taking, since: linking.since, placeOf }, this.#run);
+    }
     // The times of those that lie in no source, now that nothing is made in them any more.
     const outermost = topmost(sources.map((source) => source.path));
     await this.#sendParents(
       sources.filter((source) => outermost.includes(source.path)),
       request,
     );
-    const hasParent = request.parentDataDirectory !== undefined || linking.byContent;
-    await resumption?.settle(hasParent ? { list: taking?.parentList } : undefined);
+    await resumption?.settle(parent.length > 0 ? { list: taking?.parentList } : undefined);
     const result = await resultOf(tally);
     const note = await noteOf(request, result);
     // From now on there may be a backup there of which nobody has heard.
@@ -97,18 +100,15 @@ export class RsyncRemoteCopy {
     return result;
   }
 
-  /** What unchanged files are to be linked from: `resumed`, what of a copy was broken off, and the last backup. */
-  async #linking(
-    { backup, signal, parentDataDirectory, isParentDoubtful }: CopyRequest,
-    resumed: readonly string[],
-  ): Promise<Linking> {
+  /** The last backup, to link from. */
+  async #parent({ backup, signal, parentDataDirectory, parentBackupId }: CopyRequest): Promise<LinkedTree[]> {
     if (parentDataDirectory !== undefined) {
-      const parent = this.#store.directoryOf(await remoteReference.read(parentDataDirectory));
-      return { from: [...resumed, parent], byContent: isParentDoubtful === true };
+      const directory = this.#store.directoryOf(await remoteReference.read(parentDataDirectory));
+      return [{ directory, takenAt: takenAt(parentBackupId) }];
     }
     const last = await this.#store.findLast(backup, signal);
-    // Of another host, or of this one's life before: that size and time are the same proves nothing of the content.
-    return { from: [...resumed, ...(last === undefined ? [] : [last])], byContent: last !== undefined };
+    // Of another host, or of this one's life before: no time of this host tells what changed since then.
+    return last === undefined ? [] : [{ directory: last, takenAt: undefined }];
   }
 
   /** The fastest digest that both ends have. */
@@ -151,24 +151,30 @@ export class RsyncRemoteCopy {
     tally: Tally,
   ): Promise<void> {
     const inside = pathInBackup(source.path);
-    const destination = path.join(this.#store.incompleteOf(request.backup), inside);
+    const { destination, args, toLivePath } = this.#placeOf(source, request);
     const links = from.map((directory) => path.join(directory, inside));
     await transfer(
       [
-        '-s',
-        // Of a large file that was half sent the rest is enough, the next time.
-        `--partial-dir=${this.#store.incompleteOf(request.backup)}+partial`,
+        ...args,
         ...copyArguments(source, request.sources, { links, tally, compare: byContent }),
         `${source.readFrom}/`,
-        `${this.#at(destination)}/`,
+        `${destination}/`,
       ],
-      {
-        request,
-        tally,
-        inside: asBytes(inside),
-        toLivePath: livePaths({ [source.readFrom]: source.path, [destination]: source.path }, source.path),
-      },
+      { request, tally, inside: asBytes(inside), toLivePath },
       this.#run,
     );
+  }
+
+  #placeOf(source: CopySource, { backup }: CopyRequest): CopyPlace {
+    const incomplete = this.#store.incompleteOf(backup);
+    const directory = path.join(incomplete, pathInBackup(source.path));
+    return {
+      destination: this.#at(directory),
+      directory,
+      run: this.#store.runThere,
+      // Of a large file that was half sent the rest is enough, the next time.
+      args: ['-s', `--partial-dir=${incomplete}+partial`],
+      toLivePath: livePaths({ [source.readFrom]: source.path, [directory]: source.path }, source.path),
+    };
   }
 }

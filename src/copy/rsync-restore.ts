@@ -27,17 +27,19 @@ export async function restoreRsync(
   { directory, readFrom, args }: StoredTree,
   run: typeof runCommand,
 ): Promise<CopyResult> {
-  const { destination, paths, parents } = request;
+  const { destination, isEmpty, paths, parents } = request;
   const wanted = topmost(paths.length === 0 ? request.sources : paths).map(pathInBackup);
   const tally = newTally();
   const toLivePath = livePaths({ [directory]: '/', [destination]: '/' }, '/');
+  // What a damage or somebody changed there may still have the size and time that it had.
+  const compared = isEmpty === true ? [] : ['--checksum'];
   const bring = async (names: readonly string[], how: readonly string[]): Promise<void> => {
     // A list gives parent directories their attributes and leaves the destination's own alone; a source `/` is just it.
     const isAll = names.includes('');
     const listed = isAll ? [] : [...how, '--from0', '--files-from=-'];
     const input = isAll ? undefined : nulTerminated(names);
     await transfer(
-      [...args, ...listed, `${readFrom}/`, `${destination}/`],
+      [...args, ...compared, ...listed, `${readFrom}/`, `${destination}/`],
       { request, tally, toLivePath, under: request.under, input },
       run,
     );

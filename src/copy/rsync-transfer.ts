@@ -1,4 +1,5 @@
 import path from 'node:path';
+import type { Readable } from 'node:stream';
 import type { CommandResult, runCommand } from '../system/run-command.js';
 import { copyFailure, UnreadablePaths } from './copy-error.js';
 import { LineWriter } from './digest-lines.js';
@@ -24,8 +25,10 @@ export const PARTIAL = new Set([23, 24]);
 export const CONNECTION = new Set([10, 12, 30, 35, 255]);
 
 /** The digests of one copy, while it goes on. */
-interface DigestTaking {
+export interface DigestTaking {
   algorithm: string;
+  /** What is told, as it comes; `log` writes it. */
+  raw: string;
   log: LineWriter;
   /** The parent's list, if it is one of the same digests. */
   parentList: string | undefined;
@@ -67,7 +70,7 @@ export function takeDigests(
     algorithm,
     ...(await finishDigestList(raw, file, parentList, { keepRaw: true })),
   });
-  return { algorithm, log, parentList, finish };
+  return { algorithm, raw, log, parentList, finish };
 }
 
 /**
@@ -88,14 +91,14 @@ export function copyArguments(
     '--one-file-system',
     ...(tally.digests === undefined ? [] : [...TELL_DIGESTS, `--checksum-choice=${tally.digests.algorithm}`]),
     ...filters.map((pattern) => `--filter=- ${pattern}`),
-    // Size and time are all that is looked at else.
+    // Size and time are all that is looked at else, see `compareChanged`.
     ...(compare ? ['--checksum'] : []),
     ...links.map((directory) => `--link-dest=${directory}`),
   ];
 }
 
 /** The path on the live system for one that rsync named. */
-type ToLivePath = (found: string) => string;
+export type ToLivePath = (found: string) => string;
 
 /** Translates what rsync names: a path below one of `roots`, or one relative to `base`. */
 export function livePaths(roots: Readonly<Record<string, string>>, base: string): ToLivePath {
@@ -117,6 +120,10 @@ interface TransferContext {
   under?: readonly string[] | undefined;
   /** Names for `--files-from=-`. */
   input?: Uint8Array | undefined;
+  /** As `input`, of more than should be held. */
+  inputFrom?: Readable;
+  /** Gets each complaint about a path, with that as rsync names it, one character per byte. */
+  onComplaint?: (line: string, name: string) => void;
 }
 
 /**
@@ -128,7 +135,7 @@ export async function transfer(
   context: TransferContext,
   run: typeof runCommand,
 ): Promise<void> {
-  const { request, tally, toLivePath, input } = context;
+  const { request, tally, toLivePath, input, inputFrom } = context;
   const start = { bytes: tally.bytes, files: tally.files, entries: tally.entries };
   const isLinking = args.some((arg) => arg.startsWith('--link-dest='));
   let complaints = 0;
@@ -138,6 +145,7 @@ export async function transfer(
     carriageReturns: true,
     untilTaken: () => tally.digests?.log.untilTaken(),
     ...(input === undefined ? {} : { input }),
+    ...(inputFrom === undefined ? {} : { stdinFrom: inputFrom }),
     onStdoutLine: (line) => {
       if (line.startsWith('@')) {
         const record = parseDigestLine(line, context.inside ?? '');
@@ -166,6 +174,7 @@ export async function transfer(
       if (complaint?.kind !== 'path') return;
       complaints += 1;
       tally.unreadable.add(toLivePath(complaint.path));
+      context.onComplaint?.(line, complaint.name);
     },
   });
   requireSuccess(result, { complaints, full });

@@ -29,6 +29,8 @@ export interface StagedRestoreDependencies {
    * what its file is called, and nobody looks whether it is there. Undefined: it tells all bytes.
    */
   standsForByte?: string;
+  /** Further names of FIFOs and devices count as files, as of whoever tells of all hard links alike. */
+  countsLinksOfSpecial?: true;
   extract: (extraction: Extraction) => Promise<void>;
 }
 
@@ -66,14 +68,26 @@ async function groupByFilesystem(
   return [...groups.values()];
 }
 
+/** What a count has come to. */
+interface Count {
+  files: number;
+  bytes: number;
+  /** FIFOs and devices with several names, of which one was met; undefined: they do not count at all. */
+  special?: Set<string> | undefined;
+}
+
 /** Counts regular files by their names, as the engines do that keep repositories. */
-async function count(directory: Buffer, tally: { files: number; bytes: number }): Promise<void> {
+async function count(directory: Buffer, tally: Count): Promise<void> {
   for (const entry of await readdir(directory, { encoding: 'buffer', withFileTypes: true })) {
     const file = Buffer.concat([directory, Buffer.from('/'), entry.name]);
     if (entry.isDirectory()) await count(file, tally);
     else if (entry.isFile()) {
       tally.files += 1;
       tally.bytes += (await lstat(file)).size;
+    } else if (tally.special !== undefined && !entry.isSymbolicLink()) {
+      const { dev, ino, nlink } = await lstat(file);
+      if (nlink > 1 && tally.special.has(`${dev}:${ino}`)) tally.files += 1;
+      tally.special.add(`${dev}:${ino}`);
     }
   }
 }
@@ -84,13 +98,13 @@ async function count(directory: Buffer, tally: { files: number; bytes: number })
  */
 export async function restoreStaged(
   request: RestoreRequest,
-  { run, root, standsForByte, extract }: StagedRestoreDependencies,
+  { run, root, standsForByte, countsLinksOfSpecial, extract }: StagedRestoreDependencies,
 ): Promise<CopyResult> {
   const { destination, sources, signal } = request;
   const asked = topmost(request.paths);
   const isAll = asked.length === 0 || asked.includes('/');
   const unreadable = new UnreadablePaths();
-  const tally = { files: 0, bytes: 0 };
+  const tally: Count = { files: 0, bytes: 0, special: countsLinksOfSpecial && new Set() };
   const groups = await groupByFilesystem(destination, isAll ? topmost(sources) : asked);
   for (const group of groups) {
     await withStaging(group.directory, request.journal, async (directory) => {
@@ -110,10 +124,12 @@ export async function restoreStaged(
         }
       }
       await count(Buffer.from(staged), tally);
-      request.onProgress({ ...tally });
+      const { files, bytes } = tally;
+      request.onProgress({ files, bytes });
       await mergeTree(staged, destination, { run, unreadable, signal });
     });
   }
   if (isAll && root !== undefined) await writeRootAttributes(destination, root);
-  return { ...tally, unreadable: unreadable.paths };
+  const { files, bytes } = tally;
+  return { files, bytes, unreadable: unreadable.paths };
 }

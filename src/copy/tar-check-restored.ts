@@ -24,8 +24,11 @@ export async function checkRestoredByTar(
   const findings = await verifyMembers(request, archive);
   const { changed, missing } = findings;
   const told = new Set<string>();
+  const lost = new Set(request.notInBackup);
   const add = (sample: typeof changed, name: string): void => {
     const live = `/${printable(unescapeName(name))}`;
+    // It is not restored.
+    if (lost.has(live)) return;
     // A file may differ in several ways, one line each.
     if (told.has(live)) return;
     if (told.size < MAX_UNREADABLE) told.add(live);

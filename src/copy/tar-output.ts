@@ -35,6 +35,11 @@ const ABOUT_A_PATH =
   /^tar: (.+?): (?:Warning: )?(?:Cannot [a-z]|Read error at|File shrank by|File removed before|Wrote only|Not found in archive)/;
 const ABOUT_AN_ATTRIBUTE = /^tar: .*Cannot set '.*' extended attribute for file '(.+)':/;
 
+/** Whether it packed zeros in place of what of a member could not be read. */
+export function isPadded(complaint: string): boolean {
+  return /: (?:Warning: )?(?:Read error at|File shrank by)/.test(complaint);
+}
+
 /** The member that a line of tar's stderr says could not be read or restored, or undefined. */
 export function parseComplaint(line: string): string | undefined {
   return (ABOUT_AN_ATTRIBUTE.exec(line) ?? ABOUT_A_PATH.exec(line))?.[1];

@@ -1,7 +1,8 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { FsbackupError } from '../errors.js';
 import type { CommandResult, runCommand } from '../system/run-command.js';
-import { copyFailure, UnreadablePaths } from './copy-error.js';
+import { copyFailure, MAX_UNREADABLE, UnreadablePaths } from './copy-error.js';
 import { LineWriter } from './digest-lines.js';
 import { finishDigestList } from './digest-list.js';
 import { formatRecord } from './digest-record.js';
@@ -11,7 +12,7 @@ import { printable } from './printable.js';
 import { removeTree } from './remove-tree.js';
 import { nestedIn, pathInBackup, requireSources } from './source-layout.js';
 import { writeMemberList, type MemberTree } from './tar-members.js';
-import { parseComplaint, unescapeName } from './tar-output.js';
+import { isPadded, parseComplaint, unescapeName } from './tar-output.js';
 import { TarStream } from './tar-stream.js';
 import { recordOf, TAR_DIGEST } from './tar-verify.js';
 
@@ -112,6 +113,7 @@ interface Packing {
 async function write(request: CopyRequest, packing: Packing, run: typeof runCommand): Promise<CopyResult> {
   const { trees, list } = packing;
   const unreadable = new UnreadablePaths();
+  const padded = new Set<string>();
   const listed = await writeMemberList(list, trees, {
     signal: request.signal,
     onUnreadable: (found) => unreadable.add(found),
@@ -130,8 +132,19 @@ async function write(request: CopyRequest, packing: Packing, run: typeof runComm
     },
     () => log.untilTaken(),
   );
-  await log.closeAfter(() => pack(stream, { ...packing, unreadable, signal: request.signal }, run));
-  const result = { ...tally, unreadable: unreadable.paths };
+  await log.closeAfter(() => pack(stream, { ...packing, unreadable, padded, signal: request.signal }, run));
+  // A restore knows by their names what not to bring.
+  if (padded.size > MAX_UNREADABLE) {
+    throw new FsbackupError(
+      'copyFailed',
+      `more than ${MAX_UNREADABLE} files could not be read to their end, ${[...padded][0]} for one`,
+      {
+        hint: 'See what is wrong with the disk (dmesg); rsync packs nothing in place of what it cannot read.',
+      },
+    );
+  }
+  const named = new Set([...padded, ...unreadable.paths]);
+  const result = { ...tally, unreadable: [...named].slice(0, MAX_UNREADABLE) };
   if (request.digests !== undefined) {
     const summary = await finishDigestList(raw, request.digests.file, undefined);
     return { ...result, digests: { algorithm: TAR_DIGEST, ...summary } };
@@ -143,7 +156,19 @@ async function write(request: CopyRequest, packing: Packing, run: typeof runComm
 /** tar to `stream`, which sees what it read, to whoever takes it. */
 async function pack(
   stream: TarStream,
-  { trees, list, taker, unreadable, signal }: Packing & { unreadable: UnreadablePaths; signal: AbortSignal },
+  {
+    trees,
+    list,
+    taker,
+    unreadable,
+    padded,
+    signal,
+  }: Packing & {
+    unreadable: UnreadablePaths;
+    /** Gets the live paths of the members that have zeros in place of what could not be read. */
+    padded: Set<string>;
+    signal: AbortSignal;
+  },
   run: typeof runCommand,
 ): Promise<void> {
   const [made, taken] = await Promise.all([
@@ -170,7 +195,10 @@ async function pack(
         stdoutTo: stream,
         onStderrLine: (line) => {
           const complaint = parseComplaint(line);
-          if (complaint !== undefined) unreadable.add(livePathOf(complaint, trees));
+          if (complaint === undefined) return;
+          const live = livePathOf(complaint, trees);
+          if (!isPadded(line)) unreadable.add(live);
+          else if (padded.size <= MAX_UNREADABLE) padded.add(live);
         },
       },
     ).finally(() => {

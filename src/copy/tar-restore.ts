@@ -10,6 +10,7 @@ import { journalLinks, linkName } from './restore-links.js';
 import { parentsOf, pathInBackup, topmost } from './source-layout.js';
 import { parseComplaint, parseListing, unescapeName } from './tar-output.js';
 import type { TarArchive } from './tar-archive.js';
+import { withoutPadded } from './tar-padded.js';
 import { under } from './under.js';
 
 /**
@@ -148,6 +149,7 @@ async function extractPaths(
   const selection = { alone: path.join(scratch, 'alone'), whole: path.join(scratch, 'whole') };
   await writeFile(selection.alone, '');
   await writeFile(selection.whole, nulTerminated(paths));
+  const padded = await withoutPadded(archive, request, scratch);
   const targets = await outsideLinkTargets(archive, paths, selection, request);
   await writeFile(selection.alone, nulTerminated([...parents, ...targets.keys()]));
   // Extracted under names of their own, beside a link to them, for as long as it takes to make that.
@@ -164,7 +166,7 @@ async function extractPaths(
   const touched = [...new Set([...targets.values()].filter(isText))];
   const auxiliary = new Set([...binary, ...places.map(({ place }) => Buffer.from(place).toString('latin1'))]);
   try {
-    return await extract([...renamed, ...select(selection)], { archive, request, auxiliary });
+    return await extract([...padded, ...renamed, ...select(selection)], { archive, request, auxiliary });
   } finally {
     const made = places.map(({ place }) => path.join(request.destination, place));
     let isRemoved = true;
@@ -197,7 +199,9 @@ export async function restoreTar(
 ): Promise<CopyResult> {
   const wanted = topmost(request.paths);
   if (wanted.length === 0 || wanted.includes('/')) {
-    return await extract([], { archive, request, auxiliary: new Set() });
+    return await withScratch('restore', async (scratch) =>
+      extract(await withoutPadded(archive, request, scratch), { archive, request, auxiliary: new Set() }),
+    );
   }
   return await withScratch('restore', (scratch) => extractPaths(wanted, archive, scratch, request, run));
 }

@@ -5,6 +5,7 @@ import { noDifferences } from './digest-compare.js';
 import { escapePath, plainRecord, type DigestRecord } from './digest-record.js';
 import type { VerifyFindings, VerifyRequest } from './engine.js';
 import { ARCHIVE, type TarArchive } from './tar-archive.js';
+import { isAmong } from './tar-padded.js';
 import { TarStream, type TarMember } from './tar-stream.js';
 import { FoundEntries } from './verify-list.js';
 
@@ -52,13 +53,17 @@ export async function verifyMembers(
 ): Promise<VerifyFindings> {
   const { signal } = request;
   const found = new FoundEntries(request);
+  const lost = new Set(request.notInBackup);
   let [files, bytes] = [0, 0];
   const stream = new TarStream(
     (member, digest) => {
       if (digest === undefined) return;
+      const record = recordOf(member, digest);
+      // What of it could not be read is zeros, and its digest is that of those: nothing of it is good.
+      if (record.type === 'f' && isAmong(lost, normalised(member.path))) return;
       if (member.type !== '5') files += 1;
       bytes += member.sizeBytes;
-      found.add(recordOf(member, digest));
+      found.add(record);
       request.onProgress({ files, bytes });
     },
     () => found.untilTaken(),

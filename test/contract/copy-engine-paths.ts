@@ -100,7 +100,7 @@ export function restoresOfPaths({ engine, tree, place }: PathsWorld): void {
 
   it('overwrites and never deletes, and says what it could not restore', async () => {
     const original = await tree();
-    for (const name of ['same', 'in-the-way', 'was-a-link'])
+    for (const name of ['same', 'alike', 'in-the-way', 'was-a-link'])
       await writeFile(path.join(original, name), `new ${name}`);
     const sources = [source('/srv', original)];
     const [data, out] = [await place(), await place()];
@@ -110,6 +110,8 @@ export function restoresOfPaths({ engine, tree, place }: PathsWorld): void {
     await mkdir(path.join(srv, 'in-the-way'), { recursive: true });
     await writeFile(path.join(srv, 'in-the-way', 'precious'), 'precious');
     await writeFile(path.join(srv, 'same'), 'old and longer than the new');
+    await writeFile(path.join(srv, 'alike'), 'NEW alike');
+    await must('touch', '-r', path.join(original, 'alike'), path.join(srv, 'alike'));
     await writeFile(path.join(srv, 'extra'), 'extra');
     await writeFile(path.join(out, 'pointed-at'), 'untouched');
     await must('ln', '-s', '../pointed-at', path.join(srv, 'was-a-link'));

@@ -11,6 +11,7 @@ import type {
 } from '../../src/copy/engine.js';
 import type { EngineStorage } from '../../src/engine-names.js';
 import { FsbackupError } from '../../src/errors.js';
+import { makeRunId } from '../../src/run/run-id.js';
 import { compareTrees, countEntries } from '../support/compare-trees.js';
 import { itWhere } from '../support/applies.js';
 import { describeNeeding } from '../support/capabilities.js';
@@ -232,6 +233,7 @@ export function copyEngineContract(
         const two = await engine.copy(
           copyRequest(sources, second, {
             parentDataDirectory: first,
+            parentBackupId: makeRunId(new Date()),
             digests: { file: file(2), parent: list },
           }),
         );
@@ -465,6 +467,37 @@ export function copyEngineContract(
       expect(isRetryable(error)).toBe(false);
     });
 
+    it('restores what cannot be changed in the source so that it can be', async () => {
+      const original = await tree();
+      await writeFile(path.join(original, 'file'), 'file');
+      const sources = [source('/srv', original)];
+      const [data, out] = [await place(), await place()];
+      await must('chattr', '+i', path.join(original, 'file'));
+      try {
+        await engine.copy(copyRequest(sources, data));
+      } finally {
+        await must('chattr', '-i', path.join(original, 'file'));
+      }
+      expect((await engine.restore(restoreRequest(sources, data, out))).unreadable).toEqual([]);
+      await rm(path.join(out, 'srv', 'file'));
+      expect(await readdir(path.join(out, 'srv'))).toEqual([]);
+    });
+
+    it('counts the same when it copies and when it restores, of all that has several names', async () => {
+      const original = await tree();
+      await writeFile(path.join(original, 'file'), 'file');
+      await must('mkfifo', path.join(original, 'fifo'));
+      await must('mknod', path.join(original, 'null'), 'c', '1', '3');
+      for (const name of ['file', 'fifo', 'null'])
+        for (const link of ['a', 'z'])
+          await must('ln', path.join(original, name), path.join(original, `${link}-${name}`));
+      const sources = [source('/srv', original)];
+      const [data, out] = [await place(), await place()];
+      const copied = await engine.copy(copyRequest(sources, data));
+      const restored = await engine.restore(restoreRequest(sources, data, out));
+      expect(restored.files).toBe(copied.files);
+    });
+
     it('fails when a source is not there', async () => {
       const original = await tree();
       const request = copyRequest([source('/srv/gone', path.join(original, 'gone'))], await place());
@@ -505,8 +538,13 @@ export function copyEngineContract(
         '/srv/bad inode',
         String.raw`/srv/z bad\012extents`,
       ]);
-      await engine.restore(restoreRequest(sources, data, out));
+      await engine.restore({ ...restoreRequest(sources, data, out), notInBackup: unreadable });
       expect(await must('cmp', at('good'), path.join(out, 'srv', 'good'))).toBe('');
+      // Zeros in place of it would overwrite a whole one.
+      expect(await readdir(path.join(out, 'srv'))).not.toContain('z bad\nextents');
+      const again = { ...restoreRequest(sources, data, out, ['/srv']), notInBackup: unreadable };
+      await engine.restore(again);
+      expect(await readdir(path.join(out, 'srv'))).not.toContain('z bad\nextents');
     });
   });
 }

@@ -210,6 +210,24 @@ esac
   );
 
   it(
+    'gets what was replaced by what has the same size and time',
+    async () => {
+      await configure();
+      const page = path.join(source, 'www', 'page');
+      await must('touch', '--date=@1000000000', page);
+      await cli.runJob('--config', config);
+      await writeFile(page, 'PAGE');
+      await must('touch', '--date=@1000000000', page);
+      await cli.runJob('--config', config);
+      const stored = (await list()).map(({ backupId }) => path.join(remote, 'srv', backupId, source));
+      const pages = stored.map((one) => readFile(path.join(one, 'www', 'page'), 'utf8'));
+      expect((await Promise.all(pages)).toSorted()).toEqual(['PAGE', 'page']);
+      expect((await cli.run('backups', 'verify', 'srv', '--full', '--config', config)).exitCode).toBe(0);
+    },
+    LONG_MS,
+  );
+
+  it(
     'takes one connection for all that it asks there, where ssh is told to share it, and leaves that alone',
     async () => {
       const socket = path.join(keys, 'shared');

@@ -1,9 +1,10 @@
 import { chmod, mkdir, open, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import type { DigestList } from '../../src/copy/engine.js';
 import { createRsyncEngine } from '../../src/copy/rsync-engine.js';
+import { makeRunId } from '../../src/run/run-id.js';
 import { runCommand } from '../../src/system/run-command.js';
 import { compareTrees } from '../support/compare-trees.js';
 import { describeNeeding } from '../support/capabilities.js';
@@ -12,6 +13,7 @@ import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throw
 
 /** One that is there before anything is copied, and one that a later copy finds changed. */
 const [OLD, NEW] = [1_000_000_000.25, 1_000_000_000.5];
+const HOUR_MS = 3_600_000;
 
 describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'a copy by rsync that was broken off', () => {
   const disks = throwawayDisks(afterAll);
@@ -20,6 +22,10 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'a copy by rsync that
   let original: string;
   let place: string;
   let count = 0;
+  /** The name of what was begun before anything changed, or only after all that a test changes. */
+  let idBefore: string;
+  let idAfter: string;
+  let isChangeSeen = false;
 
   beforeAll(async () => {
     disk = await disks.filesystem({ fstype: 'ext4', sizeMiB: 64 });
@@ -30,6 +36,14 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'a copy by rsync that
     place = path.join(disk.mountpoint, `place-${count}`);
     original = path.join(place, 'original');
     await mkdir(original, { recursive: true });
+    idBefore = makeRunId(new Date());
+    idAfter = makeRunId(new Date(Date.now() + HOUR_MS));
+    isChangeSeen = false;
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 2 * HOUR_MS });
+  });
+
+  afterEach(() => {
+    vi.useRealTimers();
   });
 
   async function write(name: string, text: string, time: number): Promise<void> {
@@ -52,8 +66,12 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'a copy by rsync that
     data: string,
     parent?: { data: string; list?: DigestList },
   ): ReturnType<typeof copyRequest> {
+    // A ctime cannot be set: what is to look older than a copy is copied later, by the clock.
+    const backupId = isChangeSeen ? idBefore : idAfter;
     return copyRequest([{ path: '/srv', readFrom: original, exclude: [] }], data, {
+      backup: { job: 'contract', backupId },
       parentDataDirectory: parent?.data,
+      parentBackupId: backupId,
       digests: { file: digestsIn(data), parent: parent?.list },
     });
   }
@@ -125,6 +143,31 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'a copy by rsync that
     expect((await stat(path.join(second, 'srv/file'))).ino).toBe(
       (await stat(path.join(first, 'srv/file'))).ino,
     );
+  });
+
+  it('brings what was replaced since by what has the same size and time', async () => {
+    isChangeSeen = true;
+    for (const name of ['same', 'changed']) await write(name, 'one', OLD);
+    const data = await begin('data');
+    await breakOff(data);
+    await rm(path.join(original, 'changed'));
+    await write('changed', 'two', OLD);
+    const isKept = await keeps(data, 'same', () => breakOff(data));
+    expect(isKept).toBe(true);
+    await rm(path.join(original, 'same'));
+    await write('same', 'two', OLD);
+    await complete(data);
+  });
+
+  it('is read again where a note of before does not tell since when', async () => {
+    for (const name of ['same', 'changed']) await write(name, 'one', OLD);
+    const data = await begin('data');
+    await breakOff(data);
+    await breakOff(data);
+    await edit(digestsIn(data), /,"since":"[^"]*"/, '');
+    await write('changed', 'two', OLD);
+    const list = await complete(data);
+    expect(list.file).toBe(digestsIn(data));
   });
 
   it('knows what is from which where the parent has no digests of the same kind', async () => {

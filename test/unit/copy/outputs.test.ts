@@ -5,6 +5,7 @@ import {
   parseStats,
 } from '../../../src/copy/rsync-output.js';
 import {
+  isPadded,
   parseComplaint as parseTarComplaint,
   parseListing,
   unescapeName,
@@ -52,17 +53,18 @@ Total transferred file size: 0 bytes
       parseRsyncComplaint(
         'rsync: [sender] send_files failed to open "/exp/a \\#303\\#274": Permission denied (13)',
       ),
-    ).toEqual({
+    ).toMatchObject({
       kind: 'path',
       path: '/exp/a ü',
+      name: '/exp/a \u{c3}\u{bc}',
     });
-    expect(parseRsyncComplaint('file has vanished: "/exp/new\\#012line"')).toEqual({
+    expect(parseRsyncComplaint('file has vanished: "/exp/new\\#012line"')).toMatchObject({
       kind: 'path',
       path: String.raw`/exp/new\012line`,
     });
     expect(
       parseRsyncComplaint('rsync: [sender] readlink_stat("/exp/x") failed: Structure needs cleaning (117)'),
-    ).toEqual({
+    ).toMatchObject({
       kind: 'path',
       path: '/exp/x',
     });
@@ -70,12 +72,14 @@ Total transferred file size: 0 bytes
       parseRsyncComplaint(
         'rsync: [sender] get_acl: sys_acl_get_file(./a, b, ACL_TYPE_ACCESS): Structure needs cleaning (117)',
       ),
-    ).toEqual({ kind: 'path', path: 'a, b' });
-    expect(parseRsyncComplaint('could not make way for new regular file: srv/x')).toEqual({
+    ).toMatchObject({ kind: 'path', path: 'a, b' });
+    for (const what of ['filename overflows max-path len by 1', 'skipping overly long name'])
+      expect(parseRsyncComplaint(`${what}: d/n: \\#303\\#274`)).toMatchObject({ path: 'd/n: \u{fc}' });
+    expect(parseRsyncComplaint('could not make way for new regular file: srv/x')).toMatchObject({
       kind: 'path',
       path: 'srv/x',
     });
-    expect(parseRsyncComplaint('ERROR: srv/x failed verification -- update discarded.')).toEqual({
+    expect(parseRsyncComplaint('ERROR: srv/x failed verification -- update discarded.')).toMatchObject({
       kind: 'path',
       path: 'srv/x',
     });
@@ -83,7 +87,7 @@ Total transferred file size: 0 bytes
       parseRsyncComplaint(
         'rsync: [receiver] rsync_xal_set: lsetxattr("/data/x","user.a") failed: No space left on device (28)',
       ),
-    ).toEqual({ kind: 'path', path: '/data/x' });
+    ).toMatchObject({ kind: 'path', path: '/data/x' });
     expect(
       parseRsyncComplaint(
         'rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c',
@@ -137,6 +141,17 @@ describe("tar's output", () => {
     ).toBe('/exp/x');
     expect(parseTarComplaint('tar: /exp/x: File shrank by 12 bytes; padding with zeros')).toBe('/exp/x');
     expect(parseTarComplaint('tar: srv/x: Not found in archive')).toBe('srv/x');
+  });
+
+  it('tells of what zeros were packed', () => {
+    expect(isPadded('tar: /x: Read error at byte 0, while reading 10240 bytes: Input/output error')).toBe(
+      true,
+    );
+    expect(isPadded('tar: /x: File shrank by 12 bytes; padding with zeros')).toBe(true);
+    expect(isPadded('tar: /x: Warning: Cannot open: Input/output error')).toBe(false);
+  });
+
+  it('names attributes that could not be restored, and nothing that is summed up', () => {
     expect(
       parseTarComplaint(
         "tar: setxattrat: Cannot set 'user.a' extended attribute for file 'srv/x': Operation not supported",
