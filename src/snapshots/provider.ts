@@ -26,8 +26,8 @@ export interface FilesystemFacts {
   /** Of a btrfs: the device number (st_dev) that all of the subvolume of `mount` has, and no other subvolume. */
   subvolumeDevice?: string;
   /**
-   * The block devices below the filesystem; undefined where it lies on none (nfs, tmpfs). A btrfs has an anonymous
-   * device number: for it, those of the device that it was mounted from.
+   * The block devices below the filesystem; undefined where it lies on none (nfs, tmpfs). A btrfs may lie on several:
+   * that which it was mounted from comes first.
    */
   stack: BlockStack | undefined;
   /**

@@ -1,23 +1,11 @@
 import { open } from 'node:fs/promises';
-import { readBlockStack, type BlockStack } from './block-stack.js';
-import { deviceNumber } from './device-number.js';
+import type { BlockStack } from './block-stack.js';
 import { mountOfDescriptor } from './descriptor-mount.js';
+import { stackOf, stackOfDevice } from './filesystem-stack.js';
 import { readLoopImage, type LoopImage } from './loop-image.js';
 import type { Mount } from './mountinfo.js';
 import { parseRows, poolOf, runZfs } from './zfs.js';
 import { parseZvolName, zvolOfDisk } from './zvol.js';
-
-async function stackOfDevice(device: string): Promise<BlockStack | undefined> {
-  const number = await deviceNumber(device).catch(() => undefined);
-  return number === undefined ? undefined : await readBlockStack(number);
-}
-
-/** The devices under a mount. btrfs shows an anonymous device number, but names a device that it was mounted from. */
-export async function stackOf(mount: Mount): Promise<BlockStack | undefined> {
-  return mount.fstype === 'btrfs'
-    ? await stackOfDevice(mount.source)
-    : await readBlockStack(mount.majorMinor);
-}
 
 /** The files and devices that a pool lies on, from `zpool list -v -H -P -o name`: absolute paths. Pure. */
 export function parseVdevs(output: string): string[] {
@@ -59,7 +47,9 @@ async function imagesOfStack(stack: BlockStack): Promise<LoopImage[]> {
   for (const device of stack) {
     images.push(...(await withThoseBelow(await readLoopImage(device))));
     const zvol = parseZvolName(device.name);
-    const dataset = zvol === undefined ? undefined : await zvolOfDisk(zvol.disk);
+    // A partition of a zvol lies on the zvol itself, which the stack has too.
+    const isDisk = zvol !== undefined && zvol.partition === undefined;
+    const dataset = isDisk ? await zvolOfDisk(zvol.disk) : undefined;
     if (dataset !== undefined) images.push(...(await imagesOfPool(poolOf(dataset))));
   }
   return images;
