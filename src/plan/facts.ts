@@ -43,7 +43,8 @@ export interface HostFacts {
   /** What fsbackup itself, or the machine, needs during a run. */
   inUse: readonly Pick<FilesystemInUse, 'what' | 'majorMinor'>[];
   /**
-   * For each filesystem (`major:minor`) that lies in an image file, the filesystems that hold the image.
+   * For each filesystem (`major:minor`) that lies over others, in an image file or as an overlay, those that it is
+   * written to.
    * A filesystem that lies on no other may be left out.
    */
   layers: Readonly<Record<string, readonly string[]>>;

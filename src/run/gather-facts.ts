@@ -35,10 +35,7 @@ class FactsReader {
 
   layers(): Record<string, string[]> {
     const layers: Record<string, string[]> = {};
-    for (const [majorMinor, { images }] of this.#seen) {
-      const below = (images ?? []).flatMap(({ mount }) => (mount === undefined ? [] : [mount.majorMinor]));
-      layers[majorMinor] = below;
-    }
+    for (const [majorMinor, { below = [] }] of this.#seen) layers[majorMinor] = [...below];
     return layers;
   }
 }

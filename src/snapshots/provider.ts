@@ -35,6 +35,11 @@ export interface FilesystemFacts {
    * filesystems that hold these, topmost first. What freezes or fills one of those filesystems stalls this one.
    */
   images?: readonly LoopImage[];
+  /**
+   * `major:minor` of all filesystems that are written to when this one is, each once: those that hold the images, and
+   * those that an overlay writes to. Frozen, they stall this one.
+   */
+  below?: readonly string[];
   /** The logical volume that it lies on, straight or through LUKS or partitions; absent where it lies on none. */
   lvm?: LogicalVolumeBelow;
   /** Why that is not known although there is one: a clause. */

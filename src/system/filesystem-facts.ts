@@ -8,8 +8,8 @@ import { readSpace } from './filesystem-space.js';
 import { readExt4ReserveBytes } from './ext4-reserve.js';
 import { readFstabMountpoints } from './fstab.js';
 import { stackOf } from './filesystem-stack.js';
-import { imagesBelow } from './image-files.js';
 import { locateLogicalVolume, type VolumesRead } from './lvm.js';
+import { layersBelow } from './layers-below.js';
 import { isWithin, readMounts, type Mount } from './mountinfo.js';
 import { enclosingSubvolume } from './subvolume.js';
 import { readZfsVolume } from './zfs-facts.js';
@@ -127,6 +127,9 @@ export async function readFilesystemFacts(
     }
     const stack = await stackOf(mount);
     const zfs = options.readZfs === true ? await readZfsVolume(mount, stack) : undefined;
+    // A pool that does not answer is not asked on.
+    const layers =
+      zfs?.problem === undefined ? await layersBelow(mount, stack) : { images: [], filesystems: [] };
     const { freeBytes, totalBytes, blockSizeBytes } = space;
     const reserveBytes = stack === undefined ? 0 : await readExt4ReserveBytes(stack[0].name, blockSizeBytes);
     return {
@@ -139,8 +142,8 @@ export async function readFilesystemFacts(
             }
           : { mount }),
         stack,
-        // A pool that does not answer is not asked on.
-        images: zfs?.problem === undefined ? await imagesBelow(mount, stack) : [],
+        images: layers.images,
+        below: layers.filesystems,
         ...(zfs === undefined ? {} : { zfs }),
         ...(options.readVolumes === undefined ? {} : await locateLogicalVolume(stack, options.readVolumes)),
         freeBytes: Math.max(0, freeBytes - reserveBytes),
