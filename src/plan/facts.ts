@@ -23,6 +23,11 @@ export interface SourceFacts {
   nested: readonly NestedTree[];
   /** ZFS datasets below the source's own that are mounted nowhere; looked for where the source is recursive. */
   unmounted?: readonly string[];
+  /**
+   * Where /etc/fstab has a filesystem below the source, and none is mounted: absolute and free of symbolic links; looked
+   * for where the source is recursive.
+   */
+  absent?: readonly string[];
 }
 
 /** A configured target as it lies on this host; of a repository, the directory that it lies in. */

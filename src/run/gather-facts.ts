@@ -16,6 +16,7 @@ import { isWithin, readMounts, type Mount } from '../system/mountinfo.js';
 import { readNestedFreeze, type NestedFreeze } from '../system/nested-freeze.js';
 import { inInitialPidNamespace } from '../system/pid-namespace.js';
 import { submountsBelow } from '../system/submounts.js';
+import { unmountedBelow } from '../system/unmounted.js';
 import { unmountedDatasets } from '../system/zfs-facts.js';
 import { dependsOnNesting } from './depends-on-nesting.js';
 import { readDoubts } from './doubtful-parent.js';
@@ -91,7 +92,8 @@ async function readSource(
   const { path: realPath, filesystem } = located;
   const { zfs } = filesystem;
   const unmounted = source.recursive && zfs !== undefined ? await unmountedDatasets(zfs) : [];
-  return { path: source.path, realPath, filesystem, nested, unmounted };
+  const absent = source.recursive ? await unmountedBelow(realPath, mounts) : [];
+  return { path: source.path, realPath, filesystem, nested, unmounted, absent };
 }
 
 /** The first directory on the way up that is there: what is yet to be made will lie in it. */

@@ -6,12 +6,12 @@ import type { FilesystemFacts } from '../snapshots/provider.js';
 import { mountOfDescriptor } from './descriptor-mount.js';
 import { readSpace } from './filesystem-space.js';
 import { readExt4ReserveBytes } from './ext4-reserve.js';
-import { readFstabMountpoints } from './fstab.js';
 import { stackOf } from './filesystem-stack.js';
 import { locateLogicalVolume, type VolumesRead } from './lvm.js';
 import { layersBelow } from './layers-below.js';
-import { isWithin, readMounts, type Mount } from './mountinfo.js';
+import { readMounts, type Mount } from './mountinfo.js';
 import { enclosingSubvolume } from './subvolume.js';
+import { unmountedAbove } from './unmounted.js';
 import { readZfsVolume } from './zfs-facts.js';
 
 /** A directory and the filesystem that it lies on. */
@@ -76,14 +76,11 @@ async function openDirectory(requested: string): Promise<{ path: string; handle:
 
 /** An empty directory where a filesystem should be mounted would make an empty backup. */
 async function refuseUnmounted(directory: string, mounts: readonly Mount[], fstab?: string): Promise<void> {
-  const missing = (await readFstabMountpoints(fstab)).find(
-    (mountpoint) =>
-      isWithin(directory, mountpoint) && !mounts.some((mount) => mount.mountpoint === mountpoint),
-  );
+  const missing = await unmountedAbove(directory, mounts, fstab);
   if (missing === undefined) return;
   throw unusable(
-    `${directory} is not mounted: /etc/fstab has a filesystem for ${missing}, which is not there`,
-    `Mount it: mount ${missing}`,
+    `${directory} is not mounted: /etc/fstab has a filesystem for ${missing.written}, which is not there`,
+    `Mount it: mount ${missing.written}`,
   );
 }
 
