@@ -65,6 +65,12 @@ export function messageOf(error: unknown): string {
   );
 }
 
+/** The same, and what to do where that is known: for where both share a line. */
+export function adviceOf(error: unknown): string {
+  const message = messageOf(error);
+  return error instanceof FsbackupError ? `${message}. ${error.hint}` : message;
+}
+
 /** The errno name (`ENOENT`) of a system error, or undefined for any other value. */
 export function errnoOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;

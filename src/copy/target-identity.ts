@@ -6,6 +6,7 @@ import { errnoOf, FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
+import { filesystemUuid } from '../system/filesystem-uuid.js';
 import { runCommand } from '../system/run-command.js';
 
 const identitySchema = z.object({
@@ -42,12 +43,7 @@ export async function identifyFilesystem(
   { mount, stack }: Pick<FilesystemFacts, 'mount' | 'stack'>,
 ): Promise<FilesystemIdentity> {
   const { fstype, source } = mount;
-  const device = stack?.[0].name.replaceAll('!', '/');
-  // --probe: from the device itself, since blkid's cache may be that of another disk under the same name.
-  const uuid =
-    device === undefined
-      ? undefined
-      : await ask('blkid', '--probe', '--match-tag', 'UUID', '--output', 'value', `/dev/${device}`);
+  const uuid = await filesystemUuid(stack);
   if (uuid !== undefined) return { kind: 'uuid', value: uuid, fstype };
   const fsid = await ask('stat', '--file-system', '--format=%i', '--', directory);
   if (fsid !== undefined && /[^0]/.test(fsid)) return { kind: 'fsid', value: fsid, fstype };

@@ -1,7 +1,8 @@
-import { appendFile, readFile, rename, stat } from 'node:fs/promises';
+import { readFile, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
 import * as z from 'zod';
 import { errnoOf } from '../errors.js';
+import { appendDurably } from '../journal/durable-file.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
 import type { BackupRef } from './backup-layout.js';
 import { targetName, targetOf, type BackupTarget, type RepositorySettings } from '../backup-target.js';
@@ -138,7 +139,7 @@ const START = '{"version":1,';
 
 function parseLine(line: string): VerifyRecord | undefined {
   try {
-    // What a crash tore has no end: the next record stands behind it.
+    // What a crash tore has no end: versions that did not look for that put the next record behind it.
     return recordSchema.safeParse(JSON.parse(line.slice(Math.max(0, line.lastIndexOf(START))))).data;
   } catch {
     return undefined;
@@ -160,7 +161,7 @@ function linesOf(records: readonly VerifyRecord[]): string {
  */
 async function rotate(file: string): Promise<void> {
   const standing = new Records(await recordsIn(file)).standing();
-  await appendFile(file, linesOf(standing), { mode: 0o600 });
+  await appendDurably(file, linesOf(standing));
   await rename(file, `${file}.1`);
 }
 
@@ -177,7 +178,7 @@ export async function recordVerification(
     () => 0,
   );
   if (size >= rotateBytes) await rotate(file);
-  await appendFile(file, linesOf([record]), { mode: 0o600 });
+  await appendDurably(file, linesOf([record]));
 }
 
 /** Reads what the history tells of the backups of these jobs. Lines that cannot be read are passed over. */

@@ -10,8 +10,9 @@ const DM_MAKERS: readonly [RegExp, string][] = [
   [/^part\d/, 'partition'],
 ];
 
-function typeOf({ name, backingFile, dmUuid }: BlockDevice): string {
+function typeOf({ name, backingFile, dmUuid, isPartition }: BlockDevice): string {
   if (backingFile !== undefined) return 'loop';
+  if (isPartition === true) return 'partition';
   if (dmUuid !== undefined) return DM_MAKERS.find(([uuid]) => uuid.test(dmUuid))?.[1] ?? 'device-mapper';
   if (/^md\d/.test(name)) return 'raid';
   return /^zd\d/.test(name) ? 'zvol' : 'disk';

@@ -78,9 +78,9 @@ async function atMountpoint(requested: string): Promise<FilesystemFacts> {
   );
 }
 
-/** How many filesystems lie below, by the image files that hold it. */
+/** How many filesystems lie below. */
 function depth(filesystem: FilesystemFacts): number {
-  return filesystem.images?.length ?? 0;
+  return filesystem.below?.length ?? 0;
 }
 
 /**

@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
-import { readBlockStack, type BlockDevice } from '../system/block-stack.js';
+import type { BlockDevice } from '../system/block-stack.js';
+import { stackOf } from '../system/filesystem-stack.js';
 import { readOriginSnapshots } from '../system/origin-snapshots.js';
 import type { GuardedDevice } from './freezer.js';
 
@@ -57,7 +58,7 @@ async function stackedDevices(
   const found = new Map<string, Found>();
   for (const { mount, stack } of filesystems) {
     // A snapshot that others made or removed since the plan has put a layer in between, or taken it away.
-    const current = stack === undefined ? undefined : await readBlockStack(stack[0].majorMinor, sysfs);
+    const current = stack === undefined ? undefined : await stackOf(mount, sysfs);
     for (const device of current ?? []) {
       if (device.dmUuid === undefined) continue;
       const above = found.get(device.majorMinor)?.mountpoints ?? [];

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FsbackupError } from '../errors.js';
-import { readBlockStack } from '../system/block-stack.js';
+import { stackOf } from '../system/filesystem-stack.js';
 import { mountAt } from '../system/mount.js';
 import { runCommand } from '../system/run-command.js';
 import { readSuspendedDevices } from '../system/suspended-devices.js';
@@ -24,7 +24,7 @@ export async function resumeDevicesBelow(mountpoints: readonly string[]): Promis
   const filesystems: StackedFilesystem[] = [];
   for (const mountpoint of mountpoints) {
     const mount = await mountAt(mountpoint);
-    if (mount !== undefined) filesystems.push({ mount, stack: await readBlockStack(mount.majorMinor) });
+    if (mount !== undefined) filesystems.push({ mount, stack: await stackOf(mount) });
   }
   const first = await suspendedBelow(filesystems);
   if (first.length === 0) return;

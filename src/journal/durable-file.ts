@@ -44,6 +44,27 @@ export async function writeDurably(file: string, text: string): Promise<void> {
   await syncDirectory(path.dirname(file));
 }
 
+/**
+ * Adds whole lines to a file, made with mode 0600, and resolves when they are on stable storage. What a crash or a full
+ * disk left of a line without its end stays a line of its own. Rejects with the system's error, which names the file.
+ */
+export async function appendDurably(file: string, lines: string): Promise<void> {
+  const handle = await open(file, 'a+', 0o600);
+  let isNew: boolean;
+  try {
+    const { size } = await handle.stat();
+    isNew = size === 0;
+    const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, Math.max(0, size - 1));
+    await handle.appendFile(isNew || buffer.toString() === '\n' ? lines : `\n${lines}`);
+    await handle.sync();
+  } catch (error) {
+    throw naming(file, error);
+  } finally {
+    await handle.close();
+  }
+  if (isNew) await syncDirectory(path.dirname(file));
+}
+
 /** Removes a file so that it stays removed after a crash. Idempotent. */
 export async function removeDurably(file: string): Promise<void> {
   try {

@@ -1,4 +1,4 @@
-import { FsbackupError, messageOf } from '../errors.js';
+import { adviceOf, FsbackupError, messageOf } from '../errors.js';
 import type { JournalEntry } from './entry.js';
 import type { FoundEntry } from './journal.js';
 import { frozenThing, type RecoverReport } from './recover-report.js';
@@ -79,10 +79,7 @@ export async function endMaking(
       for (const { name } of snapshots) inTheWay.set(name, messageOf(error));
       if (!(error instanceof FsbackupError) || error.code !== 'thawFailed') continue;
       const mountpoints = [...new Set(snapshots.map(({ mountpoint }) => mountpoint))];
-      report.failed.push({
-        ...frozenThing(mountpoints.join(', ')),
-        message: `${error.message}. ${error.hint}`,
-      });
+      report.failed.push({ ...frozenThing(mountpoints.join(', ')), message: adviceOf(error) });
     }
   }
   return inTheWay;

@@ -1,4 +1,4 @@
-import { messageOf } from '../errors.js';
+import { adviceOf } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
 import { removeDurably } from './durable-file.js';
 import { endCopies, endMaking, type ProgramEnders } from './end-programs.js';
@@ -140,7 +140,7 @@ export async function releaseEntries(
       } catch (error) {
         if (entry.kind === 'exposure') inTheWay.set(entry.payload.snapshot.name, 'it is still mounted');
         if (entry.kind === 'scratch-pool') pools.push(entry.payload);
-        report.failed.push({ ...thing, message: messageOf(error) });
+        report.failed.push({ ...thing, message: adviceOf(error) });
       }
     }
   }

@@ -216,6 +216,20 @@ function warnOfUnmounted(collector: Collector, { path: where, unmounted = [] }: 
   );
 }
 
+/** What is mounted is backed up or named; so is what should be, as far as the source would have it. */
+function warnOfAbsent(
+  collector: Collector,
+  { exclude }: SourceConfig,
+  { path: where, realPath, absent = [] }: SourceFacts,
+): void {
+  for (const mountpoint of absent) {
+    if (isExcluded(exclude, path.relative(realPath, mountpoint))) continue;
+    collector.warn(
+      `${mountpoint} below ${where} is not in the backup: /etc/fstab has a filesystem for it, which is not mounted`,
+    );
+  }
+}
+
 interface NestedContext extends CollectContext {
   asked: ReturnType<typeof askedOfFilesystems>;
 }
@@ -245,7 +259,9 @@ export function collectSources(
     const tree = { path: found.path, realPath: found.realPath, exclude: config.exclude };
     collector.add(config, tree, found.filesystem, mode);
     collectNested(collector, written, found, { ...context, asked });
-    if (config.recursive) warnOfUnmounted(collector, found);
+    if (!config.recursive) continue;
+    warnOfUnmounted(collector, found);
+    warnOfAbsent(collector, written, found);
   }
   return collector.collected();
 }

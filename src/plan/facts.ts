@@ -23,6 +23,11 @@ export interface SourceFacts {
   nested: readonly NestedTree[];
   /** ZFS datasets below the source's own that are mounted nowhere; looked for where the source is recursive. */
   unmounted?: readonly string[];
+  /**
+   * Where /etc/fstab has a filesystem below the source, and none is mounted: absolute and free of symbolic links; looked
+   * for where the source is recursive.
+   */
+  absent?: readonly string[];
 }
 
 /** A configured target as it lies on this host; of a repository, the directory that it lies in. */
@@ -43,7 +48,8 @@ export interface HostFacts {
   /** What fsbackup itself, or the machine, needs during a run. */
   inUse: readonly Pick<FilesystemInUse, 'what' | 'majorMinor'>[];
   /**
-   * For each filesystem (`major:minor`) that lies in an image file, the filesystems that hold the image.
+   * For each filesystem (`major:minor`) that lies over others, in an image file or as an overlay, those that it is
+   * written to.
    * A filesystem that lies on no other may be left out.
    */
   layers: Readonly<Record<string, readonly string[]>>;

@@ -1,6 +1,6 @@
 import type { HostFacts } from './facts.js';
 
-/** All filesystems under `majorMinor`: those that hold its image files, those that hold theirs, and so on. */
+/** All filesystems under `majorMinor`: those that it is written to, those that these are, and so on. */
 export function filesystemsBelow(majorMinor: string, layers: HostFacts['layers']): Set<string> {
   const below = new Set<string>();
   const pending = [...(layers[majorMinor] ?? [])];

@@ -12,6 +12,7 @@ import { readLogicalVolumes, type VolumesRead } from '../system/lvm.js';
 import { readMounts, type Mount } from '../system/mountinfo.js';
 import { readNestedFreeze, type NestedFreeze } from '../system/nested-freeze.js';
 import { inInitialPidNamespace } from '../system/pid-namespace.js';
+import { unmountedBelow } from '../system/unmounted.js';
 import { unmountedDatasets } from '../system/zfs-facts.js';
 import { dependsOnNesting } from './depends-on-nesting.js';
 import { readDoubts } from './doubtful-parent.js';
@@ -32,10 +33,7 @@ class FactsReader {
 
   layers(): Record<string, string[]> {
     const layers: Record<string, string[]> = {};
-    for (const [majorMinor, { images }] of this.#seen) {
-      const below = (images ?? []).flatMap(({ mount }) => (mount === undefined ? [] : [mount.majorMinor]));
-      layers[majorMinor] = below;
-    }
+    for (const [majorMinor, { below = [] }] of this.#seen) layers[majorMinor] = [...below];
     return layers;
   }
 }
@@ -64,7 +62,8 @@ async function readSource(
   for (const tree of found) nested.push(source.recursive ? await readNested(tree, reader) : tree);
   const { zfs } = filesystem;
   const unmounted = source.recursive && zfs !== undefined ? await unmountedDatasets(zfs) : [];
-  return { path: source.path, realPath: directory, filesystem, nested, unmounted };
+  const absent = source.recursive ? await unmountedBelow(directory, mounts) : [];
+  return { path: source.path, realPath: directory, filesystem, nested, unmounted, absent };
 }
 
 /** The first directory on the way up that is there: what is yet to be made will lie in it. */

@@ -1,7 +1,8 @@
-import { appendFile, readdir, readFile, rename, stat } from 'node:fs/promises';
+import { readdir, readFile, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
 import { exitCode as exitCodeOf } from '../exit-codes.js';
+import { appendDurably } from '../journal/durable-file.js';
 import type { RunReport } from '../report/run-report.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
 
@@ -44,7 +45,7 @@ export async function recordRun(report: RunReport, directory = historyDirectory(
   await ensurePrivateDirectory(directory);
   const file = historyFile(directory, report.job);
   await rotate(file);
-  await appendFile(file, `${JSON.stringify(report)}\n`, { mode: 0o600 });
+  await appendDurably(file, `${JSON.stringify(report)}\n`);
 }
 
 function summarise(line: string): RunSummary | undefined {

@@ -5,6 +5,7 @@ import { describeFailure, runCommand } from '../system/run-command.js';
 import { withPinnedDirectory, withPinnedName, type PinnedDirectory } from '../system/pinned-directory.js';
 import { isSubvolumeRoot } from '../system/subvolume.js';
 import { locateSubvolume } from './locate-subvolume.js';
+import { listSubvolumes } from './nested-subvolumes.js';
 import {
   ensureOwnDirectory,
   inOwnDirectory,
@@ -23,7 +24,7 @@ import type {
 } from './provider.js';
 import { showInside } from './show-inside.js';
 import { SnapshotTool, type ToolOptions } from './snapshot-tool.js';
-import { requireRoom, requireStorage, storageData } from './storage.js';
+import { findStorages, notShown, requireRoom, storageData } from './storage.js';
 import { faultPoint } from '../system/fault-point.js';
 
 /** btrfs reserves metadata for every open transaction; below this a snapshot may fail or end the last room. */
@@ -81,6 +82,8 @@ export class BtrfsProvider implements SnapshotProvider {
     for (const { filesystem, name } of requests) {
       const { subvolume, inside, storage } = await locateSubvolume(filesystem.mount);
       await requireRoom(storage.mountpoint, MIN_ROOM_BYTES);
+      const snapshot = path.join(storage.mountpoint, SNAPSHOT_DIRECTORY_NAME, name);
+      const stored = await storageData(storage, snapshot);
       this.#unmade.add(name);
       refs.push({
         provider: this.name,
@@ -88,12 +91,7 @@ export class BtrfsProvider implements SnapshotProvider {
         mountpoint: filesystem.mount.mountpoint,
         fstype: 'btrfs',
         takenFrozen: false,
-        data: {
-          subvolume,
-          inside,
-          snapshot: path.join(storage.mountpoint, SNAPSHOT_DIRECTORY_NAME, name),
-          ...storageData(storage),
-        },
+        data: { subvolume, inside, snapshot, ...stored },
       });
     }
     return refs;
@@ -194,10 +192,27 @@ export class BtrfsProvider implements SnapshotProvider {
       const wasThere = await inOwnDirectory(path.dirname(snapshot), (own) =>
         this.#deleteFrom(own, ref.name, snapshot),
       );
-      if (wasThere !== true) await requireStorage(ref);
+      if (wasThere !== true) await this.#removeElsewhere(ref);
     }
     faultPoint('btrfs.deleted');
     await removeIfEmpty(path.dirname(snapshot));
+  }
+
+  /**
+   * It is not where it was made: it is gone, or its filesystem is mounted elsewhere, or by another subvolume. Any mount
+   * of a btrfs tells of all its subvolumes.
+   */
+  async #removeElsewhere(ref: SnapshotRef): Promise<void> {
+    for (const storage of await findStorages(ref)) {
+      for (const inside of await listSubvolumes(storage.mounts[0])) {
+        if (!inside.endsWith(path.join('/', SNAPSHOT_DIRECTORY_NAME, ref.name))) continue;
+        const directory = storage.reach(path.dirname(inside));
+        if (directory === undefined) throw notShown(ref, inside);
+        const snapshot = path.join(directory, ref.name);
+        await inOwnDirectory(directory, (own) => this.#deleteFrom(own, ref.name, snapshot));
+        await removeIfEmpty(directory);
+      }
+    }
   }
 
   /** Resolves to whether it was there. */

@@ -38,19 +38,18 @@ const WHY_NOT_EXPLICIT: Readonly<Record<Exclude<NestedFreeze, 'nests'>, string>>
  */
 export function detectLvm(filesystem: FilesystemFacts, context: DetectionContext): Detection {
   const refusal = refuseLvm(filesystem);
-  const { lvm, lvmProblem, images = [] } = filesystem;
+  const { lvm, lvmProblem, below = [] } = filesystem;
   if (refusal !== undefined || lvm === undefined) {
     const hint = 'See what LVM says: lvs -a. Where there is no lvs, install it: lvm2, in all distributions.';
     return { suits: false, reason: refusal ?? '', ...(lvmProblem === undefined ? {} : { hint }) };
   }
   const kind = lvm.layout.includes('thin') ? 'thin' : 'classic';
   const what = `a ${kind} snapshot of ${lvm.vg}/${lvm.lv}`;
-  const writesTo = images.flatMap((image) => (image.mount === undefined ? [] : [image.mount.majorMinor]));
   const offer = (
     freezeModes: readonly FreezeMode[],
     why: string,
     more: Partial<Extract<Detection, { suits: true }>> = {},
-  ): Detection => ({ suits: true, freezeModes, reason: `${what}: ${why}`, writesTo, ...more });
+  ): Detection => ({ suits: true, freezeModes, reason: `${what}: ${why}`, writesTo: below, ...more });
 
   if (lvm.above.length > 0) {
     // Device-mapper freezes what lies straight on the volume, and there is no filesystem: so nothing is nested either.

@@ -113,7 +113,7 @@ export class MirrorProvider implements SnapshotProvider {
     this.#release = release;
   }
 
-  detect({ mount, lvm, images = [] }: FilesystemFacts): Detection {
+  detect({ mount, lvm, below = [] }: FilesystemFacts): Detection {
     if (lvm === undefined) return { suits: false, reason: 'it lies on no logical volume' };
     const name = `${lvm.vg}/${lvm.lv}`;
     if (!lvm.layout.includes('raid1')) return { suits: false, reason: `${name} is not a raid1 volume` };
@@ -137,7 +137,7 @@ export class MirrorProvider implements SnapshotProvider {
       freezeModes: ['explicit'],
       reason: `half of the mirror ${name} is split off, for which LVM does not freeze by itself`,
       // To split it, LVM writes its metadata to the disks.
-      writesTo: images.flatMap((image) => image.mount?.majorMinor ?? []),
+      writesTo: below,
     };
   }
 

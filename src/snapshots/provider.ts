@@ -26,8 +26,8 @@ export interface FilesystemFacts {
   /** Of a btrfs: the device number (st_dev) that all of the subvolume of `mount` has, and no other subvolume. */
   subvolumeDevice?: string;
   /**
-   * The block devices below the filesystem; undefined where it lies on none (nfs, tmpfs). A btrfs has an anonymous
-   * device number: for it, those of the device that it was mounted from.
+   * The block devices below the filesystem; undefined where it lies on none (nfs, tmpfs). A btrfs may lie on several:
+   * that which it was mounted from comes first.
    */
   stack: BlockStack | undefined;
   /**
@@ -35,6 +35,11 @@ export interface FilesystemFacts {
    * filesystems that hold these, topmost first. What freezes or fills one of those filesystems stalls this one.
    */
   images?: readonly LoopImage[];
+  /**
+   * `major:minor` of all filesystems that are written to when this one is, each once: those that hold the images, and
+   * those that an overlay writes to. Frozen, they stall this one.
+   */
+  below?: readonly string[];
   /** The logical volume that it lies on, straight or through LUKS or partitions; absent where it lies on none. */
   lvm?: LogicalVolumeBelow;
   /** Why that is not known although there is one: a clause. */

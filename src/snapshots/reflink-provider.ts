@@ -18,7 +18,7 @@ import type {
   SnapshotRequest,
 } from './provider.js';
 import { refuseReflink } from './reflink-refusal.js';
-import { requireRoom, requireStorage, storageData } from './storage.js';
+import { findStorages, notShown, requireRoom, storageData } from './storage.js';
 import { throwIfAborted } from './aborted.js';
 import { faultPoint } from '../system/fault-point.js';
 
@@ -82,6 +82,7 @@ export class ReflinkProvider implements SnapshotProvider {
     await requireRoom(path.dirname(image), Math.max(MIN_ROOM_BYTES, blocks * 512 * ROOM_SHARE));
     const clone = path.join(path.dirname(image), SNAPSHOT_DIRECTORY_NAME, `${name}.img`);
     const isImage = (fd: number): Promise<boolean> => isImageOf(device, fd);
+    const stored = await storageData(storage, clone);
     const plan = { image, isImage, clone, incremental: storage.fstype === 'xfs' };
     this.#clones.set(name, await ImageClone.open(plan, this.#ficlone));
     faultPoint('reflink.prepared');
@@ -98,7 +99,7 @@ export class ReflinkProvider implements SnapshotProvider {
         root,
         offset: String(offsetBytes),
         sizeLimit: String(sizeLimitBytes),
-        ...storageData(storage),
+        ...stored,
       },
     };
   }
@@ -179,8 +180,10 @@ export class ReflinkProvider implements SnapshotProvider {
 
   async remove(ref: SnapshotRef): Promise<void> {
     if (await this.#giveUp(ref)) return;
-    if (!(await isPublished(cloneOf(ref)))) await requireStorage(ref);
-    await removePublished(cloneOf(ref));
+    const clone = cloneOf(ref);
+    for (const place of (await isPublished(clone)) ? [clone] : await otherPlaces(ref)) {
+      await removePublished(place);
+    }
   }
 }
 
@@ -188,6 +191,18 @@ function cloneOf(ref: SnapshotRef): string {
   const { clone } = ref.data;
   if (clone === undefined) throw new Error(`the snapshot ${ref.name} has no path in its data`);
   return clone;
+}
+
+/** Where a clone is now, if it is, that is not where it was made. Rejects with `cleanupIncomplete`. */
+async function otherPlaces(ref: SnapshotRef): Promise<string[]> {
+  const { storagePath } = ref.data;
+  const storages = await findStorages(ref);
+  if (storagePath === undefined) return [cloneOf(ref)];
+  return storages.map((storage) => {
+    const directory = storage.reach(path.dirname(storagePath));
+    if (directory === undefined) throw notShown(ref, storagePath);
+    return path.join(directory, path.basename(storagePath));
+  });
 }
 
 function missing(ref: SnapshotRef): FsbackupError {

@@ -87,9 +87,8 @@ export class ZfsProvider implements SnapshotProvider {
   detect(filesystem: FilesystemFacts): Detection {
     const refusal = refuseZfs(filesystem);
     if (refusal !== undefined) return { suits: false, ...refusal };
-    const { zfs, images = [], mount } = filesystem;
     // Where the pool lies in an image file, its snapshots are written to the filesystem that holds that.
-    const below = images.flatMap((image) => image.mount?.majorMinor ?? []);
+    const { zfs, below = [], mount } = filesystem;
     // By one command; but a dataset is in one once only, and two partitions of a zvol are two filesystems.
     const together =
       zfs === undefined || zfs.partition !== undefined ? {} : { together: `zfs ${poolOf(zfs.dataset)}` };

@@ -6,11 +6,12 @@ import type { FilesystemFacts } from '../snapshots/provider.js';
 import { mountOfDescriptor } from './descriptor-mount.js';
 import { readSpace } from './filesystem-space.js';
 import { readExt4ReserveBytes } from './ext4-reserve.js';
-import { readFstabMountpoints } from './fstab.js';
-import { imagesBelow, stackOf } from './image-files.js';
+import { stackOf } from './filesystem-stack.js';
 import { locateLogicalVolume, type VolumesRead } from './lvm.js';
-import { isWithin, readMounts, type Mount } from './mountinfo.js';
+import { layersBelow } from './layers-below.js';
+import { readMounts, type Mount } from './mountinfo.js';
 import { enclosingSubvolume } from './subvolume.js';
+import { unmountedAbove } from './unmounted.js';
 import { readZfsVolume } from './zfs-facts.js';
 
 /** A directory and the filesystem that it lies on. */
@@ -75,14 +76,11 @@ async function openDirectory(requested: string): Promise<{ path: string; handle:
 
 /** An empty directory where a filesystem should be mounted would make an empty backup. */
 async function refuseUnmounted(directory: string, mounts: readonly Mount[], fstab?: string): Promise<void> {
-  const missing = (await readFstabMountpoints(fstab)).find(
-    (mountpoint) =>
-      isWithin(directory, mountpoint) && !mounts.some((mount) => mount.mountpoint === mountpoint),
-  );
+  const missing = await unmountedAbove(directory, mounts, fstab);
   if (missing === undefined) return;
   throw unusable(
-    `${directory} is not mounted: /etc/fstab has a filesystem for ${missing}, which is not there`,
-    `Mount it: mount ${missing}`,
+    `${directory} is not mounted: /etc/fstab has a filesystem for ${missing.written}, which is not there`,
+    `Mount it: mount ${missing.written}`,
   );
 }
 
@@ -126,6 +124,9 @@ export async function readFilesystemFacts(
     }
     const stack = await stackOf(mount);
     const zfs = options.readZfs === true ? await readZfsVolume(mount, stack) : undefined;
+    // A pool that does not answer is not asked on.
+    const layers =
+      zfs?.problem === undefined ? await layersBelow(mount, stack) : { images: [], filesystems: [] };
     const { freeBytes, totalBytes, blockSizeBytes } = space;
     const reserveBytes = stack === undefined ? 0 : await readExt4ReserveBytes(stack[0].name, blockSizeBytes);
     return {
@@ -138,8 +139,8 @@ export async function readFilesystemFacts(
             }
           : { mount }),
         stack,
-        // A pool that does not answer is not asked on.
-        images: zfs?.problem === undefined ? await imagesBelow(mount, stack) : [],
+        images: layers.images,
+        below: layers.filesystems,
         ...(zfs === undefined ? {} : { zfs }),
         ...(options.readVolumes === undefined ? {} : await locateLogicalVolume(stack, options.readVolumes)),
         freeBytes: Math.max(0, freeBytes - reserveBytes),

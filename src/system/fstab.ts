@@ -1,8 +1,17 @@
 import { readFile } from 'node:fs/promises';
 import { errnoOf } from '../errors.js';
+import { unescapePath } from './mountinfo.js';
 
-/** The mountpoints that fstab(5) names, `noauto` ones included. An absent file names none. */
-export async function readFstabMountpoints(file = '/etc/fstab'): Promise<string[]> {
+/** A filesystem that fstab(5) has a mountpoint for. */
+export interface FstabEntry {
+  /** As written: it may lead through symlinks. */
+  mountpoint: string;
+  fstype: string;
+  options: string[];
+}
+
+/** The entries of fstab(5) that name a mountpoint, `noauto` ones included. An absent file has none. */
+export async function readFstab(file = '/etc/fstab'): Promise<FstabEntry[]> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
@@ -14,11 +23,11 @@ export async function readFstabMountpoints(file = '/etc/fstab'): Promise<string[
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('#'))
-    .map((line) => line.split(/\s+/)[1] ?? '')
-    .map((field) =>
-      field.replaceAll(/\\([0-7]{3})/g, (_, octal: string) =>
-        String.fromCodePoint(Number.parseInt(octal, 8)),
-      ),
-    )
-    .filter((field) => field.startsWith('/'));
+    .map((line) => line.split(/\s+/))
+    .map(([, mountpoint = '', fstype = '', options = '']) => ({
+      mountpoint: unescapePath(mountpoint),
+      fstype,
+      options: options.split(','),
+    }))
+    .filter(({ mountpoint }) => mountpoint.startsWith('/'));
 }

@@ -3,22 +3,21 @@ import path from 'node:path';
 import { runDirectory, stateDirectory } from './directories.js';
 import { mountOfDescriptor } from './descriptor-mount.js';
 import { readFilesystemFacts } from './filesystem-facts.js';
+import { stackOf } from './filesystem-stack.js';
+import { layersBelow } from './layers-below.js';
 
 /** A filesystem that fsbackup itself, or the machine, needs while something is frozen. */
 export interface FilesystemInUse {
   /** What for: `standard output`. */
   what: string;
   majorMinor: string;
-  /** `major:minor` of the filesystems that hold its image files: frozen, they block it too. */
+  /** `major:minor` of the filesystems that it is written to, see `FilesystemFacts`: frozen, they block it too. */
   below: readonly string[];
 }
 
 async function ofDirectory(what: string, directory: string): Promise<FilesystemInUse[]> {
-  const { filesystem } = await readFilesystemFacts(directory);
-  const below = (filesystem.images ?? []).flatMap((image) =>
-    image.mount === undefined ? [] : [image.mount.majorMinor],
-  );
-  return [{ what, majorMinor: filesystem.mount.majorMinor, below }];
+  const { mount, below = [] } = (await readFilesystemFacts(directory)).filesystem;
+  return [{ what, majorMinor: mount.majorMinor, below }];
 }
 
 /** A pipe, a terminal or /dev/null is on no filesystem that can be frozen. */
@@ -26,7 +25,10 @@ async function ofOutput(what: string, fd: number): Promise<FilesystemInUse[]> {
   const kind = await stat(`/proc/self/fd/${fd}`).catch(() => undefined);
   if (kind?.isFile() !== true) return [];
   const mount = await mountOfDescriptor(fd);
-  return mount === undefined ? [] : await ofDirectory(what, mount.mountpoint);
+  if (mount === undefined) return [];
+  // Of the mount itself: another may have been put on top of it since the file was opened.
+  const { filesystems } = await layersBelow(mount, await stackOf(mount));
+  return [{ what, majorMinor: mount.majorMinor, below: filesystems }];
 }
 
 /** The directory itself, or the nearest above it that exists: where it will be made. */

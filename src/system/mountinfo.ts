@@ -19,12 +19,15 @@ export interface Mount {
   fstype: string;
   /** What is mounted: `/dev/loop0`, `tank/srv`, `tmpfs`. */
   source: string;
-  /** Per-superblock options. */
+  /** Per-superblock options, as the kernel writes them: see `unescapePath`. */
   superOptions: string[];
 }
 
-/** The kernel writes space, tab, newline and backslash in paths as `\040`, `\011`, `\012`, `\134`. */
-function unescapePath(text: string): string {
+/**
+ * The kernel writes space, tab, newline and backslash in paths as `\040`, `\011`, `\012`, `\134`, and in options commas
+ * as `\054`, for a value to be split before.
+ */
+export function unescapePath(text: string): string {
   // Bytes first: an octal escape may stand between the bytes of a UTF-8 sequence only as whole characters,
   // so replacing on the decoded string is safe.
   return text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) =>

@@ -31,6 +31,11 @@ const NOTHING_TO_BACK_UP: ReadonlySet<string> = new Set([
   'tracefs',
 ]);
 
+/** Whether a filesystem of this type may hold what a backup should. */
+export function isWorthBackingUp(fstype: string): boolean {
+  return !NOTHING_TO_BACK_UP.has(fstype);
+}
+
 /**
  * The mounts that a path can lead into. One is hidden when another is mounted on top of it, or later on a directory
  * above it that belongs to the same parent mount.
@@ -65,6 +70,6 @@ function isAutomountedSnapshot({ fstype, mountpoint }: Mount): boolean {
 export function submountsBelow(mounts: readonly Mount[], directory: string): Mount[] {
   return visibleMounts(mounts)
     .filter((mount) => mount.mountpoint !== directory && isWithin(mount.mountpoint, directory))
-    .filter((mount) => !NOTHING_TO_BACK_UP.has(mount.fstype) && !isAutomountedSnapshot(mount))
+    .filter((mount) => isWorthBackingUp(mount.fstype) && !isAutomountedSnapshot(mount))
     .toSorted((a, b) => (a.mountpoint < b.mountpoint ? -1 : 1));
 }

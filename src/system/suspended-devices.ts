@@ -1,13 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
-
-/** How many devices lie below the one at `directory` of sysfs, one under the other. */
-async function depthOf(directory: string): Promise<number> {
-  const slaves = path.join(directory, 'slaves');
-  const names = await readdir(slaves).catch(() => []);
-  const depths = await Promise.all(names.map((name) => depthOf(path.join(slaves, name))));
-  return 1 + Math.max(-1, ...depths);
-}
+import { readBlockStack } from './block-stack.js';
 
 /**
  * The names of the device-mapper devices that are suspended at this moment, the lowest first: in the order in which they
@@ -24,7 +17,11 @@ export async function readSuspendedDevices(sysfs = '/sys'): Promise<string[]> {
       (await readFile(path.join(directory, file), 'utf8').catch(() => '')).trim();
     if ((await read('dm/suspended')) !== '1' || (await read('size')) === '0') continue;
     const name = await read('dm/name');
-    if (name !== '') found.push({ name, depth: await depthOf(directory) });
+    const number = await read('dev');
+    if (name === '' || number === '') continue;
+    // A device has more below it than any of those below it.
+    const depth = (await readBlockStack(number, sysfs))?.length ?? 0;
+    found.push({ name, depth });
   }
   return found.toSorted((a, b) => a.depth - b.depth).map(({ name }) => name);
 }

@@ -1,9 +1,9 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest';
 import { SNAPSHOT_DIRECTORY_NAME } from '../../src/snapshots/private-directory.js';
 import { providerByName } from '../../src/snapshots/registry.js';
-import type { SnapshotProvider } from '../../src/snapshots/provider.js';
+import type { SnapshotProvider, SnapshotRef } from '../../src/snapshots/provider.js';
 import { readFilesystemFacts } from '../../src/system/filesystem-facts.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { eventually } from '../support/freeze-harness.js';
@@ -120,6 +120,64 @@ describeNeeding(['root', 'loop', 'btrfs'], 'the btrfs provider', () => {
       code: 'snapshotFailed',
       message: expect.stringContaining('mounted nowhere as a whole'),
     });
+  });
+
+  it('removes its snapshot wherever, and by whichever mount, its filesystem can be seen, and not before', async () => {
+    const own = await disks.filesystem({ fstype: 'btrfs' });
+    const other = await disks.filesystem({ fstype: 'btrfs' });
+    for (const name of ['old', 'new'])
+      await must('btrfs', 'subvolume', 'create', path.join(own.mountpoint, name));
+    const at = path.join(disks.directory, 'moving');
+    await mkdir(at);
+    await must('mount', '-o', 'subvol=old', own.device, at);
+    const snapshots = async (): Promise<string[]> =>
+      (await readdir(path.join(own.mountpoint, 'old', SNAPSHOT_DIRECTORY_NAME))).toSorted();
+    const take = async (name: string): Promise<SnapshotRef> =>
+      (await takeSnapshot(provider, at, name, 'atomic')).ref;
+    // As entries of a version that recorded no UUID.
+    const { storageUuid, storagePath, ...old } = (await take('fsbackup-old')).data;
+    const moved = await take('fsbackup-moved');
+    const refs = [
+      moved,
+      {
+        ...(await take('fsbackup-by-place')),
+        data: { ...old, snapshot: `${at}/${SNAPSHOT_DIRECTORY_NAME}/fsbackup-by-place` },
+      },
+    ];
+    await must('btrfs', 'subvolume', 'delete', `${at}/${SNAPSHOT_DIRECTORY_NAME}/fsbackup-old`);
+    expect([storageUuid, storagePath]).toEqual([
+      await must('findmnt', '-no', 'UUID', at),
+      `/old/${SNAPSHOT_DIRECTORY_NAME}/fsbackup-old`,
+    ]);
+    await must('umount', at);
+    await must('umount', own.mountpoint);
+
+    await must('mount', other.device, at);
+    await expect(provider.remove(moved)).rejects.toMatchObject({
+      code: 'cleanupIncomplete',
+      message: expect.stringContaining(`btrfs ${storageUuid}, which was at ${at} and is not mounted`),
+      hint: expect.stringContaining(`Mount UUID=${storageUuid}`),
+    });
+    await must('umount', at);
+
+    await must('mount', '-o', 'subvol=new', own.device, at);
+    for (const ref of refs) {
+      await expect(provider.remove(ref)).rejects.toMatchObject({
+        code: 'cleanupIncomplete',
+        message: expect.stringContaining(`/old/${SNAPSHOT_DIRECTORY_NAME}/${ref.name}`),
+        hint: expect.stringContaining('mount -o subvol=/'),
+      });
+    }
+    await must('mount', own.device, own.mountpoint);
+    expect(await snapshots()).toEqual(['fsbackup-by-place', 'fsbackup-moved']);
+    // What was snapshotted is set aside, as by who goes back to an older state.
+    await rename(path.join(own.mountpoint, 'old'), path.join(own.mountpoint, 'aside'));
+    for (const ref of refs) await provider.remove(ref);
+    expect(await readdir(path.join(own.mountpoint, 'aside'))).toEqual([]);
+    // Told by a mount that would not show it.
+    await must('umount', own.mountpoint);
+    for (const ref of refs) await provider.remove(ref);
+    await must('umount', at);
   });
 
   it.each(['mkdir', 'snapshot'])(

@@ -116,6 +116,16 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs'], 'the facts of a filesy
       hint: `Mount it: mount ${unmounted}`,
     });
     expect((await readFilesystemFacts(inner.mountpoint, { fstab })).path).toBe(inner.mountpoint);
+
+    const link = path.join(disks.directory, 'named so in fstab');
+    await symlink(unmounted, link);
+    await writeFile(fstab, `/dev/disk ${link.replaceAll(' ', String.raw`\040`)} ext4 defaults 0 0\n`);
+    for (const source of [link, unmounted]) {
+      await expect(readFilesystemFacts(source, { fstab })).rejects.toMatchObject({
+        code: 'usage',
+        hint: `Mount it: mount ${link}`,
+      });
+    }
   });
 
   it('finds nested subvolumes at every depth, through bind mounts too, and never its own snapshots', async () => {

@@ -1,11 +1,13 @@
 import { closeSync, openSync } from 'node:fs';
 import { spawn } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { describeNeeding } from '../support/capabilities.js';
 import { ended, FreezeHarness } from '../support/freeze-harness.js';
-import { throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
+import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 const CLI = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
 
@@ -113,6 +115,51 @@ describeNeeding(['root', 'loop', 'ext4'], 'refused before anything is frozen', (
     });
     closeSync(file);
     expect(await ended(child)).toBe(20);
+  });
+
+  it.each(['standard output', 'the state directory', 'the run directory'])(
+    '%s on an overlay that is written to the filesystem: exit 20',
+    async (what) => {
+      const [merged, upper, work, lower] = ['merged', 'upper', 'work', 'lower'].map((name) =>
+        path.join(name === 'upper' || name === 'work' ? disk.mountpoint : disks.directory, what, name),
+      );
+      for (const directory of [merged, upper, work, lower])
+        await mkdir(String(directory), { recursive: true });
+      const options = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
+      await must('mount', '-t', 'overlay', '-o', options, 'overlay', String(merged));
+      const file = openSync(`${merged}/output`, 'w');
+      const child = spawn(process.execPath, [CLI, 'freeze', disk.mountpoint], {
+        stdio: ['ignore', what === 'standard output' ? file : 'ignore', 'pipe'],
+        env: {
+          ...process.env,
+          ...harness.environment,
+          ...(what === 'the state directory' ? { FSBACKUP_STATE_DIR: `${merged}/state` } : {}),
+          ...(what === 'the run directory' ? { FSBACKUP_RUN_DIR: `${merged}/run` } : {}),
+        },
+      });
+      closeSync(file);
+      const said = text(child.stderr ?? process.stdin);
+      expect(await ended(child)).toBe(20);
+      expect(await said).toContain(`${disk.mountpoint} holds ${what}`);
+    },
+  );
+
+  it('standard output that another mount hides: exit 20', async () => {
+    const file = openSync(`${disk.mountpoint}/hidden-output`, 'w');
+    const bind = path.join(disks.directory, 'bind');
+    await mkdir(bind);
+    await must('mount', '--bind', disk.mountpoint, bind);
+    await must('mount', '-t', 'tmpfs', 'none', disk.mountpoint);
+    try {
+      const child = spawn(process.execPath, [CLI, 'freeze', bind], {
+        stdio: ['ignore', file, 'ignore'],
+        env: { ...process.env, ...harness.environment },
+      });
+      expect(await ended(child)).toBe(20);
+    } finally {
+      closeSync(file);
+      await must('umount', disk.mountpoint);
+    }
   });
 
   it('the state directory on the filesystem itself: exit 20, and frozen with --force', async () => {

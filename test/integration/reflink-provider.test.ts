@@ -227,9 +227,44 @@ describeNeeding(['root', 'loop', 'xfs', 'btrfs', 'ext4'], 'the reflink provider'
       code: 'cleanupIncomplete',
       message: expect.stringContaining('not mounted'),
     });
-    await must('mount', outer.device, outer.mountpoint);
+    // Another of its kind in its place says nothing of it.
+    const other = await disks.filesystem({ fstype: 'xfs' });
+    await must('mount', '--bind', other.mountpoint, outer.mountpoint);
+    await expect(providerByName('reflink').remove(ref)).rejects.toMatchObject({
+      code: 'cleanupIncomplete',
+      message: expect.stringContaining('not mounted'),
+      hint: expect.stringContaining(`UUID=${ref.data['storageUuid']}`),
+    });
+    const elsewhere = path.join(disks.directory, 'elsewhere');
+    await mkdir(elsewhere);
+    await must('mount', outer.device, elsewhere);
     await providerByName('reflink').remove(ref);
-    expect(await readdir(outer.mountpoint)).toEqual([path.basename(inner.image)]);
+    expect(await readdir(elsewhere)).toEqual([path.basename(inner.image)]);
+  });
+
+  it('does not call a snapshot removed where no mount shows the place that it was in', async () => {
+    const disks = throwawayDisks(onTestFinished);
+    const { outer, inner } = await ext4On(disks, 'xfs');
+    const provider = providerByName('reflink');
+    const { ref } = await takeSnapshot(provider, inner.mountpoint, 'fsbackup-part', 'explicit');
+    const exposed = await exposeIn(provider, ref, disks.directory);
+    await provider.unexpose({ snapshot: ref, path: exposed });
+    await mkdir(path.join(outer.mountpoint, 'part'));
+    const part = path.join(disks.directory, 'part');
+    await mkdir(part);
+    await must('mount', '--bind', path.join(outer.mountpoint, 'part'), part);
+    await releaseStack(inner, outer);
+    await expect(providerByName('reflink').remove(ref)).rejects.toMatchObject({
+      code: 'cleanupIncomplete',
+      message: expect.stringContaining('no mount shows that'),
+    });
+    // Entries of a version that recorded no UUID are released where the filesystem was.
+    await must('mount', outer.device, outer.mountpoint);
+    const { storageUuid, storagePath, ...data } = ref.data;
+    expect([typeof storageUuid, typeof storagePath]).toEqual(['string', 'string']);
+    await providerByName('reflink').remove({ ...ref, data });
+    expect(await readdir(outer.mountpoint)).toEqual([path.basename(inner.image), 'part']);
+    await providerByName('reflink').remove({ ...ref, data });
   });
 
   it('takes two filesystems at one instant', async () => {

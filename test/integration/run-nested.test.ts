@@ -1,6 +1,7 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { RunReport } from '../../src/report/run-report.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { must, ThrowawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
@@ -89,6 +90,39 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync'], 'what
     ]);
     expect((await disks.leftovers()).loopDevices).toEqual([]);
     expect(await cli.journalEntries()).toEqual([]);
+  });
+
+  it('is named where fstab has a filesystem, and exits 3, when that is not mounted', async () => {
+    const { mountpoint } = await disks.filesystem({ fstype: 'btrfs' });
+    const link = path.join(disks.directory, 'link');
+    await mkdir(path.join(mountpoint, 'absent'));
+    await symlink(mountpoint, link);
+    const fstab = path.join(disks.directory, 'fstab');
+    await writeFile(
+      fstab,
+      [`/dev/a ${link}/absent ext4 nofail 0 0`, `/dev/b ${mountpoint}/away ext4 noauto 0 0`, ''].join('\n'),
+    );
+    const inNamespace = [
+      'unshare',
+      '--mount',
+      'sh',
+      '-ec',
+      `mount --bind ${fstab} /etc/fstab; exec "$@"`,
+      'sh',
+    ];
+    const run = async (job: string, ...more: string[]): Promise<RunReport> => {
+      const args = ['run', '--json', '--job', job, '--source', mountpoint, '--to', target, ...more];
+      const { stdout } = await cli.runUnder(inNamespace, ...args);
+      return JSON.parse(stdout) as RunReport;
+    };
+    const missing = `${mountpoint}/absent below ${mountpoint} is not in the backup: /etc/fstab has a filesystem for it, which is not mounted`;
+    expect(await run('all', '--recursive')).toMatchObject({ exitCode: 3, warnings: [missing] });
+    expect(await run('less', '--recursive', '--exclude', '/absent')).toMatchObject({
+      exitCode: 0,
+      warnings: [],
+    });
+    const { warnings } = await run('plain');
+    expect(warnings).not.toContain(missing);
   });
 
   it('is no matter when it is excluded', async () => {

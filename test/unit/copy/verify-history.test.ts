@@ -100,5 +100,10 @@ describe('the file', () => {
     await appendFile(path.join(directory, 'srv.jsonl'), '{"version":1,"target":"/backup","job":"sr');
     await recordVerification(made('full', 'failed'), directory);
     expect((await readVerifications(['srv'], directory)).of(backup)?.outcome).toBe('failed');
+    expect(await readFile(path.join(directory, 'srv.jsonl'), 'utf8')).toMatch(/"sr\n\{/);
+    // As versions did that did not look for it.
+    const together = `{"version":1,"target":"/back${JSON.stringify(made('full', 'ok'))}\n`;
+    await appendFile(path.join(directory, 'srv.jsonl'), together);
+    expect((await readVerifications(['srv'], directory)).of(backup)?.outcome).toBe('ok');
   });
 });

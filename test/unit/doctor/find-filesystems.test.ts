@@ -53,7 +53,8 @@ describe('the stack under a filesystem', () => {
       device('dm-4', 'other'),
       device('md0'),
       device('zd0p1'),
-      device('sda1'),
+      device('sda'),
+      { ...device('sda1'), isPartition: true },
     ]).map(({ type }) => type);
     expect(types).toEqual([
       'loop',
@@ -65,6 +66,7 @@ describe('the stack under a filesystem', () => {
       'raid',
       'zvol',
       'disk',
+      'partition',
     ]);
     expect(describeStack(undefined)).toEqual([]);
   });

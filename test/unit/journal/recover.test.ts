@@ -276,6 +276,16 @@ describe('recover', () => {
     expect(await journalFiles()).toHaveLength(4);
   });
 
+  it('says what to do about what it cannot release', async () => {
+    await aRun('a');
+    const { releasers, ...others } = dependencies();
+    const snapshot = async (): Promise<never> => {
+      throw new FsbackupError('cleanupIncomplete', 'its disk is not mounted', { hint: 'Mount it.' });
+    };
+    const { failed } = await recover({ ...others, releasers: { ...releasers, snapshot } });
+    expect(failed).toMatchObject([{ what: 'snapshot a-0', message: 'its disk is not mounted. Mount it.' }]);
+  });
+
   it('goes on past a failure, keeps its entry, and never removes a snapshot that is still mounted', async () => {
     await aRun('a');
     await aRun('b');

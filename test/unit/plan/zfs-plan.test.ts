@@ -53,9 +53,6 @@ describe('the plan over ZFS', () => {
 
   it('freezes what holds the file of the pool in a window of its own', () => {
     const data = aFilesystem({ mountpoint: '/data', majorMinor: '7:9', fstype: 'ext4' });
-    const images = [
-      { device: '/data/pool', path: '/data/pool', mount: data.mount, offsetBytes: 0, sizeLimitBytes: 0 },
-    ];
     const outer = {
       ...data,
       stack: [{ name: 'loop9', majorMinor: '7:9', backingFile: '/x/img', dmUuid: undefined }],
@@ -68,10 +65,11 @@ describe('the plan over ZFS', () => {
           sizeLimitBytes: 0,
         },
       ],
+      below: ['8:9'],
     } as const;
     const sources = [aSource({ path: '/data' }), aSource({ path: '/vol' })];
     const facts = hostFacts({
-      sources: [sourceFacts(outer), sourceFacts({ ...ZVOL, images })],
+      sources: [sourceFacts(outer), sourceFacts({ ...ZVOL, below: ['7:9', '8:9'] })],
       layers: { '230:0': ['7:9'], '7:9': ['8:9'] },
     });
     const plan = makePlan(aJob({ sources }), facts, REAL, { force: false });

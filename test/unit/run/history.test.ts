@@ -1,4 +1,14 @@
-import { appendFile, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -78,6 +88,18 @@ describe('the history', () => {
     await recordRun(report('a', '2026-11-23T01:00:00Z'), directory);
     await appendFile(path.join(directory, 'a.jsonl'), '{"job":"a","runId"');
     expect(await readLastRuns(directory)).toMatchObject([{ startedAt: '2026-11-23T01:00:00Z' }]);
+  });
+
+  it('loses no run that comes after a torn line', async () => {
+    const file = path.join(directory, 'a.jsonl');
+    await recordRun(report('a', '2026-11-23T01:00:00Z'), directory);
+    await truncate(file, (await stat(file)).size - 40);
+    await recordRun(report('a', '2026-11-23T02:00:00Z'), directory);
+    await recordRun(report('a', '2026-11-23T03:00:00Z', { exitCode: 40 }), directory);
+    expect(await readLastRuns(directory)).toMatchObject([
+      { startedAt: '2026-11-23T03:00:00Z', lastWholeAt: '2026-11-23T02:00:00Z' },
+    ]);
+    expect((await readFile(file, 'utf8')).split('\n')).toHaveLength(4);
   });
 
   it('is empty before the first run', async () => {

@@ -107,9 +107,7 @@ describe('how LVM freezes', () => {
 
   it('writes to the filesystem that holds the image of its disk', () => {
     const filesystem = onVolume(aVolume());
-    const mount = aFilesystem({ majorMinor: '8:1' }).mount;
-    const images = [{ device: '7:0', path: '/disk', mount, offsetBytes: 0, sizeLimitBytes: 0 }];
-    expect(detectLvm({ ...filesystem, images }, ALONE)).toMatchObject({ writesTo: ['8:1'] });
+    expect(detectLvm({ ...filesystem, below: ['8:1'] }, ALONE)).toMatchObject({ writesTo: ['8:1'] });
   });
 });
 

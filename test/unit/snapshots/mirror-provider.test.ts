@@ -32,23 +32,22 @@ describe('a merge', () => {
 });
 
 describe('a mirror whose disks are image files', () => {
-  const mount = aFilesystem({ majorMinor: '8:1', mountpoint: '/images' }).mount;
-  const images = [{ device: '7:0', path: '/images/disk', mount, offsetBytes: 0, sizeLimitBytes: 0 }];
+  const below = ['8:1'];
   const provider = new MirrorProvider('6.12.107');
 
   it('writes to the filesystem that holds them', () => {
-    expect(provider.detect({ ...MIRROR, images })).toMatchObject({ writesTo: ['8:1'] });
+    expect(provider.detect({ ...MIRROR, below })).toMatchObject({ writesTo: ['8:1'] });
     expect(provider.detect(MIRROR)).toMatchObject({ writesTo: [] });
   });
 
   it('is not split while that filesystem is frozen for the same job', () => {
-    const below = aFilesystem({ majorMinor: '8:1', mountpoint: '/images' });
+    const storage = aFilesystem({ majorMinor: '8:1', mountpoint: '/images' });
     const plan = makePlan(
       aJob({
         sources: [aSource({ snapshot: 'mirror' }), aSource({ path: '/images', snapshot: 'command' })],
       }),
       hostFacts({
-        sources: [sourceFacts({ ...MIRROR, images }), sourceFacts(below)],
+        sources: [sourceFacts({ ...MIRROR, below }), sourceFacts(storage)],
         inUse: [],
         layers: { [MIRROR.mount.majorMinor]: ['8:1'] },
       }),

@@ -4,7 +4,7 @@ import { groupIntoCommands, ZfsProvider } from '../../../src/snapshots/zfs-provi
 import { refuseZfs } from '../../../src/snapshots/zfs-refusal.js';
 import { missingBytes, parseRoom, requireZfsRoom } from '../../../src/snapshots/zfs-room.js';
 import type { ZfsVolume } from '../../../src/system/zfs.js';
-import { aFilesystem, aMount } from '../../support/plan-facts.js';
+import { aFilesystem } from '../../support/plan-facts.js';
 
 const MIB = 1024 * 1024;
 const DATASET: ZfsVolume = { dataset: 'tank/srv', kind: 'filesystem' };
@@ -44,10 +44,9 @@ describe('the ZFS provider', () => {
   });
 
   it('tells of the filesystem that holds the file that its pool lies in', () => {
-    const mount = aMount({ majorMinor: '254:1', mountpoint: '/data' });
-    const images = [{ device: '/data/pool', path: '/data/pool', mount, offsetBytes: 0, sizeLimitBytes: 0 }];
-    expect(new ZfsProvider().detect({ ...onZvol(), images })).toMatchObject({ writesTo: ['254:1'] });
-    expect(new ZfsProvider().detect({ ...dataset(), images })).toMatchObject({ writesTo: ['0:50', '254:1'] });
+    const below = ['254:1'];
+    expect(new ZfsProvider().detect({ ...onZvol(), below })).toMatchObject({ writesTo: ['254:1'] });
+    expect(new ZfsProvider().detect({ ...dataset(), below })).toMatchObject({ writesTo: ['0:50', '254:1'] });
   });
 
   it('refuses what has a problem, by the problem, with the way out', () => {

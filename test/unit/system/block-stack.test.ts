@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findGuardedDevices } from '../../../src/freeze/guarded-devices.js';
 import type { FilesystemFacts } from '../../../src/snapshots/provider.js';
-import { readBlockStack } from '../../../src/system/block-stack.js';
+import { readBlockStack, readJoinedStack } from '../../../src/system/block-stack.js';
 import { aFilesystem } from '../../support/plan-facts.js';
 
 let sysfs: string;
@@ -24,14 +24,15 @@ interface Dm {
   suspended?: boolean;
 }
 
-/** A block device as sysfs shows it. Those below it come first. */
+/** A block device as sysfs shows it, a partition by `DISK/PARTITION`. Those below it come first. */
 function device(name: string, majorMinor: string, slaves: readonly string[], dm?: Dm): void {
   const directory = path.join(sysfs, 'block', name);
   for (const links of ['slaves', 'holders']) mkdirSync(path.join(directory, links), { recursive: true });
   writeFileSync(path.join(directory, 'dev'), `${majorMinor}\n`);
   symlinkSync(`../../block/${name}`, path.join(sysfs, 'dev/block', majorMinor));
+  if (name.includes('/')) writeFileSync(path.join(directory, 'partition'), '1\n');
   for (const slave of slaves) {
-    symlinkSync(path.join(sysfs, 'block', slave), path.join(directory, 'slaves', slave));
+    symlinkSync(path.join(sysfs, 'block', slave), path.join(directory, 'slaves', path.basename(slave)));
     symlinkSync(directory, path.join(sysfs, 'block', slave, 'holders', name));
   }
   if (dm === undefined) return;
@@ -86,6 +87,24 @@ describe('the devices below a filesystem', () => {
     device('md0', '9:0', ['dm-0']);
     device('dm-1', '252:1', ['dm-0', 'md0'], { name: 'top' });
     expect(await names('252:1')).toEqual(['dm-1', 'md0', 'dm-0', 'sda']);
+  });
+
+  it('are those of the disk too, where one is a partition of it', async () => {
+    device('dm-0', '252:0', [], { name: 'low' });
+    device('md0', '9:0', ['dm-0']);
+    device('md0/md0p1', '259:1', []);
+    device('dm-1', '252:1', ['md0/md0p1'], { name: 'top' });
+    expect(await names('252:1')).toEqual(['dm-1', 'md0p1', 'md0', 'dm-0']);
+    expect(await names('9:0')).toEqual(['md0', 'dm-0']);
+  });
+
+  it('are those under several, each before all that it lies on, the first named first', async () => {
+    device('sda', '8:0', []);
+    device('dm-0', '252:0', ['sda'], { name: 'one' });
+    device('dm-1', '252:1', ['sda'], { name: 'two' });
+    const joined = await readJoinedStack(['252:1', '252:0', '252:1', '252:9'], sysfs);
+    expect(joined?.map(({ name }) => name)).toEqual(['dm-1', 'dm-0', 'sda']);
+    expect(await readJoinedStack(['252:9'], sysfs)).toBeUndefined();
   });
 });
 

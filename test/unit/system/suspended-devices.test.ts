@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -8,6 +8,7 @@ let sysfs: string;
 
 beforeEach(() => {
   sysfs = mkdtempSync(path.join(tmpdir(), 'sysfs-'));
+  mkdirSync(path.join(sysfs, 'dev/block'), { recursive: true });
 });
 afterEach(() => {
   rmSync(sysfs, { recursive: true });
@@ -19,11 +20,16 @@ interface Dm {
   sectors?: number;
 }
 
+/** `kernelName` is `DISK/PARTITION` for a partition. */
 function device(kernelName: string, slaves: readonly string[], dm?: Dm): void {
   const directory = path.join(sysfs, 'block', kernelName);
+  const number = `${dm === undefined ? 254 : 252}:${readdirSync(path.join(sysfs, 'dev/block')).length}`;
   mkdirSync(path.join(directory, 'slaves'), { recursive: true });
+  writeFileSync(path.join(directory, 'dev'), `${number}\n`);
+  symlinkSync(directory, path.join(sysfs, 'dev/block', number));
+  if (kernelName.includes('/')) writeFileSync(path.join(directory, 'partition'), '1\n');
   for (const slave of slaves)
-    symlinkSync(path.join(sysfs, 'block', slave), path.join(directory, 'slaves', slave));
+    symlinkSync(path.join(sysfs, 'block', slave), path.join(directory, 'slaves', path.basename(slave)));
   if (dm === undefined) return;
   mkdirSync(path.join(directory, 'dm'));
   writeFileSync(path.join(directory, 'size'), `${dm.sectors ?? 8}\n`);
@@ -39,6 +45,15 @@ describe('the suspended devices', () => {
     device('dm-1', ['dm-7', 'dm-8'], { name: 'vg-snap', suspended: true });
     device('dm-0', ['dm-1'], { name: 'luks', suspended: true });
     expect(await readSuspendedDevices(sysfs)).toEqual(['vg-srv-real', 'vg-snap', 'luks']);
+  });
+
+  it('are told from the lowest up through the partitions of what lies between', async () => {
+    device('vda', []);
+    device('dm-1', ['vda'], { name: 'low', suspended: true });
+    device('md0', ['dm-1']);
+    device('md0/md0p1', []);
+    device('dm-0', ['md0/md0p1'], { name: 'high', suspended: true });
+    expect(await readSuspendedDevices(sysfs)).toEqual(['low', 'high']);
   });
 
   it('are not those without a live table, for which nobody waits', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseVdevs } from '../../../src/system/image-files.js';
+import { parseVdevs } from '../../../src/system/layers-below.js';
 import { parsePool, poolOf, refusePool } from '../../../src/system/zfs.js';
 import { parseUnmounted, readZfsVolume } from '../../../src/system/zfs-facts.js';
 import { parseZvolName } from '../../../src/system/zvol.js';
