@@ -1,6 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
+import { endSession } from './end-session.js';
 import { beginFeeding } from './fed-children.js';
 import { OWNER_VARIABLE, ownOwnerMark } from './process-identity.js';
 
@@ -48,7 +49,7 @@ export interface CommandResult {
 export interface CommandWatch {
   /** It runs, as the leader of this process group. */
   started(processGroup: number): void;
-  /** It has ended, or could not be started. Called once. */
+  /** It has ended, with all of its session if it was told to, or could not be started. Called once. */
   ended(): void;
 }
 
@@ -63,7 +64,10 @@ export interface CommandOptions {
   stdinFrom?: Readable;
   /** Gets standard output, as fast as it takes it, and is ended with it. `stdout` of the result is then empty. */
   stdoutTo?: Writable;
-  /** SIGTERM to the process group when it runs out, SIGKILL 5 s later. */
+  /**
+   * When it runs out, SIGTERM to the program and all that it has started, SIGKILL 5 s later to what is left of them. It has
+   * ended when nobody of its session is left.
+   */
   timeoutMs?: number;
   /** As `timeoutMs`, when aborted. */
   signal?: AbortSignal;
@@ -81,19 +85,8 @@ export interface CommandOptions {
   onStderrLine?: (line: string) => void;
 }
 
-/** From SIGTERM to SIGKILL. */
-export const KILL_AFTER_MS = 5000;
 /** A grandchild may keep the pipes open after its parent's end; nobody waits for it longer than this. */
 const DRAIN_MS = 1000;
-
-/** Signals a child's whole process group; a group that is gone is no error. */
-function killGroup(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-pid, signal);
-  } catch {
-    // ESRCH: ended meanwhile.
-  }
-}
 
 /** Drains a stream: the tail is kept, lines go to `onLine` as they come. */
 class OutputCollector {
@@ -201,13 +194,9 @@ export async function runCommand(
         })
       : undefined;
   const stderr = new OutputCollector(child.stderr, options.onStderrLine);
-  let killer: NodeJS.Timeout | undefined;
+  let ending: Promise<void> | undefined;
   const onStop = (): void => {
-    const { pid } = child;
-    if (pid === undefined) return;
-    killGroup(pid, 'SIGTERM');
-    clearTimeout(killer);
-    killer = setTimeout(() => killGroup(pid, 'SIGKILL'), KILL_AFTER_MS);
+    if (child.pid !== undefined) ending ??= endSession(child.pid);
   };
   let timedOut = false;
   let late: NodeJS.Immediate | undefined;
@@ -220,8 +209,10 @@ export async function runCommand(
     });
   };
   child.once('exit', () => {
-    // Not only once its output has ended too: by then its process group may be another's.
-    watch?.ended();
+    // Not only once its output has ended too: by then its process group may be another's. What is left of one that was
+    // stopped is still in that group.
+    if (ending === undefined) watch?.ended();
+    else void ending.then(() => watch?.ended());
     setTimeout(() => {
       // A stream that takes its time is not to lose what the child wrote.
       if (stdout !== undefined) child.stdout.destroy();
@@ -234,6 +225,8 @@ export async function runCommand(
   try {
     const result = await child;
     const { inputCutShort } = await streams;
+    // What outlives a program that was stopped may do its work yet.
+    await ending;
     return {
       exitCode: result.exitCode,
       signal: result.signal,
@@ -252,7 +245,6 @@ export async function runCommand(
     signal?.removeEventListener('abort', onStop);
     outOfTime?.removeEventListener('abort', onOutOfTime);
     clearImmediate(late);
-    clearTimeout(killer);
   }
 }
 

@@ -1,5 +1,28 @@
-import { expect, it } from 'vitest';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { isAlive } from '../../../src/system/process-identity.js';
 import { runCommand } from '../../../src/system/run-command.js';
+
+let directory: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(os.tmpdir(), 'run-command-'));
+});
+
+afterEach(async () => {
+  await rm(directory, { recursive: true });
+});
+
+/** A script whose child ignores SIGTERM, and works for as long as `directory` is there. */
+function withStubbornChild(name: string, beginning: string): [string, ...string[]] {
+  const pidFile = path.join(directory, name);
+  const work = `trap "" TERM; echo $$ >${pidFile}.new; mv ${pidFile}.new ${pidFile}; while [ -d ${directory} ]; do sleep 0.1; done`;
+  return ['bash', '-c', `${beginning} bash -c '${work}' & wait`];
+}
 
 it('reads no more of a child until its lines were taken', async () => {
   let lines = 0;
@@ -46,4 +69,38 @@ it('does not call late who ended in time, when it was itself held up beyond that
 it('ends who is late, and says so', async () => {
   const result = await runCommand(['sleep', '600'], { timeoutMs: 200 });
   expect(result).toMatchObject({ exitCode: undefined, signal: 'SIGTERM', timedOut: true, aborted: false });
+});
+
+it('ends what outlives a program that was stopped before it says so', async () => {
+  // With job control the child has a process group of its own.
+  const cases = { plain: '', job: 'set -m;' };
+  const stop = new AbortController();
+  const childOf = async (name: string): Promise<number> => Number(await readFile(path.join(directory, name)));
+  const livingWhenTold: boolean[] = [];
+  const running = Object.entries(cases).map(([name, beginning]) =>
+    runCommand(withStubbornChild(name, beginning), {
+      signal: stop.signal,
+      watch: () => ({
+        started: () => undefined,
+        ended: () => livingWhenTold.push(isAlive(Number(readFileSync(path.join(directory, name))))),
+      }),
+    }),
+  );
+  for (const name of Object.keys(cases)) while (!existsSync(path.join(directory, name))) await sleep(20);
+  stop.abort();
+  for (const ended of running) expect(await ended).toMatchObject({ aborted: true, signal: 'SIGTERM' });
+  expect(livingWhenTold).toEqual([false, false]);
+  for (const name of Object.keys(cases)) expect(isAlive(await childOf(name))).toBe(false);
+});
+
+it('lets who takes a while to end by itself do that', async () => {
+  const done = path.join(directory, 'done');
+  const cleansUp = `trap 'sleep 1; echo >${done}; exit 3' TERM; echo ready; while :; do sleep 0.1; done`;
+  const stop = new AbortController();
+  const running = runCommand(['bash', '-c', cleansUp], {
+    signal: stop.signal,
+    onStdoutLine: () => stop.abort(),
+  });
+  expect(await running).toMatchObject({ exitCode: 3, aborted: true });
+  expect(existsSync(done)).toBe(true);
 });
