@@ -16,16 +16,16 @@ function isProgram(argv: readonly string[]): argv is readonly [string, ...string
 }
 
 /**
- * Brings one application to rest. Rejects with `failed` when its command fails or does not end in time; the
+ * Brings one application to rest, by a command that has `env` in its environment too. Rejects with `failed` when its command fails or does not end in time; the
  * application may then be at rest or half-way, and `releaseApplication` is due either way.
  */
 export async function quiesceApplication(
   hook: QuiesceConfig,
   run: RunProgram,
-  signal: AbortSignal,
+  { signal, env = {} }: { signal: AbortSignal; env?: Readonly<Record<string, string>> },
 ): Promise<void> {
   if (!isProgram(hook.before)) return;
-  const result = await run(hook.before, { timeoutMs: hook.timeoutMs, signal });
+  const result = await run(hook.before, { timeoutMs: hook.timeoutMs, signal, env });
   signal.throwIfAborted();
   if (result.exitCode === 0) return;
   throw new FsbackupError(
