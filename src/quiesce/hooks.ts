@@ -25,7 +25,8 @@ export async function quiesceApplication(
   { signal, env = {} }: { signal: AbortSignal; env?: Readonly<Record<string, string>> },
 ): Promise<void> {
   if (!isProgram(hook.before)) return;
-  const result = await run(hook.before, { timeoutMs: hook.timeoutMs, signal, env });
+  // What it leaves running, to hold the application, may have its output open.
+  const result = await run(hook.before, { timeoutMs: hook.timeoutMs, signal, env, endsAtExit: true });
   signal.throwIfAborted();
   if (result.exitCode === 0) return;
   throw new FsbackupError(

@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
@@ -71,6 +72,11 @@ export interface CommandOptions {
   timeoutMs?: number;
   /** As `timeoutMs`, when aborted. */
   signal?: AbortSignal;
+  /**
+   * The result is there at its exit, with what it had written by then, although something that it has started keeps its
+   * output open: for what a freeze waits for. Else that is waited for, a second at most.
+   */
+  endsAtExit?: boolean;
   /** Gets each line as it comes. */
   onStdoutLine?: (line: string) => void;
   /**
@@ -85,7 +91,7 @@ export interface CommandOptions {
   onStderrLine?: (line: string) => void;
 }
 
-/** A grandchild may keep the pipes open after its parent's end; nobody waits for it longer than this. */
+/** A grandchild may keep the pipes open after its parent's end; nobody reads of it longer than this. */
 const DRAIN_MS = 1000;
 
 /** Drains a stream: the tail is kept, lines go to `onLine` as they come. */
@@ -153,6 +159,26 @@ async function connect(
     stdoutTo === undefined ? undefined : pipeline(child.stdout, stdoutTo),
   ]);
   return { inputCutShort: input.status === 'rejected' };
+}
+
+/** How a child ended, as far as the event of its exit tells. */
+interface ExitFacts {
+  exitCode?: number | undefined;
+  signal?: string | undefined;
+  /** Of one that could not be started. */
+  code?: string | undefined;
+}
+
+/** Resolves when a child has exited and what it had written was read; never for one that was not started. */
+function exitOf(child: ChildProcess): Promise<ExitFacts> {
+  return new Promise((resolve) => {
+    child.once('exit', (exitCode, signal) => {
+      // All that it wrote is in its pipes by now, and a turn of the event loop reads them empty; this one may have done so before.
+      setImmediate(() => {
+        setImmediate(() => resolve({ exitCode: exitCode ?? undefined, signal: signal ?? undefined }));
+      });
+    });
+  });
 }
 
 /**
@@ -223,7 +249,9 @@ export async function runCommand(
   else signal?.addEventListener('abort', onStop, { once: true });
   outOfTime?.addEventListener('abort', onOutOfTime, { once: true });
   try {
-    const result = await child;
+    const result: ExitFacts = await (options.endsAtExit === true
+      ? Promise.race([child, exitOf(child)])
+      : child);
     const { inputCutShort } = await streams;
     // What outlives a program that was stopped may do its work yet.
     await ending;

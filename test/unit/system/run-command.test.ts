@@ -104,3 +104,25 @@ it('lets who takes a while to end by itself do that', async () => {
   expect(await running).toMatchObject({ exitCode: 3, aborted: true });
   expect(existsSync(done)).toBe(true);
 });
+
+it('does not wait for what a program leaves running with its output open, where others wait for its end', async () => {
+  const waits = `while [ -d ${directory} ]; do sleep 0.1; done`;
+  const argv = ['sh', '-c', `( ${waits} ) & seq 1 20000; echo why >&2; date +%s%N >&2; exit 3`] as const;
+  const afterMs: number[] = [];
+  // The quickest of some: a busy machine takes its time, and who waits takes a second.
+  for (let i = 0; i < 5; i += 1) {
+    const result = await runCommand(argv, { endsAtExit: true });
+    const endedAt = Date.now();
+    expect(result).toMatchObject({ exitCode: 3, signal: undefined, stderr: expect.stringMatching(/^why\n/) });
+    expect(result.stdout.endsWith('\n19999\n20000\n')).toBe(true);
+    afterMs.push(endedAt - Number(result.stderr.split('\n')[1]) / 1e6);
+  }
+  expect(Math.min(...afterMs)).toBeLessThan(900);
+});
+
+it('tells of who cannot be started, also where it would have ended at its exit', async () => {
+  expect(await runCommand(['/nowhere'], { endsAtExit: true })).toMatchObject({
+    exitCode: undefined,
+    notFound: true,
+  });
+});
