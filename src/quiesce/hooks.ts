@@ -26,7 +26,13 @@ export async function quiesceApplication(
 ): Promise<void> {
   if (!isProgram(hook.before)) return;
   // What it leaves running, to hold the application, may have its output open.
-  const result = await run(hook.before, { timeoutMs: hook.timeoutMs, signal, env, endsAtExit: true });
+  const result = await run(hook.before, {
+    timeoutMs: hook.timeoutMs,
+    signal,
+    env,
+    endsAtExit: true,
+    ignoresStdout: true,
+  });
   signal.throwIfAborted();
   if (result.exitCode === 0) return;
   throw new FsbackupError(
@@ -42,7 +48,7 @@ export async function quiesceApplication(
  */
 export async function releaseApplication(hook: ReleaseHook, run: RunProgram): Promise<void> {
   if (!isProgram(hook.after)) return;
-  const result = await run(hook.after, { timeoutMs: hook.timeoutMs });
+  const result = await run(hook.after, { timeoutMs: hook.timeoutMs, ignoresStdout: true });
   if (result.exitCode === 0) return;
   throw new FsbackupError(
     'cleanupIncomplete',

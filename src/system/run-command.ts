@@ -19,13 +19,15 @@ const BASE_ENVIRONMENT = {
   HOME: '/root',
 } as const;
 
-/** How much of a child's output is kept, from its end; the rest is drained and dropped. */
-const MAX_OUTPUT_CHARACTERS = 1024 * 1024;
+/** Standard output that is longer is not told at all: who reads it would take its end for the whole. */
+const MAX_STDOUT_CHARACTERS = 64 * 1024 * 1024;
+/** How much of what a child writes to stderr is kept, from its end; the rest is drained and dropped. */
+const MAX_STDERR_CHARACTERS = 1024 * 1024;
 /**
- * The same of standard output whose lines somebody takes: what is held for long moves to V8's old generation, which is seldom collected,
+ * The same of standard output that nobody needs, or whose lines somebody takes: what is held for long moves to V8's old generation, which is seldom collected,
  * and of a program that tells of a million files that is all it says.
  */
-const MAX_OUTPUT_BEHIND_LINES = 16 * 1024;
+const MAX_STDOUT_TAIL = 16 * 1024;
 
 /** How a child ended. */
 export interface CommandResult {
@@ -42,7 +44,11 @@ export interface CommandResult {
   aborted: boolean;
   /** True when it did not take all of `stdinFrom`: even where it exited with 0, it has not seen the end of it. */
   inputCutShort?: boolean;
+  /** True when it wrote more to standard output than can be kept (64 MiB): nothing of it is told, and no exit code. */
+  stdoutTooLong?: boolean;
+  /** All that it wrote there, or the end of it where its lines are taken or nobody needs it. */
   stdout: string;
+  /** The end of what it wrote there, 1 MiB. */
   stderr: string;
 }
 
@@ -77,6 +83,8 @@ export interface CommandOptions {
    * output open: for what a freeze waits for. Else that is waited for, a second at most.
    */
   endsAtExit?: boolean;
+  /** Its standard output is of no interest, however long it is. For programs that are somebody's own. */
+  ignoresStdout?: boolean;
   /** Gets each line as it comes. */
   onStdoutLine?: (line: string) => void;
   /**
@@ -94,12 +102,14 @@ export interface CommandOptions {
 /** A grandchild may keep the pipes open after its parent's end; nobody reads of it longer than this. */
 const DRAIN_MS = 1000;
 
-/** Drains a stream: the tail is kept, lines go to `onLine` as they come. */
+/** Drains a stream: its end is kept, or all of it that is not too much; lines go to `onLine` as they come. */
 class OutputCollector {
-  /** In the pieces that came: to join them at each one would copy the whole tail every time. */
-  readonly #tail: string[] = [];
-  #tailLength = 0;
+  /** In the pieces that came: to join them at each one would copy all of it every time. */
+  #kept: string[] = [];
+  #keptLength = 0;
   readonly #keep: number;
+  readonly #isWhole: boolean;
+  #isTooLong = false;
   #partial = '';
   readonly #onLine: ((line: string) => void) | undefined;
   readonly #lineEnd: RegExp;
@@ -110,11 +120,13 @@ class OutputCollector {
     {
       carriageReturns = false,
       untilTaken,
-      keep = MAX_OUTPUT_CHARACTERS,
-    }: Pick<CommandOptions, 'carriageReturns' | 'untilTaken'> & { keep?: number } = {},
+      keep,
+      isWhole = false,
+    }: Pick<CommandOptions, 'carriageReturns' | 'untilTaken'> & { keep: number; isWhole?: boolean },
   ) {
     this.#onLine = onLine;
     this.#keep = keep;
+    this.#isWhole = isWhole;
     this.#lineEnd = carriageReturns ? /[\r\n]/ : /\n/;
     stream.setEncoding('utf8');
     stream.on('data', (chunk: string) => {
@@ -129,16 +141,31 @@ class OutputCollector {
     });
   }
 
+  /** Whether there was more than is kept, where all of it is needed. */
+  get isTooLong(): boolean {
+    return this.#isTooLong;
+  }
+
   get text(): string {
-    return this.#tail.join('').slice(-this.#keep);
+    return this.#kept.join('').slice(-this.#keep);
+  }
+
+  #keepMore(chunk: string): void {
+    if (this.#isTooLong) return;
+    this.#kept.push(chunk);
+    this.#keptLength += chunk.length;
+    if (this.#isWhole) {
+      this.#isTooLong = this.#keptLength > this.#keep;
+      if (this.#isTooLong) this.#kept = [];
+      return;
+    }
+    while (this.#keptLength - (this.#kept[0]?.length ?? 0) >= this.#keep) {
+      this.#keptLength -= this.#kept.shift()?.length ?? 0;
+    }
   }
 
   #take(chunk: string): void {
-    this.#tail.push(chunk);
-    this.#tailLength += chunk.length;
-    while (this.#tailLength - (this.#tail[0]?.length ?? 0) >= this.#keep) {
-      this.#tailLength -= this.#tail.shift()?.length ?? 0;
-    }
+    this.#keepMore(chunk);
     if (this.#onLine === undefined) return;
     const lines = (this.#partial + chunk).split(this.#lineEnd);
     this.#partial = lines.pop() ?? '';
@@ -212,14 +239,16 @@ export async function runCommand(
   if (child.pid === undefined) watch?.ended();
   else watch?.started(child.pid);
   const streams = connect(child, options);
+  const isWhole = options.onStdoutLine === undefined && options.ignoresStdout !== true;
   const stdout =
     options.stdoutTo === undefined
       ? new OutputCollector(child.stdout, options.onStdoutLine, {
           ...options,
-          keep: options.onStdoutLine === undefined ? MAX_OUTPUT_CHARACTERS : MAX_OUTPUT_BEHIND_LINES,
+          keep: isWhole ? MAX_STDOUT_CHARACTERS : MAX_STDOUT_TAIL,
+          isWhole,
         })
       : undefined;
-  const stderr = new OutputCollector(child.stderr, options.onStderrLine);
+  const stderr = new OutputCollector(child.stderr, options.onStderrLine, { keep: MAX_STDERR_CHARACTERS });
   let ending: Promise<void> | undefined;
   const onStop = (): void => {
     if (child.pid !== undefined) ending ??= endSession(child.pid);
@@ -255,8 +284,10 @@ export async function runCommand(
     const { inputCutShort } = await streams;
     // What outlives a program that was stopped may do its work yet.
     await ending;
+    const stdoutTooLong = stdout?.isTooLong === true;
     return {
-      exitCode: result.exitCode,
+      // Who reads what it wrote asks for its exit code first.
+      exitCode: stdoutTooLong ? undefined : result.exitCode,
       signal: result.signal,
       notFound: result.code === 'ENOENT',
       ...(child.pid === undefined && result.code !== undefined && result.code !== 'ENOENT'
@@ -265,6 +296,7 @@ export async function runCommand(
       timedOut: timedOut && signal?.aborted !== true,
       aborted: signal?.aborted === true,
       ...(inputCutShort ? { inputCutShort } : {}),
+      ...(stdoutTooLong ? { stdoutTooLong } : {}),
       stdout: stdout?.text ?? '',
       stderr: stderr.text,
     };
@@ -285,10 +317,12 @@ export function describeFailure(program: string, result: CommandResult): string 
       ? 'did not end in time'
       : result.aborted
         ? 'was stopped'
-        : result.signal !== undefined
-          ? `was ended by ${result.signal}`
-          : result.exitCode === undefined
-            ? `cannot be executed${result.startError === undefined ? '' : ` (${result.startError})`}`
-            : `ended with exit code ${result.exitCode}`;
+        : result.stdoutTooLong === true
+          ? 'wrote more than 64 MiB to its standard output, which is too much to be read'
+          : result.signal !== undefined
+            ? `was ended by ${result.signal}`
+            : result.exitCode === undefined
+              ? `cannot be executed${result.startError === undefined ? '' : ` (${result.startError})`}`
+              : `ended with exit code ${result.exitCode}`;
   return said === '' || result.notFound ? `${program} ${how}` : `${program} ${how}: ${said}`;
 }

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { isAlive } from '../../../src/system/process-identity.js';
-import { runCommand } from '../../../src/system/run-command.js';
+import { describeFailure, runCommand } from '../../../src/system/run-command.js';
 
 let directory: string;
 
@@ -50,14 +50,29 @@ it('reads no more of a child until its lines were taken', async () => {
   expect(waits).toBeGreaterThan(1);
 });
 
-it('keeps the end of what a child wrote, less of it where its lines are taken', async () => {
+it('tells all of what a child wrote, the end of it where its lines are taken or nobody needs it', async () => {
   const argv = ['seq', '1', '400000'] as const;
   const whole = await runCommand(argv);
-  expect(whole.stdout).toHaveLength(1024 * 1024);
-  expect(whole.stdout.endsWith('399999\n400000\n')).toBe(true);
-  const taken = await runCommand(argv, { onStdoutLine: () => undefined });
-  expect(taken.stdout).toHaveLength(16 * 1024);
-  expect(taken.stdout.endsWith('399999\n400000\n')).toBe(true);
+  expect(whole.stdout).toHaveLength(2_688_895);
+  expect(whole.stdout.startsWith('1\n2\n')).toBe(true);
+  for (const options of [{ onStdoutLine: () => undefined }, { ignoresStdout: true }]) {
+    const taken = await runCommand(argv, options);
+    expect(taken.stdout).toHaveLength(16 * 1024);
+    expect(taken.stdout.endsWith('399999\n400000\n')).toBe(true);
+  }
+  const { stderr } = await runCommand(['sh', '-c', 'seq 1 400000 >&2']);
+  expect(stderr).toHaveLength(1024 * 1024);
+  expect(stderr.endsWith('399999\n400000\n')).toBe(true);
+});
+
+it('has failed rather than tell a part of what a child wrote, where that is too much', async () => {
+  const argv = ['head', '--bytes=65M', '/dev/zero'] as const;
+  const result = await runCommand(argv);
+  expect(result).toMatchObject({ exitCode: undefined, stdoutTooLong: true, stdout: '' });
+  expect(describeFailure('head', result)).toBe(
+    'head wrote more than 64 MiB to its standard output, which is too much to be read',
+  );
+  expect(await runCommand(argv, { ignoresStdout: true })).toMatchObject({ exitCode: 0 });
 });
 
 it('does not call late who ended in time, when it was itself held up beyond that', async () => {
