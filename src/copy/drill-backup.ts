@@ -73,7 +73,12 @@ async function tryCommand(
 ): Promise<{ command: string[] | null; problem: string | undefined }> {
   const [program, ...args] = (command ?? []).map((word) => word.replaceAll(PLACEHOLDER, restored));
   if (program === undefined) return { command: null, problem: undefined };
-  const result = await runCommand([program, ...args], { cwd: restored, timeoutMs, signal });
+  const result = await runCommand([program, ...args], {
+    cwd: restored,
+    timeoutMs,
+    signal,
+    ignoresStdout: true,
+  });
   signal.throwIfAborted();
   const problem =
     result.exitCode === 0

@@ -41,7 +41,7 @@ async function readCommand(command: readonly string[], run: typeof runCommand): 
   const result = await run([program, ...args], { timeoutMs: COMMAND_TIMEOUT_MS });
   if (result.exitCode === 0) return result.stdout;
   // What it wrote is not told: it may be the secret.
-  const how = describeFailure(program, { ...result, stdout: '', stderr: '' });
+  const how = describeFailure(program, { ...result, stderr: '' });
   throw usage(`the command that prints a secret failed: ${how}`, 'Run it by hand, as root, to see why.');
 }
 

@@ -100,7 +100,9 @@ export class TargetPrograms {
     const { wrap, ...rest } = options;
     const argv = fillInTarget(this.require(command), values);
     const env = { FSBACKUP_REPOSITORY: this.name, ...variablesOf(values), ...rest.env };
-    return await this.#run(wrap?.(argv) ?? argv, { ...rest, env });
+    // Of no other is read what it prints, but where that is passed on.
+    const ignoresStdout = command !== 'size';
+    return await this.#run(wrap?.(argv) ?? argv, { ignoresStdout, ...rest, env });
   }
 
   /** Before any freeze: what is needed is configured, and there. Rejects with `usage`. */

@@ -18,6 +18,11 @@ export interface ProgramEnders {
     directories: readonly string[],
   ) => Promise<void>;
   /**
+   * Ends the command that brings an application to rest for this entry, or awaits it. Resolves to why the application
+   * cannot be let go yet, a clause.
+   */
+  endHook: (entry: Extract<JournalEntry, { kind: 'quiesce' }>) => Promise<string | undefined>;
+  /**
    * Ends the programs that make these snapshots, or awaits them. Resolves to why one cannot be released yet, by name: a
    * clause.
    */
@@ -53,6 +58,19 @@ export async function endCopies(
     const directories = run.flatMap(directoryOf);
     if (directories.length > 0) await endOrphans(run[0], directories);
   }
+}
+
+/**
+ * What brings an application to rest after we let it go, nobody would know of. Rejects with why it cannot be let go. Where
+ * the command is known to have ended well, what it left running is what it was to leave.
+ */
+export async function endQuiescing(
+  entry: Extract<JournalEntry, { kind: 'quiesce' }>,
+  { endHook }: ProgramEnders,
+): Promise<void> {
+  if (entry.payload.isAtRest === true) return;
+  const reason = await endHook(entry);
+  if (reason !== undefined) throw new Error(reason);
 }
 
 /**

@@ -15,8 +15,16 @@ export const snapshotRefSchema = z.object({
 });
 
 const payloads = {
-  /** An application at rest: the command that releases it. */
-  quiesce: z.object({ name: z.string(), after: z.array(z.string()).min(1), timeoutMs: z.number() }),
+  /**
+   * An application at rest: the command that releases it. `isAtRest` once the command that brought it to rest has ended
+   * well; until then that may be at work.
+   */
+  quiesce: z.object({
+    name: z.string(),
+    after: z.array(z.string()).min(1),
+    timeoutMs: z.number(),
+    isAtRest: z.literal(true).exactOptional(),
+  }),
   /** A snapshot shown at a directory. */
   exposure: z.object({ snapshot: snapshotRefSchema, path: z.string().min(1) }),
   /** A thin pool of LVM that keeps its metadata as they are, to be read: the device that takes its messages. */

@@ -1,7 +1,7 @@
 import { adviceOf } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
 import { removeDurably } from './durable-file.js';
-import { endCopies, endMaking, type ProgramEnders } from './end-programs.js';
+import { endCopies, endMaking, endQuiescing, type ProgramEnders } from './end-programs.js';
 import type { JournalEntry, Payload } from './entry.js';
 import type { FoundEntry } from './journal.js';
 import { describeThing, type RecoverReport } from './recover-report.js';
@@ -48,13 +48,16 @@ async function areIntact(
 /** Returns where what it names is kept, if it is. */
 async function releaseEntry(
   entry: JournalEntry,
-  { releasers, bootId }: ReleaseDependencies,
+  dependencies: ReleaseDependencies,
   entries: readonly FoundEntry[],
 ): Promise<string | undefined> {
+  const { releasers, bootId } = dependencies;
   switch (entry.kind) {
     case 'quiesce':
       // No application is at rest across a reboot.
-      if (entry.bootId === bootId) await releasers.quiesce(entry);
+      if (entry.bootId !== bootId) break;
+      await endQuiescing(entry, dependencies);
+      await releasers.quiesce(entry);
       break;
     case 'exposure':
       // A mount of another boot is gone, and its name may be another's by now.

@@ -16,16 +16,23 @@ function isProgram(argv: readonly string[]): argv is readonly [string, ...string
 }
 
 /**
- * Brings one application to rest. Rejects with `failed` when its command fails or does not end in time; the
+ * Brings one application to rest, by a command that has `env` in its environment too. Rejects with `failed` when its command fails or does not end in time; the
  * application may then be at rest or half-way, and `releaseApplication` is due either way.
  */
 export async function quiesceApplication(
   hook: QuiesceConfig,
   run: RunProgram,
-  signal: AbortSignal,
+  { signal, env = {} }: { signal: AbortSignal; env?: Readonly<Record<string, string>> },
 ): Promise<void> {
   if (!isProgram(hook.before)) return;
-  const result = await run(hook.before, { timeoutMs: hook.timeoutMs, signal });
+  // What it leaves running, to hold the application, may have its output open.
+  const result = await run(hook.before, {
+    timeoutMs: hook.timeoutMs,
+    signal,
+    env,
+    endsAtExit: true,
+    ignoresStdout: true,
+  });
   signal.throwIfAborted();
   if (result.exitCode === 0) return;
   throw new FsbackupError(
@@ -41,7 +48,7 @@ export async function quiesceApplication(
  */
 export async function releaseApplication(hook: ReleaseHook, run: RunProgram): Promise<void> {
   if (!isProgram(hook.after)) return;
-  const result = await run(hook.after, { timeoutMs: hook.timeoutMs });
+  const result = await run(hook.after, { timeoutMs: hook.timeoutMs, ignoresStdout: true });
   if (result.exitCode === 0) return;
   throw new FsbackupError(
     'cleanupIncomplete',

@@ -1,6 +1,7 @@
 import { resumeDevicesBelow } from '../freeze/resume-devices.js';
 import type { SnapshotMakers } from '../journal/end-programs.js';
-import { endSnapshotPrograms, type EndingTimes } from '../system/snapshot-programs.js';
+import { endMarkedPrograms, type EndingTimes } from '../system/marked-programs.js';
+import { SNAPSHOT_VARIABLE } from '../system/process-identity.js';
 
 /**
  * Ends what a dead run left making snapshots: a snapshot that is not there yet cannot be removed, and the journal must
@@ -11,14 +12,14 @@ export async function endMakers(
   { owner, snapshots }: SnapshotMakers,
   times?: EndingTimes,
 ): Promise<Map<string, string>> {
-  const names = snapshots.map(({ name }) => name);
-  let ended = await endSnapshotPrograms(owner, names, times);
+  const marks = { variable: SNAPSHOT_VARIABLE, values: snapshots.map(({ name }) => name) };
+  let ended = await endMarkedPrograms(owner, marks, times);
   if (ended.killed) {
     await resumeDevicesBelow([...new Set(snapshots.map(({ mountpoint }) => mountpoint))]);
-    if (ended.stuck.length > 0) ended = await endSnapshotPrograms(owner, names, times);
+    if (ended.stuck.length > 0) ended = await endMarkedPrograms(owner, marks, times);
   }
   return new Map(
-    ended.stuck.flatMap(({ pid, name, snapshots: made }) =>
+    ended.stuck.flatMap(({ pid, name, marks: made }) =>
       made.map((one) => [
         one,
         `${name} (pid ${pid}) still makes it and cannot be ended; thaw what it waits for (fsbackup thaw --force MOUNTPOINT)`,

@@ -34,6 +34,7 @@ import { sweepScratch } from '../system/scratch.js';
 import { releaseMetadata } from '../system/thin-pool.js';
 import { runCommand } from '../system/run-command.js';
 import { looksFrozen } from '../system/looks-frozen.js';
+import { endHook } from './end-hook.js';
 import { endMakers } from './end-makers.js';
 import type { Examine } from './examine-plan.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
@@ -114,6 +115,7 @@ function recoverDependencies(
     recoverFreezes,
     releasers: releasers(),
     endOrphans,
+    endHook: (entry) => endHook(entry),
     endMakers: (makers) => endMakers(makers),
     lockJob,
   };

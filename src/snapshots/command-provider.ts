@@ -167,7 +167,10 @@ export class CommandProvider implements SnapshotProvider {
   }
 
   async #run(argv: readonly [string, ...string[]], values: Placeholders): Promise<CommandResult> {
-    return await runCommand(fillIn(argv, values), { timeoutMs: COMMAND_TIMEOUT_MS });
+    return await runCommand(fillIn(argv, values), {
+      timeoutMs: COMMAND_TIMEOUT_MS,
+      ignoresStdout: true,
+    });
   }
 }
 

@@ -3,8 +3,8 @@ import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { isWithin, mountOfPath, readMounts, type Mount } from '../system/mountinfo.js';
 import { visibleMounts } from '../system/submounts.js';
+import { describeFailure, runCommand } from '../system/run-command.js';
 import { isSubvolumeRoot } from '../system/subvolume.js';
-import { listSubvolumes } from './nested-subvolumes.js';
 
 /** The subvolume to snapshot for a mount, and where its snapshots can be kept. */
 export interface LocatedSubvolume {
@@ -15,6 +15,8 @@ export interface LocatedSubvolume {
   /** A writable mount of the same btrfs. */
   storage: Mount;
 }
+
+const ASK_TIMEOUT_MS = 60_000;
 
 function refuse(mount: Mount, why: string, hint: string): FsbackupError {
   return new FsbackupError('snapshotFailed', `${mount.mountpoint} cannot be snapshotted: ${why}`, { hint });
@@ -28,15 +30,35 @@ async function isWritable(directory: string): Promise<boolean> {
   );
 }
 
+/** What `btrfs inspect-internal` answers, but for the newline at its end. Rejects with `snapshotFailed`. */
+async function inspect(mount: Mount, ...question: string[]): Promise<string> {
+  const result = await runCommand(['btrfs', 'inspect-internal', ...question], { timeoutMs: ASK_TIMEOUT_MS });
+  if (result.exitCode === 0) return result.stdout.replace(/\n$/, '');
+  throw refuse(
+    mount,
+    `its subvolume cannot be told: ${describeFailure('btrfs', result)}`,
+    'Install btrfs-progs and run fsbackup as root.',
+  );
+}
+
+/**
+ * The path of the subvolume that holds what `mount` shows, from the top level of its btrfs, as `mount.root` is: asked by its
+ * id, so that no other can be taken for it. Rejects with `snapshotFailed`.
+ */
+async function subvolumeOf(mount: Mount): Promise<string> {
+  const id = await inspect(mount, 'rootid', '--', mount.mountpoint);
+  const root = `/${await inspect(mount, 'subvolid-resolve', '--', id, mount.mountpoint)}`;
+  if (isWithin(mount.root, root)) return root;
+  throw refuse(mount, `it is of the subvolume ${root}, and shows ${mount.root}`, 'Run it again.');
+}
+
 /**
  * Finds the subvolume that holds what `mount` shows: a mount of a directory in it (a bind mount) shows a part only,
  * and btrfs snapshots whole subvolumes, by their root directory. Every visible mount of the filesystem is looked at
  * for one that leads to that root, and for one that can be written to. Rejects with `snapshotFailed`.
  */
 export async function locateSubvolume(mount: Mount): Promise<LocatedSubvolume> {
-  const root = ['/', ...(await listSubvolumes(mount))]
-    .filter((subvolume) => isWithin(mount.root, subvolume))
-    .reduce((innermost, subvolume) => (subvolume.length > innermost.length ? subvolume : innermost));
+  const root = await subvolumeOf(mount);
   const visible = visibleMounts(await readMounts());
   const siblings = visible.filter(({ majorMinor }) => majorMinor === mount.majorMinor);
   // The mount's own first: the snapshot is then kept where one looks for it.

@@ -61,6 +61,9 @@ export class SnapshotTool {
     const result = runCommand(argv, {
       signal,
       timeoutMs,
+      // What it leaves running with its output open (ssh that shares its connection) is not to lengthen a freeze.
+      endsAtExit: true,
+      ignoresStdout: true,
       // By which `recover` finds it should it outlive us.
       env: snapshotMarks(names),
       ...(watchCommand === undefined ? {} : { watch: watchCommand }),

@@ -47,6 +47,9 @@ export function snapshotMarks(names: readonly string[]): Record<string, string> 
   return Object.fromEntries(names.map((name, index) => [`${SNAPSHOT_VARIABLE}${index}`, name]));
 }
 
+/** In the environment of a program that brings an application to rest: the id of the journal's entry of that. */
+export const QUIESCE_VARIABLE = 'FSBACKUP_QUIESCE';
+
 /** The value of `FSBACKUP_OWNER` in the children of a process. */
 export function ownerMark({ pid, startTime }: Pick<ProcessIdentity, 'pid' | 'startTime'>): string {
   return `${pid}-${startTime}`;

@@ -50,6 +50,7 @@ export async function readEnvironment(pid: number): Promise<string[]> {
 export interface ProcessState {
   /** The program's name, cut to 15 bytes. */
   name: string;
+  group: number;
   session: number;
 }
 
@@ -57,8 +58,8 @@ export interface ProcessState {
 export async function readProcessState(pid: number): Promise<ProcessState | undefined> {
   const { name, fields } = await readStat(pid);
   // STATE PARENT GROUP SESSION
-  const [state = '', , , session] = fields;
-  return /^[ZXx]?$/.test(state) ? undefined : { name, session: Number(session) };
+  const [state = '', , group, session] = fields;
+  return /^[ZXx]?$/.test(state) ? undefined : { name, group: Number(group), session: Number(session) };
 }
 
 /** Signals each; one that has ended meanwhile is no error. */

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { KILL_AFTER_MS, runCommand, type CommandOptions, type CommandResult } from './run-command.js';
+import { KILL_AFTER_MS } from './end-session.js';
+import { runCommand, type CommandOptions, type CommandResult } from './run-command.js';
 
 /** After its SIGKILL a program that can end has ended. */
 const GRACE_MS = 2000;

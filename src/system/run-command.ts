@@ -1,6 +1,8 @@
+import type { ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
+import { endSession } from './end-session.js';
 import { beginFeeding } from './fed-children.js';
 import { OWNER_VARIABLE, ownOwnerMark } from './process-identity.js';
 
@@ -17,13 +19,15 @@ const BASE_ENVIRONMENT = {
   HOME: '/root',
 } as const;
 
-/** How much of a child's output is kept, from its end; the rest is drained and dropped. */
-const MAX_OUTPUT_CHARACTERS = 1024 * 1024;
+/** Standard output that is longer is not told at all: who reads it would take its end for the whole. */
+const MAX_STDOUT_CHARACTERS = 64 * 1024 * 1024;
+/** How much of what a child writes to stderr is kept, from its end; the rest is drained and dropped. */
+const MAX_STDERR_CHARACTERS = 1024 * 1024;
 /**
- * The same of standard output whose lines somebody takes: what is held for long moves to V8's old generation, which is seldom collected,
+ * The same of standard output that nobody needs, or whose lines somebody takes: what is held for long moves to V8's old generation, which is seldom collected,
  * and of a program that tells of a million files that is all it says.
  */
-const MAX_OUTPUT_BEHIND_LINES = 16 * 1024;
+const MAX_STDOUT_TAIL = 16 * 1024;
 
 /** How a child ended. */
 export interface CommandResult {
@@ -40,7 +44,11 @@ export interface CommandResult {
   aborted: boolean;
   /** True when it did not take all of `stdinFrom`: even where it exited with 0, it has not seen the end of it. */
   inputCutShort?: boolean;
+  /** True when it wrote more to standard output than can be kept (64 MiB): nothing of it is told, and no exit code. */
+  stdoutTooLong?: boolean;
+  /** All that it wrote there, or the end of it where its lines are taken or nobody needs it. */
   stdout: string;
+  /** The end of what it wrote there, 1 MiB. */
   stderr: string;
 }
 
@@ -48,7 +56,7 @@ export interface CommandResult {
 export interface CommandWatch {
   /** It runs, as the leader of this process group. */
   started(processGroup: number): void;
-  /** It has ended, or could not be started. Called once. */
+  /** It has ended, with all of its session if it was told to, or could not be started. Called once. */
   ended(): void;
 }
 
@@ -63,10 +71,20 @@ export interface CommandOptions {
   stdinFrom?: Readable;
   /** Gets standard output, as fast as it takes it, and is ended with it. `stdout` of the result is then empty. */
   stdoutTo?: Writable;
-  /** SIGTERM to the process group when it runs out, SIGKILL 5 s later. */
+  /**
+   * When it runs out, SIGTERM to the program and all that it has started, SIGKILL 5 s later to what is left of them. It has
+   * ended when nobody of its session is left.
+   */
   timeoutMs?: number;
   /** As `timeoutMs`, when aborted. */
   signal?: AbortSignal;
+  /**
+   * The result is there at its exit, with what it had written by then, although something that it has started keeps its
+   * output open: for what a freeze waits for. Else that is waited for, a second at most.
+   */
+  endsAtExit?: boolean;
+  /** Its standard output is of no interest, however long it is. For programs that are somebody's own. */
+  ignoresStdout?: boolean;
   /** Gets each line as it comes. */
   onStdoutLine?: (line: string) => void;
   /**
@@ -81,26 +99,17 @@ export interface CommandOptions {
   onStderrLine?: (line: string) => void;
 }
 
-/** From SIGTERM to SIGKILL. */
-export const KILL_AFTER_MS = 5000;
-/** A grandchild may keep the pipes open after its parent's end; nobody waits for it longer than this. */
+/** A grandchild may keep the pipes open after its parent's end; nobody reads of it longer than this. */
 const DRAIN_MS = 1000;
 
-/** Signals a child's whole process group; a group that is gone is no error. */
-function killGroup(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-pid, signal);
-  } catch {
-    // ESRCH: ended meanwhile.
-  }
-}
-
-/** Drains a stream: the tail is kept, lines go to `onLine` as they come. */
+/** Drains a stream: its end is kept, or all of it that is not too much; lines go to `onLine` as they come. */
 class OutputCollector {
-  /** In the pieces that came: to join them at each one would copy the whole tail every time. */
-  readonly #tail: string[] = [];
-  #tailLength = 0;
+  /** In the pieces that came: to join them at each one would copy all of it every time. */
+  #kept: string[] = [];
+  #keptLength = 0;
   readonly #keep: number;
+  readonly #isWhole: boolean;
+  #isTooLong = false;
   #partial = '';
   readonly #onLine: ((line: string) => void) | undefined;
   readonly #lineEnd: RegExp;
@@ -111,11 +120,13 @@ class OutputCollector {
     {
       carriageReturns = false,
       untilTaken,
-      keep = MAX_OUTPUT_CHARACTERS,
-    }: Pick<CommandOptions, 'carriageReturns' | 'untilTaken'> & { keep?: number } = {},
+      keep,
+      isWhole = false,
+    }: Pick<CommandOptions, 'carriageReturns' | 'untilTaken'> & { keep: number; isWhole?: boolean },
   ) {
     this.#onLine = onLine;
     this.#keep = keep;
+    this.#isWhole = isWhole;
     this.#lineEnd = carriageReturns ? /[\r\n]/ : /\n/;
     stream.setEncoding('utf8');
     stream.on('data', (chunk: string) => {
@@ -130,16 +141,31 @@ class OutputCollector {
     });
   }
 
+  /** Whether there was more than is kept, where all of it is needed. */
+  get isTooLong(): boolean {
+    return this.#isTooLong;
+  }
+
   get text(): string {
-    return this.#tail.join('').slice(-this.#keep);
+    return this.#kept.join('').slice(-this.#keep);
+  }
+
+  #keepMore(chunk: string): void {
+    if (this.#isTooLong) return;
+    this.#kept.push(chunk);
+    this.#keptLength += chunk.length;
+    if (this.#isWhole) {
+      this.#isTooLong = this.#keptLength > this.#keep;
+      if (this.#isTooLong) this.#kept = [];
+      return;
+    }
+    while (this.#keptLength - (this.#kept[0]?.length ?? 0) >= this.#keep) {
+      this.#keptLength -= this.#kept.shift()?.length ?? 0;
+    }
   }
 
   #take(chunk: string): void {
-    this.#tail.push(chunk);
-    this.#tailLength += chunk.length;
-    while (this.#tailLength - (this.#tail[0]?.length ?? 0) >= this.#keep) {
-      this.#tailLength -= this.#tail.shift()?.length ?? 0;
-    }
+    this.#keepMore(chunk);
     if (this.#onLine === undefined) return;
     const lines = (this.#partial + chunk).split(this.#lineEnd);
     this.#partial = lines.pop() ?? '';
@@ -160,6 +186,26 @@ async function connect(
     stdoutTo === undefined ? undefined : pipeline(child.stdout, stdoutTo),
   ]);
   return { inputCutShort: input.status === 'rejected' };
+}
+
+/** How a child ended, as far as the event of its exit tells. */
+interface ExitFacts {
+  exitCode?: number | undefined;
+  signal?: string | undefined;
+  /** Of one that could not be started. */
+  code?: string | undefined;
+}
+
+/** Resolves when a child has exited and what it had written was read; never for one that was not started. */
+function exitOf(child: ChildProcess): Promise<ExitFacts> {
+  return new Promise((resolve) => {
+    child.once('exit', (exitCode, signal) => {
+      // All that it wrote is in its pipes by now, and a turn of the event loop reads them empty; this one may have done so before.
+      setImmediate(() => {
+        setImmediate(() => resolve({ exitCode: exitCode ?? undefined, signal: signal ?? undefined }));
+      });
+    });
+  });
 }
 
 /**
@@ -193,21 +239,19 @@ export async function runCommand(
   if (child.pid === undefined) watch?.ended();
   else watch?.started(child.pid);
   const streams = connect(child, options);
+  const isWhole = options.onStdoutLine === undefined && options.ignoresStdout !== true;
   const stdout =
     options.stdoutTo === undefined
       ? new OutputCollector(child.stdout, options.onStdoutLine, {
           ...options,
-          keep: options.onStdoutLine === undefined ? MAX_OUTPUT_CHARACTERS : MAX_OUTPUT_BEHIND_LINES,
+          keep: isWhole ? MAX_STDOUT_CHARACTERS : MAX_STDOUT_TAIL,
+          isWhole,
         })
       : undefined;
-  const stderr = new OutputCollector(child.stderr, options.onStderrLine);
-  let killer: NodeJS.Timeout | undefined;
+  const stderr = new OutputCollector(child.stderr, options.onStderrLine, { keep: MAX_STDERR_CHARACTERS });
+  let ending: Promise<void> | undefined;
   const onStop = (): void => {
-    const { pid } = child;
-    if (pid === undefined) return;
-    killGroup(pid, 'SIGTERM');
-    clearTimeout(killer);
-    killer = setTimeout(() => killGroup(pid, 'SIGKILL'), KILL_AFTER_MS);
+    if (child.pid !== undefined) ending ??= endSession(child.pid);
   };
   let timedOut = false;
   let late: NodeJS.Immediate | undefined;
@@ -220,8 +264,10 @@ export async function runCommand(
     });
   };
   child.once('exit', () => {
-    // Not only once its output has ended too: by then its process group may be another's.
-    watch?.ended();
+    // Not only once its output has ended too: by then its process group may be another's. What is left of one that was
+    // stopped is still in that group.
+    if (ending === undefined) watch?.ended();
+    else void ending.then(() => watch?.ended());
     setTimeout(() => {
       // A stream that takes its time is not to lose what the child wrote.
       if (stdout !== undefined) child.stdout.destroy();
@@ -232,10 +278,16 @@ export async function runCommand(
   else signal?.addEventListener('abort', onStop, { once: true });
   outOfTime?.addEventListener('abort', onOutOfTime, { once: true });
   try {
-    const result = await child;
+    const result: ExitFacts = await (options.endsAtExit === true
+      ? Promise.race([child, exitOf(child)])
+      : child);
     const { inputCutShort } = await streams;
+    // What outlives a program that was stopped may do its work yet.
+    await ending;
+    const stdoutTooLong = stdout?.isTooLong === true;
     return {
-      exitCode: result.exitCode,
+      // Who reads what it wrote asks for its exit code first.
+      exitCode: stdoutTooLong ? undefined : result.exitCode,
       signal: result.signal,
       notFound: result.code === 'ENOENT',
       ...(child.pid === undefined && result.code !== undefined && result.code !== 'ENOENT'
@@ -244,6 +296,7 @@ export async function runCommand(
       timedOut: timedOut && signal?.aborted !== true,
       aborted: signal?.aborted === true,
       ...(inputCutShort ? { inputCutShort } : {}),
+      ...(stdoutTooLong ? { stdoutTooLong } : {}),
       stdout: stdout?.text ?? '',
       stderr: stderr.text,
     };
@@ -252,7 +305,6 @@ export async function runCommand(
     signal?.removeEventListener('abort', onStop);
     outOfTime?.removeEventListener('abort', onOutOfTime);
     clearImmediate(late);
-    clearTimeout(killer);
   }
 }
 
@@ -265,10 +317,12 @@ export function describeFailure(program: string, result: CommandResult): string 
       ? 'did not end in time'
       : result.aborted
         ? 'was stopped'
-        : result.signal !== undefined
-          ? `was ended by ${result.signal}`
-          : result.exitCode === undefined
-            ? `cannot be executed${result.startError === undefined ? '' : ` (${result.startError})`}`
-            : `ended with exit code ${result.exitCode}`;
+        : result.stdoutTooLong === true
+          ? 'wrote more than 64 MiB to its standard output, which is too much to be read'
+          : result.signal !== undefined
+            ? `was ended by ${result.signal}`
+            : result.exitCode === undefined
+              ? `cannot be executed${result.startError === undefined ? '' : ` (${result.startError})`}`
+              : `ended with exit code ${result.exitCode}`;
   return said === '' || result.notFound ? `${program} ${how}` : `${program} ${how}: ${said}`;
 }

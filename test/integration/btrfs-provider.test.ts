@@ -1,10 +1,12 @@
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest';
+import { nestedSubvolumes } from '../../src/snapshots/nested-subvolumes.js';
 import { SNAPSHOT_DIRECTORY_NAME } from '../../src/snapshots/private-directory.js';
 import { providerByName } from '../../src/snapshots/registry.js';
 import type { SnapshotProvider, SnapshotRef } from '../../src/snapshots/provider.js';
 import { readFilesystemFacts } from '../../src/system/filesystem-facts.js';
+import { runCommand } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { eventually } from '../support/freeze-harness.js';
 import { exposeIn, takeSnapshot } from '../support/take-snapshot.js';
@@ -106,6 +108,30 @@ describeNeeding(['root', 'loop', 'btrfs'], 'the btrfs provider', () => {
   it('mounts without set-uid, devices or programs', async () => {
     const options = await snapshotOf(volume, (exposed) => must('findmnt', '-no', 'OPTIONS', exposed));
     expect(options.split(',')).toEqual(expect.arrayContaining(['ro', 'nosuid', 'nodev', 'noexec']));
+  });
+
+  it('finds the right subvolume, and the nested ones, among so many that their list is longer than 1 MiB', async () => {
+    const many = await disks.filesystem({ fstype: 'btrfs' });
+    // The oldest: the first of the list.
+    const first = path.join(many.mountpoint, 'first');
+    await must('btrfs', 'subvolume', 'create', first);
+    await writeFile(path.join(first, 'file'), 'in the first');
+    const deep = path.join(many.mountpoint, ...Array.from({ length: 14 }, () => 'x'.repeat(250)));
+    await mkdir(deep, { recursive: true });
+    const others = Array.from({ length: 320 }, (_, index) => path.join(deep, `s${index}`));
+    const create = ['xargs', '--null', '--max-args=1', 'btrfs', 'subvolume', 'create'] as const;
+    expect((await runCommand(create, { input: others.join('\0') })).exitCode).toBe(0);
+    const listed = others.map((other) => path.relative(many.mountpoint, other));
+    expect(listed.join('\n').length).toBeGreaterThan(1024 * 1024);
+
+    const { filesystem } = await readFilesystemFacts(many.mountpoint);
+    const nested = await nestedSubvolumes(many.mountpoint, filesystem.mount);
+    expect(nested).toHaveLength(321);
+    expect(nested[0]).toBe(first);
+    const mounted = await mountpoint('-o', 'subvol=first', many.device);
+    expect(await snapshotOf(mounted, (exposed) => readFile(path.join(exposed, 'file'), 'utf8'))).toBe(
+      'in the first',
+    );
   });
 
   it('refuses a part of a subvolume that is mounted nowhere as a whole', async () => {

@@ -128,7 +128,9 @@ jobs:
         .filter((line) => line !== '')
         .map((line) => line.replace(/=.*/s, ''))
         .filter((name) => !['PWD', 'SHLVL', '_', 'OLDPWD'].includes(name));
-      expect(new Set(names)).toEqual(new Set(['FSBACKUP_OWNER', 'HOME', 'LC_ALL', 'PATH']));
+      expect(new Set(names)).toEqual(
+        new Set(['FSBACKUP_OWNER', 'FSBACKUP_QUIESCE', 'HOME', 'LC_ALL', 'PATH']),
+      );
       // fsbackup itself, which the caller started so, and nobody else.
       expect(lines('trapped')).toEqual(['node']);
       expect(new Set(lines('loaded'))).toEqual(new Set(['node']));

@@ -80,6 +80,7 @@ describe('the environment of a process', () => {
     expect(await listPids()).toContain(pid);
     expect(await readProcessState(pid)).toEqual({
       name: ') S 1 2',
+      group: expect.any(Number) as number,
       session: expect.any(Number) as number,
     });
     expect(await readEnvironment(pid)).toContain('A=b');

@@ -131,3 +131,73 @@ describeNeeding(
     });
   },
 );
+
+describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'an application whose run is dead', () => {
+  const disks = new ThrowawayDisks();
+  let cli: FsbackupCli;
+  let config: string;
+  let inDirectory: (name: string) => string;
+
+  beforeEach(async () => {
+    cli = new FsbackupCli(disks.directory);
+    inDirectory = (name) => path.join(disks.directory, name);
+    config = inDirectory('config.yaml');
+    await mkdir(inDirectory('backups'));
+  });
+
+  afterEach(async () => {
+    await disks.dispose();
+  });
+
+  /** Waits until told, or until the test is over. */
+  const wait = (): string => `while [ -d ${disks.directory} ] && ! [ -e told ]; do sleep 0.1; done`;
+
+  /** A run, killed once `begun` is there. The commands work in the test's directory. */
+  async function killedRun(before: string, create: string): Promise<void> {
+    const { mountpoint } = await disks.filesystem({ fstype: 'ext4' });
+    const sh = (script: string): string[] => ['sh', '-c', `cd ${disks.directory} || exit; ${script}`];
+    const commands = { create: sh(create), expose: ['false'], remove: ['true'] };
+    const jobs = {
+      srv: {
+        sources: [{ path: mountpoint, snapshot: 'command', freezeMode: 'atomic', commands }],
+        targets: [inDirectory('backups')],
+        quiesce: [{ name: 'db', before: sh(before), after: sh('rm -f at-rest; echo >>released') }],
+      },
+    };
+    await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
+    const started = cli.start('run', 'srv', '--config', config);
+    await eventually('the command to be begun', () => {
+      if (started.hasEnded) throw new Error(`it ended before: ${started.output}`);
+      return existsSync(inDirectory('begun'));
+    });
+    started.kill('SIGKILL');
+    expect(await started.ended()).toBe('SIGKILL');
+  }
+
+  it('is let go when the command that was to bring it to rest has ended, and comes to rest no more', async () => {
+    await killedRun(`touch begun; ${wait()}; touch at-rest`, 'true');
+    const recovering = cli.recover();
+    await Promise.race([recovering, sleep(RECOVER_MS)]);
+    expect(existsSync(inDirectory('released'))).toBe(false);
+    await writeFile(inDirectory('told'), '');
+    const { exitCode, value } = await recovering;
+    expect(value).toMatchObject({ released: [{ kind: 'quiesce' }], failed: [] });
+    expect(exitCode).toBe(0);
+    expect(await findProcesses('sh', disks.directory)).toEqual([]);
+    expect(existsSync(inDirectory('released'))).toBe(true);
+    expect(existsSync(inDirectory('at-rest'))).toBe(false);
+    expect(await cli.journalEntries()).toEqual([]);
+  });
+
+  it('is let go at once where it was at rest, and what its command was to leave running stays', async () => {
+    const stays = `( ${wait()} ) >/dev/null 2>&1 & touch at-rest`;
+    await killedRun(stays, `touch begun; ${wait()}`);
+    const recovering = cli.recover();
+    await eventually('it to be let go', () => existsSync(inDirectory('released')));
+    // What makes the snapshot is waited for meanwhile.
+    expect(await findProcesses('sh', 'FSBACKUP_SNAPSHOT_', disks.directory)).not.toEqual([]);
+    expect(await findProcesses('sh', 'FSBACKUP_QUIESCE', disks.directory)).toHaveLength(1);
+    await writeFile(inDirectory('told'), '');
+    expect((await recovering).value.failed).toEqual([]);
+  });
+});

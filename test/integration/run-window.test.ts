@@ -67,6 +67,16 @@ async function isWritable(): Promise<boolean> {
   return await Promise.race([write.then(({ exitCode }) => exitCode === 0), sleep(1000, false)]);
 }
 
+/** What leaves a child that ignores SIGTERM and holds a lock as long as it lives, and what fails as long as somebody holds that. */
+function withStubbornChild(then: string): { leaves: string[]; needs: string[] } {
+  const lock = path.join(disks.directory, 'lock');
+  const child = `trap "" TERM; exec 9>${lock}; flock 9; while [ -d ${disks.directory} ]; do sleep 0.1; done`;
+  return {
+    leaves: ['bash', '-c', `( ${child} ) & wait`],
+    needs: ['flock', '--nonblock', lock, 'sh', '-c', `echo ${then} >> ${log}`],
+  };
+}
+
 async function expectNothingLeft(): Promise<void> {
   expect(await isWritable()).toBe(true);
   expect((await disks.leftovers()).mountpoints).toEqual([]);
@@ -100,6 +110,20 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync', 'program:fsfreeze'], '
       error: { code: 'freezeLost', message: expect.stringContaining('max-hold') as string },
     });
     expect(exitCode).toBe(21);
+    await expectNothingLeft();
+  });
+
+  it('is no longer for what the snapshot command leaves running with its output open', async () => {
+    const leaves = ['sh', '-c', `( while [ -d ${disks.directory} ]; do sleep 0.1; done ) & exit 0`];
+    const config = await configure({ srv: job(leaves) });
+    const frozenMs: number[] = [];
+    // The shortest of some: a busy machine takes its time, and who waits for such output takes a second.
+    for (let i = 0; i < 3; i += 1) {
+      const { value, stderr } = await cli.runJob('srv', '--config', config);
+      expect(value.exitCode, stderr).toBe(0);
+      frozenMs.push(value.sources[0]?.frozenMs ?? Infinity);
+    }
+    expect(Math.min(...frozenMs)).toBeLessThan(1000);
     await expectNothingLeft();
   });
 
@@ -175,6 +199,41 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync', 'program:fsfreeze'], '
     await expectNothingLeft();
   });
 });
+
+describeNeeding(
+  ['root', 'loop', 'ext4', 'program:rsync', 'program:flock'],
+  'what a program leaves running',
+  () => {
+    it('is ended before what it did is undone, where a hook did not end in time', async () => {
+      const { leaves, needs } = withStubbornChild('after');
+      const hook = { name: 'db', before: leaves, after: needs, timeout: '3s' };
+      const config = await configure({ srv: job(['true'], { quiesce: [hook] }) });
+      const { exitCode, value } = await cli.runJob('srv', '--config', config);
+      expect(value.error?.message).toContain('did not end in time');
+      expect(await logged()).toEqual(['after']);
+      expect(exitCode).toBe(1);
+      await expectNothingLeft();
+    });
+
+    it('is ended before what it did is undone, where the freeze was lost', async () => {
+      const { leaves, needs } = withStubbornChild('remove');
+      const [source] = job([]).sources;
+      const commands = { ...source?.commands, create: leaves, remove: needs };
+      const config = await configure({
+        srv: job([], {
+          sources: [{ ...source, commands }],
+          attempts: 1,
+          freeze: { timeout: '3s', maxHold: '4s' },
+        }),
+      });
+      const { exitCode, value } = await cli.runJob('srv', '--config', config);
+      expect(value.error?.message).toContain('max-hold');
+      expect(await logged()).toEqual(['remove']);
+      expect(exitCode).toBe(21);
+      await expectNothingLeft();
+    });
+  },
+);
 
 describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'several jobs', () => {
   it('run one after the other, past failures, and exit with the worst', async () => {

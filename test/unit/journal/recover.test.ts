@@ -64,6 +64,7 @@ function dependencies(overrides: Partial<RecoverDependencies> = {}): RecoverDepe
       removal: ({ payload }) => release(`removal ${payload.backupId}`),
     },
     endOrphans: async () => undefined,
+    endHook: async () => undefined,
     endMakers: async () => new Map(),
     lockJob: async (job) => (living.has(job) ? undefined : { name: job, release: async () => undefined }),
     ...overrides,
@@ -170,6 +171,36 @@ describe('recover', () => {
     expect(asked).toEqual(['7-9: a-0, after quiesce a-db']);
     expect(report.failed).toEqual([]);
     expect(report.leftAlone).toHaveLength(4);
+  });
+
+  it('ends what a dead run of this boot left bringing an application to rest before it lets that go', async () => {
+    const asked: string[] = [];
+    for (const [job, boot] of [
+      ['a', BOOT],
+      ['b', 'another-boot'],
+    ] as const) {
+      const owner = { job, runId: `run-${job}`, process: { bootId: boot, pid: 7, startTime: 9 } };
+      const journal = openJournal(directories, owner);
+      const application = { after: ['true'], timeoutMs: 1 };
+      const held = await journal.record('quiesce', { name: `${job}-held`, ...application });
+      await held.amend({ name: `${job}-held`, ...application, isAtRest: true });
+      await journal.record('quiesce', { name: `${job}-ended`, ...application });
+      await journal.record('quiesce', { name: `${job}-stuck`, ...application });
+    }
+    const endHook: RecoverDependencies['endHook'] = async ({ pid, startTime, id, payload }) => {
+      expect(released).not.toContain(`quiesce ${payload.name}`);
+      asked.push(`${pid}-${startTime} ${id}`);
+      return payload.name === 'a-stuck' ? 'sh (pid 5) still brings it to rest' : undefined;
+    };
+    const report = await recover(dependencies({ endHook }));
+    expect(asked.toSorted()).toEqual(['7-9 run-a-1-quiesce', '7-9 run-a-2-quiesce']);
+    expect(released.toSorted()).toEqual(['quiesce a-ended', 'quiesce a-held']);
+    expect(report.failed).toMatchObject([
+      { what: 'application a-stuck', message: 'sh (pid 5) still brings it to rest' },
+    ]);
+    expect((await journalFiles()).filter((name) => name.startsWith('run-a'))).toEqual([
+      'run-a-2-quiesce.json',
+    ]);
   });
 
   it('destroys the pool of a restore before what it lies in goes, and leaves that while it cannot', async () => {

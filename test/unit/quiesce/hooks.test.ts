@@ -15,13 +15,13 @@ function runNothing(): Promise<never> {
 describe('a quiesce hook', () => {
   it('runs its programs as they are given, without a shell', async () => {
     const literally = hook(['test', '$HOME;', '=', '$HOME;'], ['test', '*', '=', '*']);
-    await expect(quiesceApplication(literally, runCommand, never)).resolves.toBeUndefined();
+    await expect(quiesceApplication(literally, runCommand, { signal: never })).resolves.toBeUndefined();
     await expect(releaseApplication(literally, runCommand)).resolves.toBeUndefined();
   });
 
   it('that fails says which, how, and that nothing was frozen', async () => {
     const failing = hook(['sh', '-c', 'echo no connection >&2; exit 3']);
-    await expect(quiesceApplication(failing, runCommand, never)).rejects.toMatchObject({
+    await expect(quiesceApplication(failing, runCommand, { signal: never })).rejects.toMatchObject({
       code: 'failed',
       message: expect.stringMatching(/^quiesce db: .*exit code 3: no connection$/) as string,
       hint: expect.stringContaining('nothing was frozen') as string,
@@ -30,14 +30,16 @@ describe('a quiesce hook', () => {
 
   it('that does not end in time fails', async () => {
     const hanging = { ...hook(['sleep', '600']), timeoutMs: 50 };
-    await expect(quiesceApplication(hanging, runCommand, never)).rejects.toMatchObject({
+    await expect(quiesceApplication(hanging, runCommand, { signal: never })).rejects.toMatchObject({
       message: expect.stringContaining('did not end in time') as string,
     });
   });
 
   it('that is interrupted ends with the reason', async () => {
     const controller = new AbortController();
-    const waiting = quiesceApplication(hook(['sleep', '600']), runCommand, controller.signal);
+    const waiting = quiesceApplication(hook(['sleep', '600']), runCommand, {
+      signal: controller.signal,
+    });
     controller.abort(new Error('interrupted by INT'));
     await expect(waiting).rejects.toThrow('interrupted by INT');
   });
@@ -50,7 +52,7 @@ describe('a quiesce hook', () => {
   });
 
   it('may have one half only', async () => {
-    await expect(quiesceApplication(hook([]), runNothing, never)).resolves.toBeUndefined();
+    await expect(quiesceApplication(hook([]), runNothing, { signal: never })).resolves.toBeUndefined();
     await expect(releaseApplication(hook([], []), runNothing)).resolves.toBeUndefined();
   });
 });

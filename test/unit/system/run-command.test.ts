@@ -1,5 +1,28 @@
-import { expect, it } from 'vitest';
-import { runCommand } from '../../../src/system/run-command.js';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { isAlive } from '../../../src/system/process-identity.js';
+import { describeFailure, runCommand } from '../../../src/system/run-command.js';
+
+let directory: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(os.tmpdir(), 'run-command-'));
+});
+
+afterEach(async () => {
+  await rm(directory, { recursive: true });
+});
+
+/** A script whose child ignores SIGTERM, and works for as long as `directory` is there. */
+function withStubbornChild(name: string, beginning: string): [string, ...string[]] {
+  const pidFile = path.join(directory, name);
+  const work = `trap "" TERM; echo $$ >${pidFile}.new; mv ${pidFile}.new ${pidFile}; while [ -d ${directory} ]; do sleep 0.1; done`;
+  return ['bash', '-c', `${beginning} bash -c '${work}' & wait`];
+}
 
 it('reads no more of a child until its lines were taken', async () => {
   let lines = 0;
@@ -27,14 +50,29 @@ it('reads no more of a child until its lines were taken', async () => {
   expect(waits).toBeGreaterThan(1);
 });
 
-it('keeps the end of what a child wrote, less of it where its lines are taken', async () => {
+it('tells all of what a child wrote, the end of it where its lines are taken or nobody needs it', async () => {
   const argv = ['seq', '1', '400000'] as const;
   const whole = await runCommand(argv);
-  expect(whole.stdout).toHaveLength(1024 * 1024);
-  expect(whole.stdout.endsWith('399999\n400000\n')).toBe(true);
-  const taken = await runCommand(argv, { onStdoutLine: () => undefined });
-  expect(taken.stdout).toHaveLength(16 * 1024);
-  expect(taken.stdout.endsWith('399999\n400000\n')).toBe(true);
+  expect(whole.stdout).toHaveLength(2_688_895);
+  expect(whole.stdout.startsWith('1\n2\n')).toBe(true);
+  for (const options of [{ onStdoutLine: () => undefined }, { ignoresStdout: true }]) {
+    const taken = await runCommand(argv, options);
+    expect(taken.stdout).toHaveLength(16 * 1024);
+    expect(taken.stdout.endsWith('399999\n400000\n')).toBe(true);
+  }
+  const { stderr } = await runCommand(['sh', '-c', 'seq 1 400000 >&2']);
+  expect(stderr).toHaveLength(1024 * 1024);
+  expect(stderr.endsWith('399999\n400000\n')).toBe(true);
+});
+
+it('has failed rather than tell a part of what a child wrote, where that is too much', async () => {
+  const argv = ['head', '--bytes=65M', '/dev/zero'] as const;
+  const result = await runCommand(argv);
+  expect(result).toMatchObject({ exitCode: undefined, stdoutTooLong: true, stdout: '' });
+  expect(describeFailure('head', result)).toBe(
+    'head wrote more than 64 MiB to its standard output, which is too much to be read',
+  );
+  expect(await runCommand(argv, { ignoresStdout: true })).toMatchObject({ exitCode: 0 });
 });
 
 it('does not call late who ended in time, when it was itself held up beyond that', async () => {
@@ -46,4 +84,60 @@ it('does not call late who ended in time, when it was itself held up beyond that
 it('ends who is late, and says so', async () => {
   const result = await runCommand(['sleep', '600'], { timeoutMs: 200 });
   expect(result).toMatchObject({ exitCode: undefined, signal: 'SIGTERM', timedOut: true, aborted: false });
+});
+
+it('ends what outlives a program that was stopped before it says so', async () => {
+  // With job control the child has a process group of its own.
+  const cases = { plain: '', job: 'set -m;' };
+  const stop = new AbortController();
+  const childOf = async (name: string): Promise<number> => Number(await readFile(path.join(directory, name)));
+  const livingWhenTold: boolean[] = [];
+  const running = Object.entries(cases).map(([name, beginning]) =>
+    runCommand(withStubbornChild(name, beginning), {
+      signal: stop.signal,
+      watch: () => ({
+        started: () => undefined,
+        ended: () => livingWhenTold.push(isAlive(Number(readFileSync(path.join(directory, name))))),
+      }),
+    }),
+  );
+  for (const name of Object.keys(cases)) while (!existsSync(path.join(directory, name))) await sleep(20);
+  stop.abort();
+  for (const ended of running) expect(await ended).toMatchObject({ aborted: true, signal: 'SIGTERM' });
+  expect(livingWhenTold).toEqual([false, false]);
+  for (const name of Object.keys(cases)) expect(isAlive(await childOf(name))).toBe(false);
+});
+
+it('lets who takes a while to end by itself do that', async () => {
+  const done = path.join(directory, 'done');
+  const cleansUp = `trap 'sleep 1; echo >${done}; exit 3' TERM; echo ready; while :; do sleep 0.1; done`;
+  const stop = new AbortController();
+  const running = runCommand(['bash', '-c', cleansUp], {
+    signal: stop.signal,
+    onStdoutLine: () => stop.abort(),
+  });
+  expect(await running).toMatchObject({ exitCode: 3, aborted: true });
+  expect(existsSync(done)).toBe(true);
+});
+
+it('does not wait for what a program leaves running with its output open, where others wait for its end', async () => {
+  const waits = `while [ -d ${directory} ]; do sleep 0.1; done`;
+  const argv = ['sh', '-c', `( ${waits} ) & seq 1 20000; echo why >&2; date +%s%N >&2; exit 3`] as const;
+  const afterMs: number[] = [];
+  // The quickest of some: a busy machine takes its time, and who waits takes a second.
+  for (let i = 0; i < 5; i += 1) {
+    const result = await runCommand(argv, { endsAtExit: true });
+    const endedAt = Date.now();
+    expect(result).toMatchObject({ exitCode: 3, signal: undefined, stderr: expect.stringMatching(/^why\n/) });
+    expect(result.stdout.endsWith('\n19999\n20000\n')).toBe(true);
+    afterMs.push(endedAt - Number(result.stderr.split('\n')[1]) / 1e6);
+  }
+  expect(Math.min(...afterMs)).toBeLessThan(900);
+});
+
+it('tells of who cannot be started, also where it would have ended at its exit', async () => {
+  expect(await runCommand(['/nowhere'], { endsAtExit: true })).toMatchObject({
+    exitCode: undefined,
+    notFound: true,
+  });
 });

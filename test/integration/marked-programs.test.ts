@@ -2,10 +2,17 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SnapshotTool } from '../../src/snapshots/snapshot-tool.js';
-import { OWNER_VARIABLE, ownOwnerMark, ownerMark, snapshotMarks } from '../../src/system/process-identity.js';
-import { endSnapshotPrograms } from '../../src/system/snapshot-programs.js';
+import { endMarkedPrograms } from '../../src/system/marked-programs.js';
+import {
+  OWNER_VARIABLE,
+  ownOwnerMark,
+  ownerMark,
+  SNAPSHOT_VARIABLE,
+  snapshotMarks,
+} from '../../src/system/process-identity.js';
 
 const owner = { pid: 4_194_304, startTime: 1 };
+const MINE = { variable: SNAPSHOT_VARIABLE, values: ['mine'] };
 const SOON = { byItselfMs: 200, afterTermMs: 300, afterKillMs: 20_000 };
 const PATIENT = { byItselfMs: 60_000, afterTermMs: 10_000, afterKillMs: 10_000 };
 let children: ChildProcess[];
@@ -46,11 +53,11 @@ function endOf({ signalCode, exitCode }: ChildProcess): NodeJS.Signals | number 
   return signalCode ?? exitCode ?? 'alive';
 }
 
-describe('endSnapshotPrograms', () => {
+describe('endMarkedPrograms', () => {
   it('waits for what ends by itself', async () => {
     const making = await start(makes('mine'), 'sleep 1; exit 7');
     const ended = once(making, 'exit');
-    expect(await endSnapshotPrograms(owner, ['mine'], PATIENT)).toEqual({ killed: false, stuck: [] });
+    expect(await endMarkedPrograms(owner, MINE, PATIENT)).toEqual({ killed: false, stuck: [] });
     await ended;
     expect(endOf(making)).toBe(7);
   });
@@ -68,20 +75,20 @@ describe('endSnapshotPrograms', () => {
       await start(snapshotMarks(['mine']), 'exec sleep 600'),
     ];
     const ended = [polite, stubborn, lost].map((child) => once(child, 'close'));
-    expect(await endSnapshotPrograms(owner, ['mine'], SOON)).toEqual({ killed: true, stuck: [] });
+    expect(await endMarkedPrograms(owner, MINE, SOON)).toEqual({ killed: true, stuck: [] });
     // Also their output is at its end: nobody is left who has it open.
     await Promise.all(ended);
     expect([polite, stubborn].map(endOf)).toEqual(['SIGTERM', 'SIGKILL']);
     expect(others.map(endOf)).toEqual(['alive', 'alive', 'alive', 'alive']);
-    expect(await endSnapshotPrograms(owner, ['mine'], SOON)).toEqual({ killed: false, stuck: [] });
+    expect(await endMarkedPrograms(owner, MINE, SOON)).toEqual({ killed: false, stuck: [] });
   });
 
   it('names what cannot be ended', async () => {
     // One in D state takes no signal; one that is stopped takes SIGKILL alone.
     const making = await start(makes('mine'), 'kill -STOP $$');
     const never = { byItselfMs: 0, afterTermMs: 0, afterKillMs: 0 };
-    const { stuck } = await endSnapshotPrograms(owner, ['mine'], never);
-    expect(stuck).toEqual([{ pid: making.pid, name: 'sh', snapshots: ['mine'] }]);
+    const { stuck } = await endMarkedPrograms(owner, MINE, never);
+    expect(stuck).toEqual([{ pid: making.pid, name: 'sh', marks: ['mine'] }]);
   });
 
   it('finds what a provider has started, by each of the snapshots that it makes', async () => {
@@ -93,7 +100,12 @@ describe('endSnapshotPrograms', () => {
         .catch((error: unknown) => error);
       const [pid = 0, startTime = 0] = ownOwnerMark().split('-').map(Number);
       let ended = { killed: false };
-      while (!ended.killed) ended = await endSnapshotPrograms({ pid, startTime }, [name], SOON);
+      while (!ended.killed)
+        ended = await endMarkedPrograms(
+          { pid, startTime },
+          { variable: SNAPSHOT_VARIABLE, values: [name] },
+          SOON,
+        );
       expect(await making).toMatchObject({ message: expect.stringContaining('ended by SIGTERM') });
     }
   });

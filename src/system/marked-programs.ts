@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { OWNER_VARIABLE, ownerMark, SNAPSHOT_VARIABLE, type ProcessIdentity } from './process-identity.js';
+import { OWNER_VARIABLE, ownerMark, type ProcessIdentity } from './process-identity.js';
 import { listPids, readEnvironment, readProcessState, signalAll } from './process-table.js';
 
 /** How long a program may take to end by itself, then after SIGTERM, then after SIGKILL. */
@@ -9,19 +9,23 @@ export interface EndingTimes {
   afterKillMs: number;
 }
 
-/**
- * Most snapshots are made in less than the first, and one that is made can be removed, while a program that is cut short
- * may leave half of one.
- */
+/** Most end in less than the first, and what they did can be undone, while one that is cut short may leave half of it. */
 const TIMES: EndingTimes = { byItselfMs: 20_000, afterTermMs: 3000, afterKillMs: 5000 };
 const POLL_MS = 50;
 
-/** A program that makes snapshots, or one that it has started. */
-export interface SnapshotProgram {
+/** What programs are marked with: values of variables of their environment. */
+export interface Marks {
+  /** The variable, or what several of them begin with. */
+  variable: string;
+  values: readonly string[];
+}
+
+/** A program that bears marks, or one that it has started. */
+export interface MarkedProgram {
   pid: number;
   name: string;
-  /** Those that it makes. */
-  snapshots: readonly string[];
+  /** The values that it bears, of those that were asked for. */
+  marks: readonly string[];
 }
 
 /** What became of the programs. */
@@ -29,20 +33,19 @@ export interface EndedPrograms {
   /** Whether any had to be killed: it may have left something half-done. */
   killed: boolean;
   /** Still there: a process in D state takes no signal. */
-  stuck: SnapshotProgram[];
+  stuck: MarkedProgram[];
 }
 
-/** `FSBACKUP_SNAPSHOT_0=NAME` and so on: what a process makes by its environment. */
-async function snapshotsOf(pid: number, owner: string): Promise<string[]> {
+async function marksOf(pid: number, owner: string, { variable, values }: Marks): Promise<string[]> {
   const environment = await readEnvironment(pid);
   if (!environment.includes(`${OWNER_VARIABLE}=${owner}`)) return [];
   return environment.flatMap((line) => {
-    const at = line.indexOf('=');
-    return line.startsWith(SNAPSHOT_VARIABLE) ? [line.slice(at + 1)] : [];
+    const value = line.slice(line.indexOf('=') + 1);
+    return line.startsWith(variable) && values.includes(value) ? [value] : [];
   });
 }
 
-/** By session: which snapshots its programs make. */
+/** By session: the marks of its programs. */
 type Sessions = Map<number, readonly string[]>;
 
 /**
@@ -50,47 +53,42 @@ type Sessions = Map<number, readonly string[]>;
  * without its environment (sudo) is in that too, also when it has ended itself. So `sessions` are remembered, until
  * nobody is in one: from then on its number may be another's.
  */
-async function findPrograms(
-  owner: string,
-  wanted: ReadonlySet<string>,
-  sessions: Sessions,
-): Promise<SnapshotProgram[]> {
+async function findPrograms(owner: string, wanted: Marks, sessions: Sessions): Promise<MarkedProgram[]> {
   const living: { pid: number; name: string; session: number }[] = [];
   for (const pid of await listPids()) {
     const state = await readProcessState(pid);
     if (state === undefined) continue;
-    const snapshots = (await snapshotsOf(pid, owner)).filter((name) => wanted.has(name));
-    if (snapshots.length > 0) sessions.set(state.session, snapshots);
+    const marks = await marksOf(pid, owner, wanted);
+    if (marks.length > 0) sessions.set(state.session, marks);
     living.push({ pid, ...state });
   }
   for (const session of sessions.keys()) {
     if (!living.some((one) => one.session === session)) sessions.delete(session);
   }
   return living.flatMap(({ pid, name, session }) => {
-    const snapshots = sessions.get(session);
-    return snapshots === undefined ? [] : [{ pid, name, snapshots }];
+    const marks = sessions.get(session);
+    return marks === undefined ? [] : [{ pid, name, marks }];
   });
 }
 
 /**
- * Ends the programs that a dead process left making snapshots of these names: by the marks in their environment, so
- * never another's. They get time to end by themselves, then SIGTERM, then SIGKILL. Resolves at once where there are
+ * Ends the programs with these marks that a dead process left: by its own mark in their environment too, so never
+ * another's. They get time to end by themselves, then SIGTERM, then SIGKILL. Resolves at once where there are
  * none; else when none is left, or what is left does not end.
  */
-export async function endSnapshotPrograms(
+export async function endMarkedPrograms(
   owner: Pick<ProcessIdentity, 'pid' | 'startTime'>,
-  names: readonly string[],
+  marks: Marks,
   times: EndingTimes = TIMES,
 ): Promise<EndedPrograms> {
   const mark = ownerMark(owner);
-  const wanted = new Set(names);
   const sessions: Sessions = new Map();
   // Twice before it says none: one that was started since the list of all was read is not in that, and its parent may be gone.
-  const find = async (): Promise<SnapshotProgram[]> => {
-    const found = await findPrograms(mark, wanted, sessions);
+  const find = async (): Promise<MarkedProgram[]> => {
+    const found = await findPrograms(mark, marks, sessions);
     if (found.length > 0) return found;
     await sleep(POLL_MS);
-    return await findPrograms(mark, wanted, sessions);
+    return await findPrograms(mark, marks, sessions);
   };
   let left = await find();
   let killed = false;
