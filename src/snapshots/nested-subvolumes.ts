@@ -26,7 +26,7 @@ export function parseSubvolumeList(output: string): string[] {
 }
 
 /** The paths of all subvolumes of the btrfs mounted at `mount`, from its top level. Rejects with `snapshotFailed`. */
-async function listSubvolumes(mount: Mount): Promise<string[]> {
+export async function listSubvolumes(mount: Mount): Promise<string[]> {
   const result = await runCommand(['btrfs', 'subvolume', 'list', '-a', '--', mount.mountpoint], {
     timeoutMs: 60_000,
   });
