@@ -26,14 +26,17 @@ export type BaseRecord = z.infer<typeof recordSchema>;
 /** The bases of this host. A record is changed by who holds the lock of its job. */
 export interface BaseStore {
   read(job: string, target: string): Promise<BaseRecord | undefined>;
-  /** All of them, by job and target. */
-  list(): Promise<BaseRecord[]>;
+  /** All of them, or those of one job, by job and target. */
+  list(job?: string): Promise<BaseRecord[]>;
   /** Durably and at once: from then on these snapshots are kept, and those of the record before are not. */
   write(record: Omit<BaseRecord, 'version' | 'recordedAt'>): Promise<void>;
   /** Idempotent. The snapshots themselves stay. */
   remove(job: string, target: string): Promise<void>;
-  /** Whether some record keeps the snapshot of this name. Rejects with `cleanupIncomplete` when that cannot be told. */
-  keeps(name: string): Promise<boolean>;
+  /**
+   * Whether a record keeps the snapshot of this name, which a run of `job` made: no other job's record can. Rejects with
+   * `cleanupIncomplete` when that cannot be told.
+   */
+  keeps(job: string, name: string): Promise<boolean>;
 }
 
 const SUFFIX = '.json';
@@ -54,18 +57,28 @@ async function readRecord(file: string): Promise<BaseRecord | undefined> {
   }
 }
 
-/** The bases, a file for each in `<state directory>/bases`. All of it rejects with `cleanupIncomplete` for a damaged one. */
+/** Whether a file of that name is a record of that job, whose own name may look like the beginning of another's. */
+function isOfJob(file: string, job: string): boolean {
+  return file.startsWith(`${job}-`) && /^[0-9a-f]{12}\.json$/.test(file.slice(job.length + 1));
+}
+
+/**
+ * The bases, a file for each in `<state directory>/bases`. All of it rejects with `cleanupIncomplete` for a damaged one,
+ * of that job where one is named.
+ */
 export function createBaseStore(directory = path.join(stateDirectory(), 'bases')): BaseStore {
   const fileOf = (job: string, target: string): string => {
     const hash = createHash('sha256').update(target).digest('hex').slice(0, 12);
     return path.join(directory, `${job}-${hash}${SUFFIX}`);
   };
-  const list = async (): Promise<BaseRecord[]> => {
+  const list = async (job?: string): Promise<BaseRecord[]> => {
     const names = await readdir(directory).catch((error: unknown) => {
       if (errnoOf(error) === 'ENOENT') return [];
       throw error;
     });
-    const files = names.filter((name) => name.endsWith(SUFFIX)).toSorted();
+    const files = names
+      .filter((name) => (job === undefined ? name.endsWith(SUFFIX) : isOfJob(name, job)))
+      .toSorted();
     const records = await Promise.all(files.map((name) => readRecord(path.join(directory, name))));
     return records.filter((record) => record !== undefined);
   };
@@ -78,8 +91,9 @@ export function createBaseStore(directory = path.join(stateDirectory(), 'bases')
       await writeDurably(fileOf(record.job, record.target), `${JSON.stringify(whole, undefined, 2)}\n`);
     },
     remove: (job, target) => removeDurably(fileOf(job, target)),
-    async keeps(name) {
-      return (await list()).some(({ snapshots }) => snapshots.some(({ snapshot }) => snapshot.name === name));
+    async keeps(job, name) {
+      const records = await list(job);
+      return records.some(({ snapshots }) => snapshots.some(({ snapshot }) => snapshot.name === name));
     },
   };
 }

@@ -81,7 +81,8 @@ function releasers(): Releasers {
       await removeEmptyDirectory(payload.path);
     },
     poolMetadata: ({ payload }) => releaseMetadata(payload.device),
-    snapshot: ({ payload }) => releaseSnapshot(payload, providerByName(payload.provider), createBaseStore()),
+    snapshot: ({ job, payload }) =>
+      releaseSnapshot(job, payload, providerByName(payload.provider), createBaseStore()),
     isIntact: async ({ payload }) => {
       try {
         await providerByName(payload.provider).checkIntact(payload);

@@ -33,9 +33,7 @@ export async function findBase(
 
 /** The snapshots of a record that no other one keeps. */
 async function onlyIn(record: BaseRecord, bases: BaseStore): Promise<SnapshotRef[]> {
-  const others = (await bases.list()).filter(
-    ({ job, target }) => job !== record.job || target !== record.target,
-  );
+  const others = (await bases.list(record.job)).filter(({ target }) => target !== record.target);
   const names = new Set(others.flatMap(({ snapshots }) => snapshots.map(({ snapshot }) => snapshot.name)));
   return record.snapshots.map(({ snapshot }) => snapshot).filter(({ name }) => !names.has(name));
 }
@@ -59,7 +57,7 @@ export async function retireBase(
   for (const ref of await onlyIn(record, bases)) {
     const entry = await journal.record('snapshot', { ...ref, data: { ...ref.data } });
     const release = async (): Promise<void> => {
-      await releaseSnapshot(ref, provider(ref.provider, undefined), bases);
+      await releaseSnapshot(record.job, ref, provider(ref.provider, undefined), bases);
       await entry.remove();
     };
     retired.push({ ref, release });

@@ -138,14 +138,14 @@ export type IntendedSnapshot = PreparedSnapshot & { held: Held };
 /** Writes the intents and registers the releases: once this began, the snapshots count as held. */
 export async function intendSnapshots(
   prepared: readonly PreparedSnapshot[],
-  { dependencies, stack }: RunContext,
+  { plan, dependencies, stack }: RunContext,
 ): Promise<IntendedSnapshot[]> {
   const intended: IntendedSnapshot[] = [];
   for (const snapshot of prepared) {
     const { provider, ref } = snapshot;
     const entry = await dependencies.journal.record('snapshot', { ...ref, data: { ...ref.data } });
     const held = stack.push(`the snapshot ${ref.name}`, async () => {
-      await releaseSnapshot(ref, provider, dependencies.bases);
+      await releaseSnapshot(plan.job, ref, provider, dependencies.bases);
       faultPoint('snapshot.released');
       await entry.remove();
     });

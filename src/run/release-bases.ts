@@ -68,7 +68,7 @@ export async function releaseBases(
     await takeLocks({ job, targets: [] }, locks, stack, { waitMs: lockWaitMs, signal });
     for (const message of recoveryWarnings(await host.recover(lockJob))) warn(message);
     const dependencies = { ...host.execution, journal: host.openJournal(job, runId) };
-    for (const record of (await bases.list()).filter((one) => one.job === job)) {
+    for (const record of await bases.list(job)) {
       const status = await baseStatus(record);
       if (target !== undefined && target !== record.target && target !== status.target) continue;
       const retired = await retireBase(record, dependencies);

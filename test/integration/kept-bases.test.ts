@@ -156,6 +156,24 @@ describeNeeding(['root', 'loop', 'btrfs', 'program:btrfs', 'program:zstd'], 'kep
     expect(await kept()).toEqual([name]);
   });
 
+  it('keeps and removes its own snapshots, whatever became of the record of another job', async () => {
+    const { FSBACKUP_STATE_DIR: state } = cli.environment;
+    await mkdir(path.join(state, 'bases'), { recursive: true, mode: 0o700 });
+    // The name of the one begins as that of the job does.
+    for (const job of ['other', 'srv-b']) {
+      await writeFile(path.join(state, 'bases', `${job}-0123456789ab.json`), '{"version":2}', {
+        mode: 0o600,
+      });
+    }
+    const first = await run();
+    expect([first.exitCode, first.value.warnings]).toEqual([0, []]);
+    const second = await run();
+    expect([second.exitCode, second.value.warnings]).toEqual([0, []]);
+    expect(await kept()).toEqual([second.value.sources[0]?.snapshot]);
+    const other = await run('rsync');
+    expect([other.exitCode, await kept(), await cli.journalEntries()]).toEqual([0, [], []]);
+  });
+
   it('lets go of what it kept when the target gets another engine', async () => {
     await run();
     expect(await kept()).toHaveLength(1);

@@ -291,15 +291,15 @@ export class FakeWorld {
       },
       bases: {
         read: async (job, target) => this.bases.get(`${job} ${target}`),
-        list: async () => [...this.bases.values()],
+        list: async (job) => [...this.bases.values()].filter((base) => job === undefined || base.job === job),
         write: async (record) => {
           await this.#call('write base');
           this.bases.set(`${record.job} ${record.target}`, { version: 1, recordedAt: '', ...record });
         },
         remove: async (job, target) => void this.bases.delete(`${job} ${target}`),
-        keeps: async (name) =>
-          [...this.bases.values()].some(({ snapshots }) =>
-            snapshots.some(({ snapshot }) => snapshot.name === name),
+        keeps: async (job, name) =>
+          [...this.bases.values()].some(
+            (base) => base.job === job && base.snapshots.some(({ snapshot }) => snapshot.name === name),
           ),
       },
       retain: async (target, job) => {
