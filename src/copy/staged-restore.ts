@@ -1,4 +1,4 @@
-import { lstat, mkdir, readdir } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readlink } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
 import type { runCommand } from '../system/run-command.js';
@@ -26,7 +26,8 @@ export interface StagedRestoreDependencies {
   root: RootAttributes | undefined;
   /**
    * In paths that the engine told: a character that may stand for a byte that is no UTF-8. Of such a path it is not known
-   * what its file is called, and nobody looks whether it is there. Undefined: it tells all bytes.
+   * what its file is called, and nobody looks whether it is there. A symlink to one is not what it was. Undefined: it tells
+   * all bytes.
    */
   standsForByte?: string;
   extract: (extraction: Extraction) => Promise<void>;
@@ -66,14 +67,25 @@ async function groupByFilesystem(
   return [...groups.values()];
 }
 
-/** Counts regular files by their names, as the engines do that keep repositories. */
-async function count(directory: Buffer, tally: { files: number; bytes: number }): Promise<void> {
+/** What was restored: regular files by their names, as the engines do that keep repositories, and what of it is another. */
+interface Tally {
+  files: number;
+  bytes: number;
+  /** In the target of a symlink it says that this was changed. */
+  standsForByte: string | undefined;
+  /** Is told each such symlink. */
+  onChanged: (link: Buffer) => void;
+}
+
+async function count(directory: Buffer, tally: Tally): Promise<void> {
   for (const entry of await readdir(directory, { encoding: 'buffer', withFileTypes: true })) {
     const file = Buffer.concat([directory, Buffer.from('/'), entry.name]);
     if (entry.isDirectory()) await count(file, tally);
     else if (entry.isFile()) {
       tally.files += 1;
       tally.bytes += (await lstat(file)).size;
+    } else if (tally.standsForByte !== undefined && entry.isSymbolicLink()) {
+      if ((await readlink(file, 'buffer')).includes(tally.standsForByte)) tally.onChanged(file);
     }
   }
 }
@@ -109,7 +121,12 @@ export async function restoreStaged(
           unreadable.add(printable(bytesOfPath(live).toString('latin1')));
         }
       }
-      await count(Buffer.from(staged), tally);
+      const onChanged = (link: Buffer): void =>
+        unreadable.add(printable(link.subarray(Buffer.byteLength(staged)).toString('latin1')));
+      const found: Tally = { files: 0, bytes: 0, standsForByte, onChanged };
+      await count(Buffer.from(staged), found);
+      tally.files += found.files;
+      tally.bytes += found.bytes;
       request.onProgress({ ...tally });
       await mergeTree(staged, destination, { run, unreadable, signal });
     });

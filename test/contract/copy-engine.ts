@@ -382,18 +382,18 @@ export function copyEngineContract(
 
     it('gives the directories above a source their ACLs, attributes and times too', async () => {
       const original = await tree();
-      const private_ = path.join(original, 'private');
-      const data = path.join(private_, 'data');
+      const closed = path.join(original, 'private');
+      const data = path.join(closed, 'data');
       await mkdir(data, { recursive: true });
       await writeFile(path.join(data, 'file'), 'x');
-      await chmod(private_, 0o700);
+      await chmod(closed, 0o700);
       // The mode's group bits are the mask now, and no rights of the group.
-      await must('setfacl', '-m', 'u:54321:rwx,d:u:54321:rwx', private_);
-      await must('setfattr', '-n', 'user.k', '-v', '1', private_);
-      await must('touch', '-d', '2001-01-01 00:00:00.123456789', private_);
+      await must('setfacl', '-m', 'u:54321:rwx,d:u:54321:rwx', closed);
+      await must('setfattr', '-n', 'user.k', '-v', '1', closed);
+      await must('touch', '-d', '2001-01-01 00:00:00.123456789', closed);
       const out = await roundTrip([source(data, data)]);
       expect(
-        await compareTrees(private_, path.join(out, private_), { ignore: (name) => name === 'data' }),
+        await compareTrees(closed, path.join(out, closed), { ignore: (name) => name === 'data' }),
       ).toEqual([]);
     });
 
