@@ -19,6 +19,7 @@ import { copyMerged, type RepositoryDependencies } from './merged-copy.js';
 import { byFuse } from './fuse-mount.js';
 import { resticFuse } from './restic-mount.js';
 import { settingsOf, withSecrets } from './repository-program.js';
+import { describeChangedLinks } from './restic-links.js';
 import { makeSnapshot } from './restic-backup.js';
 import { resticReference as reference } from './restic-reference.js';
 import { ResticRepository } from './restic-repository.js';
@@ -85,11 +86,14 @@ class ResticEngine implements CopyEngine {
       // An earlier attempt's, whose success nobody heard of.
       await this.remove(request);
       const context = { ...of, repository, patienceMs, localPath: this.#localPath };
-      return await makeSnapshot(request, context);
+      const made = await makeSnapshot(request, context);
+      const { signal } = request;
+      const changed = await describeChangedLinks(of.tree, { repository, signal }, this.#run);
+      return changed === undefined ? made : { ...made, warnings: [changed] };
     });
     if (!repository.isWithoutCache) return result;
     const warning = "the disk of restic's cache is full: it worked without its cache, which takes longer";
-    return { ...result, warnings: [warning] };
+    return { ...result, warnings: [...(result.warnings ?? []), warning] };
   }
 
   restore(request: RestoreRequest): Promise<CopyResult> {

@@ -98,9 +98,18 @@ export class ResticRepository {
   }
 
   /** Since 0.15; an older one writes zeros. */
-  async canMakeHoles(): Promise<boolean> {
+  canMakeHoles(): Promise<boolean> {
+    return this.#isSince(15);
+  }
+
+  /** Since 0.16; an older one changes symlinks whose targets are not UTF-8. */
+  keepsAllLinks(): Promise<boolean> {
+    return this.#isSince(16);
+  }
+
+  async #isSince(wanted: number): Promise<boolean> {
     const [major = 0, minor = 0] = (await this.version()).split('.').map(Number);
-    return major > 0 || minor >= 15;
+    return major > 0 || minor >= wanted;
   }
 
   /** How the failure of a program on the repository is to be told; `lost`: it got no connection. */

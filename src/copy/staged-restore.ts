@@ -1,4 +1,4 @@
-import { lstat, mkdir, readdir } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readlink } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
 import type { runCommand } from '../system/run-command.js';
@@ -26,7 +26,8 @@ export interface StagedRestoreDependencies {
   root: RootAttributes | undefined;
   /**
    * In paths that the engine told: a character that may stand for a byte that is no UTF-8. Of such a path it is not known
-   * what its file is called, and nobody looks whether it is there. Undefined: it tells all bytes.
+   * what its file is called, and nobody looks whether it is there. A symlink to one is not what it was. Undefined: it tells
+   * all bytes.
    */
   standsForByte?: string;
   /** Further names of FIFOs and devices count as files, as of whoever tells of all hard links alike. */
@@ -68,23 +69,28 @@ async function groupByFilesystem(
   return [...groups.values()];
 }
 
-/** What a count has come to. */
-interface Count {
+/** What was restored: regular files by their names, as the engines do that keep repositories, and what of it is another. */
+interface Tally {
   files: number;
   bytes: number;
   /** FIFOs and devices with several names, of which one was met; undefined: they do not count at all. */
-  special?: Set<string> | undefined;
+  special: Set<string> | undefined;
+  /** In the target of a symlink it says that this was changed. */
+  standsForByte: string | undefined;
 }
 
-/** Counts regular files by their names, as the engines do that keep repositories. */
-async function count(directory: Buffer, tally: Count): Promise<void> {
+/** `onChanged` is told each symlink that was changed. */
+async function count(directory: Buffer, tally: Tally, onChanged: (link: Buffer) => void): Promise<void> {
   for (const entry of await readdir(directory, { encoding: 'buffer', withFileTypes: true })) {
     const file = Buffer.concat([directory, Buffer.from('/'), entry.name]);
-    if (entry.isDirectory()) await count(file, tally);
+    if (entry.isDirectory()) await count(file, tally, onChanged);
     else if (entry.isFile()) {
       tally.files += 1;
       tally.bytes += (await lstat(file)).size;
-    } else if (tally.special !== undefined && !entry.isSymbolicLink()) {
+    } else if (entry.isSymbolicLink()) {
+      if (tally.standsForByte === undefined) continue;
+      if ((await readlink(file, 'buffer')).includes(tally.standsForByte)) onChanged(file);
+    } else if (tally.special !== undefined) {
       const { dev, ino, nlink } = await lstat(file);
       if (nlink > 1 && tally.special.has(`${dev}:${ino}`)) tally.files += 1;
       tally.special.add(`${dev}:${ino}`);
@@ -104,7 +110,8 @@ export async function restoreStaged(
   const asked = topmost(request.paths);
   const isAll = asked.length === 0 || asked.includes('/');
   const unreadable = new UnreadablePaths();
-  const tally: Count = { files: 0, bytes: 0, special: countsLinksOfSpecial && new Set() };
+  const special = countsLinksOfSpecial && new Set<string>();
+  const tally: Tally = { files: 0, bytes: 0, special, standsForByte };
   const groups = await groupByFilesystem(destination, isAll ? topmost(sources) : asked);
   for (const group of groups) {
     await withStaging(group.directory, request.journal, async (directory) => {
@@ -123,7 +130,9 @@ export async function restoreStaged(
           unreadable.add(printable(bytesOfPath(live).toString('latin1')));
         }
       }
-      await count(Buffer.from(staged), tally);
+      await count(Buffer.from(staged), tally, (link) =>
+        unreadable.add(printable(link.subarray(Buffer.byteLength(staged)).toString('latin1'))),
+      );
       const { files, bytes } = tally;
       request.onProgress({ files, bytes });
       await mergeTree(staged, destination, { run, unreadable, signal });

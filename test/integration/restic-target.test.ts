@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -76,6 +76,38 @@ describeNeeding(NEEDS, 'a restic repository as a target', () => {
     const { stdout } = await fsbackup('backups', 'list', ...args, '--json');
     return (JSON.parse(stdout) as Listed).backups;
   }
+
+  it(
+    'warns of symlinks that such a restic changes, and a restore and a drill name them',
+    async () => {
+      makeQuickResticRepository(repository, SECRET);
+      await configure([restic()]);
+      const link = path.join(source, 'link');
+      const target = Buffer.from('caf\u{e9}', 'latin1');
+      await symlink(target, link);
+      const { stdout } = await runCommand(['restic', 'version']);
+      const isOld = /^restic 0\.1[45]\./.test(stdout);
+      const run = await fsbackup('run', '--config', config, '--json');
+      const { warnings } = JSON.parse(run.stdout) as { warnings: string[] };
+      const told = warnings.filter((warning) => warning.includes(`a symlink (${link}) has a target`));
+      expect(told).toHaveLength(isOld ? 1 : 0);
+      const restored = await fsbackup(
+        'restore',
+        'srv',
+        '--config',
+        config,
+        '--to',
+        path.join(directory, 'out'),
+      );
+      expect(restored.exitCode).toBe(isOld ? 41 : 0);
+      expect(restored.stdout.includes(link)).toBe(isOld);
+      const now = await readlink(path.join(directory, 'out', link), 'buffer');
+      expect(now.equals(target)).toBe(!isOld);
+      const drill = await fsbackup('backups', 'verify', 'srv', '--drill', '--config', config);
+      expect(drill.exitCode === 50).toBe(isOld);
+    },
+    LONG_MS,
+  );
 
   it(
     'is backed up to beside a directory, listed, shown, verified, restored and pruned with the same words',
