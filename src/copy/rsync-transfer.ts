@@ -1,5 +1,7 @@
+import { lstatSync } from 'node:fs';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
+import { errnoOf } from '../errors.js';
 import type { CommandResult, runCommand } from '../system/run-command.js';
 import { copyFailure, UnreadablePaths } from './copy-error.js';
 import { LineWriter } from './digest-lines.js';
@@ -7,7 +9,8 @@ import { finishDigestList } from './digest-list.js';
 import { formatRecord, plainRecord } from './digest-record.js';
 import type { CopyDigests, CopyProgress, CopyResult, CopySource, DigestRequest } from './engine.js';
 import { asBytes, parseDigestLine, TELL_DIGESTS } from './rsync-digests.js';
-import { parseComplaint, parseProgress, parseStats, type RsyncStats } from './rsync-output.js';
+import { printable } from './printable.js';
+import { namesBehind, parseComplaint, parseProgress, parseStats, type RsyncStats } from './rsync-output.js';
 import { literalPattern } from './rsync-pattern.js';
 import { nestedIn, parentsOf, pathInBackup } from './source-layout.js';
 import { under } from './under.js';
@@ -122,8 +125,35 @@ interface TransferContext {
   input?: Uint8Array | undefined;
   /** As `input`, of more than should be held. */
   inputFrom?: Readable;
-  /** Gets each complaint about a path, with that as rsync names it, one character per byte. */
-  onComplaint?: (line: string, name: string) => void;
+  /** What is copied, if it can be looked at from here, and where it goes. */
+  trees?: { from: string | undefined; to: string };
+  /** Gets each complaint about a file, with its path below what is copied, one character per byte. */
+  onComplaint?: (line: string, inside: string) => void;
+}
+
+/** Below what is copied, or where it goes; undefined for what lies in neither. */
+function insideOf(name: string, { from, to }: NonNullable<TransferContext['trees']>): string | undefined {
+  const root = [from, to].find((one) => one !== undefined && name.startsWith(`${asBytes(one)}/`));
+  if (root !== undefined) return name.slice(asBytes(root).length + 1);
+  return name.startsWith('/') ? undefined : name;
+}
+
+/** The file that a complaint is about: what rsync receives has another name until it is whole. */
+function meant(told: string, trees: TransferContext['trees']): string {
+  const names = namesBehind(told);
+  const isThere = (name: string): boolean => {
+    const inside = trees?.from === undefined ? undefined : insideOf(name, trees);
+    if (trees?.from === undefined || inside === undefined) return false;
+    const file = Buffer.from(`${asBytes(trees.from)}/${inside}`, 'latin1');
+    try {
+      return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
+    } catch (error) {
+      // It is there, and cannot be read, or is no name that can be.
+      if (errnoOf(error) === undefined) throw error;
+      return false;
+    }
+  };
+  return names.length === 1 ? told : (names.find(isThere) ?? names[0]);
 }
 
 /**
@@ -173,8 +203,10 @@ export async function transfer(
       if (complaint?.kind === 'full') full = true;
       if (complaint?.kind !== 'path') return;
       complaints += 1;
-      tally.unreadable.add(toLivePath(complaint.path));
-      context.onComplaint?.(line, complaint.name);
+      const name = meant(complaint.name, context.trees);
+      tally.unreadable.add(toLivePath(printable(name)));
+      const below = context.trees === undefined ? undefined : insideOf(name, context.trees);
+      if (below !== undefined) context.onComplaint?.(line, below);
     },
   });
   requireSuccess(result, { complaints, full });
