@@ -157,8 +157,8 @@ async function removeOutdated(
   if (names.length === 0) return;
   const input = Buffer.from(names.map((name) => `${name}\0`).join(''), 'latin1');
   // From there: the whole path may be longer than one can be.
-  const script = 'cd "$1" && xargs -0 rm -f --';
-  const result = await run(['sh', '-c', script, 'fsbackup', directory], { input, signal });
+  const program = ['env', `--chdir=${directory}`, 'xargs', '-0', 'rm', '-f', '--'] as const;
+  const result = await run(program, { input, signal });
   if (signal.aborted) throw copyStopped();
   if (result.exitCode !== 0) throw copyFailure('rm', result, CONNECTION.has(result.exitCode ?? 0));
 }
