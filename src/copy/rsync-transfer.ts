@@ -18,8 +18,10 @@ import { under } from './under.js';
 /**
  * Everything that a file has: owner, mode, times, hard links, ACLs, xattrs, holes, device nodes. Nanoseconds count
  * in "unchanged" (`--modify-window=-1`): a file rewritten within the second of its last backup is not mistaken for it.
+ * With one `X` the xattrs in which a receiver with `--fake-super` keeps owners and modes (`user.rsync.%…`) are left out:
+ * they belong to what lies on a backup server. To any other receiver they are xattrs like all.
  */
-export const FAITHFUL = ['-aHAXS', '--numeric-ids', '--modify-window=-1'] as const;
+export const FAITHFUL = ['-aHAXXS', '--numeric-ids', '--modify-window=-1'] as const;
 const TALKATIVE = ['--info=progress2', '--stats', '--no-inc-recursive'] as const;
 
 /** rsync(1), "EXIT VALUES": some files not transferred, source files vanished. */
