@@ -157,8 +157,8 @@ async function removeOutdated(
   if (names.length === 0) return;
   const input = Buffer.from(names.map((name) => `${name}\0`).join(''), 'latin1');
   // From there: the whole path may be longer than one can be.
-  const script = 'cd "$1" && xargs -0 rm -f --';
-  const result = await run(['sh', '-c', script, 'fsbackup', directory], { input, signal });
+  const program = ['env', `--chdir=${directory}`, 'xargs', '-0', 'rm', '-f', '--'] as const;
+  const result = await run(program, { input, signal });
   if (signal.aborted) throw copyStopped();
   if (result.exitCode !== 0) throw copyFailure('rm', result, CONNECTION.has(result.exitCode ?? 0));
 }
@@ -190,11 +190,8 @@ async function compareSource(
   const inside = asBytes(pathInBackup(source.path));
   const outdated: string[] = [];
   const onComplaint = (line: string, name: string): void => {
-    // The content came.
-    if (/xattr|acl/.test(line)) return;
-    const root = `${asBytes(readFrom)}/`;
-    if (name.startsWith(root)) outdated.push(name.slice(root.length));
-    else if (!name.startsWith('/')) outdated.push(name);
+    // Else the content came.
+    if (!/xattr|acl/.test(line)) outdated.push(name);
   };
   const log = new LineWriter(taking.raw, 'a');
   const bring = async (how: readonly string[], inputFrom?: Readable): Promise<void> => {
@@ -206,6 +203,7 @@ async function compareSource(
       tally: { ...newTally({ ...taking, log }), unreadable: tally.unreadable },
       inside,
       toLivePath: place.toLivePath,
+      trees: { from: readFrom, to: place.directory },
       onComplaint,
     };
     await transfer(args, inputFrom === undefined ? context : { ...context, inputFrom }, run);

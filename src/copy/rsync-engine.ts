@@ -140,7 +140,13 @@ class RsyncEngine implements CopyEngine {
         `${source.readFrom}/`,
         `${destination}/`,
       ],
-      { request, tally, inside: asBytes(inside), toLivePath },
+      {
+        request,
+        tally,
+        inside: asBytes(inside),
+        toLivePath,
+        trees: { from: source.readFrom, to: destination },
+      },
       this.#run,
     );
   }

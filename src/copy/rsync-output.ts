@@ -97,3 +97,12 @@ export function parseComplaint(line: string): RsyncComplaint {
   const path = /"(.+?)"(?=[: ,)]|$)/.exec(line)?.[1];
   return path === undefined ? undefined : about(path);
 }
+
+/**
+ * The files that rsync may have meant by a name, one character per byte, the likeliest first. What it receives has a name of its own,
+ * `.NAME.XXXXXX`, until it is whole; of a NAME that begins with a dot that is the first one.
+ */
+export function namesBehind(told: string): [string, ...string[]] {
+  const [, directory = '', name] = /^(.*\/)?\.([^/]+)\.[A-Za-z0-9]{6}$/s.exec(told) ?? [];
+  return name === undefined ? [told] : [`${directory}${name}`, `${directory}.${name}`, told];
+}

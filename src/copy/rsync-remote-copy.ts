@@ -151,8 +151,8 @@ export class RsyncRemoteCopy {
     tally: Tally,
   ): Promise<void> {
     const inside = pathInBackup(source.path);
-    const { destination, args, toLivePath } = this.#placeOf(source, request);
-    const links = from.map((directory) => path.join(directory, inside));
+    const { destination, directory, args, toLivePath } = this.#placeOf(source, request);
+    const links = from.map((one) => path.join(one, inside));
     await transfer(
       [
         ...args,
@@ -160,7 +160,13 @@ export class RsyncRemoteCopy {
         `${source.readFrom}/`,
         `${destination}/`,
       ],
-      { request, tally, inside: asBytes(inside), toLivePath },
+      {
+        request,
+        tally,
+        inside: asBytes(inside),
+        toLivePath,
+        trees: { from: source.readFrom, to: directory },
+      },
       this.#run,
     );
   }

@@ -24,13 +24,14 @@ export function localTree(directory: string): StoredTree {
 /** `CopyEngine.restore` for a tree that the rsync engine wrote. */
 export async function restoreRsync(
   request: RestoreRequest,
-  { directory, readFrom, args }: StoredTree,
+  { directory, readFrom, args, runThere }: StoredTree,
   run: typeof runCommand,
 ): Promise<CopyResult> {
   const { destination, isEmpty, paths, parents } = request;
   const wanted = topmost(paths.length === 0 ? request.sources : paths).map(pathInBackup);
   const tally = newTally();
   const toLivePath = livePaths({ [directory]: '/', [destination]: '/' }, '/');
+  const trees = { from: runThere === undefined ? directory : undefined, to: destination };
   // What a damage or somebody changed there may still have the size and time that it had.
   const compared = isEmpty === true ? [] : ['--checksum'];
   const bring = async (names: readonly string[], how: readonly string[]): Promise<void> => {
@@ -40,7 +41,7 @@ export async function restoreRsync(
     const input = isAll ? undefined : nulTerminated(names);
     await transfer(
       [...args, ...compared, ...listed, `${readFrom}/`, `${destination}/`],
-      { request, tally, toLivePath, under: request.under, input },
+      { request, tally, toLivePath, trees, under: request.under, input },
       run,
     );
   };

@@ -1,5 +1,7 @@
+import { lstatSync } from 'node:fs';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
+import { errnoOf } from '../errors.js';
 import type { CommandResult, runCommand } from '../system/run-command.js';
 import { copyFailure, UnreadablePaths } from './copy-error.js';
 import { LineWriter } from './digest-lines.js';
@@ -7,7 +9,8 @@ import { finishDigestList } from './digest-list.js';
 import { formatRecord, plainRecord } from './digest-record.js';
 import type { CopyDigests, CopyProgress, CopyResult, CopySource, DigestRequest } from './engine.js';
 import { asBytes, parseDigestLine, TELL_DIGESTS } from './rsync-digests.js';
-import { parseComplaint, parseProgress, parseStats, type RsyncStats } from './rsync-output.js';
+import { printable } from './printable.js';
+import { namesBehind, parseComplaint, parseProgress, parseStats, type RsyncStats } from './rsync-output.js';
 import { literalPattern } from './rsync-pattern.js';
 import { nestedIn, parentsOf, pathInBackup } from './source-layout.js';
 import { under } from './under.js';
@@ -15,8 +18,10 @@ import { under } from './under.js';
 /**
  * Everything that a file has: owner, mode, times, hard links, ACLs, xattrs, holes, device nodes. Nanoseconds count
  * in "unchanged" (`--modify-window=-1`): a file rewritten within the second of its last backup is not mistaken for it.
+ * With one `X` the xattrs in which a receiver with `--fake-super` keeps owners and modes (`user.rsync.%…`) are left out:
+ * they belong to what lies on a backup server. To any other receiver they are xattrs like all.
  */
-export const FAITHFUL = ['-aHAXS', '--numeric-ids', '--modify-window=-1'] as const;
+export const FAITHFUL = ['-aHAXXS', '--numeric-ids', '--modify-window=-1'] as const;
 const TALKATIVE = ['--info=progress2', '--stats', '--no-inc-recursive'] as const;
 
 /** rsync(1), "EXIT VALUES": some files not transferred, source files vanished. */
@@ -122,8 +127,35 @@ interface TransferContext {
   input?: Uint8Array | undefined;
   /** As `input`, of more than should be held. */
   inputFrom?: Readable;
-  /** Gets each complaint about a path, with that as rsync names it, one character per byte. */
-  onComplaint?: (line: string, name: string) => void;
+  /** What is copied, if it can be looked at from here, and where it goes. */
+  trees?: { from: string | undefined; to: string };
+  /** Gets each complaint about a file, with its path below what is copied, one character per byte. */
+  onComplaint?: (line: string, inside: string) => void;
+}
+
+/** Below what is copied, or where it goes; undefined for what lies in neither. */
+function insideOf(name: string, { from, to }: NonNullable<TransferContext['trees']>): string | undefined {
+  const root = [from, to].find((one) => one !== undefined && name.startsWith(`${asBytes(one)}/`));
+  if (root !== undefined) return name.slice(asBytes(root).length + 1);
+  return name.startsWith('/') ? undefined : name;
+}
+
+/** The file that a complaint is about: what rsync receives has another name until it is whole. */
+function meant(told: string, trees: TransferContext['trees']): string {
+  const names = namesBehind(told);
+  const isThere = (name: string): boolean => {
+    const inside = trees?.from === undefined ? undefined : insideOf(name, trees);
+    if (trees?.from === undefined || inside === undefined) return false;
+    const file = Buffer.from(`${asBytes(trees.from)}/${inside}`, 'latin1');
+    try {
+      return lstatSync(file, { throwIfNoEntry: false }) !== undefined;
+    } catch (error) {
+      // It is there, and cannot be read, or is no name that can be.
+      if (errnoOf(error) === undefined) throw error;
+      return false;
+    }
+  };
+  return names.length === 1 ? told : (names.find(isThere) ?? names[0]);
 }
 
 /**
@@ -173,8 +205,10 @@ export async function transfer(
       if (complaint?.kind === 'full') full = true;
       if (complaint?.kind !== 'path') return;
       complaints += 1;
-      tally.unreadable.add(toLivePath(complaint.path));
-      context.onComplaint?.(line, complaint.name);
+      const name = meant(complaint.name, context.trees);
+      tally.unreadable.add(toLivePath(printable(name)));
+      const below = context.trees === undefined ? undefined : insideOf(name, context.trees);
+      if (below !== undefined) context.onComplaint?.(line, below);
     },
   });
   requireSuccess(result, { complaints, full });

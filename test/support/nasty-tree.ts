@@ -82,6 +82,8 @@ export async function makeNastyTree(root: string, options: NastyOptions = {}): P
   tool('setfattr', '-n', 'user.binary', '-v', '0x00ff0a22', at('attributes', 'user'));
   tool('setfattr', '-n', 'trusted.overlay.test', '-v', 'y', at('attributes', 'user'));
   tool('setfattr', '-n', 'user.on-directory', '-v', 'd', at('attributes'));
+  // What rsync keeps at a receiver that is not root, and leaves out where it is asked for attributes only once.
+  tool('setfattr', '-n', 'user.rsync.%stat', '-v', '100644 0,0 1000:1000', at('attributes', 'user'));
   writeFileSync(at('attributes', 'acl'), 'x');
   // An id that has no name, and one that has: both must come back by number.
   tool('setfacl', '-m', 'u:54321:rw,u:33:r,g:12:rx,m::rwx', at('attributes', 'acl'));

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  namesBehind,
   parseComplaint as parseRsyncComplaint,
   parseProgress,
   parseStats,
@@ -93,6 +94,17 @@ Total transferred file size: 0 bytes
         'rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c',
       ),
     ).toBeUndefined();
+  });
+
+  it('knows what is meant by the name that a file has until it is whole', () => {
+    expect(namesBehind('/data/srv/.a.f.318a2M')).toEqual([
+      '/data/srv/a.f',
+      '/data/srv/.a.f',
+      '/data/srv/.a.f.318a2M',
+    ]);
+    expect(namesBehind('.x.Zabcde')).toEqual(['x', '.x', '.x.Zabcde']);
+    for (const name of ['/data/.x.d/a.318a2M', '/data/.x.a-bcde', '/data/.318a2M'])
+      expect(namesBehind(name)).toEqual([name]);
   });
 
   it('knows a full target from a file that cannot be copied', () => {
