@@ -1,21 +1,24 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, readFile, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { ensurePrivateDirectory } from '../system/directories.js';
 import { isCurrent } from '../system/passing-lock.js';
+import { isAlive } from '../system/process-identity.js';
 
 /** flock(2) with LOCK_EX|LOCK_NB: false when another open file description holds it. */
 export type TryLock = (fd: number) => boolean;
 
-/** What the lock file says of its holder. For messages only: that the lock is held is what counts. */
+/** What the lock file says of its holder. That the lock is held is what counts: this is for messages, and for who may wait. */
 export interface LockHolder {
   pid: number;
   startTime: number;
   runId: string;
   command: string;
+  /** It holds the lock to release what a dead owner left, and no longer than that takes. */
+  isRecovery?: boolean;
 }
 
 /** A lock that is held. */
@@ -39,6 +42,8 @@ export interface LockWait {
 }
 
 const POLL_MS = 100;
+/** Between taking a lock and telling who did. */
+const TELL_MS = 500;
 
 export function jobLockName(job: string): string {
   return `job-${encodeURIComponent(job)}`;
@@ -116,26 +121,52 @@ export async function tryAcquireLock(
   }
 }
 
+/**
+ * Takes the locks of jobs whose dead owners left something; undefined when one lives. `own` is the job whose lock the caller
+ * holds. A run of the job that comes meanwhile is not refused: it waits.
+ */
+export function locksForRecovery(
+  dependencies: LockDependencies,
+  own?: string,
+): (job: string) => Promise<Lock | undefined> {
+  const holder = { ...dependencies.holder, isRecovery: true };
+  return async (job) =>
+    job === own
+      ? { name: job, release: async () => undefined }
+      : await tryAcquireLock(jobLockName(job), { ...dependencies, holder });
+}
+
+type ToldHolder = Pick<LockHolder, 'pid' | 'command' | 'isRecovery'>;
+
+/** Undefined where the file does not tell. */
+async function readHolder(name: string, directory: string): Promise<ToldHolder | undefined> {
+  try {
+    const holder: unknown = JSON.parse(await readFile(lockFile(directory, name), 'utf8'));
+    if (typeof holder !== 'object' || holder === null || !('pid' in holder && 'command' in holder))
+      return undefined;
+    return {
+      pid: Number(holder.pid),
+      command: String(holder.command),
+      isRecovery: 'isRecovery' in holder && holder.isRecovery === true,
+    };
+  } catch {
+    // Where it cannot be read, the lock is held all the same.
+    return undefined;
+  }
+}
+
+function describe(holder: ToldHolder | undefined): string {
+  return holder === undefined ? 'another process' : `process ${holder.pid} (${holder.command})`;
+}
+
 /** One clause about who holds the lock, as far as its file tells. */
 export async function describeHolder(name: string, directory: string): Promise<string> {
-  try {
-    const handle = await open(lockFile(directory, name), 'r');
-    try {
-      const holder: unknown = JSON.parse(await handle.readFile('utf8'));
-      if (typeof holder === 'object' && holder !== null && 'pid' in holder && 'command' in holder) {
-        return `process ${String(holder.pid)} (${String(holder.command)})`;
-      }
-    } finally {
-      await handle.close();
-    }
-  } catch {
-    // The contents are for this message alone.
-  }
-  return 'another process';
+  return describe(await readHolder(name, directory));
 }
 
 /**
- * Takes the lock `name`, waiting as long as asked. `what` names it to people: `job srv`.
+ * Takes the lock `name`, waiting as long as asked; and for a recovery as long as that takes, since who gets the lock would have
+ * to do the same first. `what` names it to people: `job srv`.
  * Rejects with `locked`, naming the holder, when it stays busy, and with the signal's reason when aborted.
  */
 export async function acquireLock(
@@ -151,15 +182,20 @@ export async function acquireLock(
     if (lock !== undefined) return lock;
     const leftMs = deadline - performance.now();
     if (leftMs <= 0) {
-      const holder = await describeHolder(name, dependencies.directory);
-      throw new FsbackupError('locked', `${what} is in use by ${holder}`, {
-        hint: 'Wait until it has finished, or let this run wait with --lock-wait 10m.',
-      });
+      const holder = await readHolder(name, dependencies.directory);
+      const isTold = holder !== undefined && isAlive(holder.pid);
+      if (isTold ? holder.isRecovery !== true : leftMs <= -TELL_MS) {
+        throw new FsbackupError('locked', `${what} is in use by ${describe(holder)}`, {
+          hint: 'Wait until it has finished, or let this run wait with --lock-wait 10m.',
+        });
+      }
     }
-    await sleep(Math.min(POLL_MS, leftMs), undefined, { signal }).catch((error: unknown) => {
-      // The sleep rejects with an AbortError of its own; the reason is what counts.
-      signal.throwIfAborted();
-      throw error;
-    });
+    await sleep(leftMs > 0 ? Math.min(POLL_MS, leftMs) : POLL_MS, undefined, { signal }).catch(
+      (error: unknown) => {
+        // The sleep rejects with an AbortError of its own; the reason is what counts.
+        signal.throwIfAborted();
+        throw error;
+      },
+    );
   }
 }

@@ -57,7 +57,9 @@ async function recoverJournal(
 ): Promise<void> {
   const { entries, unreadable } = await readJournal(dependencies.directories);
   report.unreadable.push(...unreadable);
+  const { signal } = dependencies;
   for (const job of new Set(entries.map(({ entry }) => entry.job).filter(isMeant))) {
+    signal?.throwIfAborted();
     const lock = await dependencies.lockJob(job);
     const own = entries.filter(({ entry }) => entry.job === job);
     if (lock === undefined) {
@@ -81,7 +83,7 @@ async function recoverJournal(
 /**
  * Releases what dead runs left: freezes first, then what the journal proves that they made. Leaves alone what belongs
  * to a job whose lock is held. Goes on past failures, which it reports; idempotent: a second call finds only what the
- * first could not release.
+ * first could not release. Rejects with the signal's reason when that is aborted.
  */
 export async function recover(dependencies: RecoverDependencies): Promise<RecoverReport> {
   const report = emptyReport();

@@ -30,6 +30,8 @@ export interface Releasers {
 /** What releases what entries name. */
 export interface ReleaseDependencies extends ProgramEnders {
   releasers: Releasers;
+  /** When aborted, nothing more is begun: what is left stays in the journal. */
+  signal?: AbortSignal;
 }
 
 /** Nothing goes on from a copy of a snapshot that was lost: what was read of it may be anything. */
@@ -116,7 +118,7 @@ function poolWithin(entry: JournalEntry, pools: readonly Payload<'scratch-pool'>
 
 /**
  * Releases what the entries of one job, or of another owner whose lock is held, name, and removes them. Goes on past failures,
- * which are in the report.
+ * which are in the report. Rejects with the signal's reason when that is aborted.
  */
 export async function releaseEntries(
   entries: readonly FoundEntry[],
@@ -127,10 +129,12 @@ export async function releaseEntries(
   const inTheWay = new Map<string, string>();
   const pools: Payload<'scratch-pool'>[] = [];
   for (const kind of ORDER) {
+    dependencies.signal?.throwIfAborted();
     // Not before: applications that are at rest do not wait for it.
     if (kind === 'snapshot')
       for (const [name, reason] of await endMaking(entries, report, dependencies)) inTheWay.set(name, reason);
     for (const found of entries.filter(({ entry }) => entry.kind === kind)) {
+      dependencies.signal?.throwIfAborted();
       const { entry } = found;
       const thing = describeThing(entry);
       try {

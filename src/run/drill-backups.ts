@@ -5,7 +5,7 @@ import { engineFor } from '../copy/engines.js';
 import { targetOf } from '../backup-target.js';
 import type { VerifyReport } from '../copy/verify-backup.js';
 import { verifyEach } from '../copy/verify-backups.js';
-import { acquireLock, jobLockName, tryAcquireLock, type Lock } from '../journal/lock.js';
+import { acquireLock, jobLockName, locksForRecovery } from '../journal/lock.js';
 import type { Reporter } from '../report/reporter.js';
 import { endOrphans } from '../system/orphans.js';
 import { readProcessIdentity } from '../system/process-identity.js';
@@ -39,12 +39,9 @@ export async function drillBackups(
     const locks = host.locks(runId);
     const what = `the drill of ${backup.job}`;
     const lock = await acquireLock(jobLockName(owner), what, locks, { waitMs: 0, signal });
-    const lockJob = async (name: string): Promise<Lock | undefined> =>
-      name === owner
-        ? { name, release: async () => undefined }
-        : await tryAcquireLock(jobLockName(name), locks);
     try {
-      for (const message of recoveryWarnings(await host.recover(lockJob))) reporter.warn(message);
+      for (const message of recoveryWarnings(await host.recover(locksForRecovery(locks, owner), signal)))
+        reporter.warn(message);
       return await drillBackup({
         backup,
         engine: engineFor({ ...targetOf(backup), engine: backup.manifest.engine }),

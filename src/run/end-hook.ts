@@ -1,5 +1,5 @@
 import type { JournalEntry } from '../journal/entry.js';
-import { endMarkedPrograms, type EndingTimes } from '../system/marked-programs.js';
+import { endMarkedPrograms, type EndingOptions } from '../system/marked-programs.js';
 import { QUIESCE_VARIABLE } from '../system/process-identity.js';
 
 /**
@@ -8,10 +8,10 @@ import { QUIESCE_VARIABLE } from '../system/process-identity.js';
  */
 export async function endHook(
   { pid, startTime, id }: Pick<JournalEntry, 'pid' | 'startTime' | 'id'>,
-  times?: EndingTimes,
+  how?: EndingOptions,
 ): Promise<string | undefined> {
   const marks = { variable: QUIESCE_VARIABLE, values: [id] };
-  const { stuck } = await endMarkedPrograms({ pid, startTime }, marks, times);
+  const { stuck } = await endMarkedPrograms({ pid, startTime }, marks, how);
   const [first] = stuck;
   return first === undefined
     ? undefined

@@ -1,6 +1,6 @@
 import { resumeDevicesBelow } from '../freeze/resume-devices.js';
 import type { SnapshotMakers } from '../journal/end-programs.js';
-import { endMarkedPrograms, type EndingTimes } from '../system/marked-programs.js';
+import { endMarkedPrograms, type EndingOptions } from '../system/marked-programs.js';
 import { SNAPSHOT_VARIABLE } from '../system/process-identity.js';
 
 /**
@@ -10,13 +10,13 @@ import { SNAPSHOT_VARIABLE } from '../system/process-identity.js';
  */
 export async function endMakers(
   { owner, snapshots }: SnapshotMakers,
-  times?: EndingTimes,
+  how?: EndingOptions,
 ): Promise<Map<string, string>> {
   const marks = { variable: SNAPSHOT_VARIABLE, values: snapshots.map(({ name }) => name) };
-  let ended = await endMarkedPrograms(owner, marks, times);
+  let ended = await endMarkedPrograms(owner, marks, how);
   if (ended.killed) {
     await resumeDevicesBelow([...new Set(snapshots.map(({ mountpoint }) => mountpoint))]);
-    if (ended.stuck.length > 0) ended = await endMarkedPrograms(owner, marks, times);
+    if (ended.stuck.length > 0) ended = await endMarkedPrograms(owner, marks, how);
   }
   return new Map(
     ended.stuck.flatMap(({ pid, name, marks: made }) =>

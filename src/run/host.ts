@@ -15,7 +15,7 @@ import { armFreezer } from '../freeze/arm-freezer.js';
 import { findGuardedDevices } from '../freeze/guarded-devices.js';
 import { recoverFreezes } from '../freeze/recover-freezes.js';
 import { journalDirectories, openJournal } from '../journal/journal.js';
-import { jobLockName, tryAcquireLock, type Lock, type LockDependencies } from '../journal/lock.js';
+import { locksForRecovery, type Lock, type LockDependencies } from '../journal/lock.js';
 import { recover, recoverOwners, type RecoverDependencies } from '../journal/recover.js';
 import type { RecoverReport } from '../journal/recover-report.js';
 import type { Releasers } from '../journal/release-entries.js';
@@ -109,16 +109,19 @@ function releasers(): Releasers {
 function recoverDependencies(
   identity: ProcessIdentity,
   lockJob: (job: string) => Promise<Lock | undefined>,
+  signal?: AbortSignal,
 ): RecoverDependencies {
+  const interruptible = signal === undefined ? {} : { signal };
   return {
     directories: journalDirectories(),
     bootId: identity.bootId,
     recoverFreezes,
     releasers: releasers(),
     endOrphans,
-    endHook: (entry) => endHook(entry),
-    endMakers: (makers) => endMakers(makers),
+    endHook: (entry) => endHook(entry, interruptible),
+    endMakers: (makers) => endMakers(makers, interruptible),
     lockJob,
+    ...interruptible,
   };
 }
 
@@ -130,7 +133,7 @@ async function recoverWith(...from: Parameters<typeof recoverDependencies>): Pro
 export async function recoverHost(): Promise<RecoverReport> {
   const identity = await readProcessIdentity();
   const locks = locksOf(identity, makeRunId(new Date()));
-  const report = await recoverWith(identity, (job) => tryAcquireLock(jobLockName(job), locks));
+  const report = await recoverWith(identity, locksForRecovery(locks));
   for (const { job, directory, problem } of await recoverMounts()) {
     const thing = { kind: 'served-mount', what: `mount ${directory}`, job, runId: null } as const;
     if (problem === undefined) report.released.push(thing);
@@ -173,7 +176,7 @@ export async function createRunHost(): Promise<RunHost> {
   return {
     ...planHost(),
     ...ownerships(identity),
-    recover: (lockJob) => recoverWith(identity, lockJob),
+    recover: (lockJob, signal) => recoverWith(identity, lockJob, signal),
     mountDirectory: (job) => path.join(snapshotMounts(), job),
     recordRun,
     now: () => performance.now(),

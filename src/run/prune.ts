@@ -1,7 +1,7 @@
 import type { KeepRules } from '../config/types.js';
 import type { BackupTarget } from '../backup-target.js';
 import { readVerifications } from '../copy/verify-history.js';
-import { jobLockName, tryAcquireLock, type Lock } from '../journal/lock.js';
+import { locksForRecovery } from '../journal/lock.js';
 import { applyRetention, judgeRetention, type RetentionResult } from '../retention/apply.js';
 import { ReleaseStack } from './release-stack.js';
 import { recoveryWarnings, type RunHost } from './run-job.js';
@@ -46,14 +46,11 @@ export async function prune(
     const runId = host.makeRunId();
     const locks = host.locks(runId);
     const stack = new ReleaseStack();
-    const lockJob = async (name: string): Promise<Lock | undefined> =>
-      name === job
-        ? { name, release: async () => undefined }
-        : await tryAcquireLock(jobLockName(name), locks);
     try {
       const targets = own.map(({ target }) => target);
       await takeLocks({ job, targets }, locks, stack, { waitMs: lockWaitMs, signal });
-      for (const message of recoveryWarnings(await host.recover(lockJob))) warn(message);
+      for (const message of recoveryWarnings(await host.recover(locksForRecovery(locks, job), signal)))
+        warn(message);
       const verifications = await readVerifications([job]);
       const journal = host.openJournal(job, runId);
       for (const task of own) {

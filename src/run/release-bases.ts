@@ -1,7 +1,7 @@
 import type { BaseRecord } from '../copy/base-store.js';
 import { targetAt } from '../copy/catalogue.js';
 import { targetName } from '../backup-target.js';
-import { jobLockName, tryAcquireLock, type Lock } from '../journal/lock.js';
+import { locksForRecovery } from '../journal/lock.js';
 import { retireBase } from './keep-bases.js';
 import type { PruneOptions } from './prune.js';
 import { ReleaseStack } from './release-stack.js';
@@ -61,12 +61,11 @@ export async function releaseBases(
   const locks = host.locks(runId);
   const stack = new ReleaseStack();
   const { bases } = host.execution;
-  const lockJob = async (name: string): Promise<Lock | undefined> =>
-    name === job ? { name, release: async () => undefined } : await tryAcquireLock(jobLockName(name), locks);
   const released: BaseStatus[] = [];
   try {
     await takeLocks({ job, targets: [] }, locks, stack, { waitMs: lockWaitMs, signal });
-    for (const message of recoveryWarnings(await host.recover(lockJob))) warn(message);
+    for (const message of recoveryWarnings(await host.recover(locksForRecovery(locks, job), signal)))
+      warn(message);
     const dependencies = { ...host.execution, journal: host.openJournal(job, runId) };
     for (const record of await bases.list(job)) {
       const status = await baseStatus(record);

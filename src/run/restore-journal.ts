@@ -1,7 +1,7 @@
 import { isJobName } from '../copy/backup-layout.js';
 import { messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
-import { jobLockName, tryAcquireLock, type Lock } from '../journal/lock.js';
+import { jobLockName, locksForRecovery, tryAcquireLock, type Lock } from '../journal/lock.js';
 import type { RecoverReport } from '../journal/recover-report.js';
 import { recoveryWarnings, type RunHost } from './run-job.js';
 
@@ -57,13 +57,11 @@ export async function withRestoreJournal<T>(
     return await work({ record: () => Promise.reject(error) });
   }
   const { owner, lock } = taken;
-  const lockJob = async (name: string): Promise<Lock | undefined> =>
-    name === owner
-      ? { name, release: async () => undefined }
-      : await tryAcquireLock(jobLockName(name), locks);
   try {
     try {
-      for (const message of recoveryWarnings(await host.recoverOwners(isRestoreOwner, lockJob)))
+      for (const message of recoveryWarnings(
+        await host.recoverOwners(isRestoreOwner, locksForRecovery(locks, owner)),
+      ))
         warn(message);
     } catch (error) {
       warn(`what dead restores left could not be looked for: ${messageOf(error)}`);

@@ -1,7 +1,7 @@
 import { messageOf } from '../errors.js';
 import type { JobConfig } from '../config/types.js';
 import type { Journal } from '../journal/journal.js';
-import { jobLockName, tryAcquireLock, type Lock, type LockDependencies } from '../journal/lock.js';
+import { locksForRecovery, type Lock, type LockDependencies } from '../journal/lock.js';
 import type { RecoverReport } from '../journal/recover-report.js';
 import type { HostFacts } from '../plan/facts.js';
 import { makePlan } from '../plan/make-plan.js';
@@ -22,8 +22,14 @@ export interface RunHost {
   gatherFacts: (job: JobConfig) => Promise<HostFacts>;
   /** For this run: what the lock files say of it. */
   locks: (runId: string) => LockDependencies;
-  /** Releases what dead runs left. `lockJob` takes a job's lock, or resolves to undefined when it lives. */
-  recover: (lockJob: (job: string) => Promise<Lock | undefined>) => Promise<RecoverReport>;
+  /**
+   * Releases what dead runs left. `lockJob` takes a job's lock, or resolves to undefined when it lives. Rejects with the
+   * signal's reason when that is aborted.
+   */
+  recover: (
+    lockJob: (job: string) => Promise<Lock | undefined>,
+    signal: AbortSignal,
+  ) => Promise<RecoverReport>;
   openJournal: (job: string, runId: string) => Journal;
   mountDirectory: (job: string) => string;
   recordRun: (report: RunReport) => Promise<void>;
@@ -74,11 +80,9 @@ export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptio
     // A run that another one locked out is no part of the history.
     isRecorded = true;
     faultPoint('run.locked');
-    const lockJob = async (name: string): Promise<Lock | undefined> =>
-      name === job.name
-        ? { name, release: async () => undefined }
-        : await tryAcquireLock(jobLockName(name), locks);
-    const recovered = await timeline.step('recover', () => host.recover(lockJob));
+    const recovered = await timeline.step('recover', () =>
+      host.recover(locksForRecovery(locks, job.name), signal),
+    );
     warnings.push(...recoveryWarnings(recovered));
     faultPoint('run.recovered');
     const plan = await timeline.step('plan', async () =>

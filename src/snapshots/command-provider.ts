@@ -17,6 +17,11 @@ import { faultPoint } from '../system/fault-point.js';
 
 /** For every command but `create`, which the freeze's own deadline ends earlier. */
 const COMMAND_TIMEOUT_MS = 300_000;
+/**
+ * From here on an exit code is no answer of `exists`: a shell's for what it could not run (126, 127) or what a signal ended
+ * (128 and more), ssh's for a host that cannot be reached (255).
+ */
+const FIRST_NO_ANSWER = 126;
 
 /**
  * Snapshots by the configuration's own commands: a storage array, a cloud disk, a volume manager that fsbackup does
@@ -83,13 +88,14 @@ export class CommandProvider implements SnapshotProvider {
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  /** Without an `exists` command the answer is that it may. */
+  /** Without an `exists` command the answer is that it may. Rejects with `cleanupIncomplete` where the command has no answer. */
   async exists(ref: SnapshotRef): Promise<boolean> {
     if (this.#removed.has(ref.name)) return false;
     const exists = commandOf(ref, 'exists');
     if (exists === undefined) return true;
     const result = await this.#run(exists, placeholders(ref));
-    if (result.exitCode !== undefined) return result.exitCode === 0;
+    const { exitCode, timedOut } = result;
+    if (exitCode !== undefined && exitCode < FIRST_NO_ANSWER && !timedOut) return exitCode === 0;
     throw new FsbackupError(
       'cleanupIncomplete',
       `Whether the snapshot ${ref.name} exists cannot be told: ${describeFailure(exists[0], result)}`,

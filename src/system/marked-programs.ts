@@ -13,6 +13,12 @@ export interface EndingTimes {
 const TIMES: EndingTimes = { byItselfMs: 20_000, afterTermMs: 3000, afterKillMs: 5000 };
 const POLL_MS = 50;
 
+export interface EndingOptions {
+  times?: EndingTimes;
+  /** When aborted, it is no longer waited for that programs end by themselves. */
+  signal?: AbortSignal;
+}
+
 /** What programs are marked with: values of variables of their environment. */
 export interface Marks {
   /** The variable, or what several of them begin with. */
@@ -74,12 +80,13 @@ async function findPrograms(owner: string, wanted: Marks, sessions: Sessions): P
 /**
  * Ends the programs with these marks that a dead process left: by its own mark in their environment too, so never
  * another's. They get time to end by themselves, then SIGTERM, then SIGKILL. Resolves at once where there are
- * none; else when none is left, or what is left does not end.
+ * none; else when none is left, or what is left does not end. Rejects with the signal's reason when that is aborted before any was
+ * told to end.
  */
 export async function endMarkedPrograms(
   owner: Pick<ProcessIdentity, 'pid' | 'startTime'>,
   marks: Marks,
-  times: EndingTimes = TIMES,
+  { times = TIMES, signal: interrupt }: EndingOptions = {},
 ): Promise<EndedPrograms> {
   const mark = ownerMark(owner);
   const sessions: Sessions = new Map();
@@ -102,6 +109,7 @@ export async function endMarkedPrograms(
     const deadline = performance.now() + limitMs;
     const asked = new Set<number>();
     for (;;) {
+      if (signal === undefined) interrupt?.throwIfAborted();
       // Once each, so as not to disturb what a program does about it; and those that they start meanwhile.
       const fresh = left.map(({ pid }) => pid).filter((pid) => !asked.has(pid));
       if (signal !== undefined) signalAll(fresh, signal);

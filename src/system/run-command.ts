@@ -1,4 +1,3 @@
-import type { ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
@@ -196,8 +195,13 @@ interface ExitFacts {
   code?: string | undefined;
 }
 
+/** The part of a child that tells of its exit. */
+interface ExitingChild {
+  once(event: 'exit', listener: (exitCode: number | null, signal: string | null) => void): unknown;
+}
+
 /** Resolves when a child has exited and what it had written was read; never for one that was not started. */
-function exitOf(child: ChildProcess): Promise<ExitFacts> {
+function exitOf(child: ExitingChild): Promise<ExitFacts> {
   return new Promise((resolve) => {
     child.once('exit', (exitCode, signal) => {
       // All that it wrote is in its pipes by now, and a turn of the event loop reads them empty; this one may have done so before.

@@ -86,6 +86,29 @@ describeNeeding(['root', 'loop', 'xfs', 'ext4'], 'the command provider', () => {
     expect(await disks.leftovers()).toEqual({ mountpoints: [], loopDevices: [] });
   });
 
+  it('takes a snapshot for gone only where `exists` says so, and not where that cannot be told', async () => {
+    const saying = (script: string) => prepare({ ...arrayCommands(store), exists: ['sh', '-c', script] });
+    for (const [script, why] of [
+      ['exit 255', 'exit code 255'],
+      ['exec /etc/passwd', 'exit code 126'],
+      ['exec /nowhere', 'exit code 127'],
+      ['kill -KILL $$', 'SIGKILL'],
+      ['sh -c "kill -TERM \\$\\$"; exit $?', 'exit code 143'],
+    ] as const) {
+      const { provider, ref } = await saying(script);
+      const untold = {
+        code: 'cleanupIncomplete',
+        message: expect.stringContaining(why) as string,
+        hint: expect.stringContaining('by hand: sh -c') as string,
+      };
+      await expect(provider.exists(ref), script).rejects.toMatchObject(untold);
+      await expect(provider.remove(ref), script).rejects.toMatchObject(untold);
+    }
+    const { provider, ref } = await saying('exit 1');
+    expect(await provider.exists(ref)).toBe(false);
+    await expect(calls()).rejects.toThrow('ENOENT');
+  });
+
   it('refuses an expose command that mounts nothing: the backup would be empty', async () => {
     const { provider, ref } = await prepare({ ...arrayCommands(store), expose: ['true'] });
     await expect(exposeIn(provider, ref, disks.directory)).rejects.toMatchObject({

@@ -57,7 +57,7 @@ describe('endMarkedPrograms', () => {
   it('waits for what ends by itself', async () => {
     const making = await start(makes('mine'), 'sleep 1; exit 7');
     const ended = once(making, 'exit');
-    expect(await endMarkedPrograms(owner, MINE, PATIENT)).toEqual({ killed: false, stuck: [] });
+    expect(await endMarkedPrograms(owner, MINE, { times: PATIENT })).toEqual({ killed: false, stuck: [] });
     await ended;
     expect(endOf(making)).toBe(7);
   });
@@ -75,19 +75,28 @@ describe('endMarkedPrograms', () => {
       await start(snapshotMarks(['mine']), 'exec sleep 600'),
     ];
     const ended = [polite, stubborn, lost].map((child) => once(child, 'close'));
-    expect(await endMarkedPrograms(owner, MINE, SOON)).toEqual({ killed: true, stuck: [] });
+    expect(await endMarkedPrograms(owner, MINE, { times: SOON })).toEqual({ killed: true, stuck: [] });
     // Also their output is at its end: nobody is left who has it open.
     await Promise.all(ended);
     expect([polite, stubborn].map(endOf)).toEqual(['SIGTERM', 'SIGKILL']);
     expect(others.map(endOf)).toEqual(['alive', 'alive', 'alive', 'alive']);
-    expect(await endMarkedPrograms(owner, MINE, SOON)).toEqual({ killed: false, stuck: [] });
+    expect(await endMarkedPrograms(owner, MINE, { times: SOON })).toEqual({ killed: false, stuck: [] });
+  });
+
+  it('waits no longer once it is interrupted, and ends nothing', async () => {
+    const making = await start(makes('mine'), 'exec sleep 600');
+    const stop = new AbortController();
+    const waiting = endMarkedPrograms(owner, MINE, { times: PATIENT, signal: stop.signal });
+    stop.abort(new Error('interrupted'));
+    await expect(waiting).rejects.toThrow('interrupted');
+    expect(endOf(making)).toBe('alive');
   });
 
   it('names what cannot be ended', async () => {
     // One in D state takes no signal; one that is stopped takes SIGKILL alone.
     const making = await start(makes('mine'), 'kill -STOP $$');
     const never = { byItselfMs: 0, afterTermMs: 0, afterKillMs: 0 };
-    const { stuck } = await endMarkedPrograms(owner, MINE, never);
+    const { stuck } = await endMarkedPrograms(owner, MINE, { times: never });
     expect(stuck).toEqual([{ pid: making.pid, name: 'sh', marks: ['mine'] }]);
   });
 
@@ -104,7 +113,7 @@ describe('endMarkedPrograms', () => {
         ended = await endMarkedPrograms(
           { pid, startTime },
           { variable: SNAPSHOT_VARIABLE, values: [name] },
-          SOON,
+          { times: SOON },
         );
       expect(await making).toMatchObject({ message: expect.stringContaining('ended by SIGTERM') });
     }

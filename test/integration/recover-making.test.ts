@@ -142,7 +142,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'an application whose
     cli = new FsbackupCli(disks.directory);
     inDirectory = (name) => path.join(disks.directory, name);
     config = inDirectory('config.yaml');
-    await mkdir(inDirectory('backups'));
+    for (const name of ['backups', 'others']) await mkdir(inDirectory(name));
   });
 
   afterEach(async () => {
@@ -152,8 +152,10 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'an application whose
   /** Waits until told, or until the test is over. */
   const wait = (): string => `while [ -d ${disks.directory} ] && ! [ -e told ]; do sleep 0.1; done`;
 
+  const release = 'rm -f at-rest; echo >>released';
+
   /** A run, killed once `begun` is there. The commands work in the test's directory. */
-  async function killedRun(before: string, create: string): Promise<void> {
+  async function killedRun(before: string, create: string, after = release): Promise<void> {
     const { mountpoint } = await disks.filesystem({ fstype: 'ext4' });
     const sh = (script: string): string[] => ['sh', '-c', `cd ${disks.directory} || exit; ${script}`];
     const commands = { create: sh(create), expose: ['false'], remove: ['true'] };
@@ -161,8 +163,9 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'an application whose
       srv: {
         sources: [{ path: mountpoint, snapshot: 'command', freezeMode: 'atomic', commands }],
         targets: [inDirectory('backups')],
-        quiesce: [{ name: 'db', before: sh(before), after: sh('rm -f at-rest; echo >>released') }],
+        quiesce: [{ name: 'db', before: sh(before), after: sh(after) }],
       },
+      other: { sources: [{ path: mountpoint, snapshot: 'none' }], targets: [inDirectory('others')] },
     };
     await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
     const started = cli.start('run', 'srv', '--config', config);
@@ -199,5 +202,24 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'an application whose
     expect(await findProcesses('sh', 'FSBACKUP_QUIESCE', disks.directory)).toHaveLength(1);
     await writeFile(inDirectory('told'), '');
     expect((await recovering).value.failed).toEqual([]);
+  });
+
+  it('is let go by a run of another job, which can be interrupted; one of its own job waits for that', async () => {
+    // It fails: what its run is to do is only to let the application go.
+    const create = `[ -e begun ] && exit 1; touch begun; sleep 1000`;
+    await killedRun('true', create, `touch releasing; ${wait()}; ${release}`);
+    for (const pid of await findProcesses('sleep', 'FSBACKUP_SNAPSHOT_', disks.directory))
+      process.kill(pid, 'SIGKILL');
+    const other = cli.start('run', 'other', '--config', config);
+    await eventually('it to be let go', () => existsSync(inDirectory('releasing')));
+    const own = cli.start('run', 'srv', '--config', config);
+    other.kill('SIGTERM');
+    await sleep(2000);
+    expect(own.hasEnded, own.output).toBe(false);
+    await writeFile(inDirectory('told'), '');
+    expect(await other.ended(), other.output).toBe(143);
+    expect(await own.ended(), own.output).toBe(30);
+    expect(await cli.journalEntries()).toEqual([]);
+    expect(await readdir(inDirectory('others'))).toEqual([]);
   });
 });

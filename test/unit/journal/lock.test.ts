@@ -4,13 +4,16 @@ import { unlinkSync } from 'node:fs';
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   acquireLock,
   describeHolder,
   jobLockName,
+  locksForRecovery,
   targetLockName,
   tryAcquireLock,
+  type Lock,
   type LockDependencies,
 } from '../../../src/journal/lock.js';
 import { tryLock } from '../../../src/system/native.js';
@@ -106,6 +109,39 @@ describe('a lock', () => {
     const lock = await waiting;
     expect(lock.name).toBe('job-a');
     await lock.release();
+  });
+
+  it('of a recovery is waited for, however little one waits, and that of who lives is not', async () => {
+    const recovering = await locksForRecovery(dependencies('run-2'), 'own')('a');
+    const acquire = (): Promise<Lock> =>
+      acquireLock('job-a', 'the job a', dependencies(), { waitMs: 0, signal: never });
+    let lock: Lock | undefined;
+    const waiting = acquire().then((taken) => (lock = taken));
+    // Longer than it takes to tell who holds a lock.
+    await sleep(1000);
+    expect(lock).toBeUndefined();
+    await recovering?.release();
+    await waiting;
+    await expect(acquire()).rejects.toMatchObject({ code: 'locked' });
+    expect(await locksForRecovery(dependencies('run-3'))('a')).toBeUndefined();
+    // That of its own job is held already.
+    expect(await locksForRecovery(dependencies('run-3'), 'a')('a')).toBeDefined();
+    await lock?.release();
+  });
+
+  it('is given a moment to tell who holds it, while its file tells of somebody who is dead', async () => {
+    const gone = spawn('true');
+    await once(gone, 'exit');
+    await holdElsewhere('job-a');
+    await writeFile(
+      path.join(directory, 'job-a.lock'),
+      JSON.stringify({ pid: gone.pid, command: 'run a', isRecovery: true }),
+    );
+    const begun = performance.now();
+    await expect(
+      acquireLock('job-a', 'the job a', dependencies(), { waitMs: 0, signal: never }),
+    ).rejects.toMatchObject({ code: 'locked' });
+    expect(performance.now() - begun).toBeGreaterThan(400);
   });
 
   it('is no longer waited for after an abort', async () => {

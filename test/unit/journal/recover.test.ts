@@ -354,6 +354,35 @@ describe('recover', () => {
     expect(await journalFiles()).toEqual(['zz.json']);
   });
 
+  it('begins nothing more once it is interrupted, and lets go of the lock', async () => {
+    await aRun('a');
+    await aRun('b');
+    const stop = new AbortController();
+    let held = 0;
+    const { releasers } = dependencies();
+    const recovering = recover(
+      dependencies({
+        signal: stop.signal,
+        releasers: {
+          ...releasers,
+          quiesce: async (entry) => {
+            stop.abort(new Error('interrupted'));
+            await releasers.quiesce(entry);
+          },
+        },
+        lockJob: async (job) => {
+          held += 1;
+          return { name: job, release: async () => void (held -= 1) };
+        },
+      }),
+    );
+    await expect(recovering).rejects.toThrow('interrupted');
+    expect(held).toBe(0);
+    // What was begun is brought to its end.
+    expect(released).toEqual([expect.stringMatching(/^quiesce [ab]-db$/)]);
+    expect(await journalFiles()).toHaveLength(7);
+  });
+
   it('thaws first, and tells of a filesystem that may still be frozen before all else', async () => {
     await aRun('a');
     const order: string[] = [];
