@@ -42,17 +42,24 @@ export class FsbackupError extends Error {
 /** How Node calls an errno that libuv has no name for: EDQUOT and ESTALE among others. */
 const UNNAMED = /Unknown system error -(\d+)/g;
 
+/** Linux alone has it: what a filesystem says that is damaged. */
+const EUCLEAN = 117;
+
 function withErrnoNames(text: string): string {
   return text.replaceAll(UNNAMED, (unnamed, number: string) => {
-    const found = Object.entries(constants.errno).find(([, errno]) => errno === Number(number));
+    const found = Object.entries({ ...constants.errno, EUCLEAN }).find(
+      ([, errno]) => errno === Number(number),
+    );
     return found?.[0] ?? unnamed;
   });
 }
 
-/** What strerror(3) says of those that a full or lost target answers. */
+/** What strerror(3) says of those that a full, lost or damaged target answers. */
 const WORDS: Readonly<Record<string, string>> = {
+  EBADMSG: 'bad message',
   EDQUOT: 'disk quota exceeded',
   ESTALE: 'stale file handle',
+  EUCLEAN: 'structure needs cleaning',
 };
 
 /** The message of anything that was thrown. */

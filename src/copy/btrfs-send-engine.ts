@@ -15,7 +15,7 @@ import {
 import { btrfsOpener, roomForBtrfs } from './btrfs-restore.js';
 import { checkOpened, restoreOpened } from './open-trees.js';
 import { parseBtrfsStreamHead } from './btrfs-stream.js';
-import { verifyBtrfs } from './btrfs-verify.js';
+import { countUnproven, verifyBtrfs } from './btrfs-verify.js';
 import { withCopyErrors } from './copy-error.js';
 import type {
   CheckRestoredRequest,
@@ -224,8 +224,10 @@ class BtrfsSendEngine implements CopyEngine {
     return restoreOpened(request, btrfsOpener(this.#run), this.#run);
   }
 
-  checkRestored(request: CheckRestoredRequest): Promise<VerifyFindings> {
-    return checkOpened(request, btrfsOpener(this.#run), this.#run);
+  async checkRestored(request: CheckRestoredRequest): Promise<VerifyFindings> {
+    const findings = await checkOpened(request, btrfsOpener(this.#run), this.#run);
+    const unproven = countUnproven(await readContents(request.dataDirectory));
+    return { ...findings, withoutDigest: findings.withoutDigest + unproven };
   }
 
   roomToRestore(request: ListRequest): Promise<number> {

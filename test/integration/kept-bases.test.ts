@@ -192,6 +192,8 @@ describeNeeding(['root', 'loop', 'btrfs', 'program:btrfs', 'program:zstd'], 'kep
     };
     await must('mount', '-o', 'remount,nodatasum', target);
     expect(await verified()).toBe(3);
+    const drill = await cli.run('backups', 'verify', 'srv', '--drill', '--from', target);
+    expect(drill.exitCode, drill.stdout).toBe(3);
     await must('mount', '-o', 'remount,datasum', target);
     expect((await cli.run('backups', 'verify', 'srv', '--full', '--from', target)).exitCode).toBe(3);
     expect(await verified()).toBe(3);

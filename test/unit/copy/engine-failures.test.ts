@@ -2,7 +2,7 @@ import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { isRetryable, withCopyErrors } from '../../../src/copy/copy-error.js';
+import { isRefusal, isRetryable, withCopyErrors } from '../../../src/copy/copy-error.js';
 import { createRsyncEngine } from '../../../src/copy/rsync-engine.js';
 import { createTarEngine } from '../../../src/copy/tar-engine.js';
 import { FsbackupError, messageOf } from '../../../src/errors.js';
@@ -146,6 +146,9 @@ describe('an error of a system call during a copy', () => {
       message: 'the copy failed: EDQUOT: disk quota exceeded, write',
       hint: expect.stringContaining('room') as string,
     });
+    const broken: unknown = await withCopyErrors(unnamed(117)).catch((error: unknown) => error);
+    expect(messageOf(broken)).toBe('the copy failed: EUCLEAN: structure needs cleaning, write');
+    expect(isRefusal(broken)).toBe(true);
     const lost: unknown = await withCopyErrors(unnamed(116)).catch((error: unknown) => error);
     expect([isRetryable(lost), messageOf(lost)]).toEqual([
       true,
