@@ -27,7 +27,7 @@ const TOOLS: readonly Tool[] = [
     ask: ['--version'],
     version: /version v?(\S+)/,
   },
-  { program: 'tar', package: 'tar', need: 'engine tar', ask: ['--version'], version: /GNU tar\) (\S+)/ },
+  { program: 'tar', package: 'tar', need: 'every run', ask: ['--version'], version: /GNU tar\) (\S+)/ },
   { program: 'zstd', package: 'zstd', need: 'engine tar', ask: ['--version'], version: /\bv(\d[\d.]*)/ },
   { program: 'restic', package: 'restic', need: 'engine restic', ask: ['version'], version: /restic (\S+)/ },
   { program: 'borg', package: 'borgbackup', need: 'engine borg', ask: ['--version'], version: /borg (\S+)/ },
