@@ -110,7 +110,7 @@ class CommandEngine implements CopyEngine {
       const totals = { totalBytes: count.bytes, totalFiles: count.files };
       request.onProgress({ bytes: 0, files: 0, ...totals });
       const directory = path.join(this.#treeDirectory, backup.job);
-      const tree = await prepareMergedTree(directory, sources, dataDirectory);
+      const tree = await prepareMergedTree(directory, sources, { hold: dataDirectory, signal });
       let unreadable: string[];
       try {
         unreadable = await this.#copy(request, tree, directory);

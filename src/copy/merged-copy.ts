@@ -22,14 +22,14 @@ export interface TreeOfJob {
 
 /** `CopyEngine.copy` by a program that keeps what it copies under the paths that it reads it at. */
 export async function copyMerged(
-  { sources, dataDirectory, backup }: CopyRequest,
+  { sources, dataDirectory, backup, signal }: CopyRequest,
   treeDirectory: string | undefined,
   copy: (of: TreeOfJob) => Promise<CopyResult>,
 ): Promise<CopyResult> {
   return await withCopyErrors(async () => {
     await requireSources(sources);
     const directory = path.join(treeDirectory ?? path.join(runDirectory(), 'tree'), backup.job);
-    const tree = await prepareMergedTree(directory, sources, dataDirectory);
+    const tree = await prepareMergedTree(directory, sources, { hold: dataDirectory, signal });
     try {
       return await copy({ tree, directory });
     } finally {

@@ -97,13 +97,13 @@ async function placeNested(
 
 /**
  * Prepares the tree at `directory`, which is made, and emptied first; `hold` is a directory of the copy. The directories
- * above the sources get the owners, modes and times that they have on the live system. Rejects with `copyFailed` for a
+ * above the sources get the owners, modes and times that they have on the live system. Rejects with `copyFailed` when stopped, and for a
  * nested source that the outer one has no directory for.
  */
 export async function prepareMergedTree(
   directory: string,
   sources: readonly CopySource[],
-  hold: string,
+  { hold, signal }: { hold: string; signal: AbortSignal },
 ): Promise<MergedTree> {
   const remove = async (): Promise<void> => {
     await removeTree(directory);
@@ -126,7 +126,7 @@ export async function prepareMergedTree(
     }
     binds.push({ from: source.readFrom, at: path.join(directory, pathInBackup(source.path)) });
   }
-  await makeParents(directory, topmost);
+  await makeParents(directory, topmost, signal);
   for (const source of topmost) {
     await mkdir(path.join(directory, pathInBackup(source.path)), { recursive: true, mode: 0o700 });
   }

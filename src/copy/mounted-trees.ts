@@ -102,7 +102,7 @@ export async function restoreTrees(
     const stand = path.join(scratch, `tree-${index}`);
     await mkdir(stand, { mode: 0o700 });
     const sources = [{ ...tree, exclude: [] }];
-    await makeParents(stand, sources);
+    await makeParents(stand, sources, request.signal);
     await mkdir(path.join(stand, pathInBackup(tree.path)), { recursive: true, mode: 0o700 });
     await setParentTimes(stand, sources);
     const at = path.join(stand, pathInBackup(tree.path));

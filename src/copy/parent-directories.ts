@@ -3,7 +3,7 @@ import path from 'node:path';
 import { errnoOf } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
 import { runCommand } from '../system/run-command.js';
-import { copyFailure } from './copy-error.js';
+import { copyFailure, copyStopped } from './copy-error.js';
 import type { CopySource } from './engine.js';
 import { parentsOf, pathInBackup } from './source-layout.js';
 import { HashingStream, pipePrograms } from './stream-pipe.js';
@@ -32,7 +32,7 @@ async function exists(directory: string): Promise<boolean> {
 const ALL_XATTRS = ['--xattrs', '--xattrs-include=*'] as const;
 
 /** Copies directories themselves, and nothing in them, with all that they have. By tar: cp(1) would go down into them. */
-async function copyDirectories(parents: readonly string[], root: string): Promise<void> {
+async function copyDirectories(parents: readonly string[], root: string, signal: AbortSignal): Promise<void> {
   const names = parents.map((parent) => `--add-file=${pathInBackup(parent)}`);
   const how = [
     '--format=pax',
@@ -48,10 +48,11 @@ async function copyDirectories(parents: readonly string[], root: string): Promis
       from: ['tar', '--create', '--file=-', '--directory=/', ...how, ...names],
       to: ['tar', '--extract', '--file=-', `--directory=${root}`, ...into, ...ALL_XATTRS],
       through: new HashingStream(),
-      signal: new AbortController().signal,
+      signal,
     },
     runCommand,
   );
+  if (signal.aborted) throw copyStopped();
   if (taken.exitCode !== 0) throw copyFailure('tar', taken);
   // 1: something changed while it was read, as a live /home may.
   if (sent.exitCode !== 0 && sent.exitCode !== 1) throw copyFailure('tar', sent);
@@ -62,14 +63,18 @@ async function copyDirectories(parents: readonly string[], root: string): Promis
  * and extended attributes that they have on the live system, so that a source below a private directory stays private
  * when restored; root's, 0755, where the live system does not have them. Those that exist below `root` are left as they are.
  */
-export async function makeParents(root: string, sources: readonly CopySource[]): Promise<void> {
+export async function makeParents(
+  root: string,
+  sources: readonly CopySource[],
+  signal: AbortSignal,
+): Promise<void> {
   const live: string[] = [];
   const gone: string[] = [];
   for (const parent of new Set(sources.flatMap((source) => parentsOf(source.path)))) {
     if (await exists(path.join(root, pathInBackup(parent)))) continue;
     ((await isLive(parent)) ? live : gone).push(parent);
   }
-  if (live.length > 0) await copyDirectories(live, root);
+  if (live.length > 0) await copyDirectories(live, root, signal);
   for (const parent of gone) {
     const directory = path.join(root, pathInBackup(parent));
     await mkdir(directory);

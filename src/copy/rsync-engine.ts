@@ -98,7 +98,7 @@ class RsyncEngine implements CopyEngine {
       byContent: request.isParentDoubtful === true || taking === undefined,
       now: new Date(),
     });
-    await makeParents(dataDirectory, sources);
+    await makeParents(dataDirectory, sources, request.signal);
 
     const tally = newTally(taking);
     const copyAll = async (): Promise<void> => {

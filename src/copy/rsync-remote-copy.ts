@@ -125,7 +125,7 @@ export class RsyncRemoteCopy {
     // What an attempt that was killed left.
     await removeTree(skeleton);
     await mkdir(skeleton, { mode: 0o700 });
-    await makeParents(skeleton, sources);
+    await makeParents(skeleton, sources, signal);
     await setParentTimes(skeleton, sources);
     const incomplete = this.#store.incompleteOf(backup);
     await transfer(

@@ -94,7 +94,7 @@ export async function packSources(
   // What an attempt that was killed left.
   await removeTree(skeleton);
   await mkdir(skeleton, { mode: 0o700 });
-  await makeParents(skeleton, sources);
+  await makeParents(skeleton, sources, request.signal);
   await setParentTimes(skeleton, sources);
   const result = await write(request, { trees: treesOf(sources, skeleton), list, taker }, run);
   await rm(list);

@@ -56,7 +56,10 @@ describeNeeding(
         'restic and borg at work',
         async (own) => {
           const sources = [{ path: '/srv', readFrom: own, exclude: [] }];
-          const tree = await prepareMergedTree(path.join(disks.directory, 'tree'), sources, disks.directory);
+          const tree = await prepareMergedTree(path.join(disks.directory, 'tree'), sources, {
+            hold: disks.directory,
+            signal: new AbortController().signal,
+          });
           return tree.inTree(['sh', '-c', 'test -d srv/lost+found && echo ready && exec sleep 600']);
         },
       ],

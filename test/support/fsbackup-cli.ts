@@ -16,6 +16,9 @@ const LIMIT_MS = IS_IN_GUEST ? 1_000_000 : 110_000;
 /** Where a guest has one processor, each look takes from the run that is looked at. */
 const LOOK_MS = IS_IN_GUEST ? 50 : 5;
 
+/** An argument of the tar that packs the sources; another one copies the directories above them. */
+const PACKS_SOURCES = '--ignore-failed-read';
+
 /** How a command with `--json` ended, and what it said. */
 export interface Answer<T> {
   exitCode: number | undefined;
@@ -169,7 +172,7 @@ export class StartedCli {
     this.#child.kill(signal);
   }
 
-  /** Waits for a child that runs this program, and stops it: what it does then lasts until it is killed. */
+  /** Waits for a child that runs this program and copies, and stops it: what it does then lasts until it is killed. */
   async stopChild(program: string, signal: NodeJS.Signals = 'SIGSTOP'): Promise<void> {
     const { pid = 0 } = this.#child;
     const deadline = Date.now() + LIMIT_MS;
@@ -179,6 +182,8 @@ export class StartedCli {
       for (const child of children.split(' ').filter((text) => text !== '')) {
         const name = await readFile(`/proc/${child}/comm`, 'utf8').catch(() => '');
         if (name.trim() !== program) continue;
+        const words = await readFile(`/proc/${child}/cmdline`, 'utf8').catch(() => '');
+        if (program === 'tar' && !words.includes(PACKS_SOURCES)) continue;
         process.kill(Number(child), signal);
         return;
       }
