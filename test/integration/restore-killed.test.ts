@@ -150,7 +150,10 @@ describeNeeding(NEEDS, 'a restore that is killed', () => {
     const { exitCode, value } = await cli.recover();
     expect(exitCode).toBe(60);
     expect(value.failed).toMatchObject([
-      { kind: 'staging', message: `${staged} is not removed: no restore made it` },
+      {
+        kind: 'staging',
+        message: `${staged} is not removed: no restore made it. See what it is, and move or remove it by hand; then run fsbackup recover.`,
+      },
     ]);
     const { exitCode: restored, stderr } = await cli.run(...restoreArguments('restic', await newDirectory()));
     expect([restored, stderr]).toEqual([0, expect.stringContaining('no restore made it')]);
