@@ -21,7 +21,7 @@ export const keepFlags = {
     parse: async (text) => {
       const ms = parseSpan(text);
       if (ms !== undefined) return ms;
-      throw new FsbackupError('usage', `--keep-within: "${text}" is not a span`, {
+      throw new FsbackupError('usage', `"${text}" is not a span`, {
         hint: 'Give a number and its unit, such as 48h, 30d, 8w or 2y.',
       });
     },

@@ -21,15 +21,9 @@ export default class Reset extends BaseCommand {
 
   async run(): Promise<void> {
     const { flags, argv } = await this.parse(Reset);
-    const { freezeFromFlags } = await import('../config/freeze-from-flags.js');
-    const { readHungTaskTimeoutMs } = await import('../system/hung-task.js');
+    const { resetTimeoutMs } = await import('../config/freeze-from-flags.js');
     const { resetByHand } = await import('../freeze/release-by-hand.js');
-    const { readEnvironment } = await import('../config/overrides.js');
-    const context = { env: process.env, hungTaskTimeoutMs: await readHungTaskTimeoutMs() };
-    const settings = freezeFromFlags(freezeOverrides(flags), context);
-    const given = { ...readEnvironment(process.env), ...freezeOverrides(flags) };
-    // Nothing said: the time that the freeze was made with.
-    const timeoutMs = 'timeoutMs' in given || 'noTimeout' in given ? (settings.timeoutMs ?? 0) : undefined;
+    const timeoutMs = resetTimeoutMs(freezeOverrides(flags), process.env);
     const reset = [];
     for (const mountpoint of argv.map(String)) {
       const { expiresInMs } = await resetByHand(mountpoint, timeoutMs);

@@ -186,6 +186,9 @@ describeNeeding(['root', 'loop', 'ext4'], 'refused before anything is frozen', (
     );
     expect(frozen.exitCode, frozen.stderr).toBe(0);
     expect(JSON.parse(frozen.stdout)).toMatchObject({ timeoutSeconds: null, maxHoldSeconds: 20 });
+    // The longest hold is this freeze's, whatever that of another would be.
+    const reset = await harness.fsbackup('reset', '--timeout', '90', disk.mountpoint);
+    expect(reset.exitCode, reset.stderr).toBe(0);
     expect((await harness.fsbackup('thaw', disk.mountpoint)).exitCode).toBe(0);
   });
 

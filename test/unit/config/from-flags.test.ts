@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type FlagContext, freezeFromFlags } from '../../../src/config/freeze-from-flags.js';
+import { type FlagContext, freezeFromFlags, resetTimeoutMs } from '../../../src/config/freeze-from-flags.js';
 import { jobFromFlags } from '../../../src/config/from-flags.js';
 
 const HOST: FlagContext = { env: {}, hungTaskTimeoutMs: 120_000 };
@@ -70,6 +70,20 @@ describe('jobFromFlags', () => {
     expect(() => jobFromFlags(flags, HOST)).toThrow(
       expect.objectContaining({ code: 'usage', message: expect.stringContaining(flag) }),
     );
+  });
+});
+
+describe('the timeout of a reset', () => {
+  it('is what was said, by flag or variable, however long a freeze may last by default', () => {
+    expect(resetTimeoutMs({}, {})).toBeUndefined();
+    expect(resetTimeoutMs({}, { FSBACKUP_MAX_HOLD: '5s' })).toBeUndefined();
+    expect(resetTimeoutMs({ timeoutMs: 90_000 }, { FSBACKUP_TIMEOUT: '5s' })).toBe(90_000);
+    expect(resetTimeoutMs({}, { FSBACKUP_TIMEOUT: '90s', FSBACKUP_MAX_HOLD: '5s' })).toBe(90_000);
+    expect(resetTimeoutMs({ noTimeout: true }, {})).toBe(0);
+  });
+
+  it('is none only where that is said', () => {
+    expect(() => resetTimeoutMs({ timeoutMs: 1000 }, {})).toThrow(/--timeout: 1s means no timeout/);
   });
 });
 
