@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core';
-import { parseDurationOrSeconds } from './config/duration.js';
+import { MAX_DURATION_MS, parseDurationOrSeconds } from './config/duration.js';
 import type { Overrides } from './config/overrides.js';
 import { FsbackupError } from './errors.js';
 
@@ -10,10 +10,14 @@ export function durationFlag(summary: string) {
     helpValue: 'SECONDS',
     parse: async (text) => {
       const ms = parseDurationOrSeconds(text);
-      if (ms !== undefined) return ms;
-      throw new FsbackupError('usage', `"${text}" is not a duration`, {
-        hint: 'Give seconds, or a number with its unit, such as 500ms, 10s or 5m.',
-      });
+      if (ms !== undefined && ms <= MAX_DURATION_MS) return ms;
+      throw new FsbackupError(
+        'usage',
+        ms === undefined
+          ? `"${text}" is not a duration`
+          : `"${text}" is too long: 24 days (576h) are the most`,
+        { hint: 'Give seconds, or a number with its unit, such as 500ms, 10s or 5m.' },
+      );
     },
   })();
 }

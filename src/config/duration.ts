@@ -3,6 +3,9 @@ const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
 /** What a duration looks like in the configuration: a number and its unit. */
 export const DURATION_PATTERN = /^\d+(\.\d+)?(ms|s|m|h)$/;
 
+/** 24 days. A timer of Node waits 2^31 - 1 ms at most, and fires at once when it is to wait longer. */
+export const MAX_DURATION_MS = 24 * 24 * 3_600_000;
+
 function isUnit(text: string | undefined): text is keyof typeof UNIT_MS {
   return text !== undefined && Object.hasOwn(UNIT_MS, text);
 }

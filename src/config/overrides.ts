@@ -1,5 +1,5 @@
 import { FsbackupError } from '../errors.js';
-import { parseDurationOrSeconds } from './duration.js';
+import { MAX_DURATION_MS, parseDurationOrSeconds } from './duration.js';
 import { ENVIRONMENT_NAMES, FLAG_NAMES, type FreezeLayer, type FreezeNames } from './freeze-settings.js';
 
 /** Settings from flags or the environment: they hold for every job, over what the configuration says. */
@@ -17,8 +17,9 @@ function readDuration(env: NodeJS.ProcessEnv, name: string): number | undefined 
   const text = env[name];
   if (text === undefined || text === '') return undefined;
   const ms = parseDurationOrSeconds(text);
-  if (ms !== undefined) return ms;
-  throw new FsbackupError('usage', `${name}="${text}" is not a duration`, {
+  if (ms !== undefined && ms <= MAX_DURATION_MS) return ms;
+  const why = ms === undefined ? 'is not a duration' : 'is too long: 24 days (576h) are the most';
+  throw new FsbackupError('usage', `${name}="${text}" ${why}`, {
     hint: `Set ${name} to seconds or to a number with its unit, such as 500ms, 10s or 5m, or unset it.`,
   });
 }

@@ -1,10 +1,11 @@
+import path from 'node:path';
 import * as z from 'zod';
 import type { FreezeMode } from '../snapshots/provider.js';
 import { ENGINE_NAMES } from '../engine-names.js';
 import { hasPassword } from '../backup-target.js';
 import type { TargetCommand } from '../target-commands.js';
 import { closest } from '../suggest.js';
-import { DURATION_PATTERN, parseDuration } from './duration.js';
+import { DURATION_PATTERN, MAX_DURATION_MS, parseDuration } from './duration.js';
 import { parsePercent, parseSnapshotSize } from './size.js';
 import { parseSpan, SPAN_PATTERN } from './span.js';
 import type { SourceConfig } from './types.js';
@@ -57,6 +58,7 @@ const duration = z
   })
   .regex(DURATION_PATTERN, { error: 'not a duration: write a number and its unit, such as 500ms, 10s or 5m' })
   .transform((text) => parseDuration(text) ?? 0)
+  .refine((ms) => ms <= MAX_DURATION_MS, { error: 'too long: 24 days (576h) are the most' })
   .describe('A number and its unit: 500ms, 10s, 5m, 1h');
 
 /** Of what a command may take. */
@@ -73,7 +75,8 @@ const absolutePath = z
         ? 'a path with ".." in it: write where it leads'
         : 'not an absolute path: begin it with /',
   })
-  .transform((text) => text.replaceAll(/\/+/g, '/').replace(/(?<=.)\/$/, ''))
+  // `/srv/.` and `/srv//` are /srv: two names of one path would be two paths.
+  .transform((text) => path.posix.resolve(text))
   .describe('An absolute path');
 
 const argv = z

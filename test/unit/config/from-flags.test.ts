@@ -73,6 +73,11 @@ describe('jobFromFlags', () => {
   });
 });
 
+it('refuses a time that is longer than a timer can wait', () => {
+  const tooLong = /FSBACKUP_MAX_HOLD="577h" is too long: 24 days/;
+  expect(() => freezeFromFlags({}, { ...HOST, env: { FSBACKUP_MAX_HOLD: '577h' } })).toThrow(tooLong);
+});
+
 describe('the timeout of a reset', () => {
   it('is what was said, by flag or variable, however long a freeze may last by default', () => {
     expect(resetTimeoutMs({}, {})).toBeUndefined();
