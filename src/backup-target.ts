@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import type { BackupRef } from './copy/backup-layout.js';
-import type { EngineName } from './engine-names.js';
+import { isRepositoryDirectory, type EngineName } from './engine-names.js';
 import { FsbackupError } from './errors.js';
 import { withoutPasswords } from './system/command-line.js';
 import type { TargetCommands, TargetExitCodes } from './target-commands.js';
@@ -89,8 +89,8 @@ export function catalogueDirectory(engine: EngineName, repository: string, state
   return path.join(stateDirectory, CATALOGUES, `${engine}-${slug}-${hash}`);
 }
 
-/** What an engine is to be told of as its repository: a path that is relative to the working directory is made absolute. */
-export function repositoryFromFlag(named: string): string {
+/** What an engine is to be told of as its repository: a path that is relative to the working directory is made absolute. Throws `usage` for a password in it. */
+export function repositoryFromFlag(engine: EngineName, named: string): string {
   if (hasPassword(named)) {
     throw new FsbackupError(
       'usage',
@@ -98,5 +98,5 @@ export function repositoryFromFlag(named: string): string {
       { hint: 'Write a target with the secret in the configuration: see docs/configuration.md.' },
     );
   }
-  return named.includes(':') ? named : path.resolve(named);
+  return named.includes(':') || !isRepositoryDirectory(engine) ? named : path.resolve(named);
 }

@@ -5,6 +5,8 @@ export type EngineStorage = 'path' | 'repository';
 
 interface EngineTraits {
   storage: readonly EngineStorage[];
+  /** A repository without a scheme (`sftp:`) is a directory of this host. Absent: its name is a name, and no path. */
+  isRepositoryDirectory?: true;
   /**
    * Of an engine that sends whole snapshots, and not what can be seen in them: the kinds that it can send. It knows no
    * patterns, and an increment needs the snapshot before, which is kept for that.
@@ -24,8 +26,8 @@ interface EngineTraits {
 const ENGINES = {
   rsync: { storage: ['path', 'repository'], shares: 'files' },
   tar: { storage: ['path', 'repository'] },
-  restic: { storage: ['repository'], shares: 'repository' },
-  borg: { storage: ['repository'], shares: 'repository' },
+  restic: { storage: ['repository'], isRepositoryDirectory: true, shares: 'repository' },
+  borg: { storage: ['repository'], isRepositoryDirectory: true, shares: 'repository' },
   command: { storage: ['repository'] },
   image: { storage: ['path'], sends: ['reflink', 'lvm', 'mirror', 'zfs', 'command'], shares: 'increments' },
   'btrfs-send': { storage: ['path'], sends: ['btrfs'], shares: 'increments' },
@@ -42,6 +44,12 @@ export const ENGINE_NAMES = Object.keys(ENGINES) as [EngineName, ...EngineName[]
 export function canKeepIn(engine: EngineName, storage: EngineStorage): boolean {
   const { storage: kinds }: EngineTraits = ENGINES[engine];
   return kinds.includes(storage);
+}
+
+/** Whether a repository of an engine, named without a scheme, is a directory of this host. */
+export function isRepositoryDirectory(engine: EngineName): boolean {
+  const traits: EngineTraits = ENGINES[engine];
+  return traits.isRepositoryDirectory === true;
 }
 
 /** The kinds of snapshot that an engine can send; undefined for one that copies what it sees in any of them. */

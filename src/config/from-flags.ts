@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { canKeepIn, ENGINE_NAMES } from '../engine-names.js';
+import { canKeepIn, ENGINE_NAMES, type EngineName } from '../engine-names.js';
 import { repositoryFromFlag } from '../backup-target.js';
 import { parseSshPlace } from '../system/ssh-place.js';
 import { FsbackupError } from '../errors.js';
@@ -63,11 +63,20 @@ function given(values: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 }
 
-/** Whether a target is a repository: its engine has no other place for backups, or it is one of another host. */
-function isRepository(engine = 'rsync', target: string): boolean {
+/** The engine whose repository a target is: it has no other place for backups, or that is of another host. */
+function repositoryEngine(engine = 'rsync', target: string): EngineName | undefined {
   const known = ENGINE_NAMES.find((name) => name === engine);
-  if (known === undefined) return false;
-  return !canKeepIn(known, 'path') || (known === 'rsync' && parseSshPlace(target) !== undefined);
+  if (known === undefined) return undefined;
+  const isRepository =
+    !canKeepIn(known, 'path') || (known === 'rsync' && parseSshPlace(target) !== undefined);
+  return isRepository ? known : undefined;
+}
+
+function placeOf(target: string, flags: JobFlags, cwd: string): { repository: string } | { path: string } {
+  const engine = repositoryEngine(flags.engine, target);
+  return engine === undefined
+    ? { path: path.resolve(cwd, target) }
+    : { repository: repositoryFromFlag(engine, target) };
 }
 
 /** The job that flags describe, checked and completed as one from a file is. Throws `usage`. */
@@ -99,9 +108,7 @@ export function jobFromFlags(flags: JobFlags, context: FlagContext): JobConfig {
     ),
     targets: flags.to.map((target) =>
       given({
-        ...(isRepository(flags.engine, target)
-          ? { repository: repositoryFromFlag(target) }
-          : { path: path.resolve(cwd, target) }),
+        ...placeOf(target, flags, cwd),
         engine: flags.engine,
         mustBeMountpoint: flags.mustBeMountpoint,
         initialise: flags.initialise,

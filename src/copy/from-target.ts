@@ -80,7 +80,7 @@ export async function targetFrom(
   if (engine === undefined && !isRemote) return await directoryTarget(path.resolve(from));
   const name = engineOfRepository(engine ?? 'rsync');
   if (name === 'rsync' && !isRemote) return await directoryTarget(path.resolve(from));
-  const repository = repositoryFromFlag(from);
+  const repository = repositoryFromFlag(name, from);
   const directory = catalogueDirectory(name, repository, stateDirectory(env));
   // What an earlier run was told of it by the configuration, the command line cannot say.
   const { repository: known = { repository, environment: {} } } = await targetAt(directory);

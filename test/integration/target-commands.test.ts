@@ -115,6 +115,9 @@ describeNeeding(NEEDS, 'a target that commands carry backups to', () => {
       expect(backups).toMatchObject([{ target: name }, { target: name }]);
       const stored = (await readdir(given)).filter((one) => /^srv-[^.]*(?:\.tar\.zst)?$/.test(one));
       expect(stored).toHaveLength(2);
+      // As where the configuration is lost.
+      const named = await cli.run('backups', 'list', '--from', name, '--engine', engine, '--json');
+      expect((JSON.parse(named.stdout) as Listed).backups).toEqual(backups);
       expect((await fsbackup('backups', 'show', 'srv')).said).toContain(name);
       for (const how of ['--quick', '--full', '--drill']) {
         const { code, said } = await fsbackup('backups', 'verify', 'srv', how);
