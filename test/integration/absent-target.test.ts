@@ -68,9 +68,12 @@ jobs:
   it('is not pruned, and the others are', async () => {
     await makeBackup({ target: absent, job: 'srv', backupId: FIRST });
     const pruned = await cli.run('backups', 'prune', '--config', config, '--dry-run');
-    expect([pruned.exitCode, pruned.stdout]).toEqual([0, expect.stringContaining('srv: 1 kept')]);
+    expect([pruned.exitCode, pruned.stdout]).toEqual([3, expect.stringContaining('srv: 1 kept')]);
     expect(pruned.stdout).not.toContain(absent);
     expect(pruned.stderr).toContain(`nothing of srv is pruned in ${absent}`);
+    const { exitCode, stdout } = await cli.run('backups', 'prune', '--config', config, '--json');
+    const warnings = [expect.stringContaining(`nothing of srv is pruned in ${absent}`) as string];
+    expect([exitCode, JSON.parse(stdout)]).toMatchObject([3, { warnings }]);
   });
 
   it('is told by a plan, which exits as the run will', async () => {

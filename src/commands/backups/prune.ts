@@ -8,7 +8,7 @@ import { keepFlags, keepRules } from '../../keep-flags.js';
 export default class BackupsPrune extends BaseCommand {
   static override summary = 'Remove the backups that no rule keeps.';
   static override description =
-    'The rules are those of the configuration (`keep`), or these flags in their place. Each rule is applied by itself; hours, days, weeks, months and years are those of UTC. Never removed: the newest backup, the last good one, what a kept one needs, and what is incomplete, damaged or dated in the future. What a run that was broken off had copied stays for the next one, or until --interrupted, or, of this host, for 90 days. Exits 60 when something could not be removed.';
+    'The rules are those of the configuration (`keep`), or these flags in their place. Each rule is applied by itself; hours, days, weeks, months and years are those of UTC. Never removed: the newest backup, the last good one, what a kept one needs, and what is incomplete, damaged or dated in the future. What a run that was broken off had copied stays for the next one, or until --interrupted, or, of this host, for 90 days. Exits 60 when something could not be removed, and 3 when a target is not there.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --dry-run',
     '<%= config.bin %> <%= command.id %> srv --from /backup --keep-daily 7 --keep-weekly 4',
@@ -37,7 +37,11 @@ export default class BackupsPrune extends BaseCommand {
     const { pruneReport, renderPrune } = await import('../../retention/render.js');
     const { withSignals } = await import('../../system/signals.js');
     const dryRun = flags['dry-run'];
-    const warn = (message: string): void => this.printWarning(message);
+    const warnings: string[] = [];
+    const warn = (message: string): void => {
+      warnings.push(message);
+      this.printWarning(message);
+    };
     const tasks = await selectPrune({
       names: argv.map(String),
       ...fromTarget(flags),
@@ -53,8 +57,9 @@ export default class BackupsPrune extends BaseCommand {
           const options = { lockWaitMs: flags['lock-wait'] ?? 0, signal, warn };
           return await prune(tasks, await createRunHost(), options);
         });
-    if (flags.json) this.printJson({ version: 1, dryRun, pruned: results.map(pruneReport) });
+    if (flags.json) this.printJson({ version: 1, dryRun, pruned: results.map(pruneReport), warnings });
     else this.print(renderPrune(results, dryRun));
     if (results.some(({ failed }) => failed.length > 0)) this.exit(exitCode('cleanupIncomplete'));
+    if (warnings.length > 0) this.exit(exitCode('warnings'));
   }
 }
