@@ -52,13 +52,20 @@ export async function freezeAroundCommand(
         freezer.thaw().then(pass, pass);
       };
       interrupted.addEventListener('abort', onInterrupt, { once: true });
-      return await command.exitCode;
+      return await command.ended;
     });
     // Not before: while it is frozen, nothing is written.
     for (const warning of warnings) host.warn(warning);
     interrupted.throwIfAborted();
     const lost = outcomes.find((outcome) => outcome.lost !== undefined);
-    if (lost === undefined) return { exitCode: result, outcomes };
+    if (result.notStarted !== undefined) {
+      const problem = {
+        message: `${argv[0]} could not be started (${result.notStarted}); what was frozen for it is thawed`,
+        hint: 'See that the interpreter which its first line names is there, and can be executed.',
+      };
+      return { exitCode: result.exitCode, problem, outcomes };
+    }
+    if (lost === undefined) return { exitCode: result.exitCode, outcomes };
     return {
       exitCode: exitCode('freezeLost'),
       problem: {

@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { spawn } from 'node:child_process';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
@@ -105,6 +105,18 @@ describeNeeding(['root', 'loop', 'ext4'], 'refused before anything is frozen', (
     expect(result.stderr).toMatch(says);
     // A line of what, a line of what to do.
     expect(result.stderr.trim().split('\n').length).toBeGreaterThanOrEqual(2);
+  });
+
+  it.each([
+    ['whose interpreter is not there', '#!/no/such/interpreter\n', 127],
+    ['whose interpreter is no program', '#!/etc/passwd\n', 126],
+  ])('a command %s is found out when it is frozen already, and is thawed', async (_, script, exitCode) => {
+    const command = path.join(disks.directory, `command-${exitCode}`);
+    await writeFile(command, script, { mode: 0o755 });
+    const result = await harness.fsbackup('freeze', disk.mountpoint, '--', command);
+    expect(result.stderr).toContain(`${command} could not be started`);
+    expect(result.exitCode).toBe(exitCode);
+    expect((await harness.fsbackup('thaw', disk.mountpoint)).exitCode).toBe(20);
   });
 
   it.each(['stdout', 'stderr'] as const)('%s on the filesystem itself: exit 20', async (stream) => {
