@@ -33,6 +33,7 @@ const ALL_XATTRS = ['--xattrs', '--xattrs-include=*'] as const;
 
 /** Copies directories themselves, and nothing in them, with all that they have. By tar: cp(1) would go down into them. */
 async function copyDirectories(parents: readonly string[], root: string, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) throw copyStopped();
   const names = parents.map((parent) => `--add-file=${pathInBackup(parent)}`);
   const how = [
     '--format=pax',
