@@ -83,14 +83,18 @@ export async function makeParents(
   }
 }
 
+/** Sets the time of one, if it lives. */
+async function setParentTime(root: string, parent: string): Promise<void> {
+  if (!(await isLive(parent))) return;
+  const directory = path.join(root, pathInBackup(parent));
+  // Node would cut what is below a microsecond.
+  const result = await runCommand(['touch', '--no-create', `--reference=${parent}`, '--', directory]);
+  if (result.exitCode !== 0) throw copyFailure('touch', result);
+}
+
 /** Sets, once nothing is made in them any more, the times of those parents that lie in no source. */
 export async function setParentTimes(root: string, sources: readonly CopySource[]): Promise<void> {
-  for (const parent of new Set(sources.flatMap((source) => parentsOf(source.path)))) {
-    if (sources.some((source) => isWithin(parent, source.path))) continue;
-    if (!(await isLive(parent))) continue;
-    const directory = path.join(root, pathInBackup(parent));
-    // Node would cut what is below a microsecond.
-    const result = await runCommand(['touch', '--no-create', `--reference=${parent}`, '--', directory]);
-    if (result.exitCode !== 0) throw copyFailure('touch', result);
-  }
+  const parents = [...new Set(sources.flatMap((source) => parentsOf(source.path)))];
+  const apart = parents.filter((parent) => !sources.some((source) => isWithin(parent, source.path)));
+  await Promise.all(apart.map((parent) => setParentTime(root, parent)));
 }

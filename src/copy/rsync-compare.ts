@@ -194,7 +194,7 @@ async function compareSource(
     if (!/xattr|acl/.test(line)) outdated.push(name);
   };
   const log = new LineWriter(taking.raw, 'a');
-  const bring = async (how: readonly string[], inputFrom?: Readable): Promise<void> => {
+  const bring = async (how: readonly string[], inputFrom?: Readable): Promise<number | undefined> => {
     // What is left out, or could not be read, is not there.
     const args = [...place.args, '--existing', ...how, `${readFrom}/`, `${place.destination}/`];
     const context = {
@@ -206,16 +206,16 @@ async function compareSource(
       trees: { from: readFrom, to: place.directory },
       onComplaint,
     };
-    await transfer(args, inputFrom === undefined ? context : { ...context, inputFrom }, run);
+    return await transfer(args, inputFrom === undefined ? context : { ...context, inputFrom }, run);
   };
   const telling = [...TELL_DIGESTS, `--checksum-choice=${taking.algorithm}`];
   await log.closeAfter(async () => {
-    await bring(
+    const brought = await bring(
       [...telling, '--checksum', '--from0', '--files-from=-'],
       Readable.from(namesOf(list, index, inside)),
     );
     await removeOutdated(outdated, place, signal);
     // A list leaves the attributes of the directory itself alone: its time was right until something was brought.
-    await bring(['--filter=- /*']);
+    if (brought !== 0 || outdated.length > 0) await bring(['--filter=- /*']);
   });
 }

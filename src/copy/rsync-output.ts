@@ -23,6 +23,12 @@ export function parseStats(stdout: string): RsyncStats {
   return { bytes: count(size?.[1]), files: entries - count(directories?.[1]), entries };
 }
 
+/** How many regular files the output of `--stats` says were brought, whole or in part; undefined where it is not there. */
+export function parseTransferred(stdout: string): number | undefined {
+  const digits = /^Number of regular files transferred: ([\d,]+)$/m.exec(stdout)?.[1];
+  return digits === undefined ? undefined : count(digits);
+}
+
 /** Whole percents of less say too little of the total. */
 const SETTLED_PERCENT = 10;
 

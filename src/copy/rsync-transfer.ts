@@ -10,7 +10,14 @@ import { formatRecord, plainRecord } from './digest-record.js';
 import type { CopyDigests, CopyProgress, CopyResult, CopySource, DigestRequest } from './engine.js';
 import { asBytes, parseDigestLine, TELL_DIGESTS } from './rsync-digests.js';
 import { printable } from './printable.js';
-import { namesBehind, parseComplaint, parseProgress, parseStats, type RsyncStats } from './rsync-output.js';
+import {
+  namesBehind,
+  parseComplaint,
+  parseProgress,
+  parseStats,
+  parseTransferred,
+  type RsyncStats,
+} from './rsync-output.js';
 import { literalPattern } from './rsync-pattern.js';
 import { nestedIn, parentsOf, pathInBackup } from './source-layout.js';
 import { under } from './under.js';
@@ -160,13 +167,13 @@ function meant(told: string, trees: TransferContext['trees']): string {
 
 /**
  * Runs one rsync to its end and adds to the tally what it did. Rejects with `copyFailed` unless all was transferred, or
- * all but single files, which are named in the tally.
+ * all but single files, which are named in the tally. Resolves to how many regular files were brought, where rsync tells.
  */
 export async function transfer(
   args: readonly string[],
   context: TransferContext,
   run: typeof runCommand,
-): Promise<void> {
+): Promise<number | undefined> {
   const { request, tally, toLivePath, input, inputFrom } = context;
   const start = { bytes: tally.bytes, files: tally.files, entries: tally.entries };
   const isLinking = args.some((arg) => arg.startsWith('--link-dest='));
@@ -216,6 +223,7 @@ export async function transfer(
   tally.bytes = start.bytes + stats.bytes;
   tally.files = start.files + stats.files;
   tally.entries = start.entries + stats.entries;
+  return parseTransferred(result.stdout);
 }
 
 function requireSuccess(result: CommandResult, told: { complaints: number; full: boolean }): void {

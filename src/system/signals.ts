@@ -30,6 +30,15 @@ export function isInterruption(error: unknown): boolean {
   return error instanceof FsbackupError && Object.values<ExitName>(INTERRUPTIONS).includes(error.code);
 }
 
+const ignoring = new WeakSet<SignalSource>();
+
+/** Node ignores PIPE from its start, but once its last listener is gone a write that nobody reads ends the process. */
+function keepIgnoringPipe(source: SignalSource): void {
+  if (ignoring.has(source)) return;
+  ignoring.add(source);
+  source.on('SIGPIPE', () => undefined);
+}
+
 /**
  * Runs `work` with a signal that HUP, INT, TERM, QUIT and PIPE abort; its reason is the FsbackupError to end with. The
  * process lives on until `work` has thawed and cleaned up: a second Ctrl-C changes nothing. A PIPE that a child may have
@@ -46,6 +55,7 @@ export async function withSignals<T>(
     if (signal in INTERRUPTIONS) controller.abort(interruption(signal as keyof typeof INTERRUPTIONS));
   };
   const signals = Object.keys(INTERRUPTIONS) as NodeJS.Signals[];
+  keepIgnoringPipe(source);
   for (const signal of signals) source.on(signal, onSignal);
   try {
     return await work(controller.signal);

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf } from '../../src/errors.js';
 import { runCommand } from '../../src/system/run-command.js';
+import { loopDevicesBelow } from '../support/throwaway-filesystem.js';
 
 /** What a mutant, or the tests that it broke, left behind. */
 export interface LeftBehind {
@@ -15,12 +15,12 @@ const GUARD_NAMES = new Set(['qsentry', 'vigil']);
 const GUARDS_END_MS = 2000;
 const ROUNDS = 10;
 
-/** `read`, or `otherwise` for a process or a device that is gone by now. */
+/** `read`, or `otherwise` for a process that is gone by now. */
 function whileThere<Value>(read: () => Value, otherwise: Value): Value {
   try {
     return read();
   } catch (error) {
-    if (['ENOENT', 'ESRCH', 'ENXIO', 'ENODEV'].includes(errnoOf(error) ?? '')) return otherwise;
+    if (['ENOENT', 'ESRCH'].includes(errnoOf(error) ?? '')) return otherwise;
     throw error;
   }
 }
@@ -39,16 +39,6 @@ function guardsOf(directory: string): number[] {
     .map(Number);
 }
 
-function loopDevicesOf(directory: string): string[] {
-  return readdirSync('/sys/block')
-    .filter((name) =>
-      whileThere(() => readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8'), '').includes(
-        path.basename(directory),
-      ),
-    )
-    .map((name) => `/dev/${name}`);
-}
-
 /** A frozen filesystem that nobody has mounted any more is still in the kernel: a mount finds it, and can thaw it. */
 async function thaw(device: string, mountpoint: string): Promise<void> {
   const at = { timeoutMs: 5000 };
@@ -60,7 +50,7 @@ async function thaw(device: string, mountpoint: string): Promise<void> {
 
 /** Thaws what is frozen on loop devices of the directory: who waits for that can be killed then. */
 export async function thawAll(directory: string, mountpoint: string): Promise<void> {
-  for (const device of loopDevicesOf(directory)) await thaw(device, mountpoint);
+  for (const device of loopDevicesBelow(directory)) await thaw(device, mountpoint);
 }
 
 /** Ends the guards and detaches the loop devices that have files in the directory. Returns what there was. */
@@ -70,15 +60,15 @@ export async function clearAway(directory: string, mountpoint: string): Promise<
   const guards = guardsOf(directory);
   for (const pid of guards)
     for (const signal of ['SIGCONT', 'SIGKILL']) whileThere(() => process.kill(pid, signal), false);
-  const loopDevices = loopDevicesOf(directory);
-  for (let round = 0; round < ROUNDS && loopDevicesOf(directory).length > 0; round += 1) {
+  const loopDevices = loopDevicesBelow(directory);
+  for (let round = 0; round < ROUNDS && loopDevicesBelow(directory).length > 0; round += 1) {
     await thawAll(directory, mountpoint);
     // Any order: one that another one stands on is detached in a later round.
-    for (const device of loopDevicesOf(directory))
+    for (const device of loopDevicesBelow(directory))
       await runCommand(['losetup', '--detach', device], { timeoutMs: 5000 });
     await sleep(100 * round);
   }
-  const held = loopDevicesOf(directory);
+  const held = loopDevicesBelow(directory);
   if (held.length > 0) throw new Error(`cannot be undone: ${held.join(', ')}`);
   return { guards: guards.length, loopDevices };
 }

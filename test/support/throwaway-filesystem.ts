@@ -77,7 +77,7 @@ function loopAttribute(device: string, attribute: string): string | undefined {
 }
 
 /** The loop devices whose image lies below `directory`, deleted images included. */
-function loopDevicesBelow(directory: string): string[] {
+export function loopDevicesBelow(directory: string): string[] {
   return (
     readdirSync('/sys/block')
       .filter((name) => name.startsWith('loop'))

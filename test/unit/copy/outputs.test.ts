@@ -4,6 +4,7 @@ import {
   parseComplaint as parseRsyncComplaint,
   parseProgress,
   parseStats,
+  parseTransferred,
 } from '../../../src/copy/rsync-output.js';
 import {
   isPadded,
@@ -47,6 +48,8 @@ Total transferred file size: 0 bytes
       entries: 3,
     });
     expect(parseStats('')).toEqual({ files: 0, bytes: 0, entries: 0 });
+    expect(parseTransferred('Number of regular files transferred: 1,234\n')).toBe(1234);
+    expect(parseTransferred('')).toBeUndefined();
   });
 
   it('names what could not be copied', () => {

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import path from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
@@ -37,6 +38,20 @@ describe('withSignals', () => {
     expect(aborted).toBe(false);
   });
 
+  it('leaves a write that nobody reads an error of its stream, also afterwards', async () => {
+    const source = `import { spawn, spawnSync } from 'node:child_process';
+      import { withSignals } from '${path.resolve(import.meta.dirname, '../../../src/system/signals.ts')}';
+      for (let count = 0; count < 2; count += 1) await withSignals(process, async () => undefined);
+      const child = spawn('true', { stdio: ['pipe', 'ignore', 'ignore'] });
+      child.stdin.on('error', ({ code }) => console.log(code, process.listenerCount('SIGPIPE')));
+      // It has ended by then, and nobody here has seen that.
+      spawnSync('sleep', ['1']);
+      child.stdin.write('x'.repeat(100_000));`;
+    const node = [process.execPath, '--import', 'tsx', '--input-type=module', '--eval', source] as const;
+    const cwd = path.resolve(import.meta.dirname, '../../..');
+    expect(await runCommand(node, { cwd })).toMatchObject({ exitCode: 0, stdout: 'EPIPE 1\n' });
+  });
+
   it('goes on until the work has ended, whatever comes after the first', async () => {
     const source = new EventEmitter();
     const done = await withSignals(source, async (signal) => {
@@ -52,7 +67,9 @@ describe('withSignals', () => {
   it('lets go of the signals afterwards, also when the work fails', async () => {
     const source = new EventEmitter();
     await expect(withSignals(source, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
-    expect(source.eventNames()).toEqual([]);
+    await withSignals(source, async () => undefined);
+    // But for the one listener that keeps it ignored, which the process was born with.
+    expect([source.eventNames(), source.listenerCount('SIGPIPE')]).toEqual([['SIGPIPE'], 1]);
   });
 
   it('knows interruptions from other errors', () => {
