@@ -161,15 +161,15 @@ export function copyEngineContract(
         );
         expect(result.unreadable).toEqual([]);
         expect(result.files).toBeGreaterThan(sizes.smallFiles);
-        expect(result.files).toBeLessThan(await countEntries(original));
+        expect(result.files).toBeLessThan(countEntries(original));
         expect(result.bytes).toBeGreaterThan(sizes.sparseBytes);
         expect(reports.length).toBeGreaterThan(0);
 
-        const restored = await engine.restore(restoreRequest(sources, data, out));
+        const restored = await engine.restore({ ...restoreRequest(sources, data, out), isEmpty: true });
         expect(restored.unreadable).toEqual([]);
         expect(restored.files).toBe(result.files);
         const copy = path.join(out, 'srv', 'www');
-        expect(await countEntries(original)).toBeGreaterThan(sizes.smallFiles + 100);
+        expect(countEntries(original)).toBeGreaterThan(sizes.smallFiles + 100);
         expect(
           await compareTrees(original, copy, {
             ignoreSockets: !traits.keepsSockets,
@@ -494,7 +494,7 @@ export function copyEngineContract(
       const sources = [source('/srv', original)];
       const [data, out] = [await place(), await place()];
       const copied = await engine.copy(copyRequest(sources, data));
-      const restored = await engine.restore(restoreRequest(sources, data, out));
+      const restored = await engine.restore({ ...restoreRequest(sources, data, out), isEmpty: true });
       expect(restored.files).toBe(copied.files);
     });
 

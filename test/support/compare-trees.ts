@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { BigIntStats, Dirent } from 'node:fs';
-import { lstat, open, readdir, readFile, readlink } from 'node:fs/promises';
+import { lstatSync, readdirSync, readFileSync, readlinkSync, type BigIntStats } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { runCommand } from '../../src/system/run-command.js';
 
 /** How two trees may differ and still count as the same. */
@@ -48,8 +48,7 @@ const ZEROS = Buffer.alloc(CHUNK_BYTES);
 /** Of what is in a file, in chunks of the same bounds whatever its holes. Nothing but zeros are counted, which takes a tenth of the time. */
 async function hashOf(file: Buffer, size: bigint): Promise<string> {
   const hash = createHash('sha256');
-  // A handle takes its time for each of many small files.
-  if (size <= CHUNK_BYTES) return hash.update(await readFile(file)).digest('hex');
+  if (size <= CHUNK_BYTES) return hash.update(readFileSync(file)).digest('hex');
   const handle = await open(file, 'r');
   try {
     const chunk = Buffer.alloc(CHUNK_BYTES);
@@ -68,12 +67,13 @@ async function hashOf(file: Buffer, size: bigint): Promise<string> {
   }
 }
 
+/** Of each entry at once, not by promises: of many small files those take most of the time, and under emulation all of it. */
 async function readTree(root: string, options: CompareOptions): Promise<Map<string, Entry>> {
   const tree = new Map<string, Entry>();
   const firstNames = new Map<bigint, string>();
 
   async function add(path: string, file: Buffer): Promise<boolean> {
-    const stats = await lstat(file, { bigint: true });
+    const stats = lstatSync(file, { bigint: true });
     const type = typeOf(stats);
     if (type === 'socket' && options.ignoreSockets === true) return false;
     const isDevice = type.endsWith('device');
@@ -87,7 +87,7 @@ async function readTree(root: string, options: CompareOptions): Promise<Map<stri
       mtimeNs: stats.mtimeNs,
       size: type === 'file' ? stats.size : undefined,
       device: isDevice ? stats.rdev : undefined,
-      target: type === 'symlink' ? (await readlink(file, 'buffer')).toString('latin1') : undefined,
+      target: type === 'symlink' ? readlinkSync(file, 'buffer').toString('latin1') : undefined,
       contentHash: type === 'file' ? await hashOf(file, stats.size) : undefined,
       blocks: type === 'file' && options.ignoreHoles !== true ? stats.blocks : 0n,
       firstName,
@@ -96,11 +96,11 @@ async function readTree(root: string, options: CompareOptions): Promise<Map<stri
   }
 
   async function walk(path: string, directory: Buffer): Promise<void> {
-    const entries: Dirent<Buffer>[] = await readdir(directory, { withFileTypes: true, encoding: 'buffer' });
-    for (const entry of entries.toSorted((a, b) => Buffer.compare(a.name, b.name))) {
-      const below = (path === '' ? '' : `${path}/`) + entry.name.toString('latin1');
+    const names = readdirSync(directory, { encoding: 'buffer' });
+    for (const name of names.toSorted((a, b) => Buffer.compare(a, b))) {
+      const below = (path === '' ? '' : `${path}/`) + name.toString('latin1');
       if (options.ignore?.(below) === true) continue;
-      const file = Buffer.concat([directory, Buffer.from('/'), entry.name]);
+      const file = Buffer.concat([directory, Buffer.from('/'), name]);
       if (await add(below, file)) await walk(below, file);
     }
   }
@@ -190,13 +190,12 @@ export async function compareTrees(
 }
 
 /** How many entries there are below a directory: for a test to be sure that it compared something. */
-export async function countEntries(root: string | Buffer): Promise<number> {
+export function countEntries(root: string | Buffer): number {
   const directory = Buffer.from(root);
   let count = 0;
-  for (const entry of await readdir(directory, { withFileTypes: true, encoding: 'buffer' })) {
+  for (const entry of readdirSync(directory, { withFileTypes: true, encoding: 'buffer' })) {
     count += 1;
-    if (entry.isDirectory())
-      count += await countEntries(Buffer.concat([directory, Buffer.from('/'), entry.name]));
+    if (entry.isDirectory()) count += countEntries(Buffer.concat([directory, Buffer.from('/'), entry.name]));
   }
   return count;
 }

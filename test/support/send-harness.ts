@@ -175,7 +175,7 @@ export class SendHarness {
     const left = (await readdir(destination)).filter((name) => name.startsWith('.'));
     const found = [
       ...unreadable.map((name) => `${name} could not be restored`),
-      ...((await countEntries(restored)) === 0 ? ['nothing was restored'] : []),
+      ...(countEntries(restored) === 0 ? ['nothing was restored'] : []),
       ...(await compareTrees(readFrom, restored, { ignore: isOurs })),
       ...left.map((name) => `${name} was left behind`),
     ];
