@@ -34,7 +34,7 @@ const benches: Readonly<Record<string, () => Promise<Figure[]>>> = {
   deadman: () => benchDeadman(samples),
   thaw: benchEarlyThaw,
   start: async () => [await benchStart(samples)],
-  overhead: async () => [await benchOverhead(samples)],
+  overhead: () => benchOverhead(samples),
   copy: () => benchCopyOverhead(samples),
   restic: () => benchResticOverhead(samples),
   memory: () => benchMemory(Number(values.files)),
