@@ -12,7 +12,7 @@ export async function lockServing(directory: string): Promise<Lock | undefined> 
   const name = `mount-${createHash('sha256').update(directory).digest('hex').slice(0, 16)}`;
   return await tryAcquireLock(name, {
     tryLock,
-    directory: path.join(runDirectory(), 'locks'),
+    directories: [path.join(runDirectory(), 'locks')],
     holder: { pid, startTime, runId: '', command: `fsbackup ${ownCommandLine()}` },
   });
 }

@@ -30,8 +30,11 @@ export interface Lock {
 
 export interface LockDependencies {
   tryLock: TryLock;
-  /** Holds one file per lock; made when it is not there. */
-  directory: string;
+  /**
+   * Each holds one file per lock; made when it is not there. The lock is held when those of all are: processes that share any
+   * of them exclude each other, two containers with one state directory and a /run of their own among them.
+   */
+  directories: readonly [string, ...string[]];
   holder: LockHolder;
 }
 
@@ -68,7 +71,7 @@ async function openLockFile(directory: string, file: string): Promise<FileHandle
     if (errno === undefined) throw error;
     const code = errno === 'EACCES' || errno === 'EPERM' ? 'usage' : 'failed';
     throw new FsbackupError(code, `cannot make the lock ${file}: ${messageOf(error)}`, {
-      hint: 'Run fsbackup as root, and see that its run directory can be written to.',
+      hint: 'Run fsbackup as root, and see that its run and state directories can be written to.',
       cause: error,
     });
   }
@@ -84,41 +87,75 @@ async function tell(handle: FileHandle, holder: LockHolder | undefined): Promise
   }
 }
 
+/** What flock(2) says where a filesystem of a network knows none. */
+const NO_LOCKS = new Set(['ENOLCK', 'EOPNOTSUPP', 'ENOSYS']);
+
+/** Takes the lock's file in one directory; undefined when it is busy. */
+async function lockIn(
+  directory: string,
+  name: string,
+  { tryLock, holder }: Pick<LockDependencies, 'tryLock' | 'holder'>,
+): Promise<FileHandle | undefined> {
+  const file = lockFile(directory, name);
+  for (;;) {
+    const handle = await openLockFile(directory, file);
+    let keep = false;
+    try {
+      if (!tryLock(handle.fd)) return undefined;
+      if (!(await isCurrent(handle, file))) continue;
+      keep = true;
+      await tell(handle, holder);
+      return handle;
+    } finally {
+      if (!keep) await handle.close();
+    }
+  }
+}
+
+/** The files stay: unlinking a lock file that another waits for splits the lock in two. */
+async function letGo(handles: readonly FileHandle[]): Promise<void> {
+  for (const handle of handles) {
+    try {
+      await tell(handle, undefined);
+    } finally {
+      await handle.close();
+    }
+  }
+}
+
 /**
- * Takes the lock `name` now, or resolves to undefined when it is busy. Rejects with `failed` when its file cannot be
- * made, with `usage` for want of permission.
+ * Takes the lock `name` now, or resolves to undefined when it is busy. Rejects with `failed` when a file of it cannot be
+ * made, with `usage` for want of permission. Where the filesystem of a further directory has no locks, the first has to do.
  */
 export async function tryAcquireLock(
   name: string,
   dependencies: LockDependencies,
 ): Promise<Lock | undefined> {
-  const file = lockFile(dependencies.directory, name);
-  for (;;) {
-    const handle = await openLockFile(dependencies.directory, file);
-    let keep = false;
-    try {
-      if (!dependencies.tryLock(handle.fd)) return undefined;
-      if (!(await isCurrent(handle, file))) continue;
-      keep = true;
-      await tell(handle, dependencies.holder);
-    } finally {
-      if (!keep) await handle.close();
+  const held: FileHandle[] = [];
+  let isBusy = true;
+  try {
+    for (const directory of dependencies.directories) {
+      try {
+        const handle = await lockIn(directory, name, dependencies);
+        if (handle === undefined) return undefined;
+        held.push(handle);
+      } catch (error) {
+        if (held.length === 0 || !NO_LOCKS.has(errnoOf(error) ?? '')) throw error;
+      }
     }
-    let released = false;
-    return {
-      name,
-      async release() {
-        if (released) return;
-        released = true;
-        // The file stays: unlinking a lock file that another waits for splits the lock in two.
-        try {
-          await tell(handle, undefined);
-        } finally {
-          await handle.close();
-        }
-      },
-    };
+    isBusy = false;
+  } finally {
+    if (isBusy) await letGo(held);
   }
+  let released = false;
+  return {
+    name,
+    async release() {
+      if (released) return;
+      released = true;
+      await letGo(held);
+    },
+  };
 }
 
 /**
@@ -139,7 +176,7 @@ export function locksForRecovery(
 type ToldHolder = Pick<LockHolder, 'pid' | 'command' | 'isRecovery'>;
 
 /** Undefined where the file does not tell. */
-async function readHolder(name: string, directory: string): Promise<ToldHolder | undefined> {
+async function readHolderIn(name: string, directory: string): Promise<ToldHolder | undefined> {
   try {
     const holder: unknown = JSON.parse(await readFile(lockFile(directory, name), 'utf8'));
     if (typeof holder !== 'object' || holder === null || !('pid' in holder && 'command' in holder))
@@ -155,13 +192,17 @@ async function readHolder(name: string, directory: string): Promise<ToldHolder |
   }
 }
 
-function describe(holder: ToldHolder | undefined): string {
-  return holder === undefined ? 'another process' : `process ${holder.pid} (${holder.command})`;
+/** Undefined where no file tells. */
+async function readHolder(name: string, directories: readonly string[]): Promise<ToldHolder | undefined> {
+  for (const directory of directories) {
+    const holder = await readHolderIn(name, directory);
+    if (holder !== undefined) return holder;
+  }
+  return undefined;
 }
 
-/** One clause about who holds the lock, as far as its file tells. */
-export async function describeHolder(name: string, directory: string): Promise<string> {
-  return describe(await readHolder(name, directory));
+function describe(holder: ToldHolder | undefined): string {
+  return holder === undefined ? 'another process' : `process ${holder.pid} (${holder.command})`;
 }
 
 /**
@@ -182,7 +223,7 @@ export async function acquireLock(
     if (lock !== undefined) return lock;
     const leftMs = deadline - performance.now();
     if (leftMs <= 0) {
-      const holder = await readHolder(name, dependencies.directory);
+      const holder = await readHolder(name, dependencies.directories);
       const isTold = holder !== undefined && isAlive(holder.pid);
       if (isTold ? holder.isRecovery !== true : leftMs <= -TELL_MS) {
         throw new FsbackupError('locked', `${what} is in use by ${describe(holder)}`, {

@@ -23,7 +23,7 @@ import { releaseApplication } from '../quiesce/hooks.js';
 import { finishRemoval } from '../retention/remove-backup.js';
 import { automaticProviders, providerByName } from '../snapshots/registry.js';
 import { ownCommandLine } from '../system/command-line.js';
-import { runDirectory } from '../system/directories.js';
+import { runDirectory, stateDirectory } from '../system/directories.js';
 import { readMounts } from '../system/mountinfo.js';
 import { syncfs, tryLock } from '../system/native.js';
 import { endOrphans } from '../system/orphans.js';
@@ -66,7 +66,7 @@ function locksOf(identity: ProcessIdentity, runId: string): LockDependencies {
   const { pid, startTime } = identity;
   return {
     tryLock,
-    directory: path.join(runDirectory(), 'locks'),
+    directories: [path.join(runDirectory(), 'locks'), path.join(stateDirectory(), 'locks')],
     holder: { pid, startTime, runId, command: `fsbackup ${ownCommandLine()}` },
   };
 }

@@ -210,6 +210,17 @@ describeNeeding(
       expect(exitCode).toBe(0);
       expect(value.released).toEqual([]);
       expect(value.leftAlone.map(({ kind }) => kind).toSorted()).toEqual(['backup', 'exposure', 'snapshot']);
+
+      // As from a container that has a /run of its own, and the state directory of the host.
+      const elsewhere = ['env', `FSBACKUP_RUN_DIR=${path.join(disks.directory, 'run-2')}`];
+      const beside = await cli.runUnder(elsewhere, 'run', ...jobOf('other'));
+      expect(beside.exitCode, beside.stderr).toBe(11);
+      const recovered = await cli.runUnder(elsewhere, 'recover', '--json');
+      expect(JSON.parse(recovered.stdout)).toMatchObject({
+        released: [],
+        failed: [],
+        leftAlone: [{ kind: 'backup' }, { kind: 'snapshot' }],
+      });
       expect(started.hasEnded, started.output).toBe(false);
       started.kill('SIGTERM');
       await started.ended();

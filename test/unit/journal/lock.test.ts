@@ -8,7 +8,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   acquireLock,
-  describeHolder,
   jobLockName,
   locksForRecovery,
   targetLockName,
@@ -23,7 +22,11 @@ let children: ChildProcess[];
 const never = new AbortController().signal;
 
 function dependencies(runId = 'run-1'): LockDependencies {
-  return { tryLock, directory, holder: { pid: process.pid, startTime: 1, runId, command: 'run srv' } };
+  return {
+    tryLock,
+    directories: [directory],
+    holder: { pid: process.pid, startTime: 1, runId, command: 'run srv' },
+  };
 }
 
 /** A process that holds the lock until it dies; resolves once it holds it. */
@@ -80,11 +83,59 @@ describe('a lock', () => {
   });
 
   it('says who holds it, for messages, and nobody once released', async () => {
+    const take = (): Promise<Lock> =>
+      acquireLock('job-a', 'the job a', dependencies('run-2'), { waitMs: 0, signal: never });
     const lock = await tryAcquireLock('job-a', dependencies());
-    expect(await describeHolder('job-a', directory)).toBe(`process ${process.pid} (run srv)`);
+    await expect(take()).rejects.toThrow(`the job a is in use by process ${process.pid} (run srv)`);
     await lock?.release();
     expect(await readFile(path.join(directory, 'job-a.lock'), 'utf8')).toBe('');
-    expect(await describeHolder('job-a', directory)).toBe('another process');
+  });
+
+  it('is one for all that share any of its directories, and takes all or none', async () => {
+    const at = (...names: [string, ...string[]]): LockDependencies => ({
+      ...dependencies(names.join(' ')),
+      directories: names.map((name) => path.join(directory, name)) as [string, ...string[]],
+    });
+    const [first, second] = [at('run-1', 'state'), at('run-2', 'state')];
+    const held = await tryAcquireLock('job-a', first);
+    expect(held).toBeDefined();
+    expect(await tryAcquireLock('job-a', second)).toBeUndefined();
+    await expect(
+      acquireLock('job-a', 'the job a', second, { waitMs: 0, signal: never }),
+    ).rejects.toMatchObject({
+      code: 'locked',
+      message: expect.stringContaining(`process ${process.pid} (run srv)`),
+    });
+    // Of the one that is free nothing was kept.
+    const alone = await tryAcquireLock('job-a', at('run-2'));
+    expect(alone).toBeDefined();
+    await alone?.release();
+    await held?.release();
+    const then = await tryAcquireLock('job-a', second);
+    expect(then).toBeDefined();
+    expect(await tryAcquireLock('job-a', first)).toBeUndefined();
+    await then?.release();
+  });
+
+  it('is that of its first directory where a further one is on a filesystem without locks', async () => {
+    let calls = 0;
+    const lockless = (code: string): LockDependencies => ({
+      ...dependencies(),
+      directories: [directory, path.join(directory, 'state')],
+      tryLock: (fd) => {
+        calls += 1;
+        if (calls % 2 === 0) throw Object.assign(new Error(code), { code });
+        return tryLock(fd);
+      },
+    });
+    const lock = await tryAcquireLock('job-a', lockless('ENOLCK'));
+    expect(lock).toBeDefined();
+    expect(await tryAcquireLock('job-a', dependencies('run-2'))).toBeUndefined();
+    await lock?.release();
+    await expect(tryAcquireLock('job-a', lockless('EIO'))).rejects.toThrow('EIO');
+    const again = await tryAcquireLock('job-a', dependencies());
+    expect(again).toBeDefined();
+    await again?.release();
   });
 
   it('of another process is busy as long as that lives, whatever its file says', async () => {
@@ -174,7 +225,10 @@ describe('a lock', () => {
 
   it('that cannot be made says so', async () => {
     await writeFile(path.join(directory, 'file'), '');
-    const impossible = { ...dependencies(), directory: path.join(directory, 'file/locks') };
+    const impossible = {
+      ...dependencies(),
+      directories: [path.join(directory, 'file/locks')],
+    } satisfies LockDependencies;
     await expect(tryAcquireLock('job-a', impossible)).rejects.toMatchObject({ code: 'failed' });
   });
 

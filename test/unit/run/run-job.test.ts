@@ -3,7 +3,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { JobConfig } from '../../../src/config/types.js';
-import { jobLockName, targetLockName, tryAcquireLock } from '../../../src/journal/lock.js';
+import {
+  jobLockName,
+  targetLockName,
+  tryAcquireLock,
+  type LockDependencies,
+} from '../../../src/journal/lock.js';
 import type { RecoverReport } from '../../../src/journal/recover-report.js';
 import type { RunReport } from '../../../src/report/run-report.js';
 import { runJob, runJobs, type RunHost } from '../../../src/run/run-job.js';
@@ -18,10 +23,10 @@ let controller: AbortController;
 
 const NOTHING: RecoverReport = { version: 1, released: [], failed: [], leftAlone: [], unreadable: [] };
 
-function locks(runId: string) {
+function locks(runId: string): LockDependencies {
   return {
     tryLock,
-    directory: path.join(directory, 'locks'),
+    directories: [path.join(directory, 'locks')],
     holder: { pid: process.pid, startTime: 1, runId, command: 'run srv' },
   };
 }
