@@ -24,16 +24,19 @@ export default class Status extends BaseCommand {
     const { gatherStatus } = await import('../run/gather-status.js');
     const { toErrorReport } = await import('../report/error-report.js');
     const { worstExitCode } = await import('../exit-codes.js');
-    const { status, failures } = await gatherStatus({
+    const { status, unread, failures } = await gatherStatus({
       freezes: readFreezeStatus,
       runs: readLastRuns,
       bases: async () => Promise.all((await createBaseStore().list()).map(baseStatus)),
       mounts: async () => (await readMountedBackups()).map(mountedBackup),
     });
     const problems = failures.map((error) => toErrorReport(error));
-    if (flags.json) this.printJson({ version: 1, ...status, ...(problems.length === 0 ? {} : { problems }) });
-    else
-      this.print([renderStatus(status, Date.now()), renderMounts(status.mounts)].filter(Boolean).join('\n'));
+    if (flags.json)
+      this.printJson({ version: 1, ...status, ...(problems.length === 0 ? {} : { unread, problems }) });
+    else {
+      const parts = [renderStatus(status, Date.now(), unread), renderMounts(status.mounts, unread)];
+      this.print(parts.filter(Boolean).join('\n'));
+    }
     for (const { message, hint } of problems) this.printError([message, hint]);
     if (problems.length > 0) this.exit(worstExitCode(problems.map(({ exitCode }) => exitCode)));
   }

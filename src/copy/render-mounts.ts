@@ -28,8 +28,9 @@ export function renderUnmounted({ record: { job, backupId, directory }, wasMount
   );
 }
 
-/** The part of `status` for people; empty where nothing is mounted. */
-export function renderMounts(mounts: readonly MountedBackup[]): string {
+/** The part of `status` for people; empty where nothing is mounted, and that is known. */
+export function renderMounts(mounts: readonly MountedBackup[], unread: readonly string[] = []): string {
+  if (unread.includes('mounts')) return 'Mounted backups: NOT KNOWN, see the errors';
   const lines = mounts.map(
     ({ job, backupId, directory, mountedAt }) => `  ${job}@${backupId} at ${directory} since ${mountedAt}`,
   );

@@ -43,25 +43,32 @@ function runLine({ job, outcome, exitCode, finishedAt, lastWholeAt }: RunStatus)
   return `  ${job}: ${outcome} (exit ${exitCode}) at ${finishedAt}${isWell ? '' : `; ${since}`}`;
 }
 
-/** The text that `status` shows to people. */
+/** The text that `status` shows to people. What is in `unread` could not be read: that is not said to be none. */
 export function renderStatus(
   status: FreezeStatusReport & { runs: readonly RunStatus[]; bases: readonly KeptStatus[] },
   nowMs: number,
+  unread: readonly string[] = [],
 ): string {
-  const section = (title: string, lines: readonly string[], none: string): string[] =>
-    lines.length === 0 ? [`${title}: ${none}`] : [`${title}:`, ...lines];
+  const section = (
+    [title, what]: readonly [string, keyof typeof status],
+    lines: readonly string[],
+    none: string,
+  ): string[] => {
+    if (lines.length > 0) return [`${title}:`, ...lines];
+    return [`${title}: ${unread.includes(what) ? 'NOT KNOWN, see the errors' : none}`];
+  };
   return asLines([
     ...section(
-      'Frozen',
+      ['Frozen', 'frozen'],
       status.frozen.map((frozen) => frozenLine(frozen, nowMs)),
       'nothing',
     ),
     ...section(
-      'Lost',
+      ['Lost', 'lost'],
       status.lost.map((lost) => `  ${lost.mountpoint} at ${lost.at}: ${lost.reason}`),
       'nothing',
     ),
-    ...section('Last runs', status.runs.map(runLine), 'none'),
-    ...section('Kept for increments', status.bases.flatMap(keptLines), 'no snapshot'),
+    ...section(['Last runs', 'runs'], status.runs.map(runLine), 'none'),
+    ...section(['Kept for increments', 'bases'], status.bases.flatMap(keptLines), 'no snapshot'),
   ]);
 }

@@ -11,25 +11,39 @@ export interface StatusReaders {
   bases: () => Promise<BaseStatus[]>;
 }
 
+/** What `status` tells. */
+export type Status = FreezeStatusReport & { runs: LastRun[]; bases: BaseStatus[]; mounts: MountedBackup[] };
+
 /** What `status` shows, and why some of it is missing. */
 export interface GatheredStatus {
-  status: FreezeStatusReport & { runs: LastRun[]; bases: BaseStatus[]; mounts: MountedBackup[] };
+  status: Status;
+  /** What is empty because it could not be read. */
+  unread: (keyof Status)[];
   failures: unknown[];
 }
 
 /** Gathers what there is: somebody whose machine stands still must see what is frozen, whatever else is damaged. */
 export async function gatherStatus(readers: StatusReaders): Promise<GatheredStatus> {
   const failures: unknown[] = [];
-  const orNone = async <T>(reading: Promise<T>, none: T): Promise<T> =>
+  const unread: (keyof Status)[] = [];
+  const orNone = async <T extends Partial<Status>>(reading: Promise<T>, none: T): Promise<T> =>
     await reading.catch((error: unknown) => {
       failures.push(error);
+      unread.push(...(Object.keys(none) as (keyof Status)[]));
       return none;
     });
-  const status = {
-    ...(await orNone(readers.freezes(), { frozen: [], lost: [] })),
-    runs: await orNone(readers.runs(), []),
-    bases: await orNone(readers.bases(), []),
-    mounts: await orNone(readers.mounts(), []),
-  };
-  return { status, failures };
+  const { frozen, lost } = await orNone(readers.freezes(), { frozen: [], lost: [] });
+  const { runs } = await orNone(
+    readers.runs().then((read) => ({ runs: read })),
+    { runs: [] },
+  );
+  const { bases } = await orNone(
+    readers.bases().then((read) => ({ bases: read })),
+    { bases: [] },
+  );
+  const { mounts } = await orNone(
+    readers.mounts().then((read) => ({ mounts: read })),
+    { mounts: [] },
+  );
+  return { status: { frozen, lost, runs, bases, mounts }, unread, failures };
 }

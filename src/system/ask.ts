@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 
 /** A terminal to ask on. */
@@ -6,9 +7,20 @@ export interface AskOn {
   output: NodeJS.WriteStream;
 }
 
+/**
+ * Whether the terminal is somebody else's now, by the text of /proc/PID/stat: who reads it from the background is stopped by
+ * SIGTTIN (as under timeout(1)), again and again, and then no other signal ends him. Fields 5 and 8, pgrp and tpgid, of
+ * proc_pid_stat(5); the name before them may hold spaces and parentheses.
+ */
+export function isInBackground(stat: string): boolean {
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [group, foreground] = [Number(fields[2]), Number(fields[5])];
+  return foreground > 0 && group !== foreground;
+}
+
 /** Whether there is somebody to ask. */
 export function canAsk({ input, output }: AskOn): boolean {
-  return input.isTTY && output.isTTY;
+  return input.isTTY && output.isTTY && !isInBackground(readFileSync('/proc/self/stat', 'utf8'));
 }
 
 /** Shows a text and waits for `yes`, written out; any other answer, and the end of the input, is no. */

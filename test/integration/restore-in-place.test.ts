@@ -161,6 +161,16 @@ describeNeeding(NEEDS, 'fsbackup restore', () => {
     const noTerminal = await cli.run(...args, '--in-place');
     expect(noTerminal.exitCode).toBe(2);
     expect(noTerminal.stderr).toContain('no terminal to ask on');
+    // timeout(1) runs it in the background of the terminal, where whoever reads is stopped for good.
+    const behind = await cli.onTerminalUnder(
+      ['timeout', '250'],
+      'yes\n',
+      ...args,
+      '--in-place',
+      at('a.conf'),
+    );
+    expect(behind.exitCode).toBe(2);
+    expect(behind.stdout).toContain('no terminal to ask on');
 
     for (const [answer, exitCode, content] of [
       ['no', 1, 'edited'],

@@ -63,7 +63,16 @@ export class FsbackupCli {
 
   /** Runs a command on a terminal of its own, and types. All output is in `stdout`. */
   async onTerminal(input: string, ...args: string[]): Promise<CommandResult> {
-    const command = [process.execPath, RUN_JS, ...args]
+    return await this.onTerminalUnder([], input, ...args);
+  }
+
+  /** As `onTerminal`, by a program that runs it: `timeout`. */
+  async onTerminalUnder(
+    wrapper: readonly string[],
+    input: string,
+    ...args: string[]
+  ): Promise<CommandResult> {
+    const command = [...wrapper, process.execPath, RUN_JS, ...args]
       .map((arg) => `'${arg.replaceAll("'", String.raw`'\''`)}'`)
       .join(' ');
     return await runCommand(['script', '--quiet', '--return', '--command', command, '/dev/null'], {

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { renderMounts } from '../../../src/copy/render-mounts.js';
 import { renderStatus, type RunStatus } from '../../../src/freeze/render-status.js';
 
 const FAILED: RunStatus = {
@@ -25,4 +26,17 @@ it.each([
 ])('%j is shown as "%s"', (run, line) => {
   const status = { frozen: [], lost: [], runs: [run], bases: [] };
   expect(renderStatus(status, 0).split('\n')).toContain(`  ${line}`);
+});
+
+it('does not call nothing what could not be read', () => {
+  const none = { frozen: [], lost: [], runs: [], bases: [] };
+  const text = renderStatus(none, 0, ['frozen', 'lost', 'bases', 'mounts']);
+  expect(text.split('\n')).toEqual([
+    'Frozen: NOT KNOWN, see the errors',
+    'Lost: NOT KNOWN, see the errors',
+    'Last runs: none',
+    'Kept for increments: NOT KNOWN, see the errors',
+  ]);
+  expect(renderMounts([], ['mounts'])).toBe('Mounted backups: NOT KNOWN, see the errors');
+  expect(renderMounts([])).toBe('');
 });

@@ -6,7 +6,7 @@ const lost = { mountpoint: '/srv', device: '/dev/x', fstype: 'ext4', reason: 'ti
 
 it('shows what is frozen and lost whatever else cannot be read, and tells why that is missing', async () => {
   const damaged = new FsbackupError('cleanupIncomplete', 'x.json is damaged', { hint: 'Remove it.' });
-  const { status, failures } = await gatherStatus({
+  const { status, unread, failures } = await gatherStatus({
     freezes: async () => ({ frozen: [], lost: [lost] }),
     runs: () => Promise.reject(new Error('EIO')),
     bases: () => Promise.reject(damaged),
@@ -14,4 +14,5 @@ it('shows what is frozen and lost whatever else cannot be read, and tells why th
   });
   expect(status).toEqual({ frozen: [], lost: [lost], runs: [], bases: [], mounts: [] });
   expect(failures).toEqual([new Error('EIO'), damaged]);
+  expect(unread).toEqual(['runs', 'bases']);
 });
