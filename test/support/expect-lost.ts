@@ -19,7 +19,9 @@ export async function expectLost(
     code: 'freezeLost',
     message: expect.stringContaining(lost) as string,
   });
-  expect(report.sources).toMatchObject([{ snapshot: null, frozenMs: null }]);
+  expect(report.sources).toMatchObject([{ snapshot: null }]);
+  // How long writers waited is told where a watchdog lived to measure it, though it all came to nothing.
+  if (reason !== 'guard-died') expect(report.sources[0]?.frozenMs).toBeGreaterThan(0);
   const named = report.warnings.map((warning) => /left (\S+) .*LVM's state wants a look/.exec(warning)?.[1]);
   expect(named.filter((name) => name !== undefined).toSorted()).toEqual(resumed.toSorted());
   expect(lab.wasRemoved).toBe(true);
