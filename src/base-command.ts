@@ -55,12 +55,21 @@ export abstract class BaseCommand extends Command {
     process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
   }
 
-  /** As oclif's; an empty argument, which an unset shell variable makes, is no path to be taken for the working directory. */
+  /**
+   * As oclif's, but no argument is read from standard input: that is the list of a shell's loop, or the rest of a script,
+   * which would name a job and be gone. An empty argument, which an unset shell variable makes, is no path to be taken for the
+   * working directory.
+   */
   protected override async parse<F extends Output, B extends Output, A extends Output>(
     options?: Interfaces.Input<F, B, A>,
     argv?: string[],
   ): Promise<Interfaces.ParserOutput<F, B, A>> {
-    const parsed = await super.parse(options, argv);
+    const { args = {}, ...rest } = options ?? this.ctor;
+    const ownArgs = Object.entries(args).map(([name, arg]) => [name, { ...arg, ignoreStdin: true }]);
+    const parsed = await super.parse(
+      { ...rest, args: Object.fromEntries(ownArgs) } as Interfaces.Input<F, B, A>,
+      argv,
+    );
     if (!parsed.argv.includes('')) return parsed;
     throw new FsbackupError('usage', 'an argument is empty', {
       hint: 'Name what is meant, or leave it out; an unset shell variable may be why it is empty.',

@@ -30,12 +30,20 @@ const HOST_FAULTS: ReadonlySet<string | undefined> = new Set([
   'ESTALE',
 ]);
 
+/** What helps where the filesystem is not what is wrong. */
+const MORE_FILES: Readonly<Record<string, string>> = {
+  EMFILE: 'Let it have more files open (`ulimit -n`, LimitNOFILE= of a unit), then run it again.',
+  ENFILE: 'Let the host have more files open (`sysctl fs.file-max`), then run it again.',
+};
+
 function hostFault(error: unknown): ErrorReport {
   return {
     code: 'failed',
     exitCode: exitCode('failed'),
     message: messageOf(error),
-    hint: 'See what is wrong with what it names, or with the filesystem under that (dmesg), then run it again.',
+    hint:
+      MORE_FILES[errnoOf(error) ?? ''] ??
+      'See what is wrong with what it names, or with the filesystem under that (dmesg), then run it again.',
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
+import { errnoOf } from '../errors.js';
 import { endSession } from './end-session.js';
 import { beginFeeding } from './fed-children.js';
 import { OWNER_VARIABLE, ownOwnerMark } from './process-identity.js';
@@ -212,6 +213,17 @@ function exitOf(child: ExitingChild): Promise<ExitFacts> {
   });
 }
 
+/** Where no more files may be open, Node gives a child that has no streams, and execa stumbles over that. */
+function begun<Child>(file: string, watch: CommandWatch | undefined, begin: () => Child): Child {
+  try {
+    return begin();
+  } catch (error) {
+    watch?.ended();
+    if (!(error instanceof TypeError) || errnoOf(error) !== undefined) throw error;
+    throw Object.assign(new Error(`EMFILE: too many open files, spawn ${file}`), { code: 'EMFILE' });
+  }
+}
+
 /**
  * Runs a program to its end and tells how it ended; never rejects for the child's failure. The only way in which
  * fsbackup starts a program, the watchdog apart: no shell, a built environment, no standard input unless given, a
@@ -228,18 +240,20 @@ export async function runCommand(
   const watch = options.watch?.();
   const isFed = options.input !== undefined || options.stdinFrom !== undefined;
   const endFeeding = isFed ? beginFeeding() : undefined;
-  const child = execa(file, args, {
-    env: { ...BASE_ENVIRONMENT, [OWNER_VARIABLE]: ownOwnerMark(), ...options.env },
-    extendEnv: false,
-    reject: false,
-    // A new session, so a new process group: `-pid` reaches grandchildren too.
-    detached: true,
-    cleanup: false,
-    buffer: false,
-    stdin: isFed ? 'pipe' : 'ignore',
-    ...(options.input === undefined ? {} : { input: options.input }),
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-  });
+  const child = begun(file, watch, () =>
+    execa(file, args, {
+      env: { ...BASE_ENVIRONMENT, [OWNER_VARIABLE]: ownOwnerMark(), ...options.env },
+      extendEnv: false,
+      reject: false,
+      // A new session, so a new process group: `-pid` reaches grandchildren too.
+      detached: true,
+      cleanup: false,
+      buffer: false,
+      stdin: isFed ? 'pipe' : 'ignore',
+      ...(options.input === undefined ? {} : { input: options.input }),
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    }),
+  );
   if (child.pid === undefined) watch?.ended();
   else watch?.started(child.pid);
   const streams = connect(child, options);

@@ -234,6 +234,13 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'a host that l
     await expectRefusal(byFlags(), 2, 'rsync is not installed', [...wrapper, programs, upper, work]);
   });
 
+  it('lets no more files be open', async () => {
+    const result = await cli.runUnder(['prlimit', '--nofile=28'], 'plan', ...byFlags());
+    expect(result.stderr).toMatch(/^Error: .*EMFILE/);
+    expect(result.stderr).toContain('ulimit -n');
+    expect(result.exitCode).toBe(1);
+  });
+
   it.each([
     [
       'an unprivileged user',

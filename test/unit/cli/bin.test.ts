@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -38,6 +47,43 @@ describe('bin/run.js', () => {
       stderr: 'Error: There is no command "config shwo"\nDid you mean `fsbackup config show`?\n',
     });
   });
+
+  it('takes no argument from its standard input, which is the rest of a script or the list of a loop', () => {
+    const manifest = JSON.parse(readFileSync(path.join(ROOT, 'oclif.manifest.json'), 'utf8')) as {
+      commands: Record<string, { args: Record<string, unknown> }>;
+    };
+    const taking = Object.entries(manifest.commands).filter(([, { args }]) => Object.keys(args).length > 0);
+    expect(taking.map(([id]) => id)).toContain('run');
+    const scratch = mkdtempSync(path.join(tmpdir(), 'stdin-'));
+    // Each reads what is left after the one before; those that are started with all they need take a bad configuration.
+    const program = `${taking
+      .map(
+        ([id]) =>
+          `"$@" ${id.replaceAll(':', ' ')}${id === 'config:init' ? '' : ' --json'} && echo "${id} went well"`,
+      )
+      .join('\n')}\nread -r line; echo "left: $line"`;
+    try {
+      const { stdout, stderr } = spawnSync(
+        'sh',
+        ['-c', program, 'sh', process.execPath, path.join(ROOT, 'bin/run.js')],
+        {
+          encoding: 'utf8',
+          input: 'a-word-of-the-list\n',
+          env: {
+            PATH: process.env['PATH'],
+            FSBACKUP_CONFIG: path.join(scratch, 'none.yaml'),
+            FSBACKUP_RUN_DIR: path.join(scratch, 'run'),
+            FSBACKUP_STATE_DIR: path.join(scratch, 'state'),
+          },
+          timeout: 120_000,
+        },
+      );
+      expect(stderr).not.toContain('a-word-of-the-list');
+      expect(stdout).toContain('left: a-word-of-the-list');
+    } finally {
+      rmSync(scratch, { recursive: true });
+    }
+  }, 130_000);
 
   it('ends an error of its own with its exit code', () => {
     const { status, stderr } = fsbackup(['config', 'show', '--config', '/nonexistent/config.yaml']);
