@@ -4,7 +4,6 @@ import type { JobConfig, TargetConfig } from '../config/types.js';
 import { configFile as resolveConfigFile } from '../config/read-files.js';
 import { targetName, type BackupTarget, type EngineTarget } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
-import { withoutControls } from '../report/controls.js';
 import { openCatalogue } from './catalogue.js';
 import { engineFor } from './engines.js';
 import { engineOfRepository, targetFrom, type FromTarget } from './from-target.js';
@@ -90,8 +89,11 @@ export async function requireConfiguredJob(job: string, configFile: string | und
   });
 }
 
-function warn(message: string): void {
-  process.stderr.write(`Warning: ${withoutControls(message)}\n`);
+/** Who is told of what stands in the way of finding all backups. */
+export interface ToldOfTargets {
+  warn: (message: string) => void;
+  /** Of targets that are not there; else they are a warning. */
+  onAbsent?: (absent: AbsentTarget) => void;
 }
 
 /**
@@ -102,7 +104,7 @@ function warn(message: string): void {
  */
 export async function targetsToSearch(
   where: WhereBackupsAre,
-  onAbsent: (absent: AbsentTarget) => void = ({ message }) => warn(message),
+  { warn, onAbsent = ({ message }) => warn(message) }: ToldOfTargets,
 ): Promise<string[]> {
   const { signal } = new AbortController();
   const directories: string[] = [];
