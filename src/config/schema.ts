@@ -6,6 +6,7 @@ import { hasPassword } from '../backup-target.js';
 import type { TargetCommand } from '../target-commands.js';
 import { closest } from '../suggest.js';
 import { DURATION_PATTERN, MAX_DURATION_MS, parseDuration } from './duration.js';
+import { isSecretName } from './secret-name.js';
 import { parsePercent, parseSnapshotSize } from './size.js';
 import { parseSpan, SPAN_PATTERN } from './span.js';
 import type { SourceConfig } from './types.js';
@@ -176,9 +177,6 @@ const secretSchema = mapping({
   })
   .describe('Where a secret is read from');
 
-/** What a variable of such a name holds is to be read from where others do not see it. */
-const SECRET_NAME = /PASS|SECRET|TOKEN|KEY|CREDENTIAL/i;
-
 const environmentSchema = z
   .record(
     z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'not the name of a variable' }),
@@ -186,7 +184,7 @@ const environmentSchema = z
   )
   .superRefine((variables, context) => {
     for (const [name, value] of Object.entries(variables)) {
-      if (typeof value !== 'string' || !SECRET_NAME.test(name)) continue;
+      if (typeof value !== 'string' || !isSecretName(name)) continue;
       context.addIssue({
         code: 'custom',
         path: [name],
