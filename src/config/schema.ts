@@ -5,6 +5,7 @@ import { ENGINE_NAMES } from '../engine-names.js';
 import { hasPassword } from '../backup-target.js';
 import type { TargetCommand } from '../target-commands.js';
 import { closest } from '../suggest.js';
+import { unquoted } from './check-shape.js';
 import { DURATION_PATTERN, MAX_DURATION_MS, parseDuration } from './duration.js';
 import { isSecretName } from './secret-name.js';
 import { parsePercent, parseSnapshotSize } from './size.js';
@@ -180,7 +181,10 @@ const secretSchema = mapping({
 const environmentSchema = z
   .record(
     z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'not the name of a variable' }),
-    z.union([z.string(), secretSchema]),
+    z.union([z.string(), secretSchema], {
+      error: ({ input }) =>
+        unquoted(input) ?? 'expected text, or a mapping that says where a secret is read from',
+    }),
   )
   .superRefine((variables, context) => {
     for (const [name, value] of Object.entries(variables)) {
