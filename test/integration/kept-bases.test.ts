@@ -5,6 +5,7 @@ import { dataDirectory } from '../../src/copy/backup-layout.js';
 import { listBackups } from '../../src/copy/backup-list.js';
 import type { BaseStatus } from '../../src/run/release-bases.js';
 import { describeNeeding } from '../support/capabilities.js';
+import { keysBeside } from '../support/documented-json.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { flipByteOfLargest } from '../support/engine-requests.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
@@ -100,6 +101,8 @@ describeNeeding(['root', 'loop', 'btrfs', 'program:btrfs', 'program:zstd'], 'kep
       const released = await release(written);
       expect(released.exitCode, released.stderr).toBe(0);
       expect(JSON.parse(released.stdout)).toMatchObject({ released: [{ job: 'srv', target }] });
+      const { printed, page } = await keysBeside('backups release', released.stdout);
+      expect(printed).toEqual(page);
       expect(await kept()).toEqual([]);
       await run();
     }
