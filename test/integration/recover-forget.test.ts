@@ -22,7 +22,8 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'recover --for
     await cli.journalled('snapshot', started);
     started.kill('SIGKILL');
     await started.ended();
-    const [entry = ''] = (await cli.journalEntries()).filter((name) => name.endsWith('-snapshot.json'));
+    const entries = await cli.journalEntries();
+    const entry = entries.find((name) => name.endsWith('-snapshot.json')) ?? '';
     const runId = /^(.+)-\d+-snapshot\.json$/.exec(entry)?.[1] ?? '';
     for (const shown of (await disks.unmade()).mountpoints.toReversed()) await must('umount', shown);
     await must('umount', source.mountpoint);

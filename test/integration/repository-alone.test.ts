@@ -57,7 +57,12 @@ describeNeeding(
       await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
       const cli = host('looks');
       const from = (repository: string): string[] => [
-        ...['--from', repository, '--engine', 'restic', '--password-file', key],
+        '--from',
+        repository,
+        '--engine',
+        'restic',
+        '--password-file',
+        key,
       ];
       const nothing = await cli.run('backups', 'list', ...from(empty));
       expect([nothing.exitCode, nothing.stderr]).toEqual([0, '']);

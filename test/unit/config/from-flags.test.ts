@@ -1,4 +1,4 @@
-import path from 'node:path';
+import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type FlagContext, freezeFromFlags, resetTimeoutMs } from '../../../src/config/freeze-from-flags.js';
 import { jobFromFlags } from '../../../src/config/from-flags.js';
@@ -68,8 +68,8 @@ describe('jobFromFlags', () => {
 
   it('takes a repository that is a path for one from the working directory', () => {
     for (const [to, repository] of [
-      ['repo', path.resolve('repo')],
-      ['./a:b', path.resolve('./a:b')],
+      ['repo', resolve('repo')],
+      ['./a:b', resolve('./a:b')],
       ['host:repo', 'host:repo'],
     ] as const) {
       const [target] = jobFromFlags({ ...FLAGS, engine: 'borg', to: [to] }, HOST).targets;
