@@ -89,6 +89,11 @@ export function catalogueDirectory(engine: EngineName, repository: string, state
   return path.join(stateDirectory, CATALOGUES, `${engine}-${slug}-${hash}`);
 }
 
+/** Whether it can be nothing but a path: `/…`, `./…`, `../…`, `.` and `..`. */
+export function isWrittenAsPath(text: string): boolean {
+  return /^(?:\/|\.{1,2}(?:\/|$))/.test(text);
+}
+
 /** What an engine is to be told of as its repository: a path that is relative to the working directory is made absolute. Throws `usage` for a password in it. */
 export function repositoryFromFlag(engine: EngineName, named: string): string {
   if (hasPassword(named)) {
@@ -98,5 +103,6 @@ export function repositoryFromFlag(engine: EngineName, named: string): string {
       { hint: 'Write a target with the secret in the configuration: see docs/configuration.md.' },
     );
   }
-  return named.includes(':') || !isRepositoryDirectory(engine) ? named : path.resolve(named);
+  if (!isRepositoryDirectory(engine)) return named;
+  return isWrittenAsPath(named) || !named.includes(':') ? path.resolve(named) : named;
 }

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { Command, Errors, type Interfaces } from '@oclif/core';
 import { FsbackupError } from './errors.js';
+import { exitCode } from './exit-codes.js';
 import { describeParseError, unwrapFlagMessage } from './parse-errors.js';
 import { guardOutputs } from './process-guard.js';
 import { asLines, withoutControls } from './report/controls.js';
@@ -10,6 +11,11 @@ import { requireTrustedDirectories } from './system/directories.js';
 import type { LogEvent } from './report/log-event.js';
 import type { ErrorReport } from './report/run-report.js';
 import { spareMemory } from './system/spare-memory.js';
+
+/** What a command may tell by itself with `--log-json`. */
+type OwnEvent =
+  | Omit<Extract<LogEvent, { event: 'warning' }>, 'version' | 'time'>
+  | Omit<Extract<LogEvent, { event: 'error' }>, 'version' | 'time'>;
 
 /** Flags or arguments by their names. */
 type Output = Record<string, unknown>;
@@ -40,9 +46,10 @@ export abstract class BaseCommand extends Command {
     this.print(asLines(lines));
   }
 
-  /** Writes a warning for people to stderr. */
+  /** Writes a warning to stderr: for people, or with `--log-json` as an event. */
   protected printWarning(message: string): void {
-    process.stderr.write(`Warning: ${withoutControls(message)}\n`);
+    if (this.isGiven('log-json')) this.writeEvent({ job: '', backupId: null, event: 'warning', message });
+    else process.stderr.write(`Warning: ${withoutControls(message)}\n`);
   }
 
   /** Writes an error for people to stderr, line by line: what, and what to do. */
@@ -79,7 +86,12 @@ export abstract class BaseCommand extends Command {
   protected override async init(): Promise<void> {
     await super.init();
     spareMemory();
-    guardOutputs(process);
+    guardOutputs(process, (message) => {
+      const hint = 'See what is wrong with what stdout leads to.';
+      if (this.isGiven('log-json'))
+        this.writeEvent({ event: 'error', code: 'failed', exitCode: exitCode('failed'), message, hint });
+      else this.printError([message]);
+    });
     process.on('uncaughtException', this.crash);
     if (this.believesState) await requireTrustedDirectories();
   }
@@ -113,6 +125,12 @@ export abstract class BaseCommand extends Command {
     return (end === -1 ? this.argv : this.argv.slice(0, end)).includes(`--${flag}`);
   }
 
+  /** An event of the command itself, outside of what a reporter tells of. */
+  private writeEvent(event: OwnEvent): void {
+    const line = { version: 1, time: new Date().toISOString(), ...event } satisfies LogEvent;
+    process.stderr.write(`${JSON.stringify(line)}\n`);
+  }
+
   private knownFlags(): object {
     return { ...this.ctor.baseFlags, ...this.ctor.flags };
   }
@@ -136,20 +154,15 @@ export abstract class BaseCommand extends Command {
   }
 
   private write(report: ErrorReport, error: unknown, heading: string): void {
+    const stack = (process.env['DEBUG'] ?? '') === '' ? undefined : inspect(error);
     if (this.isGiven('log-json')) {
-      const event = {
-        version: 1,
-        time: new Date().toISOString(),
-        event: 'error',
-        ...report,
-      } satisfies LogEvent;
-      process.stderr.write(`${JSON.stringify(event)}\n`);
+      this.writeEvent({ event: 'error', ...report, ...(stack === undefined ? {} : { stack }) });
     } else {
       // Not where the parser had wrapped its message.
       const isAsThrown = error instanceof FsbackupError && error.message === report.message;
       this.printError(isAsThrown ? error.lines : [report.message, report.hint], heading);
+      if (stack !== undefined) process.stderr.write(`${stack}\n`);
     }
-    if ((process.env['DEBUG'] ?? '') !== '') process.stderr.write(`${inspect(error)}\n`);
     if (this.wantsJson()) this.printJson(toErrorJson(report));
   }
 }

@@ -7,6 +7,8 @@ interface EngineTraits {
   storage: readonly EngineStorage[];
   /** A repository without a scheme (`sftp:`) is a directory of this host. Absent: its name is a name, and no path. */
   isRepositoryDirectory?: true;
+  /** Of one that keeps backups in both: a word is a repository, and a directory is written as a path. */
+  wordsNameRepositories?: true;
   /**
    * Of an engine that sends whole snapshots, and not what can be seen in them: the kinds that it can send. It knows no
    * patterns, and an increment needs the snapshot before, which is kept for that.
@@ -31,7 +33,12 @@ const ENGINES = {
   command: { storage: ['repository'] },
   image: { storage: ['path'], sends: ['reflink', 'lvm', 'mirror', 'zfs', 'command'], shares: 'increments' },
   'btrfs-send': { storage: ['path'], sends: ['btrfs'], shares: 'increments' },
-  'zfs-send': { storage: ['path', 'repository'], sends: ['zfs'], shares: 'increments' },
+  'zfs-send': {
+    storage: ['path', 'repository'],
+    wordsNameRepositories: true,
+    sends: ['zfs'],
+    shares: 'increments',
+  },
 } as const satisfies Readonly<Record<string, EngineTraits>>;
 
 /** The names that a configuration may use. */
@@ -50,6 +57,12 @@ export function canKeepIn(engine: EngineName, storage: EngineStorage): boolean {
 export function isRepositoryDirectory(engine: EngineName): boolean {
   const traits: EngineTraits = ENGINES[engine];
   return traits.isRepositoryDirectory === true;
+}
+
+/** Whether a word on a command line, written as no path, is a repository of an engine that writes to directories too. */
+export function wordsNameRepositories(engine: EngineName): boolean {
+  const traits: EngineTraits = ENGINES[engine];
+  return traits.wordsNameRepositories === true;
 }
 
 /** The kinds of snapshot that an engine can send; undefined for one that copies what it sees in any of them. */

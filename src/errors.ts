@@ -39,6 +39,20 @@ export class FsbackupError extends Error {
   }
 }
 
+/** Something cannot be released, since the storage that it lies on is not to be seen: taken away for now, or for good. */
+export class AbsentStorageError extends FsbackupError {
+  /** What is left there, named so that a person finds it: a noun and where it is. */
+  readonly left: string;
+  /** Resolves to the device of this host that has that storage all the same; undefined where none has. */
+  readonly findDevice: () => Promise<string | undefined>;
+
+  constructor(message: string, details: ErrorDetails & Pick<AbsentStorageError, 'left' | 'findDevice'>) {
+    super('cleanupIncomplete', message, details);
+    this.left = details.left;
+    this.findDevice = details.findDevice;
+  }
+}
+
 /** How Node calls an errno that libuv has no name for: EDQUOT and ESTALE among others. */
 const UNNAMED = /Unknown system error -(\d+)/g;
 

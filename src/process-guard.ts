@@ -16,9 +16,9 @@ const guarded = new WeakSet<Writable>();
 /**
  * Keeps a failing stdout or stderr from ending the process in the middle of its work: a run that holds a snapshot
  * has things to release. A reader that left is ignored; any other failure (a full disk under a redirection) is told
- * on stderr and turns exit 0 into 1, since the output is not what was asked for. Idempotent.
+ * and turns exit 0 into 1, since the output is not what was asked for. Idempotent.
  */
-export function guardOutputs(target: GuardedProcess): void {
+export function guardOutputs(target: GuardedProcess, tell: (message: string) => void): void {
   for (const stream of [target.stdout, target.stderr]) {
     if (guarded.has(stream)) continue;
     guarded.add(stream);
@@ -27,8 +27,7 @@ export function guardOutputs(target: GuardedProcess): void {
     stream.on('error', (error: Error) => {
       if (READER_GONE.has(errnoOf(error) ?? '')) return;
       target.exitCode ??= 1;
-      if (stream !== target.stderr)
-        target.stderr.write(`Error: cannot write the output: ${messageOf(error)}\n`);
+      if (stream !== target.stderr) tell(`cannot write the output: ${messageOf(error)}`);
     });
   }
 }

@@ -21,13 +21,20 @@ function found(input: unknown): string {
   return typeof input === 'object' ? 'a mapping' : JSON.stringify(input);
 }
 
+/** What YAML takes for something else than text, and was meant as such. */
+export function unquoted(input: unknown): string | undefined {
+  if (typeof input === 'number')
+    return `expected text, found the number ${input}: put it in quotes, "${input}"`;
+  if (typeof input === 'boolean') return `expected text, found ${input}: put it in quotes, "${input}"`;
+  return undefined;
+}
+
 /** Our words for the issues whose schema has none of its own. */
 function explain(issue: z.core.$ZodRawIssue): string | undefined {
   if (issue.code === 'invalid_type') {
     if (issue.input === undefined) return 'missing';
-    if (issue.expected === 'string' && typeof issue.input === 'number') {
-      return `expected text, found the number ${issue.input}: put it in quotes`;
-    }
+    const quotes = issue.expected === 'string' ? unquoted(issue.input) : undefined;
+    if (quotes !== undefined) return quotes;
     return `expected ${KINDS[issue.expected] ?? issue.expected}, found ${found(issue.input)}`;
   }
   if (issue.code === 'invalid_value') {
@@ -37,6 +44,7 @@ function explain(issue: z.core.$ZodRawIssue): string | undefined {
     const choice = `${found(issue.input)} is none of ${values.join(', ')}`;
     return near === undefined ? choice : `${choice}; did you mean "${near}"?`;
   }
+  if (issue.code === 'invalid_union') return 'expected a path or a mapping with a path';
   return undefined;
 }
 
@@ -58,7 +66,6 @@ function toComplaints(issue: z.core.$ZodIssue, above: ValuePath): Complaint[] {
     // The branch that was meant is the one whose own type fits; its complaints are the useful ones.
     const meant = issue.errors.find((branch) => !branch.some((inner) => isRootMismatch(inner)));
     if (meant !== undefined) return meant.flatMap((inner) => toComplaints(inner, path));
-    return [{ path, message: 'expected a path or a mapping with a path', at: 'value' }];
   }
   if (issue.code === 'invalid_key') {
     return [{ path, message: issue.issues[0]?.message ?? issue.message, at: 'key' }];

@@ -1,6 +1,6 @@
 import path from 'node:path';
-import { canKeepIn, ENGINE_NAMES, type EngineName } from '../engine-names.js';
-import { repositoryFromFlag } from '../backup-target.js';
+import { canKeepIn, ENGINE_NAMES, wordsNameRepositories, type EngineName } from '../engine-names.js';
+import { isWrittenAsPath, repositoryFromFlag } from '../backup-target.js';
 import { parseSshPlace } from '../system/ssh-place.js';
 import { FsbackupError } from '../errors.js';
 import { stateDirectory } from '../system/directories.js';
@@ -63,12 +63,14 @@ function given(values: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 }
 
-/** The engine whose repository a target is: it has no other place for backups, or that is of another host. */
+/** The engine whose repository a target is: it has no other place for backups, that is of another host, or no path. */
 function repositoryEngine(engine = 'rsync', target: string): EngineName | undefined {
   const known = ENGINE_NAMES.find((name) => name === engine);
   if (known === undefined) return undefined;
   const isRepository =
-    !canKeepIn(known, 'path') || (known === 'rsync' && parseSshPlace(target) !== undefined);
+    !canKeepIn(known, 'path') ||
+    (known === 'rsync' && parseSshPlace(target) !== undefined) ||
+    (wordsNameRepositories(known) && !isWrittenAsPath(target));
   return isRepository ? known : undefined;
 }
 

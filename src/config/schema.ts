@@ -5,7 +5,9 @@ import { ENGINE_NAMES } from '../engine-names.js';
 import { hasPassword } from '../backup-target.js';
 import type { TargetCommand } from '../target-commands.js';
 import { closest } from '../suggest.js';
+import { unquoted } from './check-shape.js';
 import { DURATION_PATTERN, MAX_DURATION_MS, parseDuration } from './duration.js';
+import { isSecretName } from './secret-name.js';
 import { parsePercent, parseSnapshotSize } from './size.js';
 import { parseSpan, SPAN_PATTERN } from './span.js';
 import type { SourceConfig } from './types.js';
@@ -176,17 +178,17 @@ const secretSchema = mapping({
   })
   .describe('Where a secret is read from');
 
-/** What a variable of such a name holds is to be read from where others do not see it. */
-const SECRET_NAME = /PASS|SECRET|TOKEN|KEY|CREDENTIAL/i;
-
 const environmentSchema = z
   .record(
     z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'not the name of a variable' }),
-    z.union([z.string(), secretSchema]),
+    z.union([z.string(), secretSchema], {
+      error: ({ input }) =>
+        unquoted(input) ?? 'expected text, or a mapping that says where a secret is read from',
+    }),
   )
   .superRefine((variables, context) => {
     for (const [name, value] of Object.entries(variables)) {
-      if (typeof value !== 'string' || !SECRET_NAME.test(name)) continue;
+      if (typeof value !== 'string' || !isSecretName(name)) continue;
       context.addIssue({
         code: 'custom',
         path: [name],

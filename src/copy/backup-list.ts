@@ -88,9 +88,11 @@ export async function listBackups(
       .filter((entry) => entry.isDirectory() && isJobName(entry.name))
       .map((entry) => entry.name);
   } catch (error) {
+    const known = await targetAt(target);
+    // What was never written to has no catalogue.
+    if (errnoOf(error) === 'ENOENT' && known.repository !== undefined) return [];
     const why = errnoOf(error) === 'ENOENT' ? 'there is no such directory' : messageOf(error);
-    const name = targetName(await targetAt(target));
-    throw new FsbackupError('usage', `the backups in ${name} cannot be listed: ${why}`, {
+    throw new FsbackupError('usage', `the backups in ${targetName(known)} cannot be listed: ${why}`, {
       hint: 'Name the directory that the backups were written to, and mount it if it is a disk of its own.',
       cause: error,
     });

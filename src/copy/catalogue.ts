@@ -66,6 +66,19 @@ export async function hasCatalogue({ path: directory }: BackupTarget): Promise<b
   return await exists(catalogueFile(directory));
 }
 
+/** Repositories that were named to this process and have no catalogue here, by the directory that it would have. */
+const named = new Map<string, RepositorySettings>();
+
+/**
+ * For who only looks at a target: brings its catalogue up to date where there is one, and makes none; `targetAt` knows the
+ * repository all the same, in this process.
+ */
+export async function consultCatalogue(target: BackupTarget): Promise<void> {
+  if (target.repository === undefined) return;
+  if (await hasCatalogue(target)) await openCatalogue(target);
+  else named.set(target.path, target.repository);
+}
+
 /**
  * The repository that a directory is the catalogue of; undefined where it is none. Only those of our own are read: a
  * catalogue may name a command that prints the password, and a disk with backups may be anybody's. Rejects with `usage`.
@@ -86,8 +99,11 @@ async function readCatalogue(directory: string): Promise<RepositorySettings | un
   }
 }
 
-/** The target at a directory: with its repository, where the directory is a catalogue. Rejects with `usage`. */
+/**
+ * The target at a directory: with its repository, where the directory is a catalogue, or would be that of one that
+ * `consultCatalogue` was told of. Rejects with `usage`.
+ */
 export async function targetAt(directory: string): Promise<BackupTarget> {
-  const repository = await readCatalogue(directory);
+  const repository = (await readCatalogue(directory)) ?? named.get(directory);
   return { path: directory, ...(repository === undefined ? {} : { repository }) };
 }

@@ -4,8 +4,7 @@ import type { JobConfig, TargetConfig } from '../config/types.js';
 import { configFile as resolveConfigFile } from '../config/read-files.js';
 import { targetName, type BackupTarget, type EngineTarget } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
-import { withoutControls } from '../report/controls.js';
-import { openCatalogue } from './catalogue.js';
+import { consultCatalogue } from './catalogue.js';
 import { engineFor } from './engines.js';
 import { engineOfRepository, targetFrom, type FromTarget } from './from-target.js';
 import { whyAbsent } from './locate-target.js';
@@ -67,7 +66,7 @@ async function chooseTargets({ from, ...where }: WhereBackupsAre): Promise<Chose
   const own = jobs.filter(({ name }) => name === job);
   const wanted = own.length > 0 ? own : jobs;
   const targets = wanted.flatMap((one) => one.targets);
-  for (const target of targets) await openCatalogue(target);
+  for (const target of targets) await consultCatalogue(target);
   if (targets.length === 0) {
     throw new FsbackupError('usage', 'the configuration has no target to look for backups in', {
       hint: 'Name the directory that the backups are in with --from.',
@@ -90,19 +89,21 @@ export async function requireConfiguredJob(job: string, configFile: string | und
   });
 }
 
-function warn(message: string): void {
-  process.stderr.write(`Warning: ${withoutControls(message)}\n`);
+/** Who is told of what stands in the way of finding all backups. */
+export interface ToldOfTargets {
+  warn: (message: string) => void;
+  /** Of targets that are not there; else they are a warning. */
+  onAbsent?: (absent: AbsentTarget) => void;
 }
 
 /**
- * The directories of the targets to look in, each once; of a repository its catalogue, which is opened: it tells how to
- * reach the repository. Those of its backups that the catalogue lacks are in a directory of their own, after it
+ * The directories of the targets to look in, each once; of a repository its catalogue, which need not be there. Those of its backups that the catalogue lacks are in a directory of their own, after it
  * (`read-repository.ts`). Targets that are not there come last, and are told: somebody who looks for the latest backup
  * must not take what is found for all there is. Rejects with `usage` when there is no usable configuration.
  */
 export async function targetsToSearch(
   where: WhereBackupsAre,
-  onAbsent: (absent: AbsentTarget) => void = ({ message }) => warn(message),
+  { warn, onAbsent = ({ message }) => warn(message) }: ToldOfTargets,
 ): Promise<string[]> {
   const { signal } = new AbortController();
   const directories: string[] = [];

@@ -4,12 +4,13 @@ import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { closest } from '../suggest.js';
 import { stateDirectory } from '../system/directories.js';
-import { openCatalogue, targetAt } from './catalogue.js';
+import { consultCatalogue, targetAt } from './catalogue.js';
 import { readVariables } from './secrets.js';
 import { parseSshPlace } from '../system/ssh-place.js';
-import { canKeepIn, ENGINE_NAMES, type EngineName } from '../engine-names.js';
+import { canKeepIn, ENGINE_NAMES, wordsNameRepositories, type EngineName } from '../engine-names.js';
 import {
   catalogueDirectory,
+  isWrittenAsPath,
   repositoryFromFlag,
   type BackupTarget,
   type EngineTarget,
@@ -62,7 +63,7 @@ async function directoryTarget(directory: string): Promise<BackupTarget> {
 }
 
 /**
- * The one target that a command line names; its catalogue, if it is a repository, is opened. The engine is known where it
+ * The one target that a command line names; its catalogue, if it is a repository and has one, is brought up to date. The engine is known where it
  * was named, or where only one writes to such a place. Rejects with `usage`, also for a password file without a password.
  */
 export async function targetFrom(
@@ -80,6 +81,7 @@ export async function targetFrom(
   if (engine === undefined && !isRemote) return await directoryTarget(path.resolve(from));
   const name = engineOfRepository(engine ?? 'rsync');
   if (name === 'rsync' && !isRemote) return await directoryTarget(path.resolve(from));
+  if (wordsNameRepositories(name) && isWrittenAsPath(from)) return await directoryTarget(path.resolve(from));
   const repository = repositoryFromFlag(name, from);
   const directory = catalogueDirectory(name, repository, stateDirectory(env));
   // What an earlier run was told of it by the configuration, the command line cannot say.
@@ -92,6 +94,6 @@ export async function targetFrom(
   };
   // What is mistyped here must not take the place of what was right: `recover` reaches the repository by that.
   if (password !== undefined) await readVariables({ password });
-  await openCatalogue(target);
+  await consultCatalogue(target);
   return target;
 }

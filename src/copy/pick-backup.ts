@@ -1,10 +1,10 @@
 import { parseSelector } from './backup-select.js';
 import { chooseCopy, describeChoice, type ChosenCopy } from './choose-copy.js';
-import { targetsToSearch } from './configured-targets.js';
+import { targetsToSearch, type WhereBackupsAre } from './configured-targets.js';
 import { knownVerifications } from './known-verifications.js';
 
 /** Where the backup is looked for, and whom a doubt is told. */
-export interface PickBackupOptions extends Omit<Parameters<typeof targetsToSearch>[0], 'job'> {
+export interface PickBackupOptions extends Omit<WhereBackupsAre, 'job'> {
   /** As `chooseCopy` has it. */
   mayBeBad: boolean;
   warn: (message: string) => void;
@@ -12,14 +12,14 @@ export interface PickBackupOptions extends Omit<Parameters<typeof targetsToSearc
 
 /**
  * The copy that `selector` names and that is best, by what this host knows of them. Warns of each that was passed over, and of
- * what speaks against the one that is used. Rejects as `chooseCopy` and `targetsToSearch` do.
+ * what speaks against the one that is used, and of targets that are not there. Rejects as `chooseCopy` and `targetsToSearch` do.
  */
 export async function pickBackup(
   selector: string,
   { mayBeBad, warn, ...where }: PickBackupOptions,
 ): Promise<ChosenCopy> {
   const { job } = parseSelector(selector);
-  const targets = await targetsToSearch({ ...where, job });
+  const targets = await targetsToSearch({ ...where, job }, { warn });
   const verifications = await knownVerifications(job, warn);
   const choice = await chooseCopy(targets, selector, { verifications, mayBeBad, warn });
   for (const message of describeChoice(choice)) warn(message);

@@ -21,6 +21,8 @@ export interface RecoverReport {
   })[];
   /** Still held, or perhaps so. */
   failed: (RecoveredThing & { message: string })[];
+  /** Where something is to be forgotten: what is no longer looked after, and what is left of it. */
+  forgotten?: (RecoveredThing & { left: string })[];
   /** Of living runs. */
   leftAlone: RecoveredThing[];
   /** Journal files that this version does not understand: left as they are. */
@@ -42,9 +44,14 @@ export function emptyReport(): RecoverReport {
   return { version: 1, released: [], failed: [], leftAlone: [], unreadable: [] };
 }
 
-/** What `recover` exits with: 22 when something may still be frozen, 60 when anything else is or may be held. */
-export function recoverExitCode({ failed, unreadable }: RecoverReport): number {
+/**
+ * What `recover` exits with: 22 when something may still be frozen, 60 when anything else is or may be held, 11 when the
+ * run that is to be forgotten lives.
+ */
+export function recoverExitCode({ failed, unreadable, leftAlone }: RecoverReport, forget?: string): number {
+  const isLiving = forget !== undefined && leftAlone.some(({ runId }) => runId === forget);
   return worstExitCode([
+    ...(isLiving ? [exitCode('locked')] : []),
     ...failed.map(({ kind }) => exitCode(kind === 'freeze' ? 'thawFailed' : 'cleanupIncomplete')),
     ...unreadable.map(() => exitCode('cleanupIncomplete')),
   ]);

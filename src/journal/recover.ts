@@ -86,7 +86,10 @@ async function recoverJournal(
  * first could not release. Rejects with the signal's reason when that is aborted.
  */
 export async function recover(dependencies: RecoverDependencies): Promise<RecoverReport> {
-  const report = emptyReport();
+  const report: RecoverReport = {
+    ...emptyReport(),
+    ...(dependencies.forget === undefined ? {} : { forgotten: [] }),
+  };
   await recoverFrozen(report, dependencies);
   await recoverJournal(report, dependencies, () => true);
   await dropStaleTemporaries(dependencies.directories);

@@ -1,8 +1,9 @@
-import { adviceOf } from '../errors.js';
+import { AbsentStorageError, adviceOf } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
 import { removeDurably } from './durable-file.js';
 import { endCopies, endMaking, endQuiescing, type ProgramEnders } from './end-programs.js';
 import type { JournalEntry, Payload } from './entry.js';
+import { mayForget } from './forget.js';
 import type { FoundEntry } from './journal.js';
 import { describeThing, type RecoverReport } from './recover-report.js';
 
@@ -30,6 +31,8 @@ export interface Releasers {
 /** What releases what entries name. */
 export interface ReleaseDependencies extends ProgramEnders {
   releasers: Releasers;
+  /** The run of which may be forgotten what lies on storage that is gone. */
+  forget?: string;
   /** When aborted, nothing more is begun: what is left stays in the journal. */
   signal?: AbortSignal;
 }
@@ -116,6 +119,31 @@ function poolWithin(entry: JournalEntry, pools: readonly Payload<'scratch-pool'>
   return pool === undefined ? undefined : `the pool ${pool.pool} lies in it`;
 }
 
+/** Notes in the report that an entry could not be released, or forgets it where that is asked for and may be. */
+async function fail(
+  { entry, file }: FoundEntry,
+  error: unknown,
+  report: RecoverReport,
+  { forget }: ReleaseDependencies,
+): Promise<void> {
+  const thing = describeThing(entry);
+  const message = adviceOf(error);
+  if (forget !== entry.runId) {
+    const way = `If that is gone for good: fsbackup recover --forget ${entry.runId}`;
+    const isAbsent = error instanceof AbsentStorageError;
+    report.failed.push({ ...thing, message: isAbsent ? `${message}. ${way}` : message });
+    return;
+  }
+  try {
+    const forgetting = await mayForget(entry, error, report);
+    if ('refused' in forgetting) throw new Error(`It is not forgotten, since ${forgetting.refused}`);
+    await removeDurably(file);
+    report.forgotten = [...(report.forgotten ?? []), { ...thing, left: forgetting.left }];
+  } catch (refusal) {
+    report.failed.push({ ...thing, message: `${message}. ${adviceOf(refusal)}` });
+  }
+}
+
 /**
  * Releases what the entries of one job, or of another owner whose lock is held, name, and removes them. Goes on past failures,
  * which are in the report. Rejects with the signal's reason when that is aborted.
@@ -147,7 +175,7 @@ export async function releaseEntries(
       } catch (error) {
         if (entry.kind === 'exposure') inTheWay.set(entry.payload.snapshot.name, 'it is still mounted');
         if (entry.kind === 'scratch-pool') pools.push(entry.payload);
-        report.failed.push({ ...thing, message: adviceOf(error) });
+        await fail(found, error, report, dependencies);
       }
     }
   }

@@ -9,6 +9,9 @@ export function renderRecover(report: RecoverReport): string {
         ? `released: ${what}`
         : `kept for the next run to go on from: ${what}, as ${keptIn}`,
     ),
+    ...(report.forgotten ?? []).map(
+      ({ what, left }) => `forgotten: ${what}; should its storage come back, remove by hand: ${left}`,
+    ),
     ...report.leftAlone.map(({ what, job }) => `left alone, job ${job ?? ''} is running: ${what}`),
     ...report.failed.map(({ what, message }) => `STILL HELD: ${what}: ${message}`),
     ...report.unreadable.map(({ file, reason }) => `cannot be read: ${file}: ${reason}`),

@@ -33,7 +33,7 @@ export const logEventSchema = z.discriminatedUnion('event', [
   z.strictObject({ ...at, event: z.literal('warning'), message: z.string() }),
   /** `outcome` is that of the report. */
   z.strictObject({ ...at, event: z.literal('job-finished'), outcome: z.string(), exitCode: z.number() }),
-  /** The last line of a command that failed, in place of its two lines of text. */
+  /** The last line of a command that failed, in place of its two lines of text; `stack` with `DEBUG`. */
   z.strictObject({
     version: z.literal(1),
     time: z.iso.datetime(),
@@ -42,6 +42,7 @@ export const logEventSchema = z.discriminatedUnion('event', [
     exitCode: z.number(),
     message: z.string(),
     hint: z.string(),
+    stack: z.string().exactOptional(),
   }),
 ]);
 

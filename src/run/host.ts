@@ -11,10 +11,11 @@ import { recoverMounts } from '../copy/recover-mounts.js';
 import { removeRestoreLinks } from '../copy/restore-links.js';
 import { removeStaging } from '../copy/restore-staging.js';
 import { removeScratchPool } from '../copy/scratch-pool.js';
+import { FsbackupError } from '../errors.js';
 import { armFreezer } from '../freeze/arm-freezer.js';
 import { findGuardedDevices } from '../freeze/guarded-devices.js';
 import { recoverFreezes } from '../freeze/recover-freezes.js';
-import { journalDirectories, openJournal } from '../journal/journal.js';
+import { journalDirectories, openJournal, readJournal } from '../journal/journal.js';
 import { locksForRecovery, type Lock, type LockDependencies } from '../journal/lock.js';
 import { recover, recoverOwners, type RecoverDependencies } from '../journal/recover.js';
 import type { RecoverReport } from '../journal/recover-report.js';
@@ -129,11 +130,25 @@ async function recoverWith(...from: Parameters<typeof recoverDependencies>): Pro
   return await recover(recoverDependencies(...from));
 }
 
-/** Releases what dead runs on this host left. */
-export async function recoverHost(): Promise<RecoverReport> {
+/** Rejects with `usage` unless the journal names something of that run. */
+async function requireJournalled(runId: string): Promise<void> {
+  const { entries } = await readJournal(journalDirectories());
+  if (entries.some(({ entry }) => entry.runId === runId)) return;
+  throw new FsbackupError('usage', `nothing is held of a run ${runId}`, {
+    hint: '`fsbackup recover` tells what is, and of what could not be released the run.',
+  });
+}
+
+/**
+ * Releases what dead runs on this host left; of the run `forget`, what lies on storage that is gone is forgotten. Rejects
+ * with `usage` where nothing is held of that run.
+ */
+export async function recoverHost({ forget }: { forget?: string | undefined } = {}): Promise<RecoverReport> {
+  if (forget !== undefined) await requireJournalled(forget);
   const identity = await readProcessIdentity();
   const locks = locksOf(identity, makeRunId(new Date()));
-  const report = await recoverWith(identity, locksForRecovery(locks));
+  const dependencies = recoverDependencies(identity, locksForRecovery(locks));
+  const report = await recover({ ...dependencies, ...(forget === undefined ? {} : { forget }) });
   for (const { job, directory, problem } of await recoverMounts()) {
     const thing = { kind: 'served-mount', what: `mount ${directory}`, job, runId: null } as const;
     if (problem === undefined) report.released.push(thing);

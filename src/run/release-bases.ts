@@ -1,6 +1,8 @@
 import type { BaseRecord } from '../copy/base-store.js';
 import { targetAt } from '../copy/catalogue.js';
+import { isMeantBy } from '../copy/same-target.js';
 import { targetName } from '../backup-target.js';
+import { FsbackupError } from '../errors.js';
 import { locksForRecovery } from '../journal/lock.js';
 import { retireBase } from './keep-bases.js';
 import type { PruneOptions } from './prune.js';
@@ -41,22 +43,43 @@ export async function baseStatus(record: BaseRecord): Promise<BaseStatus> {
 /** Which bases are to go: those of a job, or of a job in one target. */
 export interface BaseSelection {
   job: string;
-  /** The path of the target's directory, or what people call it. */
+  /** The target, as somebody wrote it. */
   target: string | undefined;
+}
+
+/** Those of the selection. Rejects with `usage` where nothing is kept for the target that is named. */
+async function select(records: readonly BaseRecord[], { job, target }: BaseSelection): Promise<BaseRecord[]> {
+  if (target === undefined) return [...records];
+  const selected: BaseRecord[] = [];
+  for (const record of records) {
+    const { repository } = await targetAt(record.target);
+    const { engine } = record;
+    const known = { path: record.target, engine, ...(repository === undefined ? {} : { repository }) };
+    if (await isMeantBy(target, known)) selected.push(record);
+  }
+  if (selected.length > 0) return selected;
+  const others = await Promise.all(records.map(async (record) => (await baseStatus(record)).target));
+  throw new FsbackupError('usage', `nothing is kept for ${job} in ${target}`, {
+    hint:
+      others.length === 0
+        ? `Nothing is kept for ${job} at all: \`fsbackup status\` shows what is.`
+        : `Something is kept for it in: ${others.join(', ')}.`,
+  });
 }
 
 export type ReleaseHost = Pick<RunHost, 'locks' | 'recover' | 'openJournal' | 'makeRunId' | 'execution'>;
 
 /**
  * Removes the snapshots that are kept for increments, so that the next backups are full ones; the backups stay.
- * Resolves to those that were let go of. Rejects with `locked`, and with `cleanupIncomplete` where one could not be
+ * Resolves to those that were let go of. Rejects with `usage` for a target in which nothing is kept, with `locked`, and with `cleanupIncomplete` where one could not be
  * removed: `recover` then ends it.
  */
 export async function releaseBases(
-  { job, target }: BaseSelection,
+  selection: BaseSelection,
   host: ReleaseHost,
   { lockWaitMs, signal, warn }: PruneOptions,
 ): Promise<BaseStatus[]> {
+  const { job } = selection;
   const runId = host.makeRunId();
   const locks = host.locks(runId);
   const stack = new ReleaseStack();
@@ -67,9 +90,8 @@ export async function releaseBases(
     for (const message of recoveryWarnings(await host.recover(locksForRecovery(locks, job), signal)))
       warn(message);
     const dependencies = { ...host.execution, journal: host.openJournal(job, runId) };
-    for (const record of await bases.list(job)) {
+    for (const record of await select(await bases.list(job), selection)) {
       const status = await baseStatus(record);
-      if (target !== undefined && target !== record.target && target !== status.target) continue;
       const retired = await retireBase(record, dependencies);
       await bases.remove(record.job, record.target);
       for (const { release } of retired) await release();

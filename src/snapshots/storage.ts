@@ -1,9 +1,9 @@
 import path from 'node:path';
-import { FsbackupError } from '../errors.js';
+import { AbsentStorageError, FsbackupError } from '../errors.js';
 import { stateDirectory } from '../system/directories.js';
 import { readSpace } from '../system/filesystem-space.js';
 import { stackOf } from '../system/filesystem-stack.js';
-import { filesystemUuid } from '../system/filesystem-uuid.js';
+import { deviceWithUuid, filesystemUuid } from '../system/filesystem-uuid.js';
 import { isWithin, mountOfPath, readMounts, type Mount } from '../system/mountinfo.js';
 import { visibleMounts } from '../system/submounts.js';
 import type { SnapshotRef } from './provider.js';
@@ -43,15 +43,20 @@ function where({ data }: SnapshotRef): { filesystem: string; source: string } {
 }
 
 function notMounted(ref: SnapshotRef): FsbackupError {
-  const { storageMountpoint = '', storageUuid } = ref.data;
+  const { storageMountpoint = '', storageUuid, storagePath } = ref.data;
   const { filesystem, source } = where(ref);
-  const message =
-    storageUuid === undefined
-      ? `lies on a ${filesystem} that is not mounted at ${storageMountpoint}`
-      : `lies on the ${filesystem} and is not mounted`;
-  const journal = path.join(stateDirectory(), 'journal');
-  return new FsbackupError('cleanupIncomplete', `The snapshot ${ref.name} ${message}`, {
-    hint: `Mount ${source}, then run: fsbackup recover. If it is no more, remove the file that names the snapshot from ${journal}.`,
+  const hint = `Mount ${source}, then run: fsbackup recover`;
+  if (storageUuid === undefined) {
+    const message = `The snapshot ${ref.name} lies on a ${filesystem} that is not mounted at ${storageMountpoint}`;
+    const journal = path.join(stateDirectory(), 'journal');
+    return new FsbackupError('cleanupIncomplete', message, {
+      hint: `${hint}. If it is no more, remove the file that names the snapshot from ${journal}.`,
+    });
+  }
+  return new AbsentStorageError(`The snapshot ${ref.name} lies on the ${filesystem} and is not mounted`, {
+    hint,
+    left: `${storagePath} on the ${filesystem}`,
+    findDevice: () => deviceWithUuid(storageUuid),
   });
 }
 

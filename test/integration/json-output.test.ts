@@ -1,38 +1,14 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { FrozenStatus } from '../../src/freeze/freeze-status.js';
+import { journalEntrySchema, snapshotRefSchema } from '../../src/journal/entry.js';
 import { describeNeeding } from '../support/capabilities.js';
+import { documented, jsonPage, keysBeside } from '../support/documented-json.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
-const PAGE = path.resolve(import.meta.dirname, '../../docs/json-output.md');
-
-/** The JSON blocks of the page, by the command in their heading. */
-async function documented(): Promise<Map<string, unknown>> {
-  const sections = (await readFile(PAGE, 'utf8')).split(/^## /m);
-  const found = new Map<string, unknown>();
-  for (const section of sections) {
-    const command = /^`fsbackup ([a-z ]+?) --json`/.exec(section)?.[1];
-    const block = /^```json\n([^]*?)^```/m.exec(section)?.[1];
-    if (command !== undefined && block !== undefined) found.set(command, JSON.parse(block));
-  }
-  return found;
-}
-
-/** The paths of all keys, of every element of an array as one: `sources[].device`. */
-function keysOf(value: unknown, at = ''): string[] {
-  if (Array.isArray(value)) return [...new Set(value.flatMap((element) => keysOf(element, `${at}[]`)))];
-  if (typeof value !== 'object' || value === null) return [];
-  return Object.entries(value).flatMap(([key, inner]) => [`${at}.${key}`, ...keysOf(inner, `${at}.${key}`)]);
-}
-
-/** Keys below what was printed empty, or is documented as somebody else's object, cannot be told apart. */
-function comparable(keys: readonly string[], other: readonly string[]): string[] {
-  return keys.filter((key) => {
-    const parent = key.slice(0, key.lastIndexOf('.'));
-    return parent === '' || other.some((one) => one.startsWith(`${parent}.`));
-  });
-}
+const MANIFEST = path.resolve(import.meta.dirname, '../../oclif.manifest.json');
 
 describe('the page on JSON output', () => {
   it('shows an object for each command that prints one', async () => {
@@ -40,6 +16,7 @@ describe('the page on JSON output', () => {
       [
         'backups list',
         'backups prune',
+        'backups release',
         'backups show',
         'backups verify',
         'doctor',
@@ -50,6 +27,33 @@ describe('the page on JSON output', () => {
         'status',
       ].toSorted(),
     );
+  });
+
+  it('names every command that has --json', async () => {
+    const manifest = JSON.parse(await readFile(MANIFEST, 'utf8')) as {
+      commands: Record<string, { flags: Record<string, unknown> }>;
+    };
+    const page = await jsonPage();
+    const commands = Object.entries(manifest.commands)
+      .filter(([, { flags }]) => 'json' in flags)
+      .map(([id]) => id.replaceAll(':', ' '));
+    expect(commands).toContain('backups release');
+    const isNamed = (command: string): boolean =>
+      [`\`fsbackup ${command} --json\``, `\`${command} --json\``, `\`${command}\``].some((text) =>
+        page.includes(text),
+      );
+    expect(commands.filter((command) => !isNamed(command))).toEqual([]);
+  });
+
+  it('names every kind of snapshot and of held thing', async () => {
+    const lines = (await jsonPage()).split('\n');
+    const providers = snapshotRefSchema.shape.provider.options;
+    const kinds = journalEntrySchema.options.map((option) => option.shape.kind.value);
+    for (const [line, words] of [
+      [lines.find((one) => one.startsWith('| `sources[].provider`')), providers],
+      [lines.find((one) => one.startsWith('`kind` is `freeze`')), kinds],
+    ] as const)
+      expect(words.filter((word) => line?.includes(`\`${word}\``) !== true)).toEqual([]);
   });
 });
 
@@ -71,12 +75,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'the objects o
   /** The keys that a command prints and those that the page has for it. */
   async function keysFor(command: string, args: readonly string[]): Promise<Record<string, string[]>> {
     const { stdout } = await cli.run(...command.split(' '), ...args, '--json');
-    const printed = keysOf(JSON.parse(stdout));
-    const page = keysOf((await documented()).get(command));
-    return {
-      printed: comparable(printed, page).toSorted(),
-      page: comparable(page, printed).toSorted(),
-    };
+    return await keysBeside(command, stdout);
   }
 
   it('have the keys that are printed', async () => {
@@ -101,9 +100,14 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'the objects o
 
   it('have those of status too, while something is frozen', async () => {
     await cli.run('freeze', '--timeout', '60', disk.mountpoint);
-    const { printed, page } = await keysFor('status', []);
+    const { stdout } = await cli.run('status', '--json');
     await cli.run('thaw', disk.mountpoint);
+    const { printed, page } = await keysBeside('status', stdout);
     expect(printed).toContain('.frozen[].state');
     expect(printed).toEqual(page);
+    for (const value of [JSON.parse(stdout), (await documented()).get('status')]) {
+      const [{ mountpoint, timeoutSeconds, owner }] = (value as { frozen: [FrozenStatus] }).frozen;
+      expect(owner.command).toBe(`freeze --timeout ${timeoutSeconds} ${mountpoint}`);
+    }
   });
 });

@@ -1,10 +1,11 @@
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeEach, expect, it } from 'vitest';
 import { dataDirectory } from '../../src/copy/backup-layout.js';
 import { listBackups } from '../../src/copy/backup-list.js';
 import type { BaseStatus } from '../../src/run/release-bases.js';
 import { describeNeeding } from '../support/capabilities.js';
+import { keysBeside } from '../support/documented-json.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { flipByteOfLargest } from '../support/engine-requests.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
@@ -83,6 +84,28 @@ describeNeeding(['root', 'loop', 'btrfs', 'program:btrfs', 'program:zstd'], 'kep
     expect([await kept(), await bases(), await cli.journalEntries()]).toEqual([[], [], []]);
     expect((await run()).exitCode).toBe(0);
     expect((await needs()).at(-1)).toBeUndefined();
+  });
+
+  it('releases for a target that is written otherwise, and for no other one', async () => {
+    await run();
+    const release = async (written: string) =>
+      await cli.run('backups', 'release', 'srv', '--target', written, '--json');
+    const unknown = await release(`${target}-typo`);
+    expect(unknown.exitCode).toBe(2);
+    expect(unknown.stderr).toContain(`nothing is kept for srv in ${target}-typo`);
+    expect(unknown.stderr).toContain(target);
+    expect(await kept()).toHaveLength(1);
+    const link = path.join(disks.directory, `link-${count}`);
+    await symlink(target, link);
+    for (const written of [`${target}/`, path.relative(process.cwd(), target), link]) {
+      const released = await release(written);
+      expect(released.exitCode, released.stderr).toBe(0);
+      expect(JSON.parse(released.stdout)).toMatchObject({ released: [{ job: 'srv', target }] });
+      const { printed, page } = await keysBeside('backups release', released.stdout);
+      expect(printed).toEqual(page);
+      expect(await kept()).toEqual([]);
+      await run();
+    }
   });
 
   it('makes a full backup and warns when somebody removed what was kept', async () => {

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { logEventSchema, type LogEvent } from '../../src/report/log-event.js';
@@ -68,5 +68,51 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], '--log-json', 
     const unparsed = await events('run', '--no-such-flag');
     expect(unparsed.events).toMatchObject([{ event: 'error', code: 'usage', exitCode: 2 }]);
     expect(unparsed.stdout).toBe('');
+  });
+
+  it('tells by events what is told before there is a job to tell it of', async () => {
+    const gone = path.join(disks.directory, 'gone');
+    const config = path.join(disks.directory, 'config.yaml');
+    const targets = JSON.stringify([{ path: target }, { path: gone }]);
+    const sources = JSON.stringify([{ path: path.join(source, 'a'), snapshot: 'none' }]);
+    await writeFile(config, `version: 1\njobs:\n  two:\n    sources: ${sources}\n    targets: ${targets}\n`, {
+      mode: 0o600,
+    });
+    await mkdir(gone);
+    const run = await events('run', '--config', config);
+    expect(run.events.at(-1)).toMatchObject({ event: 'job-finished', job: 'two' });
+    await rm(gone, { recursive: true });
+    const to = path.join(disks.directory, 'elsewhere');
+    const absent = {
+      event: 'warning',
+      message: expect.stringContaining(`${gone} does not exist`) as unknown,
+    };
+    for (const args of [
+      ['backups', 'verify', 'two'],
+      ['restore', 'two', '--to', to],
+      ['restore', 'two', '--to', path.join(disks.directory, 'third'), '--json'],
+    ]) {
+      const { events: told, exitCode } = await events(...args, '--config', config);
+      expect(exitCode).toBe(0);
+      expect(told.at(0)).toMatchObject(absent);
+      expect(told.at(-1)).toMatchObject({ event: 'job-finished', job: 'two', exitCode: 0 });
+    }
+  });
+
+  it('ends with an event when nobody can take what it prints', async () => {
+    const verify = ['backups', 'verify', 'srv', '--from', target];
+    const toFull = ['sh', '-c', 'exec "$@" > /dev/full', 'sh'];
+    const full = await cli.runUnder(toFull, ...verify, '--log-json');
+    expect(full.exitCode).toBe(1);
+    const lines = full.stderr
+      .trim()
+      .split('\n')
+      .map((line) => logEventSchema.parse(JSON.parse(line)));
+    expect(lines.at(-1)).toMatchObject({ event: 'error', code: 'failed', exitCode: 1 });
+    const traced = await cli.runUnder(['env', 'DEBUG=1'], 'restore', 'srv', '--log-json');
+    expect(logEventSchema.parse(JSON.parse(traced.stderr))).toMatchObject({
+      event: 'error',
+      stack: expect.stringContaining('FsbackupError') as unknown,
+    });
   });
 });

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -42,6 +42,45 @@ describeNeeding(
       if (stdout === '') throw new Error(stderr);
       return (JSON.parse(stdout) as Listed).backups;
     }
+
+    it('makes no catalogue of a repository that is only looked at', async () => {
+      const empty = path.join(directory, 'empty');
+      const key = `${empty}.key/key`;
+      resticRepository(empty);
+      const missing = path.join(directory, 'missing');
+      const targets = [empty, missing].map((repository) => ({
+        engine: 'restic',
+        repository,
+        password: { file: key },
+      }));
+      const jobs = { srv: { sources: [source], targets } };
+      await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
+      const cli = host('looks');
+      const from = (repository: string): string[] => [
+        '--from',
+        repository,
+        '--engine',
+        'restic',
+        '--password-file',
+        key,
+      ];
+      const nothing = await cli.run('backups', 'list', ...from(empty));
+      expect([nothing.exitCode, nothing.stderr]).toEqual([0, '']);
+      expect(nothing.stdout).toContain(empty);
+      const restore = ['restore', 'srv', '--to', path.join(directory, 'out')];
+      for (const [args, repository] of [
+        [['backups', 'verify', 'srv'], empty],
+        [restore, empty],
+        [['backups', 'prune', 'srv', '--keep-last', '1'], empty],
+      ] as const) {
+        const { exitCode, stderr } = await cli.run(...args, ...from(repository));
+        expect([exitCode, stderr]).toEqual([2, expect.stringContaining(`no backup of srv in ${empty}`)]);
+      }
+      expect((await cli.run('backups', 'list', ...from(missing))).exitCode).not.toBe(0);
+      expect((await cli.run('backups', 'list', '--config', config)).exitCode).toBe(3);
+      const state = await readdir(path.join(directory, 'looks', 'state')).catch(() => []);
+      expect(state.filter((name) => ['catalogue', 'found'].includes(name))).toEqual([]);
+    });
 
     it.each(['restic', 'borg'] as const)(
       '%s: its backups are listed, shown, verified and restored, and no retention removes them',

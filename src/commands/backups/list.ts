@@ -31,7 +31,10 @@ export default class BackupsList extends BaseCommand {
     const absent = new Map<string, AbsentTarget>();
     const targets = await targetsToSearch(
       { ...fromTarget(flags), configFile: flags.config, job: args.job },
-      (one) => void absent.set(one.target, one),
+      {
+        warn: (message) => this.printWarning(message),
+        onAbsent: (one) => void absent.set(one.target, one),
+      },
     );
     const byTarget = new Map<string, Backup[]>();
     const interrupted = new Map<string, InterruptedBackup[]>();

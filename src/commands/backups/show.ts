@@ -22,17 +22,19 @@ export default class BackupsShow extends BaseCommand {
     const { readVerifications } = await import('../../copy/verify-history.js');
     const { renderBackup, verifiedOf } = await import('../../copy/render-backups.js');
     const { job } = parseSelector(args.backup);
-    const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
-    const backup = await findBackup(targets, args.backup, (message) => this.printWarning(message));
+    const warn = (message: string): void => this.printWarning(message);
+    const where = { ...fromTarget(flags), configFile: flags.config, job };
+    const targets = await targetsToSearch(where, { warn });
+    const backup = await findBackup(targets, args.backup, warn);
     const verified = (await readVerifications([job])).of(backup);
     const target = targetOf(backup);
-    const where = target.repository === undefined ? backupDirectory(backup) : targetName(target);
+    const place = target.repository === undefined ? backupDirectory(backup) : targetName(target);
     if (flags.json) {
       this.printJson({
         ...backup.manifest,
         target: targetName(targetOf(backup)),
         verified: verifiedOf(verified),
       });
-    } else this.print(renderBackup(backup, where, verified));
+    } else this.print(renderBackup(backup, place, verified));
   }
 }

@@ -50,11 +50,13 @@ export default class BackupsVerify extends BaseCommand {
     const { renderVerify } = await import('../../copy/render-verify.js');
     const { chooseReporter } = await import('../../report/choose-reporter.js');
     const { withSignals } = await import('../../system/signals.js');
+    const warn = (message: string): void => this.printWarning(message);
+    const where = { ...fromTarget(flags), configFile: flags.config };
     const backups: CompleteBackup[] = [];
     for (const selector of argv.map(String)) {
       const { job } = parseSelector(selector);
-      const targets = await targetsToSearch({ ...fromTarget(flags), configFile: flags.config, job });
-      backups.push(await findBackup(targets, selector, (message) => this.printWarning(message)));
+      const targets = await targetsToSearch({ ...where, job }, { warn });
+      backups.push(await findBackup(targets, selector, warn));
     }
     const { isTTY } = process.stderr;
     const reporter = await chooseReporter({

@@ -10,15 +10,11 @@ function failingStream(code: string): Writable {
 
 function guard(stdout: Writable): { target: GuardedProcess; said: string[] } {
   const said: string[] = [];
-  const stderr = new Writable({
-    write: (chunk: Buffer, _encoding, done) => {
-      said.push(chunk.toString());
-      done();
-    },
-  });
+  const stderr = new Writable({ write: (_chunk, _encoding, done) => done() });
   const target: GuardedProcess = { stdout, stderr };
-  guardOutputs(target);
-  guardOutputs(target);
+  const tell = (message: string): void => void said.push(message);
+  guardOutputs(target, tell);
+  guardOutputs(target, tell);
   return { target, said };
 }
 
@@ -43,7 +39,7 @@ it('tells once of output that could not be written, and fails', async () => {
   await writeTo(stdout);
   expect({ exitCode: target.exitCode, said }).toEqual({
     exitCode: 1,
-    said: ['Error: cannot write the output: ENOSPC\n'],
+    said: ['cannot write the output: ENOSPC'],
   });
 });
 

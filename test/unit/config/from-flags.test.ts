@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type FlagContext, freezeFromFlags, resetTimeoutMs } from '../../../src/config/freeze-from-flags.js';
 import { jobFromFlags } from '../../../src/config/from-flags.js';
@@ -52,6 +53,28 @@ describe('jobFromFlags', () => {
     expect(target?.path).toMatch(/\/catalogue\/rsync-root-host-srv-backups-[0-9a-f]{8}$/);
     const [plain] = jobFromFlags({ ...FLAGS, to, engine: 'image', cwd: '/x' }, HOST).targets;
     expect(plain).toMatchObject({ path: '/x/root@host:/srv/backups' });
+  });
+
+  it.each([
+    ['tank/x', { repository: { repository: 'tank/x' } }],
+    ['ssh://host/tank/x', { repository: { repository: 'ssh://host/tank/x' } }],
+    ['./tank/x', { path: '/cwd/tank/x' }],
+    ['..', { path: '/' }],
+    ['/tank/x', { path: '/tank/x' }],
+  ])('takes %s for a dataset unless it is written as a path', (to, target) => {
+    const flags = { ...FLAGS, engine: 'zfs-send', to: [to], cwd: '/cwd' };
+    expect(jobFromFlags(flags, HOST).targets).toMatchObject([target]);
+  });
+
+  it('takes a repository that is a path for one from the working directory', () => {
+    for (const [to, repository] of [
+      ['repo', resolve('repo')],
+      ['./a:b', resolve('./a:b')],
+      ['host:repo', 'host:repo'],
+    ] as const) {
+      const [target] = jobFromFlags({ ...FLAGS, engine: 'borg', to: [to] }, HOST).targets;
+      expect(target?.repository?.repository).toBe(repository);
+    }
   });
 
   it.each([

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { FsbackupError } from '../../../src/errors.js';
+import { AbsentStorageError, FsbackupError } from '../../../src/errors.js';
 import { openJournal, type JournalDirectories } from '../../../src/journal/journal.js';
 import { recover, recoverOwners, type RecoverDependencies } from '../../../src/journal/recover.js';
 import { recoverExitCode } from '../../../src/journal/recover-report.js';
@@ -13,6 +13,8 @@ let root: string;
 let directories: JournalDirectories;
 let released: string[];
 let failing: Set<string>;
+/** What lies on storage that is not mounted, with the device that has it, if one has. */
+let absent: Map<string, string | undefined>;
 /** Snapshots that were lost. */
 let lost: Set<string>;
 /** Backups that the next run can go on from. */
@@ -38,6 +40,13 @@ async function aRun(job: string, bootId = BOOT): Promise<void> {
 }
 
 async function release(what: string): Promise<void> {
+  if (absent.has(what)) {
+    throw new AbsentStorageError(`${what} lies elsewhere`, {
+      hint: 'Mount it',
+      left: `${what} on a disk`,
+      findDevice: async () => absent.get(what),
+    });
+  }
   if (failing.has(what)) throw new Error(`${what} is busy`);
   released.push(what);
 }
@@ -83,6 +92,7 @@ beforeEach(async () => {
   directories = { durable: path.join(root, 'state'), volatile: path.join(root, 'run') };
   released = [];
   failing = new Set();
+  absent = new Map();
   lost = new Set();
   keepable = new Set();
   living = new Set();
@@ -440,5 +450,51 @@ describe('recover', () => {
     await writeFile(path.join(directories.durable, 'new.json.tmp'), '');
     await recover(dependencies());
     expect(await journalFiles()).toEqual(['new.json.tmp']);
+  });
+});
+
+describe('what is to be forgotten', () => {
+  const forget = async (overrides: Partial<RecoverDependencies> = {}) =>
+    await recover(dependencies({ forget: 'run-a', ...overrides }));
+
+  it('is what lies on storage that is gone, of that run alone', async () => {
+    for (const job of ['a', 'b']) {
+      await aRun(job);
+      absent.set(`snapshot ${job}-0`, undefined);
+    }
+    const report = await forget();
+    expect(report.forgotten).toEqual([
+      { kind: 'snapshot', what: 'snapshot a-0', job: 'a', runId: 'run-a', left: 'snapshot a-0 on a disk' },
+    ]);
+    expect(report.failed.map(({ what }) => what)).toEqual(['snapshot b-0']);
+    expect(report.failed[0]?.message).toContain('fsbackup recover --forget run-b');
+    expect(await journalFiles()).toEqual(['run-b-0-snapshot.json']);
+  });
+
+  it.each([
+    ['its device is there', () => absent.set('snapshot a-0', '/dev/sdx'), 60],
+    ['it fails otherwise', () => failing.add('snapshot a-0'), 60],
+    ['its application may be at rest', () => failing.add('quiesce a-db'), 60],
+  ])('is nothing where %s', async (_, make, code) => {
+    await aRun('a');
+    absent.set('snapshot a-0', undefined);
+    make();
+    if (failing.has('snapshot a-0')) absent.clear();
+    const report = await forget();
+    expect(report.forgotten).toEqual([]);
+    expect(report.failed.find(({ kind }) => kind === 'snapshot')?.message).toContain('It is not forgotten');
+    expect(recoverExitCode(report, 'run-a')).toBe(code);
+    expect(await journalFiles()).toContain('run-a-0-snapshot.json');
+  });
+
+  it('is nothing where something may still be frozen, nor of a run that lives', async () => {
+    await aRun('a');
+    absent.set('snapshot a-0', undefined);
+    const frozen = await forget({ recoverFreezes: async () => ({ recovered: [], failures: ['/srv'] }) });
+    expect([frozen.forgotten, recoverExitCode(frozen, 'run-a')]).toEqual([[], 22]);
+    living.add('a');
+    const alive = await forget();
+    expect([alive.forgotten, recoverExitCode(alive, 'run-a')]).toEqual([[], 11]);
+    expect(await journalFiles()).toContain('run-a-0-snapshot.json');
   });
 });

@@ -9,11 +9,13 @@ it('tells of each thing in a line, and of what to do', () => {
     version: 1,
     released: [thing],
     failed: [{ ...thing, message: 'it is busy' }],
+    forgotten: [{ ...thing, left: '/a.img on the xfs 1234' }],
     leftAlone: [thing],
     unreadable: [{ file: '/j/x.json', reason: 'it is not JSON' }],
   };
   expect(renderRecover(report).split('\n')).toEqual([
     'released: snapshot a',
+    'forgotten: snapshot a; should its storage come back, remove by hand: /a.img on the xfs 1234',
     'left alone, job srv is running: snapshot a',
     'STILL HELD: snapshot a: it is busy',
     'cannot be read: /j/x.json: it is not JSON',

@@ -1,0 +1,87 @@
+import { describe, expect, it } from 'vitest';
+import { isSecretName } from '../../../src/config/secret-name.js';
+
+/** From the manuals of restic and borg, and of what they start. */
+const SECRETS = [
+  'RESTIC_PASSWORD',
+  'RESTIC_FROM_PASSWORD',
+  'RESTIC_REST_PASSWORD',
+  // A name and no secret, but told to nobody either: half of a pair.
+  'AWS_ACCESS_KEY_ID',
+  'AWS_SECRET_ACCESS_KEY',
+  'AWS_SESSION_TOKEN',
+  'AZURE_ACCOUNT_KEY',
+  'AZURE_ACCOUNT_SAS',
+  'B2_ACCOUNT_KEY',
+  'OS_PASSWORD',
+  'OS_APPLICATION_CREDENTIAL_SECRET',
+  'OS_AUTH_TOKEN',
+  'ST_KEY',
+  'BORG_PASSPHRASE',
+  'BORG_NEW_PASSPHRASE',
+  'RCLONE_CONFIG_PASS',
+  'RSYNC_PASSWORD',
+  'SSHPASS',
+  'VAULT_TOKEN',
+  'PGPASSWORD',
+];
+
+const NO_SECRETS = [
+  'RESTIC_REPOSITORY',
+  'RESTIC_REPOSITORY_FILE',
+  'RESTIC_PASSWORD_FILE',
+  'RESTIC_PASSWORD_COMMAND',
+  'RESTIC_FROM_PASSWORD_FILE',
+  'RESTIC_FROM_PASSWORD_COMMAND',
+  'RESTIC_KEY_HINT',
+  'RESTIC_CACERT',
+  'RESTIC_TLS_CLIENT_CERT',
+  'RESTIC_CACHE_DIR',
+  'RESTIC_COMPRESSION',
+  'RESTIC_PACK_SIZE',
+  'RESTIC_REST_USERNAME',
+  'RESTIC_AWS_ASSUME_ROLE_ARN',
+  'RESTIC_AWS_ASSUME_ROLE_SESSION_NAME',
+  'AWS_DEFAULT_REGION',
+  'AWS_PROFILE',
+  'AWS_SHARED_CREDENTIALS_FILE',
+  'AWS_WEB_IDENTITY_TOKEN_FILE',
+  'AWS_CONTAINER_CREDENTIALS_FULL_URI',
+  'AZURE_ACCOUNT_NAME',
+  'AZURE_ENDPOINT_SUFFIX',
+  'AZURE_FORCE_CLI_CREDENTIAL',
+  'B2_ACCOUNT_ID',
+  'GOOGLE_PROJECT_ID',
+  'GOOGLE_APPLICATION_CREDENTIALS',
+  'OS_AUTH_URL',
+  'OS_USERNAME',
+  'OS_APPLICATION_CREDENTIAL_ID',
+  'OS_APPLICATION_CREDENTIAL_NAME',
+  'ST_AUTH',
+  'ST_USER',
+  'RCLONE_BWLIMIT',
+  'RCLONE_PASSWORD_COMMAND',
+  'BORG_REPO',
+  'BORG_PASSCOMMAND',
+  'BORG_PASSPHRASE_FD',
+  'BORG_DISPLAY_PASSPHRASE',
+  'BORG_RSH',
+  'BORG_REMOTE_PATH',
+  'BORG_WORKAROUNDS',
+  'BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK',
+  'BORG_BASE_DIR',
+  'BORG_SECURITY_DIR',
+  'BORG_KEYS_DIR',
+  'BORG_KEY_FILE',
+  'SSH_ASKPASS',
+  'PGPASSFILE',
+  'TMPDIR',
+];
+
+describe('names of variables that hold a secret', () => {
+  it.each(SECRETS)('%s', (name) => expect(isSecretName(name)).toBe(true));
+});
+
+describe('names of variables that hold none, or tell where it is', () => {
+  it.each(NO_SECRETS)('%s', (name) => expect(isSecretName(name)).toBe(false));
+});
