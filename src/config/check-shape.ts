@@ -21,6 +21,20 @@ function found(input: unknown): string {
   return typeof input === 'object' ? 'a mapping' : JSON.stringify(input);
 }
 
+/** What stands in the place of a mapping or a list may be a password, and errors get into logs and mails: not what it is. */
+function foundKind(input: unknown): string {
+  switch (typeof input) {
+    case 'string':
+      return 'text';
+    case 'number':
+      return 'a number';
+    case 'boolean':
+      return 'true or false';
+    default:
+      return found(input);
+  }
+}
+
 /** What YAML takes for something else than text, and was meant as such. */
 export function unquoted(input: unknown): string | undefined {
   if (typeof input === 'number')
@@ -35,7 +49,9 @@ function explain(issue: z.core.$ZodRawIssue): string | undefined {
     if (issue.input === undefined) return 'missing';
     const quotes = issue.expected === 'string' ? unquoted(issue.input) : undefined;
     if (quotes !== undefined) return quotes;
-    return `expected ${KINDS[issue.expected] ?? issue.expected}, found ${found(issue.input)}`;
+    const isPlain = ['string', 'boolean', 'int', 'number'].includes(issue.expected);
+    const said = isPlain ? found(issue.input) : foundKind(issue.input);
+    return `expected ${KINDS[issue.expected] ?? issue.expected}, found ${said}`;
   }
   if (issue.code === 'invalid_value') {
     const values = issue.values.map(String);
