@@ -23,6 +23,8 @@ export interface DoctorRequest {
 
 export interface ChosenJobs {
   jobs: ExaminedJob[];
+  /** All of the configuration, asked about or not; none where there is none, or it cannot be read. */
+  configured: readonly JobConfig[];
   configuration: Finding;
 }
 
@@ -112,12 +114,12 @@ export async function chooseJobs(request: DoctorRequest): Promise<ChosenJobs> {
   const asked = request.mountpoints.map((directory) => path.resolve(directory));
   for (const directory of asked) await requireDirectory(directory);
   const { jobs, finding } = await readJobs(request);
-  const configured = jobs.map((job) => ({ job, isConfigured: true, isAsked: true }));
+  const examined = jobs.map((job) => ({ job, isConfigured: true, isAsked: true }));
   const chosen =
     asked.length > 0
       ? [...new Set(asked)].map((directory) => jobFor(directory, true))
-      : configured.length > 0
-        ? configured
+      : examined.length > 0
+        ? examined
         : (await findFilesystems()).map((directory) => jobFor(directory, false));
-  return { jobs: chosen, configuration: finding };
+  return { jobs: chosen, configured: jobs, configuration: finding };
 }

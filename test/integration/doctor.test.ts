@@ -18,6 +18,8 @@ const UNPRIVILEGED = [
   '--ambient-caps=+dac_read_search',
 ] as const;
 
+const LIMIT_FILE = '/proc/sys/kernel/hung_task_timeout_secs';
+
 function all({ findings, mountpoints }: DoctorReport): Finding[] {
   return [...findings, ...mountpoints.flatMap((one) => one.findings)];
 }
@@ -113,6 +115,33 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync'], 'doct
     expect(byCheck(report.findings, 'target-srv')).toMatchObject([{ status: 'ok' }]);
     expect(byCheck(report.findings, 'tool-rsync')).toMatchObject([{ status: 'ok' }]);
     expect(byCheck(report.findings, 'configuration')).toMatchObject([{ status: 'ok' }]);
+  });
+
+  it("holds the kernel's hung-task limit against the jobs, and reads their configuration all the same", async () => {
+    const file = path.join(disks.directory, 'holds.yaml');
+    const limit = path.join(disks.directory, 'limit');
+    await writeFile(limit, '30\n');
+    const job = { sources: [disk.mountpoint], targets: [disks.directory] };
+    const lowered = [
+      'unshare',
+      '--mount',
+      'bash',
+      '-ec',
+      `mount --bind '${limit}' "$0"; exec "$@"`,
+      LIMIT_FILE,
+    ];
+    const findings = async (maxHold: string): Promise<Finding[]> => {
+      const jobs = { short: { ...job, freeze: { maxHold: '20s' } }, srv: { ...job, freeze: { maxHold } } };
+      await writeFile(file, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
+      const { stdout } = await cli.runUnder(lowered, 'doctor', '--config', file, '--json');
+      const report = JSON.parse(stdout) as DoctorReport;
+      return ['configuration', 'hung-task'].flatMap((check) => byCheck(report.findings, check));
+    };
+    expect(await findings('30s')).toMatchObject([{ status: 'ok' }, { status: 'ok' }]);
+    expect(await findings('40s')).toMatchObject([
+      { status: 'ok' },
+      { status: 'problem', summary: expect.stringContaining('a freeze of srv may last 40s') as string },
+    ]);
   });
 
   it('goes on past a source that is not there, and a configuration that is none', async () => {
