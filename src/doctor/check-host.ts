@@ -4,6 +4,7 @@ import type { JobConfig } from '../config/types.js';
 import { PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import type { DirectoryState, HostState } from './facts.js';
 import { ok, problem, warning, type Finding } from './finding.js';
+import { shellWord } from '../system/command-line.js';
 
 /** capabilities(7), and what is lost without each; CAP_SYS_ADMIN has a check of its own. */
 const CAPABILITIES: readonly { bit: bigint; name: string; without: string }[] = [
@@ -110,7 +111,7 @@ function checkAccess(
   if (isPrivate) return undefined;
   return problem(check, `others may write to ${existing}`, {
     detail: 'What stands in it decides what root thaws and removes.',
-    fix: `chown root ${existing} && chmod go-w ${existing}`,
+    fix: `chown root ${shellWord(existing)} && chmod go-w ${shellWord(existing)}`,
   });
 }
 

@@ -11,6 +11,7 @@ import { readSpace } from '../system/filesystem-space.js';
 import type { ExaminedJob } from './examine-job.js';
 import { findFilesystems } from './find-filesystems.js';
 import { ok, problem, warning, type Finding } from './finding.js';
+import { suggested } from '../system/command-line.js';
 
 /** What the command line asks to be examined. */
 export interface DoctorRequest {
@@ -88,7 +89,7 @@ async function readJobs({
         hint: 'Correct --config, or leave it out.',
       });
     }
-    return { jobs: [], finding: ok(check, `none in ${file}`, { fix: 'fsbackup config init' }) };
+    return { jobs: [], finding: ok(check, `none in ${file}`, { fix: suggested('config init') }) };
   }
   try {
     const warnings: string[] = [];
@@ -104,7 +105,7 @@ async function readJobs({
       error instanceof ConfigError ? error.problems.map(formatProblem).join('; ') : error.message;
     return {
       jobs: [],
-      finding: problem(check, summary, { detail: error.hint, fix: 'fsbackup config validate' }),
+      finding: problem(check, summary, { detail: error.hint, fix: suggested('config validate') }),
     };
   }
 }

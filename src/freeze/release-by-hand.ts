@@ -10,6 +10,7 @@ import { openMount } from './mountpoint.js';
 import { FrameType, SlotState, type Reply } from './protocol.js';
 import { lostError, slotVerdict } from './slot-verdict.js';
 import { byThawOrder, thawWithoutGuards, type Asked } from './thaw-without-guards.js';
+import { suggested } from '../system/command-line.js';
 
 const REPLY_MS = 1000;
 /** How long a watchdog that works may take for a thaw before we do it ourselves. */
@@ -17,7 +18,7 @@ const PATIENCE_MS = 30_000;
 
 function notOurs(mountpoint: string): FsbackupError {
   return new FsbackupError('notFrozen', `${mountpoint} is not frozen by fsbackup; nothing was touched`, {
-    hint: `See "fsbackup status"; "fsbackup thaw --force ${mountpoint}" ends a freeze that is not ours.`,
+    hint: `See "fsbackup status"; \`${suggested('thaw', ['--force', mountpoint])}\` ends a freeze that is not ours.`,
   });
 }
 
@@ -41,11 +42,12 @@ function ownedByCommand(body: FreezeRecordBody): FsbackupError {
   );
 }
 
+const NOT_YET: ReadonlySet<number> = new Set([SlotState.idle, SlotState.calling]);
+
 /** Whether the watchdog says that not all of its filesystems are frozen yet: nobody is its owner then, to reset it. */
 async function isBeingFrozen({ controlPath }: FreezeRecordBody): Promise<boolean> {
   const reply = await askWatchdog(controlPath, { type: FrameType.status }, REPLY_MS).catch(() => undefined);
-  const begun: readonly number[] = [SlotState.idle, SlotState.calling];
-  return reply?.slots.some(({ state }) => begun.includes(state)) === true;
+  return reply?.slots.some(({ state }) => NOT_YET.has(state)) === true;
 }
 
 /** Why a reset was not answered. */
@@ -61,7 +63,7 @@ async function unansweredError(body: FreezeRecordBody, cause: NoReply): Promise<
   return new FsbackupError(
     'freezeLost',
     `the watchdog of ${mountpoint} does not answer; the second will thaw at the deadline`,
-    { hint: `Thaw it now with "fsbackup thaw ${mountpoint}" and freeze again.`, cause },
+    { hint: `Thaw it now with \`${suggested('thaw', [mountpoint])}\` and freeze again.`, cause },
   );
 }
 

@@ -159,7 +159,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync'], 'doct
     await writeFile(file, 'version: 1\nnonsense: true\n');
     const none = await doctor('--config', file, disk.mountpoint);
     expect(byCheck(none.report.findings, 'configuration')).toMatchObject([
-      { status: 'problem', fix: 'fsbackup config validate' },
+      { status: 'problem', fix: `fsbackup config validate --config ${file}` },
     ]);
     expect(none.report.mountpoints).toMatchObject([{ provider: 'reflink' }]);
   });
