@@ -1,22 +1,38 @@
+import { fstatSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { errnoOf, messageOf } from './errors.js';
 
+/** `fd`: what it writes to, where that is known. */
+type Output = Writable & { fd?: number };
+
 /** What of a process is guarded. */
 export interface GuardedProcess {
-  stdout: Writable;
-  stderr: Writable;
+  stdout: Output;
+  stderr: Output;
   exitCode?: number | string | null | undefined;
 }
 
-/** Nobody reads any more: a pipe's reader left (`| head`), a terminal hung up. */
-const READER_GONE = new Set(['EPIPE', 'EIO']);
+/** Of a terminal that hung up before we began, isatty(3) says no. */
+function isTerminal({ fd }: Output): boolean {
+  try {
+    return fd !== undefined && fstatSync(fd).isCharacterDevice();
+  } catch {
+    return false;
+  }
+}
 
-const guarded = new WeakSet<Writable>();
+/** Nobody reads any more: a pipe's reader left (`| head`), a terminal hung up. EIO of a file is its disk's. */
+function isReaderGone(error: Error, stream: Output): boolean {
+  const errno = errnoOf(error);
+  return errno === 'EPIPE' || (errno === 'EIO' && isTerminal(stream));
+}
+
+const guarded = new WeakSet<Output>();
 
 /**
  * Keeps a failing stdout or stderr from ending the process in the middle of its work: a run that holds a snapshot
- * has things to release. A reader that left is ignored; any other failure (a full disk under a redirection) is told
- * and turns exit 0 into 1, since the output is not what was asked for. Idempotent.
+ * has things to release. A reader that left is ignored; any other failure (a full or broken disk under a redirection) is
+ * told and turns exit 0 into 1, since the output is not what was asked for. Idempotent.
  */
 export function guardOutputs(target: GuardedProcess, tell: (message: string) => void): void {
   for (const stream of [target.stdout, target.stderr]) {
@@ -25,7 +41,7 @@ export function guardOutputs(target: GuardedProcess, tell: (message: string) => 
     // oclif's own listener throws for all but EPIPE, which would end the process.
     stream.removeAllListeners('error');
     stream.on('error', (error: Error) => {
-      if (READER_GONE.has(errnoOf(error) ?? '')) return;
+      if (isReaderGone(error, stream)) return;
       target.exitCode ??= 1;
       if (stream !== target.stderr) tell(`cannot write the output: ${messageOf(error)}`);
     });

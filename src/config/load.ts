@@ -4,7 +4,7 @@ import { checkJob } from './check-job.js';
 import { checkSchedules, type CheckSchedules } from './check-schedules.js';
 import { checkTargets } from './check-targets.js';
 import { DEFAULT_ATTEMPTS, normaliseJob } from './normalise.js';
-import { overrideLayers, type Overrides, readEnvironment } from './overrides.js';
+import { type OverrideLayer, overrideLayers, type Overrides, readEnvironment } from './overrides.js';
 import { fileLayer, resolvePlacedFreeze } from './place-freeze.js';
 import { ConfigError, type ConfigProblem } from './problems.js';
 import { configFile, readConfigFiles } from './read-files.js';
@@ -18,6 +18,11 @@ export interface LoadOptions {
   configFile?: string | undefined;
   /** Defaults to this process's. */
   env?: NodeJS.ProcessEnv;
+  /**
+   * The jobs that the command freezes for, by their names; empty: all. Only their times are held against what flags and
+   * variables say, and against the hung-task limit. Left out: it freezes nothing, and none of that is looked at.
+   */
+  freezes?: readonly string[] | undefined;
   /** From flags: over the environment, which is over the files. */
   overrides?: Overrides;
   /** The kernel's hung-task limit; null lifts it. Read from /proc when left out. */
@@ -45,6 +50,33 @@ function rememberPlaces({ sources, targets }: JobConfig, { name, file }: Written
   }
 }
 
+/** What holds over the files, and for which jobs it is judged. */
+interface FreezeContext {
+  overrides: readonly OverrideLayer[];
+  attempts: number | undefined;
+  /** Undefined: of the defaults, which are judged where all jobs are. */
+  isJudged: (job: string | undefined) => boolean;
+  /** Null where the job is not judged. */
+  hungTaskTimeoutMs: (job: string | undefined) => number | null;
+}
+
+async function freezeContext(options: LoadOptions, env: NodeJS.ProcessEnv): Promise<FreezeContext> {
+  const { freezes, overrides: flags = {} } = options;
+  if (freezes === undefined)
+    return { overrides: [], attempts: undefined, isJudged: () => false, hungTaskTimeoutMs: () => null };
+  const environment = readEnvironment(env);
+  const limit =
+    options.hungTaskTimeoutMs === undefined ? await readHungTaskTimeoutMs() : options.hungTaskTimeoutMs;
+  const isJudged = (job: string | undefined): boolean =>
+    freezes.length === 0 || (job !== undefined && freezes.includes(job));
+  return {
+    overrides: overrideLayers(flags, environment),
+    attempts: flags.attempts ?? environment.attempts,
+    isJudged,
+    hungTaskTimeoutMs: (job) => (isJudged(job) ? limit : null),
+  };
+}
+
 /**
  * Reads, checks and normalises the configuration, jobs in the order written, conf.d's after the main file's.
  * Rejects with a ConfigError that names every problem's file, line and column, or with another `usage` error when a
@@ -52,19 +84,20 @@ function rememberPlaces({ sources, targets }: JobConfig, { name, file }: Written
  */
 export async function loadConfig(options: LoadOptions = {}): Promise<Config> {
   const env = options.env ?? process.env;
-  const flags = options.overrides ?? {};
-  const environment = readEnvironment(env);
-  const hungTaskTimeoutMs =
-    options.hungTaskTimeoutMs === undefined ? await readHungTaskTimeoutMs() : options.hungTaskTimeoutMs;
+  const { overrides, attempts, isJudged, hungTaskTimeoutMs } = await freezeContext(options, env);
   const files = await readConfigFiles(configFile(options.configFile, env), options.trustedUids);
 
   const written = joinFiles(files);
-  const overrides = overrideLayers(flags, environment);
   const top = { file: files.main, path: [] };
   const defaults = fileLayer({ file: files.main, path: ['freeze'] }, written.main?.freeze);
   const problems = [
     ...written.problems,
-    ...resolvePlacedFreeze(overrides, [defaults], { hungTaskTimeoutMs, fallback: top }).problems,
+    // Whether a flag fits them is told with each job that takes them.
+    ...resolvePlacedFreeze(overrides, [defaults], {
+      hungTaskTimeoutMs: hungTaskTimeoutMs(undefined),
+      fallback: top,
+      refusesOverrides: false,
+    }).problems,
   ];
   const jobs: JobConfig[] = [];
   for (const writtenJob of written.jobs) {
@@ -72,14 +105,13 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Config> {
     const path = ['jobs', name];
     const own = fileLayer({ file, path: [...path, 'freeze'] }, raw.freeze);
     const freeze = resolvePlacedFreeze(overrides, [own, defaults], {
-      hungTaskTimeoutMs,
+      hungTaskTimeoutMs: hungTaskTimeoutMs(name),
       fallback: { file, path },
+      refusesOverrides: isJudged(name),
     });
-    const attempts =
-      flags.attempts ?? environment.attempts ?? raw.attempts ?? written.main?.attempts ?? DEFAULT_ATTEMPTS;
     const job = normaliseJob(name, raw, {
       freeze: freeze.settings,
-      attempts,
+      attempts: attempts ?? raw.attempts ?? written.main?.attempts ?? DEFAULT_ATTEMPTS,
       stateDirectory: stateDirectory(env),
     });
     const complaints = [...checkTargets(raw, path), ...checkJob(job, path)];

@@ -23,22 +23,32 @@ export function fileLayer(place: Place, raw: RawFreeze | undefined): FreezeLayer
   };
 }
 
+/** What the times are held against. */
+export interface PlacedContext {
+  hungTaskTimeoutMs: number | null;
+  /** Where a built-in default that cannot stand is told. */
+  fallback: Place;
+  /** Whether a flag or variable that cannot stand is refused: else nobody is about to use it here. */
+  refusesOverrides: boolean;
+}
+
 /**
- * The times that hold where `layers` meet, and what is wrong with them in the files; a built-in default that cannot
- * stand is told at `fallback`. Throws `usage` when a flag or variable is what cannot stand.
+ * The times that hold where `layers` meet, and what is wrong with them in the files. Throws `usage` when a flag or
+ * variable is what cannot stand and that is to be refused.
  */
 export function resolvePlacedFreeze(
   overrides: readonly OverrideLayer[],
   layers: readonly FreezeLayer<Place>[],
-  context: { hungTaskTimeoutMs: number | null; fallback: Place },
+  { hungTaskTimeoutMs, fallback, refusesOverrides }: PlacedContext,
 ): { settings: FreezeSettings; problems: ConfigProblem[] } {
   const { settings, complaints } = resolveFreeze<FreezeNames | Place>(
     [...overrides, ...layers],
-    context.hungTaskTimeoutMs,
+    hungTaskTimeoutMs,
   );
-  const problems = complaints.map(({ origin = context.fallback, key, message }) => {
-    if (!('file' in origin)) throw overrideError(origin[key], message);
-    return origin.file.locate({ path: [...origin.path, key], message, at: 'value' });
+  const problems = complaints.flatMap(({ origin = fallback, key, message }) => {
+    if ('file' in origin) return [origin.file.locate({ path: [...origin.path, key], message, at: 'value' })];
+    if (refusesOverrides) throw overrideError(origin[key], message);
+    return [];
   });
   return { settings, problems };
 }

@@ -1,4 +1,5 @@
 import { FsbackupError } from '../errors.js';
+import { suggested } from '../system/command-line.js';
 
 /** Keys from the top of a document to a value in it. */
 export type ValuePath = readonly PropertyKey[];
@@ -43,7 +44,7 @@ export class ConfigError extends FsbackupError {
 
   constructor(problems: readonly ConfigProblem[]) {
     super('usage', problems.map((problem) => formatProblem(problem)).join('\n'), {
-      hint: 'Correct the configuration; `fsbackup config validate` checks it, docs/configuration.md explains it.',
+      hint: `Correct the configuration; \`${suggested('config validate')}\` checks it, docs/configuration.md explains it.`,
     });
     this.problems = problems;
   }

@@ -2,6 +2,7 @@ import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { listTrustedDirectory, readTrustedFile } from '../system/trusted-file.js';
 import { parseYamlFile, type YamlFile } from './yaml-file.js';
+import { shellWord, suggested } from '../system/command-line.js';
 
 export const DEFAULT_CONFIG_FILE = '/etc/fsbackup/config.yaml';
 
@@ -30,7 +31,7 @@ async function readDropIns(directory: string, uids: readonly number[] | undefine
     const file = path.join(directory, name);
     if (name.endsWith('.yml')) {
       throw new FsbackupError('usage', `${file} would not be read: the files of conf.d end in .yaml`, {
-        hint: `Rename it: mv ${file} ${file.replace(/\.yml$/, '.yaml')}`,
+        hint: `Rename it: mv ${shellWord(file)} ${shellWord(file.replace(/\.yml$/, '.yaml'))}`,
       });
     }
     if (!name.endsWith('.yaml')) continue;
@@ -46,7 +47,7 @@ export async function readConfigFiles(file: string, uids?: readonly number[]): P
   const text = await readTrustedFile(file, uids);
   if (text === undefined) {
     throw new FsbackupError('usage', `There is no configuration file ${file}`, {
-      hint: 'Write one with `fsbackup config init`, name another with --config, or give `fsbackup run` --job, --source and --to.',
+      hint: `Write one with \`${suggested('config init')}\`, name another with --config, or give \`fsbackup run\` --job, --source and --to.`,
     });
   }
   return {

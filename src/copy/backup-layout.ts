@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
+import { suggested } from '../system/command-line.js';
 
 /**
  * Names one backup, before it exists too. Plain JSON. It lies in `<target>/<job>/<backupId>`: `data`, what the engine
@@ -34,7 +35,7 @@ export function begunAt(backupId: string): Date {
 export function jobDirectory({ target, job }: Pick<BackupRef, 'target' | 'job'>): string {
   if (!isJobName(job)) {
     throw new FsbackupError('usage', `"${job}" is not the name of a job`, {
-      hint: 'Name it with letters, digits, dots, dashes and underscores; `fsbackup backups list` shows those that there are.',
+      hint: `Name it with letters, digits, dots, dashes and underscores; \`${suggested('backups list')}\` shows those that there are.`,
     });
   }
   return path.join(target, job);
@@ -44,7 +45,7 @@ export function jobDirectory({ target, job }: Pick<BackupRef, 'target' | 'job'>)
 export function backupDirectory(ref: BackupRef): string {
   if (!isBackupId(ref.backupId)) {
     throw new FsbackupError('usage', `"${ref.backupId}" is not the id of a backup`, {
-      hint: 'An id is like 20261123T184500Z-1a2b3c; `fsbackup backups list` shows those that there are.',
+      hint: `An id is like 20261123T184500Z-1a2b3c; \`${suggested('backups list')}\` shows those that there are.`,
     });
   }
   return path.join(jobDirectory(ref), ref.backupId);

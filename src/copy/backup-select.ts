@@ -3,8 +3,9 @@ import { targetAt } from './catalogue.js';
 import { isComplete, listBackups, listJobBackups, type Backup, type CompleteBackup } from './backup-list.js';
 import { describeFuture, withoutFuture } from './future-backups.js';
 import { targetName, targetOf } from '../backup-target.js';
+import { suggested } from '../system/command-line.js';
 
-const LIST_HINT = '`fsbackup backups list` shows what there is.';
+const LIST_HINT = `\`${suggested('backups list')}\` shows what there is.`;
 
 /** `JOB` or `JOB@WHICH`. A job's name has no `@`. */
 export function parseSelector(selector: string): { job: string; which: string } {

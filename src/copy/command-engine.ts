@@ -29,6 +29,7 @@ import { pathInBackup, requireSources } from './source-layout.js';
 import { restoreStaged } from './staged-restore.js';
 import { CommandRepository } from './stored-by-commands.js';
 import { TargetPrograms } from './target-programs.js';
+import { suggested } from '../system/command-line.js';
 
 const LIST_TIMEOUT_MS = 600_000;
 
@@ -211,7 +212,7 @@ class CommandEngine implements CopyEngine {
       const { mode, signal } = request;
       if (!this.#programs.has('verify')) {
         throw new FsbackupError('usage', `${this.#programs.name} has no command to verify a backup`, {
-          hint: 'Write one as commands.verify at its target, or restore the backup to try it: `fsbackup backups verify --drill`.',
+          hint: `Write one as commands.verify at its target, or restore the backup to try it: \`${suggested('backups verify', ['--drill'])}\`.`,
         });
       }
       const result = await this.#programs.run('verify', { job, id: backupId, mode }, { signal });

@@ -5,6 +5,7 @@ import type * as z from 'zod';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import type { StoredFile } from './sent-digests.js';
+import { suggested } from '../system/command-line.js';
 
 /** What an engine that keeps whole filesystems says of what lies beside it. */
 export const CONTENTS = 'contents.json';
@@ -39,6 +40,6 @@ export async function readContentsFile<T>(dataDirectory: string, schema: z.ZodTy
   const contents = await findContentsFile(dataDirectory, schema);
   if (contents !== undefined) return contents;
   throw new FsbackupError('failed', `${dataDirectory} has no ${CONTENTS}`, {
-    hint: 'Choose another backup; `fsbackup backups list` shows those that there are.',
+    hint: `Choose another backup; \`${suggested('backups list')}\` shows those that there are.`,
   });
 }

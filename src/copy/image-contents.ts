@@ -6,6 +6,7 @@ import { siblingData } from './btrfs-contents.js';
 import { readContentsFile, writeContentsFile } from './contents-file.js';
 import type { Extent } from './extents.js';
 import type { StoredFile } from './sent-digests.js';
+import { suggested } from '../system/command-line.js';
 
 const contentsSchema = z.object({
   version: z.literal(1),
@@ -94,7 +95,7 @@ export async function imageChain(dataDirectory: string, name: string): Promise<I
     const image = images.find((one) => one.name === current);
     if (image === undefined || seen.has(at)) {
       throw new FsbackupError('failed', `${at} has no image ${current}, which an increment needs`, {
-        hint: 'Restore an earlier backup; `fsbackup backups list` shows those that there are.',
+        hint: `Restore an earlier backup; \`${suggested('backups list')}\` shows those that there are.`,
       });
     }
     seen.add(at);

@@ -14,6 +14,7 @@ import { DamagedImage, describeDamage, readPieces } from './image-reader.js';
 import type { MountStep } from './mounted-trees.js';
 import { treesBelow } from './open-trees.js';
 import type { OpenTrees } from './opened-trees.js';
+import { shellWord, suggested } from '../system/command-line.js';
 
 const ZEROS = Buffer.alloc(1024 * 1024);
 
@@ -59,7 +60,7 @@ async function assemble(
     } catch (error) {
       if (!(error instanceof DamagedImage)) throw error;
       throw new FsbackupError('copyFailed', `the backup is damaged: ${describeDamage(link, error)}`, {
-        hint: 'See `fsbackup backups verify --full`, and restore another one.',
+        hint: `See \`${suggested('backups verify', ['--full'])}\`, and restore another one.`,
         cause: error,
       });
     }
@@ -114,7 +115,7 @@ async function openDestination(
   } catch (error) {
     if (errnoOf(error) !== 'EBUSY') throw error;
     throw new FsbackupError('usage', `${destination} is in use: mounted, or part of another device`, {
-      hint: `Unmount it (umount ${destination}), or choose another device.`,
+      hint: `Unmount it (umount ${shellWord(destination)}), or choose another device.`,
       cause: error,
     });
   }

@@ -7,6 +7,7 @@ import { visibleMounts } from '../system/submounts.js';
 import { bytesOfPath } from './byte-path.js';
 import type { Manifest } from './manifest.js';
 import { parentsOf, topmost } from './source-layout.js';
+import { shellWord } from '../system/command-line.js';
 
 /** A restore to where things were, checked. */
 export interface InPlacePlan {
@@ -73,7 +74,7 @@ function refuseUnmounted(paths: readonly string[], manifest: Manifest, mounts: r
     if (!isTouched || mounts.some((mount) => mount.mountpoint === place)) continue;
     throw refuse(
       `${place} is not mounted, and was a filesystem of its own when it was backed up`,
-      `Mount it (mount ${place}), or restore with --to DIR.`,
+      `Mount it (mount ${shellWord(place)}), or restore with --to DIR.`,
     );
   }
 }

@@ -4,6 +4,7 @@ import type { FilesystemFacts } from '../snapshots/provider.js';
 import { exists } from '../system/exists.js';
 import { readFilesystemFacts } from '../system/filesystem-facts.js';
 import { identifyFilesystem, requireSameFilesystem, type FilesystemIdentity } from './target-identity.js';
+import { shellWord } from '../system/command-line.js';
 
 /** A target directory, as it is configured. */
 export interface ConfiguredDirectory {
@@ -31,7 +32,7 @@ export async function locateTarget(
   const { path: resolved, filesystem } = await readFilesystemFacts(target.path);
   if (target.mustBeMountpoint && filesystem.mount.mountpoint !== resolved) {
     throw new FsbackupError('usage', `${target.path} is not a mountpoint: nothing is mounted there`, {
-      hint: `Mount the backup disk: mount ${target.path}`,
+      hint: `Mount the backup disk: mount ${shellWord(target.path)}`,
     });
   }
   const identity = await identifyFilesystem(resolved, filesystem);

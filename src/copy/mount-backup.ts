@@ -16,6 +16,7 @@ import {
   type MountRecord,
 } from './mount-records.js';
 import { lockServing } from './serving-lock.js';
+import { shellWord, suggested } from '../system/command-line.js';
 
 function usage(message: string, hint: string, cause?: unknown): FsbackupError {
   return new FsbackupError('usage', message, { hint, cause });
@@ -24,7 +25,7 @@ function usage(message: string, hint: string, cause?: unknown): FsbackupError {
 async function requireMounting(backup: CompleteBackup, engine: CopyEngine): Promise<Mounting> {
   if (engine.mounting !== undefined) return engine.mounting;
   const { manifest, job, backupId } = backup;
-  const restore = `Restore what you need of it: fsbackup restore ${job}@${backupId} --to DIR PATH…`;
+  const restore = `Restore what you need of it: ${suggested('restore', [`${job}@${backupId}`])} --to DIR PATH…`;
   const look = await engine.howToLook?.(dataDirectory(backup));
   if (look !== undefined) {
     throw usage(
@@ -93,7 +94,7 @@ export async function undoMount(record: MountRecord): Promise<void> {
     if (record.kind === 'process') await releaseServed(record.directory);
   } catch (error) {
     throw new FsbackupError('cleanupIncomplete', messageOf(error), {
-      hint: `See who uses it (fuser -vm ${record.directory}), end that, then: fsbackup backups umount ${record.directory}`,
+      hint: `See who uses it (fuser -vm ${shellWord(record.directory)}), end that, then: ${suggested('backups umount', [record.directory])}`,
       cause: error,
     });
   }
@@ -104,7 +105,7 @@ export async function undoMount(record: MountRecord): Promise<void> {
 async function requireStillThere(backup: CompleteBackup): Promise<void> {
   if ((await readManifest(backup)).state === 'complete') return;
   throw new FsbackupError('failed', `${backup.job}@${backup.backupId} was removed meanwhile`, {
-    hint: '`fsbackup backups list` shows what there is.',
+    hint: `\`${suggested('backups list')}\` shows what there is.`,
   });
 }
 

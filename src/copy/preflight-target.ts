@@ -11,6 +11,7 @@ import { compileExcludes } from './rsync-pattern.js';
 import type { FilesystemIdentity } from './target-identity.js';
 import { requireRoom, sizeOfLastArchive } from './target-room.js';
 import { requireTrustedTarget } from './trusted-target.js';
+import { shellWord } from '../system/command-line.js';
 
 /** A job's target, as a plan has it. */
 export interface TargetToCheck {
@@ -96,7 +97,7 @@ async function refuseReadOnly(target: string, { mount }: FilesystemFacts): Promi
   throw new FsbackupError('usage', `${target} cannot be written to (${reason})`, {
     hint:
       reason === 'EROFS'
-        ? `Mount it read-write: mount -o remount,rw ${mount.mountpoint}; an error of the disk may have made it read-only.`
+        ? `Mount it read-write: mount -o remount,rw ${shellWord(mount.mountpoint)}; an error of the disk may have made it read-only.`
         : 'Run fsbackup as root, or choose another target.',
   });
 }

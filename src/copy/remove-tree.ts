@@ -2,6 +2,7 @@ import { FsbackupError } from '../errors.js';
 import { exists } from '../system/exists.js';
 import { readMounts, isWithin } from '../system/mountinfo.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
+import { shellWord } from '../system/command-line.js';
 
 /**
  * Removes a directory with all that is in it. Idempotent. Refuses, with `cleanupIncomplete`, when anything is mounted
@@ -18,7 +19,7 @@ export async function removeTree(directory: string): Promise<void> {
       'cleanupIncomplete',
       `${directory} is not removed: ${mount.mountpoint} is mounted in it`,
       {
-        hint: `Unmount it: umount ${mount.mountpoint}; then run fsbackup recover.`,
+        hint: `Unmount it: umount ${shellWord(mount.mountpoint)}; then run fsbackup recover.`,
       },
     );
   }

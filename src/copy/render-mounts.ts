@@ -1,6 +1,7 @@
 import { asLines, withoutControls } from '../report/controls.js';
 import type { Unmounted } from './mount-backup.js';
 import type { MountRecord } from './mount-records.js';
+import { suggested } from '../system/command-line.js';
 
 /** A mounted backup in the JSON of `backups mount`, `backups umount` and `status`: stable. */
 export type MountedBackup = Pick<
@@ -17,7 +18,7 @@ export function mountedBackup(record: MountRecord): MountedBackup {
 export function renderMounted({ job, backupId, directory, kind }: MountRecord): string {
   const until = kind === 'process' ? 'until this ends (Ctrl-C)' : 'until it is unmounted';
   return withoutControls(
-    `${job}@${backupId} is shown at ${directory}, read-only, ${until}: fsbackup backups umount ${directory}`,
+    `${job}@${backupId} is shown at ${directory}, read-only, ${until}: ${suggested('backups umount', [directory])}`,
   );
 }
 

@@ -23,6 +23,7 @@ import { prepareDestination } from './restore-destination.js';
 import { requireNotRemoved } from './verify-backup.js';
 import { isPattern } from './path-pattern.js';
 import { selectPaths, type SelectedPaths } from './select-paths.js';
+import { suggested } from '../system/command-line.js';
 
 /** Asks whether to go on, with what a person needs to know to decide. */
 export type Confirm = (text: string, signal: AbortSignal) => Promise<boolean>;
@@ -182,7 +183,7 @@ function requireWhole(
   throw new FsbackupError(
     'copyPartial',
     `${result.files} files were restored, and the manifest of the backup says ${expected}`,
-    { hint: 'See `fsbackup backups verify --full` for what the backup lacks.' },
+    { hint: `See \`${suggested('backups verify', ['--full'])}\` for what the backup lacks.` },
   );
 }
 

@@ -6,6 +6,7 @@ import { dataDirectory, jobDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
 import type { CopyResult } from './engine.js';
 import { reportRestore, type RestoreOptions, type RestoreReport, type RestoreTo } from './restore-backup.js';
+import { shellWord } from '../system/command-line.js';
 
 type ImageDestination = Exclude<RestoreTo, { inPlace: unknown }>;
 
@@ -21,7 +22,7 @@ function sourceOf({ manifest }: CompleteBackup, paths: readonly string[]): strin
   if (only !== undefined && others.length === 0 && paths.length <= 1) return only;
   throw usage(
     `an image is of one source, and the backup holds ${sources.join(', ')}`,
-    `Name the one that is meant: fsbackup restore … --image ${sources[0] ?? ''}`,
+    `Name the one that is meant: fsbackup restore … --image ${shellWord(sources[0] ?? '')}`,
   );
 }
 

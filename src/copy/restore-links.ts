@@ -6,6 +6,7 @@ import type { Payload } from '../journal/entry.js';
 import { withPinnedDirectory, type PinnedDirectory } from '../system/pinned-directory.js';
 import type { RestoreRequest } from './engine.js';
 import { keepingTimes } from './restore-staging.js';
+import { shellWord } from '../system/command-line.js';
 
 type RestoreLinks = Payload<'restore-links'>;
 
@@ -49,7 +50,7 @@ export async function removeRestoreLinks({ destination, token, directories }: Re
       'cleanupIncomplete',
       `the temporary names ${prefixOf(token)}* of a restore in ${destination} are not removed: ${messageOf(error)}`,
       {
-        hint: `See what became of that directory, remove them by hand (find ${destination} -xdev -name '${prefixOf(token)}*'), then run fsbackup recover.`,
+        hint: `See what became of that directory, remove them by hand (find ${shellWord(destination)} -xdev -name '${prefixOf(token)}*'), then run fsbackup recover.`,
         cause: error,
       },
     );

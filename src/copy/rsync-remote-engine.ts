@@ -25,6 +25,7 @@ import { RsyncRemoteStore } from './rsync-remote-store.js';
 import { restoreRsync, type StoredTree } from './rsync-restore.js';
 import { checkRsync } from './rsync-version.js';
 import { verifyRsync } from './rsync-verify.js';
+import { suggested } from '../system/command-line.js';
 
 class RsyncRemoteEngine implements CopyEngine {
   readonly name = 'rsync';
@@ -83,7 +84,7 @@ class RsyncRemoteEngine implements CopyEngine {
     const found = await this.#find(dataDirectory, signal);
     if (found !== undefined) return found;
     throw new FsbackupError('copyFailed', 'the backup is not there any more', {
-      hint: `See who removed it at ${this.#place.login}; \`fsbackup backups list\` shows the others.`,
+      hint: `See who removed it at ${this.#place.login}; \`${suggested('backups list')}\` shows the others.`,
     });
   }
 

@@ -6,6 +6,7 @@ import type { Payload } from '../journal/entry.js';
 import type { Journal } from '../journal/journal.js';
 import { describeFailure, type CommandResult, type runCommand } from '../system/run-command.js';
 import { copyFailure } from './copy-error.js';
+import { shellWord } from '../system/command-line.js';
 
 type Run = typeof runCommand;
 type ScratchPool = Payload<'scratch-pool'>;
@@ -17,7 +18,7 @@ function stillThere({ pool }: ScratchPool, why: string, cause?: unknown): Fsback
     'cleanupIncomplete',
     `the pool ${pool}, which was made for this restore, is still there: ${why}`,
     {
-      hint: `Find out who uses it, then \`zpool destroy -f ${pool}\`: until then its space is not given back.`,
+      hint: `Find out who uses it, then \`zpool destroy -f ${shellWord(pool)}\`: until then its space is not given back.`,
       cause,
     },
   );

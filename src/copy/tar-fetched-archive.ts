@@ -6,6 +6,7 @@ import { HashingStream } from './stream-pipe.js';
 import { UNPACK, type TarArchive } from './tar-archive.js';
 import type { TargetPrograms } from './target-programs.js';
 import { under } from './under.js';
+import { suggested } from '../system/command-line.js';
 
 /** What is known of an archive that was given away. */
 export interface ArchiveReference {
@@ -46,7 +47,7 @@ export class FetchedArchive implements TarArchive {
     if (problem === undefined || result.exitCode === undefined || TARGET_REFUSES.test(result.stderr))
       return result;
     throw new FsbackupError('copyFailed', `the backup did not come back as it was written: ${problem}`, {
-      hint: '`fsbackup backups verify --full` tells what is wrong with it; do not rely on what was restored.',
+      hint: `\`${suggested('backups verify', ['--full'])}\` tells what is wrong with it; do not rely on what was restored.`,
     });
   }
 

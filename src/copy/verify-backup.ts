@@ -9,6 +9,7 @@ import { readManifest } from './manifest.js';
 import { targetName, targetOf } from '../backup-target.js';
 import type { VerifyRecord } from './verify-history.js';
 import { outcomeOf, type NeededReport } from './verify-outcome.js';
+import { suggested } from '../system/command-line.js';
 
 /** One verification in `backups verify --json`: stable. Times RFC 3339. */
 export interface VerifyReport {
@@ -87,7 +88,7 @@ export function reportOf(
 export async function requireNotRemoved(backup: CompleteBackup, what = 'verified'): Promise<void> {
   if ((await readManifest(backup)).state !== 'incomplete') return;
   throw new FsbackupError('failed', `${backup.job}@${backup.backupId} was removed while it was ${what}`, {
-    hint: '`fsbackup backups list` shows what there is.',
+    hint: `\`${suggested('backups list')}\` shows what there is.`,
   });
 }
 

@@ -33,6 +33,7 @@ import { kindOf, planSending, type Sending } from './zfs-sending.js';
 import { parseZfsPlace, ZfsStore } from './zfs-target.js';
 import { sendToDataset, sendToFile } from './zfs-transfer.js';
 import { verifyZfs } from './zfs-verify.js';
+import { shellWord } from '../system/command-line.js';
 
 class ZfsSendEngine implements CopyEngine {
   readonly name = 'zfs-send';
@@ -140,7 +141,7 @@ class ZfsSendEngine implements CopyEngine {
     const host = this.#store?.place.host;
     const mounts = snapshots
       .filter((sent) => sent.kind === 'filesystem')
-      .map(({ dataset = '', name }) => `mount -t zfs -o ro ${dataset}@${name} DIR`);
+      .map(({ dataset = '', name }) => `mount -t zfs -o ro ${shellWord(`${dataset}@${name}`)} DIR`);
     if (mounts.length === 0) return undefined;
     return `Mount what was received${host === undefined ? '' : `, on ${host}`}: ${mounts.join('; ')}.`;
   }

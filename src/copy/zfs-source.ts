@@ -4,6 +4,7 @@ import type { SnapshotRef } from '../snapshots/provider.js';
 import { describeZfsFailure, parseRows, runZfs } from '../system/zfs.js';
 import type { CopyBase } from './engine.js';
 import type { SentZfsSnapshot, ZfsContents } from './zfs-contents.js';
+import { shellWord } from '../system/command-line.js';
 
 /** A snapshot of ZFS on this host. */
 export interface ZfsSource {
@@ -30,7 +31,7 @@ export async function readZfsSource(ref: SnapshotRef): Promise<ZfsSource | undef
   const guid = values.get('guid');
   if (got.exitCode !== 0 || guid === undefined) {
     throw new FsbackupError('copyFailed', `${full} cannot be looked at: ${describeZfsFailure('zfs', got)}`, {
-      hint: `Try by hand: zfs get guid ${full}`,
+      hint: `Try by hand: zfs get guid ${shellWord(full)}`,
     });
   }
   const encryption = values.get('encryption') ?? 'off';

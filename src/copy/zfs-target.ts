@@ -1,6 +1,7 @@
 import { FsbackupError } from '../errors.js';
 import { copyFailure } from './copy-error.js';
 import { describeFailure, type CommandResult, type runCommand } from '../system/run-command.js';
+import { shellWord } from '../system/command-line.js';
 
 /** A dataset that backups are sent to, on this host or another one. */
 export interface ZfsPlace {
@@ -116,7 +117,7 @@ export class ZfsStore {
     throw new FsbackupError(
       'cleanupIncomplete',
       `what was received of ${dataset} is not removed: ${describeFailure('zfs', aborted)}`,
-      { hint: `Try by hand: zfs receive -A ${dataset}` },
+      { hint: `Try by hand: zfs receive -A ${shellWord(dataset)}` },
     );
   }
 
@@ -131,7 +132,7 @@ export class ZfsStore {
     }
     if (got.exitCode === 0) return got.stdout.trim();
     throw new FsbackupError('usage', `the dataset ${where} cannot be used: ${describeFailure('zfs', got)}`, {
-      hint: `Make it (zfs create -o canmount=off ${dataset}), or say \`initialise: true\`; see that its pool is imported.`,
+      hint: `Make it (zfs create -o canmount=off ${shellWord(dataset)}), or say \`initialise: true\`; see that its pool is imported.`,
     });
   }
 }

@@ -1,8 +1,10 @@
 import { formatDuration } from '../config/duration.js';
 import { DEFAULT_MAX_HOLD_MS } from '../config/freeze-settings.js';
+import type { JobConfig } from '../config/types.js';
 import { PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import type { DirectoryState, HostState } from './facts.js';
 import { ok, problem, warning, type Finding } from './finding.js';
+import { shellWord } from '../system/command-line.js';
 
 /** capabilities(7), and what is lost without each; CAP_SYS_ADMIN has a check of its own. */
 const CAPABILITIES: readonly { bit: bigint; name: string; without: string }[] = [
@@ -12,6 +14,8 @@ const CAPABILITIES: readonly { bit: bigint; name: string; without: string }[] = 
   { bit: 24n, name: 'CAP_SYS_RESOURCE', without: 'the OOM killer may choose the watchdogs' },
 ];
 const CAP_SYS_ADMIN = 21n;
+/** kernel.hung_task_timeout_secs of most kernels. */
+const USUAL_LIMIT_SECONDS = 120;
 
 function has(capabilities: bigint, bit: bigint): boolean {
   return ((capabilities >> bit) & 1n) === 1n;
@@ -53,18 +57,30 @@ export function checkGuards({ guards }: HostState): Finding {
   return ok(check, 'both started, in cgroups of their own, locked in memory, hidden from the OOM killer');
 }
 
-export function checkHungTask({ hungTaskTimeoutMs, hungTaskPanics }: HostState): Finding {
+/** What may be frozen for how long, at most. */
+export type Hold = Pick<JobConfig, 'name' | 'freeze'>;
+
+/** `jobs`: the configuration's; none: what holds without one is judged. */
+export function checkHungTask(
+  { hungTaskTimeoutMs, hungTaskPanics }: HostState,
+  jobs: readonly Hold[],
+): Finding {
   const check = 'hung-task';
   if (hungTaskTimeoutMs === null) return ok(check, 'the kernel watches for no hung tasks');
   const limit = formatDuration(hungTaskTimeoutMs);
   const does = hungTaskPanics ? 'panics' : 'warns';
-  if (hungTaskTimeoutMs < DEFAULT_MAX_HOLD_MS) {
+  const tooLong = jobs.filter(({ freeze }) => freeze.maxHoldMs > hungTaskTimeoutMs);
+  const holds = jobs.length === 0 ? [DEFAULT_MAX_HOLD_MS] : tooLong.map(({ freeze }) => freeze.maxHoldMs);
+  const longest = Math.max(0, ...holds);
+  if (longest > hungTaskTimeoutMs) {
+    const of = tooLong.length === 0 ? '' : ` of ${tooLong.map(({ name }) => name).join(', ')}`;
+    const enough = Math.max(USUAL_LIMIT_SECONDS, Math.ceil(longest / 1000));
     return problem(
       check,
-      `the kernel ${does} after ${limit}, and a freeze may last ${formatDuration(DEFAULT_MAX_HOLD_MS)}`,
+      `the kernel ${does} after ${limit}, and a freeze${of} may last ${formatDuration(longest)}`,
       {
-        detail: `Set freeze.maxHold below ${limit}, or raise kernel.hung_task_timeout_secs.`,
-        fix: 'sysctl kernel.hung_task_timeout_secs=120',
+        detail: `Set freeze.maxHold below ${limit}, or raise kernel.hung_task_timeout_secs: until then such a run is refused.`,
+        fix: `sysctl kernel.hung_task_timeout_secs=${enough}`,
       },
     );
   }
@@ -95,7 +111,7 @@ function checkAccess(
   if (isPrivate) return undefined;
   return problem(check, `others may write to ${existing}`, {
     detail: 'What stands in it decides what root thaws and removes.',
-    fix: `chown root ${existing} && chmod go-w ${existing}`,
+    fix: `chown root ${shellWord(existing)} && chmod go-w ${shellWord(existing)}`,
   });
 }
 

@@ -1,5 +1,6 @@
 import { formatBytes } from '../report/format.js';
 import { ok, problem, warning, type Finding } from './finding.js';
+import { shellWord } from '../system/command-line.js';
 
 /** Free and total bytes of a filesystem. */
 export interface Space {
@@ -90,10 +91,13 @@ function checkLvm({ vg, lv, sizeBytes, vgFreeBytes, pool }: LvmRoom): Finding[] 
 }
 
 function checkPool({ name, capacityPercent, health }: PoolState): Finding[] {
-  const full = checkPercent(`the pool ${name}`, capacityPercent, `zpool list ${name}`);
+  const full = checkPercent(`the pool ${name}`, capacityPercent, `zpool list ${shellWord(name)}`);
   if (health === 'ONLINE') return [ok('pool-health', `the pool ${name} is online`), full];
   const worse = health === 'DEGRADED' ? warning : problem;
-  return [worse('pool-health', `the pool ${name} is ${health}`, { fix: `zpool status ${name}` }), full];
+  return [
+    worse('pool-health', `the pool ${name} is ${health}`, { fix: `zpool status ${shellWord(name)}` }),
+    full,
+  ];
 }
 
 /** Whether there is room for the snapshot that a run would take. Pure; what is absent from the facts is not judged. */

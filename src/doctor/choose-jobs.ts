@@ -11,6 +11,7 @@ import { readSpace } from '../system/filesystem-space.js';
 import type { ExaminedJob } from './examine-job.js';
 import { findFilesystems } from './find-filesystems.js';
 import { ok, problem, warning, type Finding } from './finding.js';
+import { suggested } from '../system/command-line.js';
 
 /** What the command line asks to be examined. */
 export interface DoctorRequest {
@@ -23,6 +24,8 @@ export interface DoctorRequest {
 
 export interface ChosenJobs {
   jobs: ExaminedJob[];
+  /** All of the configuration, asked about or not; none where there is none, or it cannot be read. */
+  configured: readonly JobConfig[];
   configuration: Finding;
 }
 
@@ -86,7 +89,7 @@ async function readJobs({
         hint: 'Correct --config, or leave it out.',
       });
     }
-    return { jobs: [], finding: ok(check, `none in ${file}`, { fix: 'fsbackup config init' }) };
+    return { jobs: [], finding: ok(check, `none in ${file}`, { fix: suggested('config init') }) };
   }
   try {
     const warnings: string[] = [];
@@ -102,7 +105,7 @@ async function readJobs({
       error instanceof ConfigError ? error.problems.map(formatProblem).join('; ') : error.message;
     return {
       jobs: [],
-      finding: problem(check, summary, { detail: error.hint, fix: 'fsbackup config validate' }),
+      finding: problem(check, summary, { detail: error.hint, fix: suggested('config validate') }),
     };
   }
 }
@@ -112,12 +115,12 @@ export async function chooseJobs(request: DoctorRequest): Promise<ChosenJobs> {
   const asked = request.mountpoints.map((directory) => path.resolve(directory));
   for (const directory of asked) await requireDirectory(directory);
   const { jobs, finding } = await readJobs(request);
-  const configured = jobs.map((job) => ({ job, isConfigured: true, isAsked: true }));
+  const examined = jobs.map((job) => ({ job, isConfigured: true, isAsked: true }));
   const chosen =
     asked.length > 0
       ? [...new Set(asked)].map((directory) => jobFor(directory, true))
-      : configured.length > 0
-        ? configured
+      : examined.length > 0
+        ? examined
         : (await findFilesystems()).map((directory) => jobFor(directory, false));
-  return { jobs: chosen, configuration: finding };
+  return { jobs: chosen, configured: jobs, configuration: finding };
 }

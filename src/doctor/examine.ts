@@ -8,6 +8,7 @@ import {
   checkStateDirectory,
 } from './check-host.js';
 import { checkLeftovers, checkLoop, checkNestedFreeze } from './check-kernel.js';
+import type { JobConfig } from '../config/types.js';
 import { checkTargets } from './check-targets.js';
 import { checkTools, type Needs } from './check-tools.js';
 import { chooseJobs, type DoctorRequest } from './choose-jobs.js';
@@ -47,12 +48,12 @@ export function collectNeeds(
   return needs;
 }
 
-function checkHost(host: HostState, needs: Needs): Finding[] {
+function checkHost(host: HostState, needs: Needs, configured: readonly JobConfig[]): Finding[] {
   return [
     checkPrivilege(host),
     checkPidNamespace(host),
     checkGuards(host),
-    checkHungTask(host),
+    checkHungTask(host, configured),
     checkExpedite(host),
     checkNestedFreeze(host),
     checkLoop(host, needs.has('provider reflink')),
@@ -68,7 +69,7 @@ function checkHost(host: HostState, needs: Needs): Finding[] {
  * self-test's own filesystem. Rejects with `usage` for a path that does not exist.
  */
 export async function examine(request: DoctorRequest, doctorHost: DoctorHost): Promise<DoctorReport> {
-  const { jobs, configuration } = await chooseJobs(request);
+  const { jobs, configured, configuration } = await chooseJobs(request);
   const host = await doctorHost.gatherHost();
   const examined = await Promise.all(jobs.map((job) => examineJob(job, doctorHost)));
   const targets = await Promise.all(jobs.map(({ job }) => checkTargets(job)));
@@ -76,7 +77,7 @@ export async function examine(request: DoctorRequest, doctorHost: DoctorHost): P
   return {
     version: 1,
     findings: [
-      ...checkHost(host, collectNeeds(jobs, mountpoints, host)),
+      ...checkHost(host, collectNeeds(jobs, mountpoints, host), configured),
       configuration,
       ...targets.flat(),
       ...examined.flatMap(({ findings }) => findings),

@@ -1,5 +1,6 @@
 import type { FreezeSettings } from '../config/types.js';
 import type { FreezeTarget } from './freezer.js';
+import { suggested } from '../system/command-line.js';
 
 /**
  * What `freeze` tells of a freeze that it left in the watchdogs' care, which ends `expiresInMs` from `nowMs`, Unix time. That is less
@@ -24,7 +25,7 @@ export function describeFrozen(
       watchdogPids: left.watchdogPids,
       warnings: left.warnings,
     },
-    text: `Frozen: ${names.join(', ')}. Thawed by itself in ${seconds} s unless reset; thaw it with: fsbackup thaw ${names.join(' ')}`,
+    text: `Frozen: ${names.join(', ')}. Thawed by itself in ${seconds} s unless reset; thaw it with: ${suggested('thaw', names)}`,
     warnings: left.warnings,
   };
 }

@@ -1,5 +1,6 @@
 import { errnoOf, FsbackupError } from '../errors.js';
 import type { FreezeTarget } from './freezer.js';
+import { shellWord, suggested } from '../system/command-line.js';
 
 /** Ended by a thaw or by the dead-man before all was frozen. */
 export function thawedMeanwhile(cause?: unknown): FsbackupError {
@@ -18,7 +19,7 @@ export function freezeError(target: FreezeTarget, error: unknown): FsbackupError
         'notFrozen',
         `${mountpoint} is already frozen by someone else; it was left as it is`,
         {
-          hint: `Let its owner thaw it; if nobody owns it any more, "fsbackup thaw --force ${mountpoint}" does.`,
+          hint: `Let its owner thaw it; if nobody owns it any more, \`${suggested('thaw', ['--force', mountpoint])}\` does.`,
           cause: error,
         },
       );
@@ -55,7 +56,7 @@ export function stillFrozenError(mountpoints: readonly string[]): FsbackupError 
     'thawFailed',
     `${mountpoints.join(', ')} may still be frozen: FITHAW keeps failing`,
     {
-      hint: `Run "fsfreeze --unfreeze ${mountpoints[0] ?? ''}" from another shell, and see the kernel log (dmesg).`,
+      hint: `Run \`fsfreeze --unfreeze ${shellWord(mountpoints[0] ?? '')}\` from another shell, and see the kernel log (dmesg).`,
     },
   );
 }
@@ -63,6 +64,6 @@ export function stillFrozenError(mountpoints: readonly string[]): FsbackupError 
 /** This one may still be frozen; `why` is a clause. */
 export function thawFailed({ mountpoint }: Pick<FreezeTarget, 'mountpoint'>, why: string): FsbackupError {
   return new FsbackupError('thawFailed', `${mountpoint} may still be frozen: ${why}`, {
-    hint: `Run "fsbackup thaw --force ${mountpoint}", and see the kernel log (dmesg).`,
+    hint: `Run \`${suggested('thaw', ['--force', mountpoint])}\`, and see the kernel log (dmesg).`,
   });
 }

@@ -16,6 +16,7 @@ import { ensurePrivateDirectory, runDirectory } from '../system/directories.js';
 import { tryLock } from '../system/native.js';
 import type { FreezeTarget, LossReason } from './freezer.js';
 import { RECORD_STATUS_SIZE } from './protocol.js';
+import { suggested } from '../system/command-line.js';
 
 /** What is written of a freeze before it is made. */
 export interface FreezeRecordBody extends FreezeTarget {
@@ -84,7 +85,7 @@ export async function lockRecord(target: FreezeTarget): Promise<number> {
   const by = body === undefined ? '' : ` (pid ${body.owner.pid}: ${body.owner.command})`;
   throw body?.detached === true
     ? new FsbackupError('locked', `${target.mountpoint} is held frozen already, by an earlier command${by}`, {
-        hint: `Give it longer with "fsbackup reset ${target.mountpoint}", or end it with "fsbackup thaw ${target.mountpoint}".`,
+        hint: `Give it longer with \`${suggested('reset', [target.mountpoint])}\`, or end it with \`${suggested('thaw', [target.mountpoint])}\`.`,
       })
     : new FsbackupError('locked', `${target.mountpoint} is being frozen by another fsbackup${by}`, {
         hint: 'Wait until it is done; "fsbackup status" tells more.',

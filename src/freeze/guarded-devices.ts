@@ -6,6 +6,7 @@ import type { BlockDevice } from '../system/block-stack.js';
 import { stackOf } from '../system/filesystem-stack.js';
 import { readOriginSnapshots } from '../system/origin-snapshots.js';
 import type { GuardedDevice } from './freezer.js';
+import { shellWord } from '../system/command-line.js';
 
 async function readAttribute(
   sysfs: string,
@@ -22,7 +23,7 @@ async function readAttribute(
 
 /** To be run by hand. A table that a dead command left half-made must go: it may lead nowhere. */
 export function resumeCommand(name: string): string {
-  return `dmsetup clear ${name}; dmsetup resume ${name}`;
+  return `dmsetup clear ${shellWord(name)}; dmsetup resume ${shellWord(name)}`;
 }
 
 /** Where a guarded device is, as a clause. */

@@ -4,42 +4,21 @@ import { thaw as fithaw } from '../system/native.js';
 import { isAlive } from '../system/process-identity.js';
 import { askWatchdog } from './control-client.js';
 import { NoReply } from './frame-connection.js';
-import { thawFailed } from './freeze-errors.js';
 import { findRecord, readRecords, type FreezeRecord, type FreezeRecordBody } from './freeze-record.js';
-import type { LossReason } from './freezer.js';
 import { isGuard, isStopped } from './kill-guards.js';
 import { openMount } from './mountpoint.js';
-import { FrameType, lossReason, type Reply } from './protocol.js';
+import { FrameType, SlotState, type Reply } from './protocol.js';
+import { lostError, slotVerdict } from './slot-verdict.js';
 import { byThawOrder, thawWithoutGuards, type Asked } from './thaw-without-guards.js';
+import { suggested } from '../system/command-line.js';
 
 const REPLY_MS = 1000;
 /** How long a watchdog that works may take for a thaw before we do it ourselves. */
 const PATIENCE_MS = 30_000;
 
-/** What each reason of a loss means, and what it asks for. */
-const LOSSES: Readonly<Record<LossReason, string>> = {
-  timeout: 'no reset came within the timeout, so the dead-man thawed it',
-  'max-hold': 'it was held for the longest time allowed (max-hold), so the dead-man thawed it',
-  'holder-died': 'the command that held it died, so the dead-man thawed it',
-  'third-party': 'somebody else thawed it',
-  'guard-died': 'a watchdog was killed, so it was thawed',
-  signal: 'the watchdog was told to end by a signal, so it thawed it',
-};
-
-/** The EINVAL of the 2008 ioctl. */
-function lostError(mountpoint: string, reason: LossReason): FsbackupError {
-  return new FsbackupError(
-    'freezeLost',
-    `${mountpoint} was not frozen any more (EINVAL): ${LOSSES[reason]}`,
-    {
-      hint: 'Discard the snapshot that was taken under this freeze: it may not be consistent. Then freeze again.',
-    },
-  );
-}
-
 function notOurs(mountpoint: string): FsbackupError {
   return new FsbackupError('notFrozen', `${mountpoint} is not frozen by fsbackup; nothing was touched`, {
-    hint: `See "fsbackup status"; "fsbackup thaw --force ${mountpoint}" ends a freeze that is not ours.`,
+    hint: `See "fsbackup status"; \`${suggested('thaw', ['--force', mountpoint])}\` ends a freeze that is not ours.`,
   });
 }
 
@@ -53,17 +32,6 @@ async function heldRecord(path: string): Promise<FreezeRecordBody> {
   return record.body;
 }
 
-function slotVerdict(body: FreezeRecordBody, reply: Reply): void {
-  const slot = reply.slots[body.slot];
-  const lost = slot === undefined ? undefined : lossReason(slot.loss);
-  // Taken away from a running command, just now and by us: that command is told, not we.
-  const takenByUs = !body.detached && lost === 'third-party' && slot?.thawErrno === 0;
-  if (takenByUs) return;
-  if (lost !== undefined) throw lostError(body.mountpoint, lost);
-  if (reply.error === 0) return;
-  throw thawFailed(body, `FITHAW failed with errno ${reply.error}`);
-}
-
 function ownedByCommand(body: FreezeRecordBody): FsbackupError {
   return new FsbackupError(
     'notFrozen',
@@ -74,9 +42,34 @@ function ownedByCommand(body: FreezeRecordBody): FsbackupError {
   );
 }
 
+const NOT_YET: ReadonlySet<number> = new Set([SlotState.idle, SlotState.calling]);
+
+/** Whether the watchdog says that not all of its filesystems are frozen yet: nobody is its owner then, to reset it. */
+async function isBeingFrozen({ controlPath }: FreezeRecordBody): Promise<boolean> {
+  const reply = await askWatchdog(controlPath, { type: FrameType.status }, REPLY_MS).catch(() => undefined);
+  return reply?.slots.some(({ state }) => NOT_YET.has(state)) === true;
+}
+
+/** Why a reset was not answered. */
+async function unansweredError(body: FreezeRecordBody, cause: NoReply): Promise<FsbackupError> {
+  const { mountpoint, owner } = body;
+  if (await isBeingFrozen(body)) {
+    return new FsbackupError(
+      'notFrozen',
+      `${mountpoint} is not frozen yet: pid ${owner.pid} (${owner.command}) is at it`,
+      { hint: 'Wait until that command ends, which says whether it is frozen.', cause },
+    );
+  }
+  return new FsbackupError(
+    'freezeLost',
+    `the watchdog of ${mountpoint} does not answer; the second will thaw at the deadline`,
+    { hint: `Thaw it now with \`${suggested('thaw', [mountpoint])}\` and freeze again.`, cause },
+  );
+}
+
 /**
  * Proves that the freeze is still held, and gives it `timeoutMs` (0: none; undefined: as frozen) from now. Rejects with `freezeLost` when it
- * was lost, with `notFrozen` when it is not ours.
+ * was lost, with `notFrozen` when it is not ours, or not frozen yet.
  */
 export async function resetByHand(
   path: string,
@@ -88,16 +81,8 @@ export async function resetByHand(
     body.controlPath,
     { type: FrameType.reset, slot: body.slot, timeoutMs: timeoutMs ?? (body.timeoutSeconds ?? 0) * 1000 },
     REPLY_MS,
-  ).catch((error: unknown) => {
-    if (!(error instanceof NoReply)) throw error;
-    throw new FsbackupError(
-      'freezeLost',
-      `the watchdog of ${path} does not answer; the second will thaw at the deadline`,
-      {
-        hint: `Thaw it now with "fsbackup thaw ${path}" and freeze again.`,
-        cause: error,
-      },
-    );
+  ).catch(async (error: unknown) => {
+    throw error instanceof NoReply ? await unansweredError(body, error) : error;
   });
   // The guards ended between our look and our question: the record tells how.
   if (reply === undefined) throw await endedError(path);

@@ -39,8 +39,8 @@ export interface LockDependencies {
 }
 
 export interface LockWait {
-  /** How long to wait for a busy lock; 0: not at all. */
-  waitMs: number;
+  /** How long to wait for a busy lock; 0: not at all; undefined: not at all, and the command has no flag for it. */
+  waitMs: number | undefined;
   signal: AbortSignal;
 }
 
@@ -216,7 +216,7 @@ export async function acquireLock(
   dependencies: LockDependencies,
   { waitMs, signal }: LockWait,
 ): Promise<Lock> {
-  const deadline = performance.now() + waitMs;
+  const deadline = performance.now() + (waitMs ?? 0);
   for (;;) {
     signal.throwIfAborted();
     const lock = await tryAcquireLock(name, dependencies);
@@ -227,7 +227,10 @@ export async function acquireLock(
       const isTold = holder !== undefined && isAlive(holder.pid);
       if (isTold ? holder.isRecovery !== true : leftMs <= -TELL_MS) {
         throw new FsbackupError('locked', `${what} is in use by ${describe(holder)}`, {
-          hint: 'Wait until it has finished, or let this run wait with --lock-wait 10m.',
+          hint:
+            waitMs === undefined
+              ? 'Wait until it has finished, then run the command again.'
+              : 'Wait until it has finished, or let this run wait with --lock-wait 10m.',
         });
       }
     }

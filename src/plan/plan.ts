@@ -7,6 +7,7 @@ import type {
   LvmSettings,
   ProviderName,
 } from '../snapshots/provider.js';
+import type { ErrorReport } from '../report/run-report.js';
 
 /** One snapshot to take, or one filesystem to read live. */
 export interface PlannedSource {
@@ -104,4 +105,11 @@ export interface Plan {
   targets: readonly PlannedTarget[];
   steps: readonly PlannedStep[];
   warnings: readonly string[];
+}
+
+/** In the place of the plan of a job that cannot be run now: why. */
+export interface UnplannedJob {
+  version: 1;
+  job: string;
+  error: ErrorReport;
 }

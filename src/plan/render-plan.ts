@@ -1,7 +1,7 @@
 import { describeInstants, describeMounts } from '../report/instants.js';
-import type { FailedCopyReport } from '../report/run-report.js';
+import type { ErrorReport, FailedCopyReport } from '../report/run-report.js';
 import { asLines } from '../report/controls.js';
-import type { Plan, PlannedSource } from './plan.js';
+import type { Plan, PlannedSource, UnplannedJob } from './plan.js';
 import { describeFreezeTimes } from './steps.js';
 
 function sourceLines(source: PlannedSource): string[] {
@@ -24,15 +24,19 @@ function section(title: string, lines: readonly string[]): string[] {
   return lines.length === 0 ? [] : [`${title}:`, ...lines];
 }
 
+function errorLines(what: string, { message, hint }: ErrorReport): string[] {
+  return [`  ${what}${message}`, ...(hint === undefined ? [] : [`    ${hint}`])];
+}
+
 function failedLines({ target, engine, error }: FailedCopyReport): string[] {
-  return [
-    `  ${target} by ${engine}: ${error.message}`,
-    ...(error.hint === undefined ? [] : [`    ${error.hint}`]),
-  ];
+  return errorLines(`${target} by ${engine}: `, error);
 }
 
 /** The text that `plan` and `run --dry-run` show to people. */
-export function renderPlan(plan: Plan & { failedCopies?: readonly FailedCopyReport[] }): string {
+export function renderPlan(
+  plan: (Plan & { failedCopies?: readonly FailedCopyReport[] }) | UnplannedJob,
+): string {
+  if ('error' in plan) return asLines([`Job ${plan.job}: cannot be run`, ...errorLines('', plan.error)]);
   const mountpoint = (index: number): string => plan.sources[index]?.mountpoint ?? '';
   const width = Math.max(0, ...plan.steps.map(({ step }) => step.length));
   const lines = [

@@ -13,6 +13,7 @@ import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { exists } from '../system/exists.js';
 import type { Journal } from '../journal/journal.js';
 import { isWithin, mountsShowing, readMounts } from '../system/mountinfo.js';
+import { shellWord, suggested } from '../system/command-line.js';
 
 /** A backup that is being removed: no listing knows it, and nothing is made from it. */
 const PREFIX = '.removing-';
@@ -103,7 +104,7 @@ async function refuseMounted(directory: string): Promise<void> {
   throw stillThere(
     directory,
     `${shown.mountpoint} is mounted ${shown === within ? 'in' : 'from'} it`,
-    `Unmount it (umount ${shown.mountpoint}); the backup is whole.`,
+    `Unmount it (umount ${shellWord(shown.mountpoint)}); the backup is whole.`,
   );
 }
 
@@ -119,7 +120,7 @@ export async function removeBackup(ref: BackupRef, journal: Journal, engines?: E
   const { state } = await readManifest(ref);
   if (state !== 'complete' || !(await lstat(directory)).isDirectory()) {
     throw new FsbackupError('failed', `${directory} is not removed: it is not a complete backup any more`, {
-      hint: 'See `fsbackup backups list`.',
+      hint: `See \`${suggested('backups list')}\`.`,
     });
   }
   await refuseMounted(await realpath(directory));

@@ -6,6 +6,7 @@ import { sharedBy } from '../engine-names.js';
 import type { JobConfig } from '../config/types.js';
 import type { PlannedTarget } from '../plan/plan.js';
 import type { RunContext } from './context.js';
+import { suggested } from '../system/command-line.js';
 
 /** A backup that a new one would be made from, and why it is doubtful: see `BackupWriter.doubt`. */
 interface Doubtful {
@@ -23,7 +24,7 @@ export function describeDoubt(target: EngineTarget, { job, backupId, doubt }: Do
     return `${why}: a full backup is made, and no increment of ${backupId}`;
   return (
     `${why}: what its repository has already is not stored again, so a new backup may be as bad; see ` +
-    `what ${target.engine} check says and repair it, then: fsbackup backups verify ${job} --full`
+    `what ${target.engine} check says and repair it, then: ${suggested('backups verify', [job, '--full'])}`
   );
 }
 

@@ -38,7 +38,7 @@ export async function drillBackups(
     const owner = drillOwner(backup.job);
     const locks = host.locks(runId);
     const what = `the drill of ${backup.job}`;
-    const lock = await acquireLock(jobLockName(owner), what, locks, { waitMs: 0, signal });
+    const lock = await acquireLock(jobLockName(owner), what, locks, { waitMs: undefined, signal });
     try {
       for (const message of recoveryWarnings(await host.recover(locksForRecovery(locks, owner), signal)))
         reporter.warn(message);

@@ -2,7 +2,7 @@ import { targetName } from '../backup-target.js';
 import { atPlace } from '../config/written-at.js';
 import { FsbackupError } from '../errors.js';
 import { worstExitCode } from '../exit-codes.js';
-import type { Plan, PlannedTarget } from '../plan/plan.js';
+import type { Plan, PlannedTarget, UnplannedJob } from '../plan/plan.js';
 import { describeSteps } from '../plan/steps.js';
 import { toErrorReport } from '../report/error-report.js';
 import type { FailedCopyReport } from '../report/run-report.js';
@@ -43,9 +43,10 @@ export async function examinePlan(plan: Plan, examine: Examine): Promise<Examine
   return { ...plan, steps: describeSteps({ ...plan, targets }), failedCopies };
 }
 
-/** What a run by these plans would exit with for its targets: 0 when each can take a backup. */
-export function exitCodeOfPlans(plans: readonly ExaminedPlan[]): number {
-  return worstExitCode(
-    plans.flatMap(({ failedCopies = [] }) => failedCopies.map(({ error }) => error.exitCode)),
+/** What a run by these plans would exit with for what is known now: 0 when each target can take a backup. */
+export function exitCodeOfPlans(plans: readonly (ExaminedPlan | UnplannedJob)[]): number {
+  const errors = plans.flatMap((plan) =>
+    'error' in plan ? [plan.error] : (plan.failedCopies ?? []).map(({ error }) => error),
   );
+  return worstExitCode(errors.map((error) => error.exitCode));
 }

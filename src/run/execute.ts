@@ -23,6 +23,7 @@ import { takeSnapshots, type TakenSnapshot } from './take-snapshots.js';
 import { TreeMounts } from './tree-mounts.js';
 import { watchSnapshots, type SnapshotWatch } from './watch-snapshots.js';
 import { faultPoint } from '../system/fault-point.js';
+import { suggested } from '../system/command-line.js';
 
 export interface ExecuteOptions {
   runId: string;
@@ -82,7 +83,7 @@ class Execution {
     throw new FsbackupError(
       'snapshotFailed',
       `The snapshots were not taken at one instant, as the job must be: ${describeInstants(sources)}`,
-      { hint: 'Run the job again; see `fsbackup plan` for how each is taken.' },
+      { hint: `Run the job again; see \`${suggested('plan')}\` for how each is taken.` },
     );
   }
 

@@ -1,9 +1,10 @@
 import type { JobConfig } from '../config/types.js';
 import { makePlan } from '../plan/make-plan.js';
 import { targetName } from '../backup-target.js';
-import type { PlannedSource, PlannedTarget } from '../plan/plan.js';
+import type { PlannedSource, PlannedTarget, UnplannedJob } from '../plan/plan.js';
 import type { Detectors } from '../plan/resolve-mode.js';
 import type { HostFacts } from '../plan/facts.js';
+import { toErrorReport } from '../report/error-report.js';
 import { examinePlan, type Examine, type ExaminedPlan } from './examine-plan.js';
 
 /** What planning needs of the host. */
@@ -13,18 +14,23 @@ export interface PlanHost {
 }
 
 /**
- * Plans jobs and looks at their targets, without doing anything. Rejects at the first that cannot be done, as `makePlan`
- * throws and `examinePlan` rejects.
+ * Plans jobs and looks at their targets, without doing anything. One job alone: rejects when it cannot be done, as
+ * `makePlan` throws and `examinePlan` rejects. Of several each is looked at, as each would be run.
  */
 export async function planJobs(
   jobs: readonly JobConfig[],
   host: PlanHost & { examine: Examine },
   options: { force: boolean },
-): Promise<ExaminedPlan[]> {
-  const plans: ExaminedPlan[] = [];
+): Promise<(ExaminedPlan | UnplannedJob)[]> {
+  const plans: (ExaminedPlan | UnplannedJob)[] = [];
   for (const job of jobs) {
-    const plan = makePlan(job, await host.gatherFacts(job), host.detectors, options);
-    plans.push(await examinePlan(plan, host.examine));
+    try {
+      const plan = makePlan(job, await host.gatherFacts(job), host.detectors, options);
+      plans.push(await examinePlan(plan, host.examine));
+    } catch (error) {
+      if (jobs.length === 1) throw error;
+      plans.push({ version: 1, job: job.name, error: toErrorReport(error) });
+    }
   }
   return plans;
 }
@@ -47,7 +53,8 @@ function printedTarget(target: PlannedTarget): PrintedTarget {
 }
 
 /** Stable, so without the facts that only the providers read. */
-function withoutFacts(plan: ExaminedPlan): PrintedPlan {
+function withoutFacts(plan: ExaminedPlan | UnplannedJob): PrintedPlan | UnplannedJob {
+  if ('error' in plan) return plan;
   const sources = plan.sources.map((source) => {
     const printed: PrintedSource & { filesystem?: unknown; together?: unknown } = { ...source };
     delete printed.filesystem;
@@ -58,7 +65,9 @@ function withoutFacts(plan: ExaminedPlan): PrintedPlan {
 }
 
 /** What `--json` prints: the plan of one job, an array for several. */
-export function printable(plans: readonly ExaminedPlan[]): PrintedPlan | PrintedPlan[] | undefined {
+export function printable(
+  plans: readonly (ExaminedPlan | UnplannedJob)[],
+): ReturnType<typeof withoutFacts> | ReturnType<typeof withoutFacts>[] | undefined {
   const printed = plans.map(withoutFacts);
   return printed.length === 1 ? printed[0] : printed;
 }

@@ -11,7 +11,7 @@ import type { RunReport } from '../report/run-report.js';
 import type { ExecuteDependencies } from './dependencies.js';
 import { executePlan } from './execute.js';
 import { ReleaseStack } from './release-stack.js';
-import { reportUnplanned } from './run-outcome.js';
+import { reportUnplanned, withWarning } from './run-outcome.js';
 import { takeLocks } from './take-locks.js';
 import { Timeline, type Clock } from './timeline.js';
 import { faultPoint } from '../system/fault-point.js';
@@ -105,7 +105,9 @@ export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptio
       await host.recordRun(report);
       faultPoint('run.recorded');
     } catch (error) {
-      reporter.warn(`the run is not in the history: ${messageOf(error)}`);
+      const warning = `the run is not in the history: ${messageOf(error)}`;
+      reporter.warn(warning);
+      report = withWarning(report, warning);
     }
   }
   // The locks end with the process at the latest: their failure is no matter of the backup.

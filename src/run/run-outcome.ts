@@ -145,3 +145,13 @@ export function reportUnplanned(
     releaseFailures: [],
   });
 }
+
+/** The same run, of which something is to be told that failed after its report was made. */
+export function withWarning(report: RunReport, warning: string): RunReport {
+  return {
+    ...report,
+    outcome: report.outcome === 'success' ? 'warnings' : report.outcome,
+    exitCode: worstExitCode([report.exitCode, exitCode('warnings')]),
+    warnings: [...report.warnings, warning],
+  };
+}

@@ -65,6 +65,6 @@ export function pickJobs(jobs: readonly JobConfig[], names: readonly string[]): 
 export async function selectJobs(selection: JobSelection): Promise<JobConfig[]> {
   const { flags, configFile, overrides, env, names } = selection;
   if (flags !== undefined) return [await describedJob(flags, selection)];
-  const { jobs } = await loadConfig({ configFile, env, overrides });
+  const { jobs } = await loadConfig({ configFile, env, overrides, freezes: names });
   return pickJobs(jobs, names);
 }

@@ -9,6 +9,7 @@ import { targetName } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
 import { pickJobs } from './select-jobs.js';
 import type { PruneTask } from './prune.js';
+import { suggested } from '../system/command-line.js';
 
 /** How a command line says what to prune. */
 export interface PruneSelection extends FromTarget {
@@ -42,7 +43,7 @@ async function inTarget(from: string, selection: PruneSelection): Promise<PruneT
   if (unknown !== undefined) {
     throw usage(
       `there is no backup of ${unknown} in ${targetName(target)}`,
-      '`fsbackup backups list` shows what there is.',
+      `\`${suggested('backups list')}\` shows what there is.`,
     );
   }
   return (names.length === 0 ? found : [...new Set(names)]).map((job) => ({

@@ -1,4 +1,5 @@
 import type { InstallFacts, Schedule } from './plan-install.js';
+import { shellWord } from '../system/command-line.js';
 
 /** Cron's words for what systemd calls the same. */
 const CRON_WORDS: Readonly<Record<string, string>> = {
@@ -38,8 +39,7 @@ function cronTime(calendar: string): string | undefined {
 
 /** A word for the shell that cron starts; `%` would end the command. */
 function cronWord(word: string): string {
-  const quoted = /^[A-Za-z0-9_./@:=+-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
-  return quoted.replaceAll('%', String.raw`\%`);
+  return shellWord(word).replaceAll('%', String.raw`\%`);
 }
 
 /**

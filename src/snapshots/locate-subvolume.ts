@@ -5,6 +5,7 @@ import { isWithin, mountOfPath, readMounts, type Mount } from '../system/mountin
 import { visibleMounts } from '../system/submounts.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
 import { isSubvolumeRoot } from '../system/subvolume.js';
+import { shellWord } from '../system/command-line.js';
 
 /** The subvolume to snapshot for a mount, and where its snapshots can be kept. */
 export interface LocatedSubvolume {
@@ -74,7 +75,7 @@ export async function locateSubvolume(mount: Mount): Promise<LocatedSubvolume> {
     throw refuse(
       mount,
       `it shows a part of the subvolume ${root}, which is mounted nowhere as a whole`,
-      `Mount the subvolume: mount -o subvol=${root} ${mount.source} DIRECTORY`,
+      `Mount the subvolume: mount -o ${shellWord(`subvol=${root}`)} ${shellWord(mount.source)} DIRECTORY`,
     );
   }
   for (const storage of candidates) {
@@ -85,6 +86,6 @@ export async function locateSubvolume(mount: Mount): Promise<LocatedSubvolume> {
   throw refuse(
     mount,
     'no mount of its btrfs is writable, and a snapshot must be kept on it',
-    `Mount it writable: mount -o remount,rw ${mount.mountpoint}`,
+    `Mount it writable: mount -o remount,rw ${shellWord(mount.mountpoint)}`,
   );
 }

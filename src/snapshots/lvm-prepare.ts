@@ -9,6 +9,7 @@ import { poolHint, poolProblem } from './lvm-intact.js';
 import { refuseLvm } from './lvm-refusal.js';
 import { snapshotBytes } from './lvm-size.js';
 import type { SnapshotRef, SnapshotRequest } from './provider.js';
+import { suggested } from '../system/command-line.js';
 
 function failed(message: string, hint: string): FsbackupError {
   return new FsbackupError('snapshotFailed', message, { hint });
@@ -30,7 +31,7 @@ async function prepareOne(
   if (lvm === undefined || refusal !== undefined) {
     throw failed(
       `${mount.mountpoint} cannot be snapshotted by LVM: ${refusal ?? 'its volume is gone'}`,
-      'See `fsbackup plan` for what this host can snapshot.',
+      `See \`${suggested('plan')}\` for what this host can snapshot.`,
     );
   }
   const { vg, lv, pool } = lvm;

@@ -21,6 +21,7 @@ import { refuseReflink } from './reflink-refusal.js';
 import { findStorages, notShown, requireRoom, storageData } from './storage.js';
 import { throwIfAborted } from './aborted.js';
 import { faultPoint } from '../system/fault-point.js';
+import { suggested } from '../system/command-line.js';
 
 /** Room that must be free beside an image: for what is overwritten while its clone exists. */
 const MIN_ROOM_BYTES = 64 * 1024 * 1024;
@@ -113,7 +114,7 @@ export class ReflinkProvider implements SnapshotProvider {
       throw new FsbackupError(
         'snapshotFailed',
         `${filesystem.mount.mountpoint} cannot be snapshotted by a clone of its image: ${refusal}`,
-        { hint: 'See `fsbackup plan` for what this host can snapshot.' },
+        { hint: `See \`${suggested('plan')}\` for what this host can snapshot.` },
       );
     }
     return { image: { ...image, mount: image.mount }, device: stack[0] };

@@ -29,6 +29,7 @@ import {
 } from './zfs-snapshot.js';
 import { exposeZvol, isCloneOf } from './zvol-clone.js';
 import { faultPoint } from '../system/fault-point.js';
+import { suggested } from '../system/command-line.js';
 
 const CREATE_TIMEOUT_MS = 120_000;
 /** A pool is asked once for all the snapshots in it that are looked at together. */
@@ -118,7 +119,7 @@ export class ZfsProvider implements SnapshotProvider {
         throw new FsbackupError(
           'snapshotFailed',
           `${mount.mountpoint} cannot be snapshotted by ZFS: ${refusal?.reason}`,
-          { hint: refusal?.hint ?? 'See `fsbackup plan` for what this host can snapshot.' },
+          { hint: refusal?.hint ?? `See \`${suggested('plan')}\` for what this host can snapshot.` },
         );
       }
       const { dataset, kind, partition } = zfs;

@@ -1,5 +1,6 @@
 import { FsbackupError } from '../errors.js';
 import { describeZfsFailure, parseRows, poolOf, readPool, refusePool, runZfs } from '../system/zfs.js';
+import { shellWord } from '../system/command-line.js';
 
 /** In the pool as a whole: a snapshot needs little, what is overwritten while it exists needs new blocks. */
 const MIN_ROOM_BYTES = 32 * 1024 * 1024;
@@ -71,7 +72,7 @@ export async function requireZfsRoom(wanted: readonly { dataset: string; name: s
   if (listed.exitCode !== 0) {
     throw failed(
       `The room for snapshots cannot be looked at: ${describeZfsFailure('zfs', listed)}`,
-      `See what this says: zfs list ${datasets.join(' ')}`,
+      `See what this says: zfs list ${datasets.map(shellWord).join(' ')}`,
     );
   }
   for (const room of parseRoom(listed.stdout)) {
@@ -86,7 +87,7 @@ export async function requireZfsRoom(wanted: readonly { dataset: string; name: s
     if (missing > 0 && datasets.includes(room.name)) {
       throw failed(
         `Too little room for a snapshot of ${room.name}: its refreservation keeps room to write all of it anew, and for that ${mebibytes(missing)} are missing`,
-        `Free some room in its pool, or make it sparse: zfs set refreservation=none ${room.name}`,
+        `Free some room in its pool, or make it sparse: zfs set refreservation=none ${shellWord(room.name)}`,
       );
     }
   }

@@ -1,6 +1,7 @@
 import pRetry from 'p-retry';
 import { FsbackupError } from '../errors.js';
 import { describeZfsFailure, parseRows, poolOf, readPool, refusePool, runZfs } from '../system/zfs.js';
+import { shellWord } from '../system/command-line.js';
 
 /** The user property that proves that a snapshot or a clone is fsbackup's: the job and the id of the run. */
 export const RUN_PROPERTY = 'fsbackup:run';
@@ -38,7 +39,7 @@ async function ownRun(thing: string): Promise<string | undefined> {
   throw cannotTell(
     `Whether ${thing} exists cannot be told`,
     describeZfsFailure('zfs', got),
-    `See zpool status ${poolOf(thing)}`,
+    `See zpool status ${shellWord(poolOf(thing))}`,
   );
 }
 
@@ -70,7 +71,11 @@ async function searchPool({ dataset, name }: ZfsSnapshotName): Promise<string[]>
   ]);
   if (listed.exitCode !== 0) {
     const why = describeZfsFailure('zfs', listed);
-    throw cannotTell(`Whether the snapshot ${name} exists cannot be told`, why, `See zpool status ${pool}`);
+    throw cannotTell(
+      `Whether the snapshot ${name} exists cannot be told`,
+      why,
+      `See zpool status ${shellWord(pool)}`,
+    );
   }
   return parseRows(listed.stdout).flatMap(([found = '']) => (found.endsWith(`@${name}`) ? [found] : []));
 }
@@ -99,7 +104,7 @@ export async function holdSnapshot(snapshot: string): Promise<void> {
   throw new FsbackupError(
     'snapshotFailed',
     `The snapshot ${snapshot} cannot be held: ${describeZfsFailure('zfs', held)}`,
-    { hint: `Try by hand: zfs hold ${HOLD_TAG} ${snapshot}` },
+    { hint: `Try by hand: zfs hold ${HOLD_TAG} ${shellWord(snapshot)}` },
   );
 }
 
@@ -135,7 +140,8 @@ async function destroyOwnClones(snapshot: string, run: string): Promise<void> {
       clone,
       ['-r'],
       async () => (await ownRun(clone)) === run,
-      async () => `See who uses it: zfs list -t all -r ${clone}, and fuser -vm on its device; end that`,
+      async () =>
+        `See who uses it: zfs list -t all -r ${shellWord(clone)}, and fuser -vm on its device; end that`,
     );
   }
 }
@@ -144,8 +150,9 @@ async function whatNeeds(snapshot: string): Promise<string> {
   const clones = await clonesOf(snapshot);
   const tags = await holdTags(snapshot);
   if (clones.length > 0) return `Destroy or promote what was cloned of it by others: ${clones.join(', ')}`;
-  if (tags.length > 0) return `It is held by others (${tags.join(', ')}): zfs release TAG ${snapshot}`;
-  return `See who has it mounted, also in other mount namespaces: grep ${snapshot} /proc/*/mountinfo; unmount it`;
+  if (tags.length > 0)
+    return `It is held by others (${tags.join(', ')}): zfs release TAG ${shellWord(snapshot)}`;
+  return `See who has it mounted, also in other mount namespaces: grep ${shellWord(snapshot)} /proc/*/mountinfo; unmount it`;
 }
 
 async function releaseHold(snapshot: string): Promise<void> {
@@ -155,7 +162,7 @@ async function releaseHold(snapshot: string): Promise<void> {
   throw cannotTell(
     `The hold of ${snapshot} could not be released`,
     describeZfsFailure('zfs', released),
-    `Try by hand: zfs release ${HOLD_TAG} ${snapshot}`,
+    `Try by hand: zfs release ${HOLD_TAG} ${shellWord(snapshot)}`,
   );
 }
 

@@ -3,6 +3,7 @@ import { FsbackupError } from '../errors.js';
 import { parseZvolName, zvolDevice, zvolOfDisk } from '../system/zvol.js';
 import { describeZfsFailure, runZfs } from '../system/zfs.js';
 import { RUN_PROPERTY } from './zfs-snapshot.js';
+import { shellWord } from '../system/command-line.js';
 
 /** A clone of a snapshot of a zvol. */
 export interface ZvolClone {
@@ -55,7 +56,7 @@ export async function exposeZvol({
       throw new FsbackupError(
         'snapshotFailed',
         `The snapshot ${snapshot} cannot be cloned: ${describeZfsFailure('zfs', cloned)}`,
-        { hint: `Try by hand: zfs clone ${snapshot} ${clone}` },
+        { hint: `Try by hand: zfs clone ${shellWord(snapshot)} ${shellWord(clone)}` },
       );
     }
   }

@@ -13,6 +13,7 @@ import { readMounts, type Mount } from './mountinfo.js';
 import { enclosingSubvolume } from './subvolume.js';
 import { unmountedAbove } from './unmounted.js';
 import { readZfsVolume } from './zfs-facts.js';
+import { shellWord } from './command-line.js';
 
 /** A directory and the filesystem that it lies on. */
 export interface LocatedDirectory {
@@ -80,7 +81,7 @@ async function refuseUnmounted(directory: string, mounts: readonly Mount[], fsta
   if (missing === undefined) return;
   throw unusable(
     `${directory} is not mounted: /etc/fstab has a filesystem for ${missing.written}, which is not there`,
-    `Mount it: mount ${missing.written}`,
+    `Mount it: mount ${shellWord(missing.written)}`,
   );
 }
 
@@ -119,7 +120,7 @@ export async function readFilesystemFacts(
     if (mount.root.endsWith('//deleted')) {
       throw unusable(
         `${mount.mountpoint} is a bind mount of a directory that was deleted`,
-        `Unmount it: umount ${mount.mountpoint}`,
+        `Unmount it: umount ${shellWord(mount.mountpoint)}`,
       );
     }
     const stack = await stackOf(mount);

@@ -5,6 +5,7 @@ import { errnoOf, FsbackupError } from '../errors.js';
 import { readMounts, type Mount } from './mountinfo.js';
 import { runAtMost } from './run-at-most.js';
 import { describeFailure } from './run-command.js';
+import { shellWord } from './command-line.js';
 
 /** What is read from a snapshot is data: no program, device or set-uid file in it is to work. */
 const SNAPSHOT_OPTIONS = ['ro', 'nosuid', 'nodev', 'noexec'];
@@ -33,7 +34,7 @@ export async function isMountedAt(directory: string): Promise<boolean> {
 /** The error for a directory that a snapshot was to be mounted at, and that shows something else. */
 export function alreadyMounted(directory: string, shown: Mount): FsbackupError {
   return new FsbackupError('snapshotFailed', `${directory} is a mountpoint already, of ${shown.source}`, {
-    hint: `If nothing needs it, unmount it: umount ${directory}`,
+    hint: `If nothing needs it, unmount it: umount ${shellWord(directory)}`,
   });
 }
 
@@ -88,7 +89,7 @@ async function unmountOnce(directory: string): Promise<void> {
   throw new FsbackupError(
     'cleanupIncomplete',
     `${directory} cannot be unmounted: ${describeFailure('umount', result)}`,
-    { hint: `See who uses it (fuser -vm ${directory}), end that, then run: fsbackup recover` },
+    { hint: `See who uses it (fuser -vm ${shellWord(directory)}), end that, then run: fsbackup recover` },
   );
 }
 

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { distrustOf, findDistrust, trustedUids, type Distrust } from './trusted-path.js';
+import { shellWord } from './command-line.js';
 
 const GROUP_OR_OTHERS = 0o077;
 /** No configuration is larger; a file that is was not meant. */
@@ -81,7 +82,7 @@ export async function readTrustedFile(
     }
     if (options.isPrivate === true && (stat.mode & GROUP_OR_OTHERS) !== 0) {
       throw new FsbackupError('usage', `${file} may be read by its group or by others`, {
-        hint: `A secret stands in it. Change the secret if somebody may have seen it, then: chmod 600 ${file}`,
+        hint: `A secret stands in it. Change the secret if somebody may have seen it, then: chmod 600 ${shellWord(file)}`,
       });
     }
     return await handle.readFile('utf8');

@@ -3,6 +3,7 @@ import { lstat, readlink } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { isWithin } from './mountinfo.js';
+import { shellWord } from './command-line.js';
 
 /** Whose files are believed: root's, and those of the user who runs this. */
 export function trustedUids(): number[] {
@@ -37,11 +38,15 @@ export function distrustOf(
     return {
       at: name,
       because: `belongs to uid ${uid}, whom fsbackup does not trust`,
-      fix: `chown root ${name}`,
+      fix: `chown root ${shellWord(name)}`,
     };
   }
   if ((mode & GROUP_OR_OTHERS_WRITE) === 0) return undefined;
-  return { at: name, because: 'may be written by its group or by others', fix: `chmod go-w ${name}` };
+  return {
+    at: name,
+    because: 'may be written by its group or by others',
+    fix: `chmod go-w ${shellWord(name)}`,
+  };
 }
 
 async function lookAt(file: string): Promise<Stats | undefined> {
@@ -92,7 +97,7 @@ export async function findDistrust(
     }
     links += 1;
     if (links > MAX_SYMLINKS) {
-      return { at: next, because: 'is a symlink that leads in a circle', fix: `rm ${next}` };
+      return { at: next, because: 'is a symlink that leads in a circle', fix: `rm ${shellWord(next)}` };
     }
     const target = await readlink(next);
     pending = [...partsOf(target), ...rest];

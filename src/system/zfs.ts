@@ -1,5 +1,6 @@
 import { describeFailure, type CommandResult } from './run-command.js';
 import { runAtMost } from './run-at-most.js';
+import { shellWord } from './command-line.js';
 
 /** A dataset of ZFS under a filesystem. */
 export interface ZfsVolume {
@@ -77,7 +78,7 @@ export async function readPool(name: string): Promise<ZfsPool | ZfsProblem> {
   if (pool !== undefined) return pool;
   return {
     reason: `its pool ${name} cannot be looked at: ${describeZfsFailure('zpool', result)}`,
-    hint: `See what this says: zpool status ${name}. An exported pool is brought back by: zpool import ${name}`,
+    hint: `See what this says: zpool status ${shellWord(name)}. An exported pool is brought back by: zpool import ${shellWord(name)}`,
   };
 }
 
@@ -90,6 +91,6 @@ export function refusePool(pool: ZfsPool | ZfsProblem): ZfsProblem | undefined {
   if (WORKING.has(pool.health)) return undefined;
   return {
     reason: `its pool ${pool.name} is ${pool.health}`,
-    hint: `See zpool status ${pool.name}, bring back what it lacks, then: zpool clear ${pool.name}`,
+    hint: `See zpool status ${shellWord(pool.name)}, bring back what it lacks, then: zpool clear ${shellWord(pool.name)}`,
   };
 }

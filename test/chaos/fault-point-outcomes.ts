@@ -58,8 +58,7 @@ function failed(name: string): readonly (number | string)[] {
   // What was released is called held, which `recover` puts right.
   if (/\.(?:released|unmounted|unlinked|unexposed|removed|deleted|merged|destroyed)$/.test(name)) return [60];
   // The backup is good, whatever becomes of old ones and of the history.
-  if (name === 'run.retained' || name.startsWith('base.')) return [3];
-  if (name === 'run.recorded') return [0];
+  if (name === 'run.retained' || name === 'run.recorded' || name.startsWith('base.')) return [3];
   return [1];
 }
 

@@ -135,7 +135,7 @@ describe('a configuration under fire', () => {
     let taken = 0;
     await fuzz('configuration', corpus, async (text) => {
       writeFileSync(file, text, { mode: 0o600 });
-      const options = { configFile: file, env: {}, hungTaskTimeoutMs: HUNG_TASK_MS };
+      const options = { configFile: file, env: {}, freezes: [], hungTaskTimeoutMs: HUNG_TASK_MS };
       const { value, error } = await outcome(() => loadConfig(options));
       taken += value === undefined ? 0 : 1;
       expect(value === undefined ? faultsOfRefusal(error, text) : faultsOf(value)).toEqual([]);

@@ -18,6 +18,8 @@ const UNPRIVILEGED = [
   '--ambient-caps=+dac_read_search',
 ] as const;
 
+const LIMIT_FILE = '/proc/sys/kernel/hung_task_timeout_secs';
+
 function all({ findings, mountpoints }: DoctorReport): Finding[] {
   return [...findings, ...mountpoints.flatMap((one) => one.findings)];
 }
@@ -115,6 +117,33 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync'], 'doct
     expect(byCheck(report.findings, 'configuration')).toMatchObject([{ status: 'ok' }]);
   });
 
+  it("holds the kernel's hung-task limit against the jobs, and reads their configuration all the same", async () => {
+    const file = path.join(disks.directory, 'holds.yaml');
+    const limit = path.join(disks.directory, 'limit');
+    await writeFile(limit, '30\n');
+    const job = { sources: [disk.mountpoint], targets: [disks.directory] };
+    const lowered = [
+      'unshare',
+      '--mount',
+      'bash',
+      '-ec',
+      `mount --bind '${limit}' "$0"; exec "$@"`,
+      LIMIT_FILE,
+    ];
+    const findings = async (maxHold: string): Promise<Finding[]> => {
+      const jobs = { short: { ...job, freeze: { maxHold: '20s' } }, srv: { ...job, freeze: { maxHold } } };
+      await writeFile(file, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
+      const { stdout } = await cli.runUnder(lowered, 'doctor', '--config', file, '--json');
+      const report = JSON.parse(stdout) as DoctorReport;
+      return ['configuration', 'hung-task'].flatMap((check) => byCheck(report.findings, check));
+    };
+    expect(await findings('30s')).toMatchObject([{ status: 'ok' }, { status: 'ok' }]);
+    expect(await findings('40s')).toMatchObject([
+      { status: 'ok' },
+      { status: 'problem', summary: expect.stringContaining('a freeze of srv may last 40s') as string },
+    ]);
+  });
+
   it('goes on past a source that is not there, and a configuration that is none', async () => {
     const file = path.join(disks.directory, 'half.yaml');
     const gone = path.join(disks.directory, 'gone');
@@ -130,7 +159,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync'], 'doct
     await writeFile(file, 'version: 1\nnonsense: true\n');
     const none = await doctor('--config', file, disk.mountpoint);
     expect(byCheck(none.report.findings, 'configuration')).toMatchObject([
-      { status: 'problem', fix: 'fsbackup config validate' },
+      { status: 'problem', fix: `fsbackup config validate --config ${file}` },
     ]);
     expect(none.report.mountpoints).toMatchObject([{ provider: 'reflink' }]);
   });

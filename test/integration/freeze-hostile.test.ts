@@ -52,7 +52,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs'], 'a freeze among enemie
     };
   }
 
-  function freezeThen(disk: ThrowawayFilesystem, timeoutMs: number, what: 'write' | 'wait') {
+  function freezeThen(disk: ThrowawayFilesystem, timeoutMs: number, what: 'write' | 'wait' | 'hand-over') {
     const child = harness.start(process.execPath, [
       '--import',
       `${ROOT}node_modules/tsx/dist/esm/index.mjs`,
@@ -176,6 +176,27 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs'], 'a freeze among enemie
     // The question was a FIFREEZE, undone at once.
     expect(await harness.blocksWriters(ext4.mountpoint)).toBe(false);
     expect((await harness.fsbackup('thaw', ext4.mountpoint)).exitCode).toBe(21);
+  });
+
+  it('a reset of what is not frozen yet is told so, and of what was thawed as asked', async () => {
+    writeFileSync(`${upper.mountpoint}/dirty`, 'y'.repeat(1_000_000));
+    await must('fsfreeze', '--freeze', xfs.mountpoint);
+    const { child } = freezeThen(upper, 30_000, 'hand-over');
+    try {
+      await eventually('the freeze to be in flight', async () =>
+        (await harness.status()).frozen.some(({ state }) => state === 'freezing'),
+      );
+      expect(await harness.fsbackup('reset', upper.mountpoint)).toMatchObject({
+        exitCode: 20,
+        stderr: expect.stringContaining(`${upper.mountpoint} is not frozen yet`) as string,
+      });
+    } finally {
+      await must('fsfreeze', '--unfreeze', xfs.mountpoint);
+    }
+    expect(await ended(child)).toBe(0);
+    expect((await harness.fsbackup('reset', upper.mountpoint)).exitCode).toBe(0);
+    expect((await harness.fsbackup('thaw', upper.mountpoint)).exitCode).toBe(0);
+    expect((await harness.fsbackup('reset', upper.mountpoint)).exitCode).toBe(20);
   });
 
   it('a reset that names no time gives the time of the freeze anew', async () => {

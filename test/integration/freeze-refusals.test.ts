@@ -204,6 +204,21 @@ describeNeeding(['root', 'loop', 'ext4'], 'refused before anything is frozen', (
     expect((await harness.fsbackup('thaw', disk.mountpoint)).exitCode).toBe(0);
   });
 
+  it('a mountpoint with a blank in it: what is to be run next can be copied into a shell', async () => {
+    const blank = `${disks.directory}/my disk`;
+    await mkdir(blank);
+    await must('mount', '--bind', disk.mountpoint, blank);
+    try {
+      const refused = await harness.fsbackup('thaw', blank);
+      expect(refused.stderr).toContain(`fsbackup thaw --force '${blank}'`);
+      const frozen = await harness.fsbackup('freeze', blank);
+      expect(frozen.stdout).toContain(`thaw it with: fsbackup thaw '${blank}'\n`);
+      expect((await harness.fsbackup('thaw', blank)).exitCode).toBe(0);
+    } finally {
+      await must('umount', blank);
+    }
+  });
+
   it('thaw with nothing held: --all exits 0, a mountpoint exits 20', async () => {
     expect((await harness.fsbackup('thaw', '--all')).exitCode).toBe(0);
     expect((await harness.fsbackup('thaw', disk.mountpoint)).exitCode).toBe(20);

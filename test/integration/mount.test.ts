@@ -149,7 +149,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:findmnt'], 'a mounted backup',
     await makeBackup(ref(FIRST, 'packed'), { engine: 'tar' });
     const run = await mount('packed', mountpoint);
     expect(run.exitCode).toBe(2);
-    expect(run.stderr).toContain(`fsbackup restore packed@${FIRST} --to DIR`);
+    expect(run.stderr).toContain(`fsbackup restore packed@${FIRST} --from ${target} --to DIR`);
     await expect(lstat(mountpoint)).rejects.toThrow('ENOENT');
   });
 

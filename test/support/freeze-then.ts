@@ -5,9 +5,9 @@ import { armFreezer } from '../../src/freeze/arm-freezer.js';
 import { openMount } from '../../src/freeze/mountpoint.js';
 
 // A program that holds a freeze through the freezer alone, without the syncfs that comes before it elsewhere:
-// `freeze-then.ts MOUNTPOINT TIMEOUT_MS (write|wait)`. It tells on stdout what happens, a line each:
+// `freeze-then.ts MOUNTPOINT TIMEOUT_MS (write|wait|hand-over)`. It tells on stdout what happens, a line each:
 // `armed`, `frozen`, `written`, `lost REASON`, `thawed REASON|held`. `write` writes to the frozen filesystem from the
-// main thread, which blocks the event loop and with it the heartbeat.
+// main thread, which blocks the event loop and with it the heartbeat; `hand-over` leaves it to the watchdogs.
 
 const [, , mountpoint = '', timeout = '', what = ''] = process.argv;
 const say = (line: string): void => writeFileSync(1, `${line}\n`);
@@ -21,7 +21,7 @@ const target = {
 };
 const freezer = await armFreezer(
   { targets: [target], devices: [] },
-  { timeoutMs: Number(timeout), maxHoldMs: 60_000 },
+  { timeoutMs: Number(timeout), maxHoldMs: 60_000, detachable: what === 'hand-over' },
 );
 freezer.lost.addEventListener('abort', () => say(`lost ${String(freezer.lost.reason)}`));
 const interrupted = new Promise<void>((resolve) => {
@@ -35,6 +35,10 @@ if (what === 'write') {
   say('written');
   // The next reset is what tells; the heartbeat asks for it.
   await sleep(Number(timeout));
+} else if (what === 'hand-over') {
+  await freezing;
+  await freezer.detach();
+  process.exit(0);
 } else {
   await Promise.race([interrupted, freezing.then(() => sleep(60_000, undefined, { ref: false }))]);
 }

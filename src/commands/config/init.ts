@@ -3,6 +3,7 @@ import { BaseCommand } from '../../base-command.js';
 import { configFile } from '../../config/read-files.js';
 import { writeStarter } from '../../config/starter.js';
 import { configFlag, jsonFlag } from '../../flags.js';
+import { suggested } from '../../system/command-line.js';
 
 export default class ConfigInit extends BaseCommand {
   static override summary = 'Write a commented configuration file to start from.';
@@ -20,6 +21,6 @@ export default class ConfigInit extends BaseCommand {
     const file = configFile(flags.config, process.env);
     await writeStarter(file, { force: flags.force });
     if (flags.json) this.printJson({ version: 1, file });
-    else this.printLines(`Wrote ${file}. Edit it, then run: fsbackup config validate`);
+    else this.printLines(`Wrote ${file}. Edit it, then run: ${suggested('config validate')}`);
   }
 }

@@ -12,7 +12,7 @@ export default class ConfigShow extends BaseCommand {
 
   async run(): Promise<void> {
     const { flags } = await this.parse(ConfigShow);
-    const config = await loadConfig({ configFile: flags.config });
+    const config = await loadConfig({ configFile: flags.config, freezes: [] });
     if (flags.json) this.printJson(config);
     else this.print(renderConfig(config));
   }

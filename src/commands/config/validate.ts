@@ -19,7 +19,7 @@ export default class ConfigValidate extends BaseCommand {
     const warnings: string[] = [];
     const schedules = { examine: examineCalendar, warn: (message: string) => void warnings.push(message) };
     try {
-      const { jobs } = await loadConfig({ configFile: file, schedules });
+      const { jobs } = await loadConfig({ configFile: file, freezes: [], schedules });
       const names = jobs.map((job) => job.name);
       if (flags.json) this.printJson({ version: 1, valid: true, file, jobs: names, problems: [], warnings });
       else {

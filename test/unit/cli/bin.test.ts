@@ -118,15 +118,19 @@ describe('bin/run.js', () => {
     });
   });
 
-  it('fails when its output cannot be written', () => {
-    const full = openSync('/dev/full', 'w');
+  it.each([
+    ['a full disk', '/dev/full', 'w'],
+    // Nothing is mapped at its beginning, so writing there is EIO, as on a disk that is broken.
+    ['a broken disk', '/proc/self/mem', 'r+'],
+  ])('fails when its output cannot be written: %s', (_, file, mode) => {
+    const output = openSync(file, mode);
     try {
-      expect(fsbackup(['config', 'schema'], full)).toMatchObject({
+      expect(fsbackup(['config', 'schema'], output)).toMatchObject({
         status: 1,
         stderr: expect.stringContaining('cannot write the output'),
       });
     } finally {
-      closeSync(full);
+      closeSync(output);
     }
   });
 

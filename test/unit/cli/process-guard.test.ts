@@ -1,14 +1,25 @@
+import { closeSync, openSync } from 'node:fs';
 import { Writable } from 'node:stream';
-import { expect, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { type GuardedProcess, guardOutputs } from '../../../src/process-guard.js';
 
-function failingStream(code: string): Writable {
-  return new Writable({
+type Output = GuardedProcess['stdout'];
+
+function failingStream(code: string, fd?: number): Output {
+  const stream = new Writable({
     write: (_chunk, _encoding, done) => done(Object.assign(new Error(code), { code })),
   });
+  return Object.assign(stream, fd === undefined ? {} : { fd });
 }
 
-function guard(stdout: Writable): { target: GuardedProcess; said: string[] } {
+const devNull = openSync('/dev/null', 'w');
+const file = openSync(import.meta.filename, 'r');
+afterAll(() => {
+  closeSync(devNull);
+  closeSync(file);
+});
+
+function guard(stdout: Output): { target: GuardedProcess; said: string[] } {
   const said: string[] = [];
   const stderr = new Writable({ write: (_chunk, _encoding, done) => done() });
   const target: GuardedProcess = { stdout, stderr };
@@ -26,25 +37,33 @@ async function writeTo(stream: Writable): Promise<void> {
   });
 }
 
-it.each(['EPIPE', 'EIO'])('does not mind a reader that left (%s)', async (code) => {
-  const stdout = failingStream(code);
+it.each([
+  ['of a pipe', 'EPIPE', undefined],
+  // What a terminal is that has hung up: a character device, and isatty(3) says no.
+  ['that was a terminal', 'EIO', devNull],
+] as const)('does not mind a reader that left: %s', async (_, code, fd) => {
+  const stdout = failingStream(code, fd);
   const { target, said } = guard(stdout);
   await writeTo(stdout);
   expect({ exitCode: target.exitCode, said }).toEqual({ exitCode: undefined, said: [] });
 });
 
-it('tells once of output that could not be written, and fails', async () => {
-  const stdout = failingStream('ENOSPC');
+it.each([
+  ['ENOSPC', undefined],
+  ['EIO', file],
+  ['EIO', undefined],
+] as const)('tells once of output that could not be written (%s), and fails', async (code, fd) => {
+  const stdout = failingStream(code, fd);
   const { target, said } = guard(stdout);
   await writeTo(stdout);
   expect({ exitCode: target.exitCode, said }).toEqual({
     exitCode: 1,
-    said: ['cannot write the output: ENOSPC'],
+    said: [`cannot write the output: ${code}`],
   });
 });
 
 it('replaces listeners that throw', async () => {
-  const stdout = failingStream('EIO');
+  const stdout = failingStream('EPIPE');
   stdout.on('error', () => {
     throw new Error('not caught');
   });

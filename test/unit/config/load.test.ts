@@ -23,7 +23,7 @@ afterEach(async () => {
 });
 
 function load(options: LoadOptions = {}): ReturnType<typeof loadConfig> {
-  return loadConfig({ configFile: file, env: {}, hungTaskTimeoutMs: 120_000, ...options });
+  return loadConfig({ configFile: file, env: {}, freezes: [], hungTaskTimeoutMs: 120_000, ...options });
 }
 
 async function loadJob(text: string, options: LoadOptions = {}): Promise<JobConfig | undefined> {
@@ -123,6 +123,35 @@ describe('loadConfig', () => {
     await expect(loadJob(MINIMAL, { overrides, hungTaskTimeoutMs: null })).resolves.toMatchObject({
       freeze: { maxHoldMs: 600_000 },
     });
+  });
+
+  it('judges flags, variables and the hung-task limit for the jobs alone that are to be frozen', async () => {
+    const text =
+      'version: 1\nfreeze: { maxHold: 80s }\njobs:\n' +
+      '  long: { sources: [/long], targets: [/backup], freeze: { maxHold: 100s } }\n' +
+      '  srv: { sources: [/srv], targets: [/backup] }\n';
+    const env = { FSBACKUP_TIMEOUT: '90', FSBACKUP_ATTEMPTS: '9' };
+    await expect(loadJob(text, { env, freezes: ['long'] })).resolves.toMatchObject({
+      freeze: { timeoutMs: 90_000, maxHoldMs: 100_000 },
+      attempts: 9,
+    });
+    for (const freezes of [['srv'], ['long', 'srv'], []]) {
+      await expect(load({ env, freezes })).rejects.toMatchObject({
+        message: expect.stringContaining('FSBACKUP_TIMEOUT: 90s is longer') as string,
+      });
+    }
+    const limit = { freezes: ['srv'], hungTaskTimeoutMs: 90_000 };
+    await expect(load(limit)).resolves.toBeDefined();
+    await expect(load({ ...limit, freezes: ['long'] })).rejects.toMatchObject({ code: 'usage' });
+  });
+
+  it('looks at none of that where nothing is to be frozen, but at the files', async () => {
+    const env = { FSBACKUP_TIMEOUT: '90', FSBACKUP_MAX_HOLD: 'soon', FSBACKUP_ATTEMPTS: '0' };
+    await expect(
+      loadJob(MINIMAL, { env, freezes: undefined, hungTaskTimeoutMs: 30_000 }),
+    ).resolves.toMatchObject({ freeze: { timeoutMs: 10_000, maxHoldMs: 60_000 }, attempts: 3 });
+    const contradictory = MINIMAL.replace('version: 1', 'version: 1\nfreeze: { timeout: 2m }');
+    await expect(loadJob(contradictory, { freezes: undefined })).rejects.toMatchObject({ code: 'usage' });
   });
 
   it('tells a built-in default over the hung-task limit at the job', async () => {

@@ -6,7 +6,7 @@ import { renderConfig } from '../../../src/config/render.js';
 import { copySample, listSamples } from '../../support/config-fixtures.js';
 
 /** No environment of whoever runs the tests, and the limit that most kernels have. */
-const HOST: LoadOptions = { env: {}, hungTaskTimeoutMs: 120_000 };
+const HOST: LoadOptions = { env: {}, freezes: [], hungTaskTimeoutMs: 120_000 };
 
 async function problemsOf(file: string): Promise<string[]> {
   try {

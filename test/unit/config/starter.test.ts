@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../../src/config/load.js';
 import { writeStarter } from '../../../src/config/starter.js';
 
-const HOST = { env: {}, hungTaskTimeoutMs: null };
+const HOST = { env: {}, freezes: [], hungTaskTimeoutMs: null };
 let directory: string;
 let file: string;
 

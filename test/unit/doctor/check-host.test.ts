@@ -7,6 +7,7 @@ import {
   checkPrivilege,
   checkRunDirectory,
   checkStateDirectory,
+  type Hold,
 } from '../../../src/doctor/check-host.js';
 import type { HostState } from '../../../src/doctor/facts.js';
 import type { Finding } from '../../../src/doctor/finding.js';
@@ -19,7 +20,7 @@ const CHECKS: readonly ((host: HostState) => Finding)[] = [
   checkPrivilege,
   checkPidNamespace,
   checkGuards,
-  checkHungTask,
+  (host) => checkHungTask(host, []),
   checkExpedite,
   checkRunDirectory,
   checkStateDirectory,
@@ -61,12 +62,30 @@ describe('the checks of the host', () => {
   });
 
   it('compare the hung-task limit with how long a freeze may last', () => {
-    expect(checkHungTask(aHost({ hungTaskTimeoutMs: null })).status).toBe('ok');
-    expect(checkHungTask(aHost({ hungTaskTimeoutMs: 60_000 })).status).toBe('ok');
-    expect(checkHungTask(aHost({ hungTaskTimeoutMs: 30_000 }))).toMatchObject({ status: 'problem' });
-    expect(checkHungTask(aHost({ hungTaskPanics: true }))).toMatchObject({
+    expect(checkHungTask(aHost({ hungTaskTimeoutMs: null }), []).status).toBe('ok');
+    expect(checkHungTask(aHost({ hungTaskTimeoutMs: 60_000 }), []).status).toBe('ok');
+    expect(checkHungTask(aHost({ hungTaskTimeoutMs: 30_000 }), [])).toMatchObject({
+      status: 'problem',
+      fix: 'sysctl kernel.hung_task_timeout_secs=120',
+    });
+    expect(checkHungTask(aHost({ hungTaskPanics: true }), [])).toMatchObject({
       status: 'warning',
       fix: 'sysctl kernel.hung_task_panic=0',
+    });
+  });
+
+  it('compare it with the holds of the jobs, where there are some', () => {
+    const holding = (name: string, maxHoldMs: number): Hold => ({
+      name,
+      freeze: { timeoutMs: null, maxHoldMs },
+    });
+    const short = [holding('a', 20_000), holding('b', 30_000)];
+    expect(checkHungTask(aHost({ hungTaskTimeoutMs: 30_000 }), short).status).toBe('ok');
+    const long = [...short, holding('c', 150_500), holding('d', 140_000)];
+    expect(checkHungTask(aHost(), long)).toMatchObject({
+      status: 'problem',
+      summary: 'the kernel warns after 2m, and a freeze of c, d may last 150500ms',
+      fix: 'sysctl kernel.hung_task_timeout_secs=151',
     });
   });
 

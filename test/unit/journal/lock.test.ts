@@ -146,7 +146,11 @@ describe('a lock', () => {
       code: 'locked',
       exitCode: 11,
       message: 'the job a is in use by another process',
+      hint: expect.stringContaining('--lock-wait') as string,
     });
+    await expect(
+      acquireLock('job-a', 'the job a', dependencies(), { waitMs: undefined, signal: never }),
+    ).rejects.toMatchObject({ code: 'locked', hint: expect.not.stringContaining('--lock-wait') as string });
     await end(child);
     // flock's own child has the lock too, and dies a moment later.
     const lock = await acquireLock('job-a', 'the job a', dependencies(), { waitMs: 60_000, signal: never });

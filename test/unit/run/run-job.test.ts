@@ -158,10 +158,12 @@ describe('runJob', () => {
     await busy?.release();
   });
 
-  it('is a backup also when the history cannot be written', async () => {
-    expect(await run({}, { recordRun: () => Promise.reject(new Error('disk full')) })).toMatchObject({
-      exitCode: 0,
-    });
+  it('is a backup also when the history cannot be written, and says that it is not there', async () => {
+    const full = { recordRun: () => Promise.reject(new Error('disk full')) };
+    const warnings = ['the run is not in the history: disk full'];
+    expect(await run({}, full)).toMatchObject({ exitCode: 3, outcome: 'warnings', warnings });
+    world.fail('copy /backup', failure('copyFailed'));
+    expect(await run({}, full)).toMatchObject({ exitCode: 40, outcome: 'failed', warnings });
   });
 });
 

@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { jobSelection } from '../../../src/job-flags.js';
 import { pickJobs, selectJobs } from '../../../src/run/select-jobs.js';
@@ -71,5 +74,25 @@ describe('selectJobs', () => {
     const selection = jobSelection({ ...parsed, config: '/nonexistent/config.yaml' }, ['srv'], {});
     await expect(selectJobs(selection)).rejects.toMatchObject({ code: 'usage' });
     expect(selection.flags).toBeUndefined();
+  });
+
+  it('holds flags and variables against the jobs that are meant, and no others', async () => {
+    const directory = await mkdtemp(path.join(tmpdir(), 'select-jobs-'));
+    try {
+      const config = path.join(directory, 'config.yaml');
+      await writeFile(
+        config,
+        'version: 1\njobs:\n' +
+          '  srv: { sources: [/srv], targets: [/backup], freeze: { maxHold: 100s } }\n' +
+          '  home: { sources: [/home], targets: [/backup] }\n',
+      );
+      const select = async (...names: string[]) =>
+        await selectJobs(jobSelection({ ...parsed, config }, names, { FSBACKUP_TIMEOUT: '90' }));
+      expect(await select('srv')).toMatchObject([{ name: 'srv', freeze: { timeoutMs: 90_000 } }]);
+      await expect(select('home')).rejects.toMatchObject({ code: 'usage' });
+      await expect(select()).rejects.toMatchObject({ code: 'usage' });
+    } finally {
+      await rm(directory, { recursive: true });
+    }
   });
 });

@@ -110,7 +110,7 @@ describe('names in a configuration', () => {
   async function load(jobs: object): Promise<string[]> {
     const file = path.join(directory, 'config.yaml');
     writeFileSync(file, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
-    const config = await loadConfig({ configFile: file, env: {}, hungTaskTimeoutMs: 120_000 });
+    const config = await loadConfig({ configFile: file, env: {} });
     return config.jobs.map(({ name }) => name);
   }
 
