@@ -71,6 +71,7 @@ export abstract class BaseCommand extends Command {
     options?: Interfaces.Input<F, B, A>,
     argv?: string[],
   ): Promise<Interfaces.ParserOutput<F, B, A>> {
+    this.refuseValues(argv ?? this.argv);
     const { args = {}, ...rest } = options ?? this.ctor;
     const ownArgs = Object.entries(args).map(([name, arg]) => [name, { ...arg, ignoreStdin: true }]);
     const parsed = await super.parse(
@@ -129,6 +130,22 @@ export abstract class BaseCommand extends Command {
   private writeEvent(event: OwnEvent): void {
     const line = { version: 1, time: new Date().toISOString(), ...event } satisfies LogEvent;
     process.stderr.write(`${JSON.stringify(line)}\n`);
+  }
+
+  /** `--force=false`: oclif would take the value for the first argument, the name of a job perhaps. */
+  private refuseValues(argv: readonly string[]): void {
+    const end = argv.indexOf('--');
+    for (const word of end === -1 ? argv : argv.slice(0, end)) {
+      const name = /^--([a-z][a-z-]*)=/.exec(word)?.[1] ?? '';
+      const flags: Record<string, { type?: string; allowNo?: boolean } | undefined> = {
+        ...this.knownFlags(),
+      };
+      if (flags[name]?.type !== 'boolean') continue;
+      throw new FsbackupError('usage', `--${name} takes no value, and was given one: ${word}`, {
+        hint:
+          flags[name].allowNo === true ? `Say --${name} or --no-${name}.` : `Say --${name}, or leave it out.`,
+      });
+    }
   }
 
   private knownFlags(): object {

@@ -27,6 +27,17 @@ function isReaderGone(error: Error, stream: Output): boolean {
   return errno === 'EPIPE' || (errno === 'EIO' && isTerminal(stream));
 }
 
+/**
+ * Writes a text and tells whether it got where it leads: false when that failed, of which the guard tells. A reader that left
+ * is no failure.
+ */
+export async function isWritten(stream: Output, text: string): Promise<boolean> {
+  const error = await new Promise<Error | null | undefined>((resolve) => {
+    stream.write(text, resolve);
+  });
+  return error === null || error === undefined || isReaderGone(error, stream);
+}
+
 const guarded = new WeakSet<Output>();
 
 /**

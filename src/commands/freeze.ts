@@ -3,6 +3,9 @@ import { BaseCommand } from '../base-command.js';
 import { jsonFlag } from '../flags.js';
 import { freezeFlags, freezeOverrides } from '../freeze-flags.js';
 import { FsbackupError } from '../errors.js';
+import { exitCode } from '../exit-codes.js';
+import { isWritten } from '../process-guard.js';
+import { asLines } from '../report/controls.js';
 
 export default class Freeze extends BaseCommand {
   static override summary =
@@ -52,13 +55,14 @@ export default class Freeze extends BaseCommand {
       if (held.problem !== undefined) this.printError([held.problem.message, held.problem.hint]);
       return this.exit(held.exitCode);
     }
-    const { freezeDetached } = await import('../freeze/freeze-by-hand.js');
+    const { freezeDetached, thawUntold } = await import('../freeze/freeze-by-hand.js');
     const { describeFrozen } = await import('../freeze/describe-frozen.js');
     const report = describeFrozen(targets, settings, await freezeDetached(targets, settings), Date.now());
-    if (flags.json) this.printJson(report.json);
-    else {
-      for (const warning of report.warnings) warn(warning);
-      this.printLines(report.text);
-    }
+    if (!flags.json) for (const warning of report.warnings) warn(warning);
+    const said = flags.json ? JSON.stringify(report.json, undefined, 2) : asLines([report.text]);
+    if (await isWritten(process.stdout, `${said}\n`)) return;
+    // Who sees an exit code that is not 0 takes it that nothing is frozen.
+    this.printError([await thawUntold(targets)]);
+    this.exit(exitCode('failed'));
   }
 }

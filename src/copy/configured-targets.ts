@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { loadConfig } from '../config/load.js';
 import type { JobConfig, TargetConfig } from '../config/types.js';
 import { configFile as resolveConfigFile } from '../config/read-files.js';
@@ -53,7 +53,8 @@ async function chooseTargets({ from, ...where }: WhereBackupsAre): Promise<Chose
   const { configFile, job } = where;
   if (from !== undefined) return [await named({ ...where, from })];
   const file = resolveConfigFile(configFile, process.env);
-  if (!existsSync(file)) {
+  // One that may not be looked at is told as what it is.
+  if (statSync(file, { throwIfNoEntry: false }) === undefined) {
     throw new FsbackupError(
       'usage',
       `there is no configuration file ${file} that says where the backups are`,

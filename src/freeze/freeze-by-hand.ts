@@ -1,9 +1,11 @@
 import { closeSync } from 'node:fs';
+import { messageOf } from '../errors.js';
 import { syncfs } from '../system/native.js';
 import { armFreezer } from './arm-freezer.js';
 import type { FreezeOptions, FreezeOutcome, FreezeTarget } from './freezer.js';
 import type { GuardedFreezer } from './guarded-freezer.js';
 import { openMount } from './mountpoint.js';
+import { thawMountpoints } from './release-by-hand.js';
 
 /** Writes what is dirty before the freeze has to: writers then stall a fifth to a twentieth of the time. */
 async function syncAll(targets: readonly FreezeTarget[]): Promise<void> {
@@ -45,6 +47,16 @@ export async function freezeDetached(
   const freezer = await frozen(targets, { ...options, detachable: true });
   const { expiresInMs } = await freezer.detach();
   return { expiresInMs, watchdogPids: freezer.watchdogPids, warnings: freezer.warnings };
+}
+
+/** Thaws what nobody could be told of. Resolves to what to tell instead. */
+export async function thawUntold(targets: readonly FreezeTarget[]): Promise<string> {
+  const names = targets.map(({ mountpoint }) => mountpoint);
+  const { failures } = await thawMountpoints(names, { force: false });
+  const what = 'what was frozen could not be told to anybody, and';
+  return failures.length === 0
+    ? `${what} is thawed again: ${names.join(', ')}`
+    : `${what} does not thaw: ${failures.map(messageOf).join('; ')}`;
 }
 
 /** Freezes all or none, holds them with a heartbeat while `work` runs, and thaws whatever becomes of it. */

@@ -57,7 +57,7 @@ async function openDirectory(requested: string): Promise<{ path: string; handle:
       case 'ENOTDIR':
         throw unusable(
           `${requested} is not a directory`,
-          'Name the directory that holds it; `exclude` leaves out the rest.',
+          'Name the directory that holds it; where that is a source, `exclude` leaves out the rest.',
           error,
         );
       case 'EACCES':

@@ -2,6 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { spawn } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
@@ -183,6 +184,22 @@ describeNeeding(['root', 'loop', 'ext4'], 'refused before anything is frozen', (
     const thawed = await inside.fsbackup('thaw', disk.mountpoint);
     expect(thawed.exitCode, thawed.stderr).toBe(0);
     await inside.dispose();
+  });
+
+  it('output that cannot be written: exit 1, and thawed again', async () => {
+    const full = openSync('/dev/full', 'w');
+    try {
+      const child = spawn(process.execPath, [CLI, 'freeze', '--timeout', '30', disk.mountpoint], {
+        env: { ...process.env, ...harness.environment },
+        stdio: ['ignore', full, 'pipe'],
+      });
+      const [said, end] = await Promise.all([text(child.stderr ?? Readable.from([])), ended(child)]);
+      expect(end).toBe(1);
+      expect(said).toContain('cannot write the output');
+      expect(said).toContain(`is thawed again: ${disk.mountpoint}`);
+    } finally {
+      closeSync(full);
+    }
   });
 
   it('--timeout 0 with --no-timeout: held up to max-hold alone', async () => {

@@ -63,6 +63,16 @@ afterEach(() => {
   vi.unstubAllEnvs();
 });
 
+describe('a flag that takes no value', () => {
+  it('is refused with one, which would be taken for an argument', async () => {
+    await expect(runCommandClass(Sample, ['/srv', '--json=no'])).resolves.toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('Error: --json takes no value, and was given one: --json=no'),
+    });
+    await expect(runCommandClass(Sample, ['/srv', '--engine=tar'])).resolves.toMatchObject({ exitCode: 0 });
+  });
+});
+
 describe('a command that ends well', () => {
   it('exits 0 with its text, or with one JSON document', async () => {
     await expect(runCommandClass(Sample, ['/srv'])).resolves.toEqual({
