@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
-import { describeFailure, runCommand } from '../system/run-command.js';
+import { runCommand } from '../system/run-command.js';
+import { copyFailure } from './copy-error.js';
 import { parseRecord, type DigestRecord } from './digest-record.js';
 
 /** Little, so that it is garbage while it is young. */
@@ -95,7 +96,10 @@ export async function* readRecords(file: string): AsyncGenerator<DigestRecord> {
   for await (const records of readRecordBatches(file)) yield* records;
 }
 
-/** Sorts a file, or several together, by a field, by its bytes, in bounded memory; of equal ones the order stays. */
+/**
+ * Sorts a file, or several together, by a field, by its bytes, in bounded memory; of equal ones the order stays. Rejects as a
+ * copy that failed, and as one that has no room when its directory has none.
+ */
 export async function sortLines(
   from: string | readonly string[],
   to: string,
@@ -113,5 +117,5 @@ export async function sortLines(
     '--',
     ...[from].flat(),
   ]);
-  if (result.exitCode !== 0) throw new Error(describeFailure('sort', result));
+  if (result.exitCode !== 0) throw copyFailure('sort', result);
 }

@@ -2,8 +2,8 @@ import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { readBlockStack } from '../system/block-stack.js';
-import { describeFailure, runCommand } from '../system/run-command.js';
-import { withCopyErrors } from './copy-error.js';
+import { runCommand } from '../system/run-command.js';
+import { copyFailure, withCopyErrors } from './copy-error.js';
 import type {
   CheckRestoredRequest,
   CopyBase,
@@ -97,7 +97,7 @@ class ImageEngine implements CopyEngine {
     const device = `/dev/${top.name.replaceAll('!', '/')}`;
     const sized = await this.#run(['blockdev', '--getsize64', device], { timeoutMs: 30_000 });
     const sizeBytes = Number(sized.stdout.trim());
-    if (sized.exitCode !== 0) throw new Error(describeFailure('blockdev', sized));
+    if (sized.exitCode !== 0) throw copyFailure('blockdev', sized);
     const selection = await this.#select(ref, { device, sizeBytes, request });
     const { dataDirectory, signal } = request;
     const { extents, zeros, parent } = selection;

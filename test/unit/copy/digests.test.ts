@@ -5,7 +5,8 @@ import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { compareDigests } from '../../../src/copy/digest-compare.js';
-import { readRecords } from '../../../src/copy/digest-lines.js';
+import { isRefusal } from '../../../src/copy/copy-error.js';
+import { readRecords, sortLines } from '../../../src/copy/digest-lines.js';
 import { finishDigestList, sha256Of } from '../../../src/copy/digest-list.js';
 import { escapePath, formatRecord, parseRecord, unescapePath } from '../../../src/copy/digest-record.js';
 import { parseDigestLine } from '../../../src/copy/rsync-digests.js';
@@ -33,6 +34,16 @@ async function list(name: string, lines: readonly string[], parent?: string): Pr
 }
 
 describe('a list of digests', () => {
+  it('that there is no room to sort is a copy that has no room, of which nothing stays', async () => {
+    await writeFile(at('raw'), 'd - 0 a\n');
+    const sorting = sortLines(at('raw'), '/dev/full', 4, directory);
+    await expect(sorting).rejects.toMatchObject({
+      code: 'copyFailed',
+      message: expect.stringContaining('No space left on device') as string,
+    });
+    await expect(sorting).rejects.toSatisfy(isRefusal);
+  });
+
   it('is sorted, has each path once, and leaves nothing else behind', async () => {
     const raw = ['f bb 1 b', 'd - 0 a', 'f aa 1 b', 'f cc 2 B', 'd - 0 a'];
     expect(await list('one.gz', raw)).toEqual(['f cc 2 B', 'd - 0 a', 'f aa 1 b']);
