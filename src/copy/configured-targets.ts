@@ -7,6 +7,7 @@ import { FsbackupError } from '../errors.js';
 import { consultCatalogue } from './catalogue.js';
 import { engineFor } from './engines.js';
 import { engineOfRepository, targetFrom, type FromTarget } from './from-target.js';
+import { requireWholeTarget } from './inside-target.js';
 import { whyAbsent } from './locate-target.js';
 import { readRepository } from './read-repository.js';
 
@@ -33,6 +34,7 @@ interface Chosen {
 
 async function named(where: WhereBackupsAre & { from: string }): Promise<Chosen> {
   const target = await targetFrom(where);
+  if (target.repository === undefined) await requireWholeTarget(target.path);
   return {
     target: where.engine === undefined ? target : { ...target, engine: engineOfRepository(where.engine) },
   };

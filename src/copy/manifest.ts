@@ -56,7 +56,7 @@ export function totalsOf(manifest: Manifest): { totalBytes?: number; totalFiles?
 export type ManifestState =
   { state: 'complete'; manifest: Manifest } | { state: 'incomplete' } | { state: 'damaged'; problem: string };
 
-const MANIFEST = 'manifest.json';
+export const MANIFEST = 'manifest.json';
 
 export function manifestFile(ref: BackupRef): string {
   return path.join(backupDirectory(ref), MANIFEST);

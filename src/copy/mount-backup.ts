@@ -29,12 +29,12 @@ async function requireMounting(backup: CompleteBackup, engine: CopyEngine): Prom
   const look = await engine.howToLook?.(dataDirectory(backup));
   if (look !== undefined) {
     throw usage(
-      `a ${manifest.engine} backup is not mounted by fsbackup: it is a filesystem by itself`,
+      `a backup by ${manifest.engine} is not mounted by fsbackup: it is a filesystem by itself`,
       `${look} ${restore}`,
     );
   }
   throw usage(
-    `a ${manifest.engine} backup cannot be mounted: it is packed, with no way to one file but through all before it`,
+    `a backup by ${manifest.engine} cannot be mounted: it is packed, with no way to one file but through all before it`,
     restore,
   );
 }

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
@@ -83,6 +83,27 @@ jobs:
     expect(planned.stdout).not.toContain(`to ${absent} by rsync`);
     const run = await cli.run('run', '--config', config, '--json');
     expect(run.exitCode).toBe(planned.exitCode);
+  });
+});
+
+describeNeeding(['root'], 'a directory within a target', () => {
+  it('is none, and the target is named', async () => {
+    const directory = await realpath(await mkdtemp(path.join(os.tmpdir(), 'within-target-')));
+    try {
+      const [target, inside] = [path.join(directory, 'backups'), new FsbackupCli(directory)];
+      await mkdir(target);
+      await makeBackup({ target, job: 'srv', backupId: FIRST });
+      for (const from of [path.join(target, 'srv'), path.join(target, 'srv', FIRST)]) {
+        const listed = await inside.run('backups', 'list', '--from', from);
+        expect([listed.exitCode, listed.stdout]).toEqual([2, '']);
+        expect(listed.stderr).toBe(
+          `Error: ${from} is a directory within a target\nName the target itself: --from ${target}\n`,
+        );
+      }
+      expect((await inside.run('backups', 'list', '--from', target)).stdout).toContain(FIRST);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
   });
 });
 

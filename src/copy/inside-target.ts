@@ -1,0 +1,25 @@
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { FsbackupError } from '../errors.js';
+import { isBackupId } from './backup-layout.js';
+import { MANIFEST } from './manifest.js';
+
+/** The target that a directory lies in, if it is that of a job in it, or that of a backup. */
+async function targetAround(directory: string): Promise<string | undefined> {
+  const isBackup = (one: string): boolean =>
+    isBackupId(path.basename(one)) && existsSync(path.join(one, MANIFEST));
+  if (isBackup(directory)) return path.join(directory, '../..');
+  // What cannot be read is told by who reads it.
+  const names = await readdir(directory).catch(() => []);
+  return names.some((name) => isBackup(path.join(directory, name))) ? path.dirname(directory) : undefined;
+}
+
+/** Rejects with `usage` for a directory within a target: as a target it would have no backups. */
+export async function requireWholeTarget(directory: string): Promise<void> {
+  const target = await targetAround(directory);
+  if (target === undefined) return;
+  throw new FsbackupError('usage', `${directory} is a directory within a target`, {
+    hint: `Name the target itself: --from ${target}`,
+  });
+}
