@@ -28,7 +28,7 @@ export async function openRepository(
   if (!initialise) {
     const { code, message, hint } = unusable(
       found,
-      `Make it with \`${makeCommand}\`, or say \`initialise: true\`.`,
+      `Make it with \`${makeCommand}\`, or say \`initialise: true\` (--initialise).`,
     );
     throw new NoRepositoryError(code, message, { hint });
   }

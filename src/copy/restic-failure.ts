@@ -55,7 +55,7 @@ export function isNoRepository({ exitCode, stderr, timedOut }: CommandResult): b
 /** A repository that could not be opened. */
 export function resticUnusable(name: string, result: CommandResult, hint?: string): FsbackupError {
   if (/empty password|no password|an empty password is not a password/i.test(result.stderr))
-    return usage(`${name} needs a password`, 'Say with `password` where it is read from.');
+    return usage(`${name} needs a password`, 'Say with `password` (--password-file) where it is read from.');
   const known = resticFailure(name, result);
   if (known.code === 'usage') return known;
   return usage(
