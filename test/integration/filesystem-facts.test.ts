@@ -113,7 +113,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs'], 'the facts of a filesy
     await expect(readFilesystemFacts(path.join(unmounted, 'below'), { fstab })).rejects.toMatchObject({
       code: 'usage',
       message: expect.stringContaining('is not mounted'),
-      hint: `Mount it: mount ${unmounted}`,
+      hint: `Mount it: mount '${unmounted}'`,
     });
     expect((await readFilesystemFacts(inner.mountpoint, { fstab })).path).toBe(inner.mountpoint);
 
@@ -123,7 +123,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs'], 'the facts of a filesy
     for (const source of [link, unmounted]) {
       await expect(readFilesystemFacts(source, { fstab })).rejects.toMatchObject({
         code: 'usage',
-        hint: `Mount it: mount ${link}`,
+        hint: `Mount it: mount '${link}'`,
       });
     }
   });
