@@ -1,8 +1,9 @@
 import { constants } from 'node:fs';
-import { lstat, mkdtemp, open, readdir, rm, type FileHandle } from 'node:fs/promises';
+import { lstat, mkdtemp, open, readdir, rm, statfs, type FileHandle } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
+import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { tryLock } from './native.js';
 import { requireTrustedPath } from './trusted-path.js';
 
@@ -22,10 +23,25 @@ async function requireTrusted(directory: string): Promise<void> {
   });
 }
 
+/** What is left where the last write that fit was a page, a block or an inode ago. */
+const FULL_BYTES = 64 * 1024;
+const NO_ROOM = /\b(?:ENOSPC|EDQUOT)\b|No space left on device|Disk quota exceeded/;
+
+/** Where an error is for want of room, and it is this directory that has none, that is said: else one looks at the backup. */
+async function sayingWhere(parent: string, error: unknown): Promise<unknown> {
+  if (!NO_ROOM.test(`${errnoOf(error) ?? ''} ${messageOf(error)}`)) return error;
+  const { bavail, bsize, ffree, files } = await statfs(parent);
+  if (bavail * bsize > FULL_BYTES && (files === 0 || ffree > 0)) return error;
+  return new FsbackupError('failed', `the filesystem of the temporary directory ${parent} is full`, {
+    hint: 'Make room in it, or let TMPDIR name another, then run it again.',
+    cause: error,
+  });
+}
+
 /**
  * Does `body` with a private directory for what a program is to read, in TMPDIR or else /tmp, which is removed afterwards. It is
  * locked by flock(2) meanwhile, so that `sweepScratch` of another process tells it from one that a killed process left.
- * Rejects with `usage` where TMPDIR is somebody else's, who could put another in its place.
+ * Rejects with `usage` where TMPDIR is somebody else's, who could put another in its place, and with `failed` where it is full.
  */
 export async function withScratch<T>(
   use: 'verify' | 'restore',
@@ -33,16 +49,19 @@ export async function withScratch<T>(
   parent = os.tmpdir(),
 ): Promise<T> {
   await sweepScratch(parent);
-  const directory = await mkdtemp(path.join(parent, `fsbackup-${use}-`));
+  let directory: string | undefined;
   let handle: FileHandle | undefined;
   try {
+    directory = await mkdtemp(path.join(parent, `fsbackup-${use}-`));
     await requireTrusted(directory);
     handle = await openDirectory(directory);
     tryLock(handle.fd);
     return await body(directory);
+  } catch (error) {
+    throw await sayingWhere(parent, error);
   } finally {
     await handle?.close();
-    await rm(directory, { recursive: true, force: true });
+    if (directory !== undefined) await rm(directory, { recursive: true, force: true });
   }
 }
 

@@ -4,9 +4,11 @@ import { chown, mkdir, mkdtemp, readdir, rm, symlink, utimes, writeFile } from '
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { withCopyErrors } from '../../src/copy/copy-error.js';
 import { sweepScratch, withScratch } from '../../src/system/scratch.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
+import { must } from '../support/throwaway-filesystem.js';
 
 const SCRATCH = path.resolve(import.meta.dirname, '../../src/system/scratch.ts');
 const STRANGER = 12_345;
@@ -43,6 +45,29 @@ describeNeeding(['root'], 'temporary directories', () => {
     await writeFile(path.join(directory, 'digests'), 'x');
     return directory;
   }
+
+  it('are named where it is they that are full, and nothing else is', async () => {
+    const small = path.join(parent, 'small');
+    await mkdir(small);
+    await must('mount', '-t', 'tmpfs', '-o', 'size=256k,mode=1777', 'none', small);
+    try {
+      const fill = withScratch(
+        'verify',
+        async (directory) =>
+          withCopyErrors(() => writeFile(path.join(directory, 'x'), Buffer.alloc(1 << 20))),
+        small,
+      );
+      await expect(fill).rejects.toMatchObject({
+        code: 'failed',
+        message: `the filesystem of the temporary directory ${small} is full`,
+      });
+      const elsewhere = new Error('rsync: No space left on device');
+      await expect(withScratch('restore', () => Promise.reject(elsewhere), small)).rejects.toBe(elsewhere);
+      expect(await readdir(small)).toEqual([]);
+    } finally {
+      await must('umount', small);
+    }
+  });
 
   it('are private, and gone afterwards, whatever becomes of what is done with them', async () => {
     const seen = await withScratch('verify', async (directory) => directory, parent);
