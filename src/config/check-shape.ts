@@ -21,7 +21,7 @@ function found(input: unknown): string {
   return typeof input === 'object' ? 'a mapping' : JSON.stringify(input);
 }
 
-/** What stands in the place of a mapping or a list may be a password, and errors get into logs and mails: not what it is. */
+/** What stands in the place of text, a mapping or a list may be a password, and errors get into logs and mails: not what it is. */
 function foundKind(input: unknown): string {
   switch (typeof input) {
     case 'string':
@@ -37,10 +37,8 @@ function foundKind(input: unknown): string {
 
 /** What YAML takes for something else than text, and was meant as such. */
 export function unquoted(input: unknown): string | undefined {
-  if (typeof input === 'number')
-    return `expected text, found the number ${input}: put it in quotes, "${input}"`;
-  if (typeof input === 'boolean') return `expected text, found ${input}: put it in quotes, "${input}"`;
-  return undefined;
+  if (typeof input !== 'number' && typeof input !== 'boolean') return undefined;
+  return `expected text, found ${foundKind(input)}: put it in quotes`;
 }
 
 /** Our words for the issues whose schema has none of its own. */

@@ -182,11 +182,8 @@ const environmentSchema = z
   .record(
     z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'not the name of a variable' }),
     z.union([z.string(), secretSchema], {
-      // Not what it is: a secret may be made of digits.
       error: ({ input }) =>
-        unquoted(input) === undefined
-          ? 'expected text, or a mapping that says where a secret is read from'
-          : `expected text, found ${typeof input === 'number' ? 'a number' : 'true or false'}: put it in quotes`,
+        unquoted(input) ?? 'expected text, or a mapping that says where a secret is read from',
     }),
   )
   .superRefine((variables, context) => {

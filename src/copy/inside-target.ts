@@ -1,18 +1,19 @@
-import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { FsbackupError } from '../errors.js';
+import { exists } from '../system/exists.js';
 import { isBackupId } from './backup-layout.js';
 import { MANIFEST } from './manifest.js';
 
 /** The target that a directory lies in, if it is that of a job in it, or that of a backup. */
 async function targetAround(directory: string): Promise<string | undefined> {
-  const isBackup = (one: string): boolean =>
-    isBackupId(path.basename(one)) && existsSync(path.join(one, MANIFEST));
-  if (isBackup(directory)) return path.join(directory, '../..');
+  const isBackup = async (one: string): Promise<boolean> =>
+    isBackupId(path.basename(one)) && (await exists(path.join(one, MANIFEST)));
+  if (await isBackup(directory)) return path.join(directory, '../..');
   // What cannot be read is told by who reads it.
-  const names = await readdir(directory).catch(() => []);
-  return names.some((name) => isBackup(path.join(directory, name))) ? path.dirname(directory) : undefined;
+  for (const name of await readdir(directory).catch(() => []))
+    if (await isBackup(path.join(directory, name))) return path.dirname(directory);
+  return undefined;
 }
 
 /** Rejects with `usage` for a directory within a target: as a target it would have no backups. */

@@ -1,6 +1,7 @@
-import { chmod, lstat, mkdir, stat } from 'node:fs/promises';
+import { chmod, mkdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
+import { exists } from '../system/exists.js';
 import { isWithin } from '../system/mountinfo.js';
 import { runCommand } from '../system/run-command.js';
 import { copyFailure, copyStopped } from './copy-error.js';
@@ -15,16 +16,6 @@ async function isLive(directory: string): Promise<boolean> {
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
     return false;
-  }
-}
-
-async function exists(directory: string): Promise<boolean> {
-  try {
-    await lstat(directory);
-    return true;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
-    throw error;
   }
 }
 

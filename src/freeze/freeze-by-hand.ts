@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { messageOf } from '../errors.js';
+import { FsbackupError } from '../errors.js';
 import { syncfs } from '../system/native.js';
 import { armFreezer } from './arm-freezer.js';
 import type { FreezeOptions, FreezeOutcome, FreezeTarget } from './freezer.js';
@@ -49,14 +49,19 @@ export async function freezeDetached(
   return { expiresInMs, watchdogPids: freezer.watchdogPids, warnings: freezer.warnings };
 }
 
-/** Thaws what nobody could be told of. Resolves to what to tell instead. */
-export async function thawUntold(targets: readonly FreezeTarget[]): Promise<string> {
+/**
+ * Thaws what nobody could be told of: who sees an exit code that is not 0 takes it that nothing is frozen. Rejects with what
+ * the first thaw that fails has to say, else with `failed`.
+ */
+export async function thawUntold(targets: readonly FreezeTarget[]): Promise<never> {
   const names = targets.map(({ mountpoint }) => mountpoint);
   const { failures } = await thawMountpoints(names, { force: false });
-  const what = 'what was frozen could not be told to anybody, and';
-  return failures.length === 0
-    ? `${what} is thawed again: ${names.join(', ')}`
-    : `${what} does not thaw: ${failures.map(messageOf).join('; ')}`;
+  if (failures.length > 0) throw failures[0];
+  throw new FsbackupError(
+    'failed',
+    `nobody could be told of the freeze, so what was frozen is thawed again: ${names.join(', ')}`,
+    { hint: 'See what is wrong with what stdout leads to, then freeze again.' },
+  );
 }
 
 /** Freezes all or none, holds them with a heartbeat while `work` runs, and thaws whatever becomes of it. */

@@ -132,7 +132,7 @@ export async function tryAcquireLock(
   dependencies: LockDependencies,
 ): Promise<Lock | undefined> {
   const held: FileHandle[] = [];
-  let isBusy = true;
+  let isComplete = false;
   try {
     for (const directory of dependencies.directories) {
       try {
@@ -143,9 +143,9 @@ export async function tryAcquireLock(
         if (held.length === 0 || !NO_LOCKS.has(errnoOf(error) ?? '')) throw error;
       }
     }
-    isBusy = false;
+    isComplete = true;
   } finally {
-    if (isBusy) await letGo(held);
+    if (!isComplete) await letGo(held);
   }
   let released = false;
   return {

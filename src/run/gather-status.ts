@@ -26,24 +26,17 @@ export interface GatheredStatus {
 export async function gatherStatus(readers: StatusReaders): Promise<GatheredStatus> {
   const failures: unknown[] = [];
   const unread: (keyof Status)[] = [];
-  const orNone = async <T extends Partial<Status>>(reading: Promise<T>, none: T): Promise<T> =>
+  const orNone = async <T>(what: readonly (keyof Status)[], reading: Promise<T>, none: T): Promise<T> =>
     await reading.catch((error: unknown) => {
       failures.push(error);
-      unread.push(...(Object.keys(none) as (keyof Status)[]));
+      unread.push(...what);
       return none;
     });
-  const { frozen, lost } = await orNone(readers.freezes(), { frozen: [], lost: [] });
-  const { runs } = await orNone(
-    readers.runs().then((read) => ({ runs: read })),
-    { runs: [] },
-  );
-  const { bases } = await orNone(
-    readers.bases().then((read) => ({ bases: read })),
-    { bases: [] },
-  );
-  const { mounts } = await orNone(
-    readers.mounts().then((read) => ({ mounts: read })),
-    { mounts: [] },
-  );
-  return { status: { frozen, lost, runs, bases, mounts }, unread, failures };
+  const status = {
+    ...(await orNone(['frozen', 'lost'], readers.freezes(), { frozen: [], lost: [] })),
+    runs: await orNone(['runs'], readers.runs(), []),
+    bases: await orNone(['bases'], readers.bases(), []),
+    mounts: await orNone(['mounts'], readers.mounts(), []),
+  };
+  return { status, unread, failures };
 }

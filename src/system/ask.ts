@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
+import { statField } from './process-identity.js';
 
 /** A terminal to ask on. */
 export interface AskOn {
@@ -9,12 +10,10 @@ export interface AskOn {
 
 /**
  * Whether the terminal is somebody else's now, by the text of /proc/PID/stat: who reads it from the background is stopped by
- * SIGTTIN (as under timeout(1)), again and again, and then no other signal ends him. Fields 5 and 8, pgrp and tpgid, of
- * proc_pid_stat(5); the name before them may hold spaces and parentheses.
+ * SIGTTIN (as under timeout(1)), again and again, and then no other signal ends him. Fields 5 and 8 are pgrp and tpgid.
  */
 export function isInBackground(stat: string): boolean {
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const [group, foreground] = [Number(fields[2]), Number(fields[5])];
+  const [group, foreground] = [Number(statField(stat, 5)), Number(statField(stat, 8))];
   return foreground > 0 && group !== foreground;
 }
 

@@ -10,18 +10,21 @@ export interface ProcessIdentity {
   startTime: number;
 }
 
-/** Field 22 of a /proc/PID/stat text. The command name, field 2, may hold spaces and parentheses. */
+/** A field of a /proc/PID/stat text, from the third on, as proc_pid_stat(5) counts them. The second, the name, may hold anything. */
+export function statField(stat: string, number: number): string {
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[number - 3] ?? '';
+}
+
+/** When the process of a /proc/PID/stat text started. */
 export function parseStartTime(stat: string): number {
-  const afterName = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  // afterName[0] is field 3.
-  return Number(afterName[19]);
+  return Number(statField(stat, 22));
 }
 
 /** Whether a process of that pid runs. One that has ended does not, though its parent has not taken note. */
 export function isAlive(pid: number): boolean {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return !/^[ZXx]/.test(stat.slice(stat.lastIndexOf(')') + 2));
+    return !/^[ZXx]/.test(statField(stat, 3));
   } catch {
     return false;
   }
