@@ -1,4 +1,5 @@
-/* The system calls that Node lacks. Plain calls are here, those over the page shared with the watchdog in addon-page.c, btrfs's in addon-btrfs.c. */
+/* The system calls that Node lacks. Plain calls are here, those over the page shared with the watchdog in addon-page.c,
+ * those of one kind of filesystem or device in addon-btrfs.c and addon-loop.c. */
 #include "addon.h"
 
 #include <errno.h>
@@ -229,6 +230,7 @@ NAPI_MODULE_INIT() {
         {"probe", NULL, start_probe, NULL, NULL, NULL, napi_enumerable, NULL},
         {"xfsReservedBlocks", NULL, xfs_reserved_blocks, NULL, NULL, NULL, napi_enumerable, NULL},
         {"btrfsSubvolume", NULL, btrfs_subvolume, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"loopReads", NULL, start_loop_reads, NULL, NULL, NULL, napi_enumerable, NULL},
         {"tryLock", NULL, try_lock, NULL, NULL, NULL, napi_enumerable, NULL},
         {"memfd", NULL, create_memfd, NULL, NULL, NULL, napi_enumerable, NULL},
         {"boottimeMs", NULL, boottime_ms, NULL, NULL, NULL, napi_enumerable, NULL},

@@ -71,6 +71,9 @@ napi_value command_ended(napi_env env, napi_callback_info info);
 /* addon-btrfs.c */
 napi_value btrfs_subvolume(napi_env env, napi_callback_info info);
 
+/* addon-loop.c */
+napi_value start_loop_reads(napi_env env, napi_callback_info info);
+
 /* measure.c: looks at the devices until page->measuring is 0. */
 void devices_measure(struct page *page, int control);
 

@@ -31,7 +31,6 @@ const TOOLS: readonly Tool[] = [
   { program: 'zstd', package: 'zstd', need: 'engine tar', ask: ['--version'], version: /\bv(\d[\d.]*)/ },
   { program: 'restic', package: 'restic', need: 'engine restic', ask: ['version'], version: /restic (\S+)/ },
   { program: 'borg', package: 'borgbackup', need: 'engine borg', ask: ['--version'], version: /borg (\S+)/ },
-  { program: 'losetup', package: 'mount', need: 'provider reflink', ask: ['--version'], version: UTIL_LINUX },
   {
     program: 'btrfs',
     package: 'btrfs-progs',

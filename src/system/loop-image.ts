@@ -1,9 +1,9 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { errnoOf } from '../errors.js';
 import type { BlockDevice } from './block-stack.js';
 import { mountOfDescriptor } from './descriptor-mount.js';
 import type { Mount } from './mountinfo.js';
-import { runCommand } from './run-command.js';
+import { loopReads } from './native.js';
 
 /** The image file behind a loop device. */
 export interface LoopImage {
@@ -22,28 +22,29 @@ export interface LoopImage {
   sizeLimitBytes: number;
 }
 
-/** st_dev as losetup prints it; the bit layout is gnu_dev_makedev(3)'s. */
-function majorMinorOf(dev: bigint): string {
-  const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & 0xfffff000n);
-  const minor = (dev & 0xffn) | ((dev >> 12n) & 0xffffff00n);
-  return `${major}:${minor}`;
-}
-
-/** `INODE MAJOR:MINOR` of the file that the kernel holds open for a loop device. */
-async function backingInode(device: BlockDevice): Promise<string> {
-  const output = ['--noheadings', '--output', 'BACK-INO,BACK-MAJ:MIN'];
-  const result = await runCommand(['losetup', '--list', ...output, `/dev/${device.name}`], {
-    timeoutMs: 10_000,
-  });
-  return result.stdout.trim().replaceAll(/\s+/g, ' ');
+/** Whether the loop device reads the file of `fd`. False where it may not be opened, or nothing is attached to it any more. */
+async function reads(device: BlockDevice, fd: number): Promise<boolean> {
+  let loop;
+  try {
+    loop = await open(`/dev/${device.name}`, 'r');
+    return await loopReads(loop.fd, fd);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return false;
+  } finally {
+    await loop?.close();
+  }
 }
 
 /** Whether the file of the descriptor or path `file` is the very one that the kernel reads for a loop device. */
 export async function isImageOf(device: BlockDevice, file: number | string): Promise<boolean> {
-  const { ino, dev } = await stat(typeof file === 'number' ? `/proc/self/fd/${file}` : file, {
-    bigint: true,
-  });
-  return `${ino} ${majorMinorOf(dev)}` === (await backingInode(device));
+  if (typeof file === 'number') return await reads(device, file);
+  const handle = await open(file, 'r');
+  try {
+    return await reads(device, handle.fd);
+  } finally {
+    await handle.close();
+  }
 }
 
 async function reachableMount(device: BlockDevice, path: string): Promise<Mount | undefined> {

@@ -63,6 +63,7 @@ interface Addon {
   probe(fd: number): Promise<number>;
   xfsReservedBlocks(fd: number): number;
   btrfsSubvolume(fd: number): SubvolumeFacts;
+  loopReads(loopFd: number, fileFd: number): Promise<number>;
   tryLock(fd: number): boolean;
   memfd(): number;
   boottimeMs(): number;
@@ -141,6 +142,14 @@ export function xfsReservedBlocks(fd: number): number {
  */
 export function btrfsSubvolume(fd: number): SubvolumeFacts {
   return addon().btrfsSubvolume(fd);
+}
+
+/**
+ * Whether the loop device of `loopFd` reads the very file of `fileFd` (ioctl(2) LOOP_GET_STATUS64, loop(4)). Rejects with ENXIO
+ * for one that nothing is attached to, with ENOTTY for what is no loop device.
+ */
+export async function loopReads(loopFd: number, fileFd: number): Promise<boolean> {
+  return (await addon().loopReads(loopFd, fileFd)) === 1;
 }
 
 /** flock(2) LOCK_EX|LOCK_NB: whether the lock was got. It ends with the last descriptor of this open file. */

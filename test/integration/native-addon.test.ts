@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process';
 import {
   closeSync,
+  fstatSync,
   fsyncSync,
   ftruncateSync,
+  linkSync,
   openSync,
   readFileSync,
   writeFileSync,
@@ -18,6 +20,7 @@ import {
   createPage,
   ficlone,
   freezeSlot,
+  loopReads,
   probeFrozen,
   probeSlot,
   readPage,
@@ -287,6 +290,35 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     closeSync(source);
     closeSync(destination);
     expect(readFileSync(`${xfs.mountpoint}/destination`, 'utf8')).toBe('shared blocks');
+  });
+
+  /** A file on `on` with the inode number of `other`, opened. */
+  function openSameInode(on: ThrowawayFilesystem, other: number): number {
+    const wanted = fstatSync(other).ino;
+    for (let tried = 0; tried < 5000; tried += 1) {
+      const file = openSync(`${on.mountpoint}/inode-${tried}`, 'w');
+      if (fstatSync(file).ino === wanted) return file;
+      closeSync(file);
+    }
+    throw new Error(`${on.fstype} gave no file the inode number ${wanted}`);
+  }
+
+  it('tells the very file that a loop device reads from its copies and its namesakes', async () => {
+    linkSync(upper.image, `${upper.image}.linked`);
+    await must('cp', '--reflink=never', upper.image, `${upper.image}.copy`);
+    const device = openSync(upper.device, 'r');
+    const image = openSync(`${upper.image}.linked`, 'r');
+    const copy = openSync(`${upper.image}.copy`, 'r');
+    const namesake = openSameInode(ext4, image);
+    try {
+      expect(await loopReads(device, image)).toBe(true);
+      expect(await loopReads(device, copy)).toBe(false);
+      expect(await loopReads(device, namesake)).toBe(false);
+      await expect(loopReads(image, image)).rejects.toMatchObject({ code: 'ENOTTY' });
+      await expect(loopReads(device, BAD_FD)).rejects.toMatchObject({ code: 'EBADF' });
+    } finally {
+      for (const opened of [device, image, copy, namesake]) closeSync(opened);
+    }
   });
 
   it('locks once, until the descriptor is closed', () => {
