@@ -176,6 +176,9 @@ describeNeeding(
             touch ${dev}/$name
             mount --bind /dev/$name ${dev}/$name
           done
+          # What the tests keep may lie there.
+          mkdir ${dev}/shm
+          mount --rbind /dev/shm ${dev}/shm
           mount --rbind ${dev} /dev
           exec "$@"`;
         const hidden = ['unshare', '--mount', 'sh', '-ec', hide, 'sh'];
