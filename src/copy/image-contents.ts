@@ -15,7 +15,8 @@ const contentsSchema = z.object({
   images: z.array(
     z.object({
       name: z.string(),
-      fstype: z.string(),
+      /** For `mount -t`: one type, and none of a helper program's (`fuse.sh`). */
+      fstype: z.string().regex(/^[a-z0-9_]+$/),
       /** Taken frozen: it mounts without a replay of its log. */
       clean: z.boolean(),
       /** Of the device. */

@@ -1,0 +1,111 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { withMounts } from '../../src/copy/mounted-trees.js';
+import { mountReadOnly } from '../../src/system/mount.js';
+import { runCommand } from '../../src/system/run-command.js';
+import { describeNeeding } from '../support/capabilities.js';
+import { FsbackupCli } from '../support/fsbackup-cli.js';
+import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
+
+const NEEDS = ['root', 'loop', 'xfs', 'ext4', 'program:rsync', 'program:zstd'] as const;
+
+/** What a disk of backups says, changed by whoever had it in hand: the digests that go with it go too. */
+async function forge(file: string, change: (value: Record<string, unknown>) => unknown): Promise<void> {
+  const {
+    sha256: _sha256,
+    digests: _digests,
+    ...value
+  } = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+  await writeFile(file, JSON.stringify(change(value) ?? value));
+}
+
+describeNeeding(NEEDS, 'a disk of backups that somebody else wrote', () => {
+  const disks = throwawayDisks(afterAll);
+  let origin: ThrowawayFilesystem;
+  let cli: FsbackupCli;
+  let disk: string;
+  let outside: string;
+  let count = 0;
+
+  beforeAll(async () => {
+    const outer = await disks.filesystem({ fstype: 'xfs', sizeMiB: 512 });
+    origin = await disks.filesystem({ fstype: 'ext4', sizeMiB: 64, on: outer });
+    await writeFile(path.join(origin.mountpoint, 'file'), 'content');
+  });
+
+  beforeEach(async () => {
+    count += 1;
+    const directory = path.join(disks.directory, `case-${count}`);
+    [disk, outside] = [path.join(directory, 'disk'), path.join(directory, 'outside')];
+    for (const one of [directory, disk, outside]) await mkdir(one);
+    cli = new FsbackupCli(directory);
+  });
+
+  const run = async (engine = 'rsync') =>
+    await cli.runJob('--job', 'srv', '--source', origin.mountpoint, '--to', disk, '--engine', engine);
+
+  /** Backs up, and returns the directory of the backup. */
+  async function backUp(engine?: string): Promise<string> {
+    const { exitCode, stderr } = await run(engine);
+    expect(exitCode, stderr).toBe(0);
+    const names = await readdir(path.join(disk, 'srv'));
+    return path.join(disk, 'srv', names.toSorted().at(-1) ?? '');
+  }
+
+  /** An image whose one piece is `text`, under `name`, of a filesystem of `fstype`. */
+  async function forgeImage(
+    backup: string,
+    text: string,
+    changes: { name?: string; fstype?: string },
+  ): Promise<void> {
+    const data = path.join(backup, 'data');
+    const bytes = Buffer.alloc(4096, '#');
+    bytes.write(text);
+    const names = await readdir(data);
+    const { name = names.find((one) => one.endsWith('.map'))?.replace(/\.map$/, '') ?? '' } = changes;
+    await forge(path.join(data, 'contents.json'), (contents) => {
+      const [image] = contents['images'] as object[];
+      const [tree] = contents['trees'] as object[];
+      const sizes = { sizeBytes: bytes.length, storedBytes: bytes.length };
+      return {
+        ...contents,
+        images: [{ ...image, ...changes, ...sizes }],
+        trees: [{ ...tree, image: name }],
+      };
+    });
+    const digest = createHash('sha256').update(bytes).digest('hex');
+    const stored = path.join(data, name);
+    await mkdir(path.dirname(stored), { recursive: true });
+    await writeFile(`${stored}.map`, `0 ${bytes.length} ${digest}\n`);
+    await writeFile(`${stored}.chunks`, bytes);
+    await must('zstd', '-q', '-f', '--rm', `${stored}.chunks`);
+    await forge(path.join(backup, 'manifest.json'), (manifest) => ({ ...manifest, files: 0, bytes: 0 }));
+    await rm(path.join(backup, 'digests.gz'));
+  }
+
+  it('has no program run by the type of a filesystem', async () => {
+    const backup = await backUp('image');
+    const proof = path.join(outside, 'proof');
+    await forgeImage(backup, `#!/bin/sh\nid >${proof}\nexit 0\n`, { fstype: 'fuse.sh' });
+    const drill = await cli.run('backups', 'verify', 'srv', '--drill', '--from', disk);
+    const restore = await cli.run('restore', 'srv', '--from', disk, '--to', path.join(outside, 'back'));
+    expect([drill.exitCode, restore.exitCode]).toEqual([1, 1]);
+    expect(restore.stderr).toContain('contents.json does not tell what is in the backup');
+    expect(await readdir(outside)).not.toContain('proof');
+  });
+
+  it('is mounted by the kernel alone', async () => {
+    const [script, proof] = [path.join(outside, 'script'), path.join(outside, 'proof')];
+    await writeFile(script, `id >${proof}\nexit 0\n`);
+    const at = path.join(outside, 'at');
+    await mkdir(at);
+    const step = { fstype: 'fuse.sh', options: 'ro', source: script, at };
+    const inside = await runCommand(withMounts([step], ['true']));
+    expect(inside.exitCode).not.toBe(0);
+    const mount = mountReadOnly({ source: script, directory: at, fstype: 'fuse.sh', options: [] });
+    await expect(mount).rejects.toMatchObject({ code: 'snapshotFailed' });
+    expect(await readdir(outside)).not.toContain('proof');
+  });
+});
