@@ -1,4 +1,4 @@
-import { createReadStream, createWriteStream, type WriteStream } from 'node:fs';
+import { constants, createReadStream, createWriteStream, type WriteStream } from 'node:fs';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
@@ -12,6 +12,17 @@ const WRITE_AT_CHARACTERS = 32 * 1024;
 /** What a kill takes with it. */
 const WRITE_AFTER_MS = 250;
 
+/**
+ * A stream to a file (0600) that is begun anew, or gone on with. Never through a symlink: lists lie on disks that others had in
+ * hand.
+ */
+export function writeStream(file: string, flags: 'w' | 'a'): WriteStream {
+  const { O_WRONLY, O_CREAT, O_TRUNC, O_APPEND, O_NOFOLLOW } = constants;
+  const wanted: unknown = O_WRONLY | O_CREAT | O_NOFOLLOW | (flags === 'w' ? O_TRUNC : O_APPEND);
+  // Its types know flags as words alone; it hands whatever they are to open(2) as `fs.open` does.
+  return createWriteStream(file, { flags: wanted as string, mode: 0o600 });
+}
+
 /** Writes lines to a file (0600) in large pieces. What it cannot write, `close` rejects with. */
 export class LineWriter {
   readonly #stream: WriteStream;
@@ -21,7 +32,7 @@ export class LineWriter {
 
   /** `flags`: `w` to begin anew, `a` to go on. */
   constructor(file: string, flags: 'w' | 'a') {
-    this.#stream = createWriteStream(file, { flags, mode: 0o600 });
+    this.#stream = writeStream(file, flags);
     this.#finished = finished(this.#stream);
     // Told by `close`, which somebody awaits.
     this.#finished.catch(() => undefined);

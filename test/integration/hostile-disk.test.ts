@@ -1,8 +1,12 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { beginBackup, discardIncomplete } from '../../src/copy/backup-store.js';
 import { withMounts } from '../../src/copy/mounted-trees.js';
+import type { Journal } from '../../src/journal/journal.js';
+import { removeBackup } from '../../src/retention/remove-backup.js';
+import { hostLabel } from '../../src/system/host-label.js';
 import { mountReadOnly } from '../../src/system/mount.js';
 import { runCommand } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
@@ -52,6 +56,13 @@ describeNeeding(NEEDS, 'a disk of backups that somebody else wrote', () => {
     expect(exitCode, stderr).toBe(0);
     const names = await readdir(path.join(disk, 'srv'));
     return path.join(disk, 'srv', names.toSorted().at(-1) ?? '');
+  }
+
+  /** A file of root's that a run is made to write to, and what it has in the end. */
+  async function precious(): Promise<{ file: string; read: () => Promise<string> }> {
+    const file = path.join(outside, 'shadow');
+    await writeFile(file, 'root', { mode: 0o600 });
+    return { file, read: () => readFile(file, 'utf8') };
   }
 
   /** An image whose one piece is `text`, under `name`, of a filesystem of `fstype`. */
@@ -107,5 +118,47 @@ describeNeeding(NEEDS, 'a disk of backups that somebody else wrote', () => {
     const mount = mountReadOnly({ source: script, directory: at, fstype: 'fuse.sh', options: [] });
     await expect(mount).rejects.toMatchObject({ code: 'snapshotFailed' });
     expect(await readdir(outside)).not.toContain('proof');
+  });
+
+  it('has no run write through a symlink in what was kept of a broken-off one', async () => {
+    await backUp();
+    for (const name of ['digests.gz', 'digests.gz.raw']) {
+      const { file, read } = await precious();
+      const kept = path.join(disk, 'srv', `.incomplete-${hostLabel()}`);
+      await mkdir(path.join(kept, 'data'), { recursive: true });
+      await mkdir(path.join(kept, 'data+known'));
+      const note = {
+        version: 1,
+        backupId: '20260101T000000Z-abcdef',
+        startedAt: '2026-01-01T00:00:00.000Z',
+        place: 'here',
+        algorithm: 'xxh128',
+        instance: '',
+        isSynced: true,
+        rounds: 0,
+      };
+      await writeFile(path.join(kept, 'digests.gz.resume'), JSON.stringify(note));
+      await symlink(file, path.join(kept, name));
+      const { exitCode, stderr } = await run();
+      expect(exitCode, stderr).toBe(0);
+      expect(await read()).toBe('root');
+      expect((await cli.run('backups', 'verify', 'srv', '--full', '--from', disk)).exitCode).toBe(0);
+    }
+  });
+
+  it('has no backup written to where the directory of its job leads, nor one removed there', async () => {
+    await symlink(outside, path.join(disk, 'srv'));
+    const made = await run();
+    expect([made.exitCode, made.value.error?.message]).toEqual([2, `${path.join(disk, 'srv')} is a symlink`]);
+    expect(await readdir(outside)).toEqual([]);
+    const ref = { target: disk, job: 'srv', backupId: '20260101T000000Z-abcdef' };
+    await mkdir(path.join(outside, ref.backupId));
+    const journal: Journal = { record: () => Promise.reject(new Error('a removal was begun')) };
+    await expect(discardIncomplete(ref)).rejects.toMatchObject({ code: 'usage' });
+    await expect(removeBackup(ref, journal)).rejects.toMatchObject({ code: 'usage' });
+    await expect(beginBackup({ ...ref, backupId: '20260102T000000Z-abcdef' })).rejects.toMatchObject({
+      code: 'copyFailed',
+    });
+    expect(await readdir(outside)).toEqual([ref.backupId]);
   });
 });
