@@ -10,6 +10,7 @@ import { describeFailure, runCommand } from '../system/run-command.js';
 import { backupDirectory, dataDirectory, jobDirectory, type BackupRef } from './backup-layout.js';
 import { withCopyErrors } from './copy-error.js';
 import { manifestFile, writeManifest, type Manifest } from './manifest.js';
+import { isRealDirectory } from './real-directory.js';
 import { removeTree } from './remove-tree.js';
 import { requireTrustedJob } from './trusted-target.js';
 
@@ -18,7 +19,7 @@ async function makePrivate(directory: string): Promise<void> {
   try {
     await mkdir(directory, { mode: 0o700 });
   } catch (error) {
-    if (errnoOf(error) !== 'EEXIST' || !(await lstat(directory)).isDirectory()) throw error;
+    if (errnoOf(error) !== 'EEXIST' || (await isRealDirectory(directory)) !== true) throw error;
   }
 }
 

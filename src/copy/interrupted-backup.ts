@@ -6,6 +6,7 @@ import { hostLabel } from '../system/host-label.js';
 import { runCommand } from '../system/run-command.js';
 import { backupDirectory, digestFileIn, isJobName, jobDirectory, type BackupRef } from './backup-layout.js';
 import { readResumeNote, writeResumeNote, type ResumeNote } from './resume-note.js';
+import { isRealDirectory } from './real-directory.js';
 import { removeTree } from './remove-tree.js';
 import { requireTrustedJob } from './trusted-target.js';
 
@@ -72,7 +73,7 @@ export async function keepInterrupted(ref: BackupRef, isOurs: boolean): Promise<
  * whoever had the disk in hand could have made a symlink of that.
  */
 async function isAsLeft(kept: string): Promise<boolean> {
-  if (!(await lstat(kept)).isDirectory()) return false;
+  if ((await isRealDirectory(kept)) !== true) return false;
   for (const name of await readdir(kept)) {
     const entry = await lstat(path.join(kept, name));
     if (!entry.isDirectory() && !(entry.isFile() && entry.nlink === 1)) return false;

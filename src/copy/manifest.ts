@@ -6,6 +6,7 @@ import { writeDurably } from '../journal/durable-file.js';
 import { runReportSchema } from '../report/run-report-schema.js';
 import { backupDirectory, type BackupRef } from './backup-layout.js';
 import { formatDigested, isAsDigested } from './digested-json.js';
+import { isRealDirectory } from './real-directory.js';
 import { ENGINE_NAMES } from '../engine-names.js';
 
 const manifestSchema = z.object({
@@ -66,7 +67,7 @@ function describeIssues(error: z.ZodError): string {
   return error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
 }
 
-/** Reads a backup's manifest; one that cannot be read or does not fit its place is `damaged`. Never rejects for it. */
+/** Reads a backup's manifest; one that cannot be read or does not fit its place, or has no directory of data beside it but something else, is `damaged`. Never rejects for it. */
 export async function readManifest(ref: BackupRef): Promise<ManifestState> {
   return await readManifestIn(backupDirectory(ref), ref);
 }
@@ -95,6 +96,10 @@ export async function readManifestIn(
   const { job, backupId } = parsed.data;
   if (job !== ref.job || backupId !== ref.backupId) {
     return { state: 'damaged', problem: `manifest.json is that of ${job}@${backupId}` };
+  }
+  // All that reads, mounts, builds on or removes a backup begins here: nothing looks where a symlink leads.
+  if ((await isRealDirectory(path.join(directory, 'data'))) === false) {
+    return { state: 'damaged', problem: 'data is not a directory' };
   }
   return { state: 'complete', manifest: parsed.data };
 }

@@ -1,8 +1,8 @@
-import { lstat } from 'node:fs/promises';
-import { errnoOf, FsbackupError } from '../errors.js';
+import { FsbackupError } from '../errors.js';
 import { requireTrustedPath } from '../system/trusted-path.js';
 import { shellWord } from '../system/command-line.js';
 import { jobDirectory, type BackupRef } from './backup-layout.js';
+import { isRealDirectory } from './real-directory.js';
 
 const OTHERWISE =
   'where that cannot be said (a share of the network, a disk without owners), mount it below a directory that root alone may enter (chmod 700)';
@@ -26,16 +26,8 @@ export async function requireTrustedTarget(target: string): Promise<void> {
 export async function requireTrustedJob(job: Pick<BackupRef, 'target' | 'job'>): Promise<void> {
   const directory = jobDirectory(job);
   await requireTrustedTarget(directory);
-  const there = await lstat(directory).catch((error: unknown) => {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
+  if ((await isRealDirectory(directory)) !== false) return;
+  throw new FsbackupError('usage', `${directory} is not a directory, but a file or a symlink`, {
+    hint: `The backups of a job lie in its target itself. See what it is, then: rm ${shellWord(directory)}; or name another target.`,
   });
-  if (there?.isDirectory() !== false) return;
-  throw new FsbackupError(
-    'usage',
-    `${directory} is ${there.isSymbolicLink() ? 'a symlink' : 'not a directory'}`,
-    {
-      hint: `The backups of a job lie in its target itself. See what it is, then: rm ${shellWord(directory)}; or name another target.`,
-    },
-  );
 }

@@ -45,6 +45,7 @@ async function provenDirectory(
   if (found.state === 'incomplete' && !entries.some((entry) => entry.isDirectory())) {
     return { directory, engine: undefined };
   }
+  if (found.state === 'damaged') throw stillThere(directory, found.problem, SEE);
   throw stillThere(directory, 'no manifest in it says that fsbackup made it', SEE);
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { beginBackup, discardIncomplete } from '../../src/copy/backup-store.js';
@@ -149,7 +149,10 @@ describeNeeding(NEEDS, 'a disk of backups that somebody else wrote', () => {
   it('has no backup written to where the directory of its job leads, nor one removed there', async () => {
     await symlink(outside, path.join(disk, 'srv'));
     const made = await run();
-    expect([made.exitCode, made.value.error?.message]).toEqual([2, `${path.join(disk, 'srv')} is a symlink`]);
+    expect([made.exitCode, made.value.error?.message]).toEqual([
+      2,
+      `${path.join(disk, 'srv')} is not a directory, but a file or a symlink`,
+    ]);
     expect(await readdir(outside)).toEqual([]);
     const ref = { target: disk, job: 'srv', backupId: '20260101T000000Z-abcdef' };
     await mkdir(path.join(outside, ref.backupId));
@@ -162,3 +165,44 @@ describeNeeding(NEEDS, 'a disk of backups that somebody else wrote', () => {
     expect(await readdir(outside)).toEqual([ref.backupId]);
   });
 });
+
+describeNeeding(
+  ['root', 'loop', 'btrfs', 'program:rsync'],
+  'a disk of backups and a btrfs of the host',
+  () => {
+    const disks = throwawayDisks(afterAll);
+
+    it('keeps its subvolumes, whatever a backup that is removed says', async () => {
+      const { mountpoint } = await disks.filesystem({ fstype: 'btrfs', sizeMiB: 300 });
+      const [source, disk] = [path.join(disks.directory, 'source'), path.join(disks.directory, 'disk')];
+      for (const one of [source, disk]) await mkdir(one);
+      await must('btrfs', '-q', 'subvolume', 'create', path.join(mountpoint, 'home'));
+      await writeFile(path.join(mountpoint, 'home', 'file'), 'precious');
+      const config = path.join(disks.directory, 'config.json');
+      const jobs = { srv: { sources: [{ path: source, snapshot: 'none' }], targets: [disk] } };
+      await writeFile(config, JSON.stringify({ version: 1, jobs }), { mode: 0o600 });
+      const cli = new FsbackupCli(disks.directory);
+      expect((await cli.runJob('--config', config)).exitCode).toBe(0);
+      const [backup = ''] = await readdir(path.join(disk, 'srv'));
+
+      const backupId = '20260101T000000Z-abcdef';
+      for (const name of [backupId, `.removing-${backupId}`]) {
+        const forged = path.join(disk, 'srv', name);
+        await mkdir(forged);
+        await symlink(mountpoint, path.join(forged, 'data'));
+        await copyFile(path.join(disk, 'srv', backup, 'manifest.json'), path.join(forged, 'manifest.json'));
+        const completedAt = '2026-01-01T00:00:00.000Z';
+        await forge(path.join(forged, 'manifest.json'), (manifest) => ({
+          ...manifest,
+          backupId,
+          completedAt,
+          engine: 'btrfs-send',
+        }));
+      }
+      const pruned = await cli.run('backups', 'prune', 'srv', '--from', disk, '--keep-daily', '1');
+      expect(pruned.exitCode).toBe(60);
+      expect(`${pruned.stdout}${pruned.stderr}`).toContain('data is not a directory');
+      expect(await readFile(path.join(mountpoint, 'home', 'file'), 'utf8')).toBe('precious');
+    });
+  },
+);
