@@ -4,6 +4,7 @@ import path from 'node:path';
 import type * as z from 'zod';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
+import { isRealDirectory } from './real-directory.js';
 import type { StoredFile } from './sent-digests.js';
 import { suggested } from '../system/command-line.js';
 
@@ -25,6 +26,7 @@ export async function findContentsFile<T>(
 ): Promise<T | undefined> {
   const file = path.join(dataDirectory, CONTENTS);
   try {
+    if ((await isRealDirectory(dataDirectory)) === false) throw new Error(`${dataDirectory} is no directory`);
     return schema.parse(JSON.parse(await readFile(file, 'utf8')));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;

@@ -6,15 +6,16 @@ import { siblingData } from './btrfs-contents.js';
 import { readContentsFile, writeContentsFile } from './contents-file.js';
 import type { Extent } from './extents.js';
 import type { StoredFile } from './sent-digests.js';
+import { storedName, storedParent, storedPath, storedPlace } from './stored-names.js';
 import { suggested } from '../system/command-line.js';
 
 const contentsSchema = z.object({
   version: z.literal(1),
   /** The trees of the live system: which image each lies in, and where in its filesystem. */
-  trees: z.array(z.object({ path: z.string(), image: z.string(), inside: z.string() })),
+  trees: z.array(z.object({ path: storedPath, image: storedName, inside: storedPlace })),
   images: z.array(
     z.object({
-      name: z.string(),
+      name: storedName,
       /** For `mount -t`: one type, and none of a helper program's (`fuse.sh`). */
       fstype: z.string().regex(/^[a-z0-9_]+$/),
       /** Taken frozen: it mounts without a replay of its log. */
@@ -24,7 +25,7 @@ const contentsSchema = z.object({
       /** What is stored of it, before it was packed. */
       storedBytes: z.number().int().nonnegative(),
       /** What it is an increment of: an image of another backup of the job. */
-      parent: z.object({ backupId: z.string(), name: z.string() }).exactOptional(),
+      parent: storedParent.exactOptional(),
     }),
   ),
 });

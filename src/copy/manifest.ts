@@ -7,6 +7,7 @@ import { runReportSchema } from '../report/run-report-schema.js';
 import { backupDirectory, type BackupRef } from './backup-layout.js';
 import { formatDigested, isAsDigested } from './digested-json.js';
 import { isRealDirectory } from './real-directory.js';
+import { storedPath } from './stored-names.js';
 import { ENGINE_NAMES } from '../engine-names.js';
 
 const manifestSchema = z.object({
@@ -18,7 +19,7 @@ const manifestSchema = z.object({
   /** When the copy was complete and on disk: RFC 3339. */
   completedAt: z.iso.datetime(),
   /** The paths on the live system that the backup holds. */
-  sources: z.array(z.string().startsWith('/')),
+  sources: z.array(storedPath),
   files: z.number().int().nonnegative(),
   bytes: z.number().int().nonnegative(),
   /** What could not be read and is not in the backup; the first 100. */

@@ -6,6 +6,7 @@ import { beginBackup, discardIncomplete } from '../../src/copy/backup-store.js';
 import { withMounts } from '../../src/copy/mounted-trees.js';
 import type { Journal } from '../../src/journal/journal.js';
 import { removeBackup } from '../../src/retention/remove-backup.js';
+import { exists } from '../../src/system/exists.js';
 import { hostLabel } from '../../src/system/host-label.js';
 import { mountReadOnly } from '../../src/system/mount.js';
 import { runCommand } from '../../src/system/run-command.js';
@@ -88,7 +89,6 @@ describeNeeding(NEEDS, 'a disk of backups that somebody else wrote', () => {
     });
     const digest = createHash('sha256').update(bytes).digest('hex');
     const stored = path.join(data, name);
-    await mkdir(path.dirname(stored), { recursive: true });
     await writeFile(`${stored}.map`, `0 ${bytes.length} ${digest}\n`);
     await writeFile(`${stored}.chunks`, bytes);
     await must('zstd', '-q', '-f', '--rm', `${stored}.chunks`);
@@ -105,6 +105,19 @@ describeNeeding(NEEDS, 'a disk of backups that somebody else wrote', () => {
     expect([drill.exitCode, restore.exitCode]).toEqual([1, 1]);
     expect(restore.stderr).toContain('contents.json does not tell what is in the backup');
     expect(await readdir(outside)).not.toContain('proof');
+  });
+
+  it('has nothing written outside of a restore by the name of an image', async () => {
+    const backup = await backUp('image');
+    await mkdir(path.join(disk, 'srv', 'outside'));
+    // From the staging in `case-N/back` that is `case-N/outside`; the pieces are where it leads on the disk.
+    const name = '../../outside/evil';
+    await forgeImage(backup, '/var/log/wtmp { }', { name });
+    const back = path.join(path.dirname(disk), 'back');
+    const restore = await cli.run('restore', `srv@${path.basename(backup)}`, '--from', disk, '--to', back);
+    expect([restore.exitCode, restore.stderr]).toEqual([1, expect.stringContaining('contents.json')]);
+    expect(await readdir(outside)).toEqual([]);
+    expect(await exists(back)).toBe(false);
   });
 
   it('is mounted by the kernel alone', async () => {
