@@ -1,10 +1,11 @@
-import { constants, createReadStream, createWriteStream, type WriteStream } from 'node:fs';
+import { constants, createWriteStream, type WriteStream } from 'node:fs';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { runCommand } from '../system/run-command.js';
 import { copyFailure } from './copy-error.js';
+import { streamStored } from './stored-file.js';
 import { parseRecord, type DigestRecord } from './digest-record.js';
 
 /** Little, so that it is garbage while it is young. */
@@ -79,9 +80,12 @@ export class LineWriter {
   }
 }
 
-/** The lines of a file, some at a time; of one that ends in `.gz` unpacked. */
+/** Longer than any line: a path, and what it is linked to, each of whose bytes may be written as `\ooo`; and what is before. */
+const MAX_LINE_CHARACTERS = 64 * 1024;
+
+/** The lines of a file, some at a time; of one that ends in `.gz` unpacked. Rejects for what has no lines, too. */
 export async function* readBatches(file: string): AsyncGenerator<string[]> {
-  const source = createReadStream(file);
+  const source = await streamStored(file);
   const input: Readable = file.endsWith('.gz') ? source.pipe(createGunzip()) : source;
   if (input !== source) source.on('error', (error) => input.destroy(error));
   input.setEncoding('latin1');
@@ -90,6 +94,7 @@ export async function* readBatches(file: string): AsyncGenerator<string[]> {
     for await (const chunk of input as AsyncIterable<string>) {
       const lines = (partial + chunk).split('\n');
       partial = lines.pop() ?? '';
+      if (partial.length > MAX_LINE_CHARACTERS) throw new Error(`${file} has a line without an end`);
       yield lines;
     }
     if (partial !== '') yield [partial];

@@ -100,13 +100,6 @@ async function* linked(links: Batches, list: SortedList): AsyncGenerator<DigestR
   }
 }
 
-/** SHA-256 of a file. */
-export async function sha256Of(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(file), hash);
-  return hash.digest('hex');
-}
-
 /** Packs a file, and returns the SHA-256 of what came of it. */
 async function pack(list: string, file: string): Promise<string> {
   const hash = createHash('sha256');

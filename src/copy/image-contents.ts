@@ -1,9 +1,8 @@
-import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
 import * as z from 'zod';
 import { FsbackupError } from '../errors.js';
 import { siblingData } from './btrfs-contents.js';
 import { readContentsFile, writeContentsFile } from './contents-file.js';
+import { readBatches } from './digest-lines.js';
 import type { Extent } from './extents.js';
 import type { StoredFile } from './sent-digests.js';
 import { storedName, storedParent, storedPath, storedPlace } from './stored-names.js';
@@ -62,8 +61,7 @@ export function parseMapLine(line: string): MapLine {
 
 /** The lines of a map, one by one. */
 export async function* readMap(file: string): AsyncGenerator<MapLine> {
-  const lines = createInterface({ input: createReadStream(file, 'latin1'), crlfDelay: Infinity });
-  for await (const line of lines) yield parseMapLine(line);
+  for await (const lines of readBatches(file)) yield* lines.map(parseMapLine);
 }
 
 /** See `writeContentsFile`. */

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import * as z from 'zod';
 import { errnoOf, messageOf } from '../errors.js';
@@ -7,6 +6,7 @@ import { runReportSchema } from '../report/run-report-schema.js';
 import { backupDirectory, type BackupRef } from './backup-layout.js';
 import { formatDigested, isAsDigested } from './digested-json.js';
 import { isRealDirectory } from './real-directory.js';
+import { readStored } from './stored-file.js';
 import { storedPath } from './stored-names.js';
 import { ENGINE_NAMES } from '../engine-names.js';
 
@@ -81,7 +81,7 @@ export async function readManifestIn(
   let text: string;
   let value: unknown;
   try {
-    text = await readFile(path.join(directory, MANIFEST), 'utf8');
+    text = await readStored(path.join(directory, MANIFEST));
     value = JSON.parse(text);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return { state: 'incomplete' };

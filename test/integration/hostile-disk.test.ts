@@ -159,6 +159,29 @@ describeNeeding(NEEDS, 'a disk of backups that somebody else wrote', () => {
     }
   });
 
+  it('has nothing wait for a FIFO in the place of a file', async () => {
+    const backup = await backUp('image');
+    const forged = path.join(disk, 'srv', '20260101T000000Z-abcdef');
+    await mkdir(path.join(forged, 'data'), { recursive: true });
+    await must('mkfifo', path.join(forged, 'manifest.json'));
+    const listed = await cli.run('backups', 'list', '--from', disk);
+    expect([listed.exitCode, listed.stdout]).toEqual([0, expect.stringContaining('damaged')]);
+    expect((await run('image')).exitCode).toBe(0);
+    const pruned = await cli.run('backups', 'prune', 'srv', '--from', disk, '--keep-last', '5');
+    expect(pruned.exitCode, pruned.stderr).toBe(0);
+
+    const data = path.join(backup, 'data');
+    const chunks = (await readdir(data)).find((name) => name.endsWith('.chunks.zst')) ?? '';
+    await rm(path.join(data, chunks));
+    await must('mkfifo', path.join(data, chunks));
+    for (const how of [[], ['--full']]) {
+      const which = `srv@${path.basename(backup)}`;
+      const verified = await cli.run('backups', 'verify', which, '--from', disk, ...how);
+      expect(verified.exitCode).toBe(50);
+      expect(`${verified.stdout}${verified.stderr}`).toContain(`${chunks} is not a regular file`);
+    }
+  });
+
   it('has no backup written to where the directory of its job leads, nor one removed there', async () => {
     await symlink(outside, path.join(disk, 'srv'));
     const made = await run();
