@@ -1,10 +1,10 @@
 import { rename, rm } from 'node:fs/promises';
-import { errnoOf } from '../errors.js';
+import { errnoOf, FsbackupError } from '../errors.js';
 import { exists } from '../system/exists.js';
 import { dataDirectory, digestFile } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
 import { isDigestList } from './digest-check.js';
-import { sha256Of } from './digest-list.js';
+import { sha256Of } from './stored-file.js';
 import type { CopyEngine, DigestList } from './engine.js';
 
 const ANOTHER = { problem: 'digests.gz is not the one that the manifest was written with' };
@@ -54,6 +54,7 @@ export async function digestsOf(
   try {
     return (await sha256Of(file)) === digests.sha256 ? { file, algorithm: digests.algorithm } : ANOTHER;
   } catch (error) {
+    if (error instanceof FsbackupError) return { problem: error.message };
     const errno = errnoOf(error);
     if (errno === undefined) throw error;
     return { problem: `digests.gz cannot be read: ${errno}` };

@@ -10,14 +10,16 @@ import { describeFailure, runCommand } from '../system/run-command.js';
 import { backupDirectory, dataDirectory, jobDirectory, type BackupRef } from './backup-layout.js';
 import { withCopyErrors } from './copy-error.js';
 import { manifestFile, writeManifest, type Manifest } from './manifest.js';
+import { isRealDirectory } from './real-directory.js';
 import { removeTree } from './remove-tree.js';
-import { requireTrustedTarget } from './trusted-target.js';
+import { requireTrustedJob } from './trusted-target.js';
 
+/** There may be a directory already. Anything else of that name is an error, a symlink to a directory too. */
 async function makePrivate(directory: string): Promise<void> {
   try {
     await mkdir(directory, { mode: 0o700 });
   } catch (error) {
-    if (errnoOf(error) !== 'EEXIST') throw error;
+    if (errnoOf(error) !== 'EEXIST' || (await isRealDirectory(directory)) !== true) throw error;
   }
 }
 
@@ -66,7 +68,7 @@ export async function discardIncomplete(
 ): Promise<'removed' | 'absent' | 'kept' | { keptIn: string }> {
   const named = backupDirectory(ref);
   if (!(await exists(named))) return 'absent';
-  await requireTrustedTarget(jobDirectory(ref));
+  await requireTrustedJob(ref);
   if (await exists(manifestFile(ref))) return 'kept';
   // The target may be reached by a symlink, the backup in it must not be one.
   const directory = path.join(await realpath(path.dirname(named)), path.basename(named));

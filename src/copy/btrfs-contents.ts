@@ -2,17 +2,18 @@ import path from 'node:path';
 import * as z from 'zod';
 import { readContentsFile, writeContentsFile } from './contents-file.js';
 import type { StoredFile } from './sent-digests.js';
+import { storedName, storedParent, storedPath, storedPlace } from './stored-names.js';
 
 const contentsSchema = z.object({
   version: z.literal(1),
   /** `received`: read-only subvolumes on a btrfs; `stream`: what `btrfs send` wrote, packed by zstd. */
   kind: z.enum(['received', 'stream']),
   /** The trees of the live system: which subvolume each lies in, and where in it. */
-  trees: z.array(z.object({ path: z.string(), subvolume: z.string(), inside: z.string() })),
+  trees: z.array(z.object({ path: storedPath, subvolume: storedName, inside: storedPlace })),
   subvolumes: z.array(
     z.object({
       /** Of the snapshot, and so of what is received from it. */
-      name: z.string(),
+      name: storedName,
       /** Of the snapshot that was sent. */
       uuid: z.string(),
       /** Received: what tells that it is whole and was never changed. */
@@ -25,7 +26,7 @@ const contentsSchema = z.object({
       /** Of the stream, before it was packed. */
       bytes: z.number(),
       /** What it is an increment of: a subvolume of another backup of the job. */
-      parent: z.object({ backupId: z.string(), name: z.string() }).exactOptional(),
+      parent: storedParent.exactOptional(),
     }),
   ),
 });

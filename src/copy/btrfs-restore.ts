@@ -8,6 +8,7 @@ import type { ListRequest } from './engine.js';
 import { withMounts, type MountStep } from './mounted-trees.js';
 import { treesBelow } from './open-trees.js';
 import type { OpenRequest, OpenTrees } from './opened-trees.js';
+import { requireStored } from './stored-file.js';
 import { HashingStream, pipePrograms } from './stream-pipe.js';
 
 /** Beside what the streams bring: what an empty btrfs needs. */
@@ -30,7 +31,9 @@ async function chainOf(dataDirectory: string, contents: BtrfsContents, name: str
     const current: string = wanted;
     const subvolume = known.subvolumes.find((one) => one.name === current);
     if (subvolume === undefined) throw new Error(`${at} has no ${current}`);
-    chain.unshift({ file: path.join(at, streamFile(current)), bytes: subvolume.bytes });
+    const file = path.join(at, streamFile(current));
+    await requireStored(file);
+    chain.unshift({ file, bytes: subvolume.bytes });
     wanted = subvolume.parent?.name;
     if (subvolume.parent === undefined) break;
     at = siblingData(at, subvolume.parent.backupId);

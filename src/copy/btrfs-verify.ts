@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, messageOf } from '../errors.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
@@ -10,6 +9,7 @@ import { copyStopped, MAX_UNREADABLE } from './copy-error.js';
 import { noDifferences } from './digest-compare.js';
 import type { VerifyFindings, VerifyRequest } from './engine.js';
 import { storedRecord } from './sent-digests.js';
+import { readStored } from './stored-file.js';
 import { HashingStream } from './stream-pipe.js';
 import { verifyStreams } from './stream-verify.js';
 import { FoundEntries } from './verify-list.js';
@@ -74,9 +74,9 @@ export async function verifyBtrfs(request: VerifyRequest, run: Run): Promise<Ver
   const found = new FoundEntries(request);
   let contents: BtrfsContents;
   try {
-    const text = await readFile(path.join(dataDirectory, CONTENTS));
+    const text = await readStored(path.join(dataDirectory, CONTENTS));
     const sha256 = createHash('sha256').update(text).digest('hex');
-    found.add(storedRecord({ name: CONTENTS, sha256, bytes: text.length }));
+    found.add(storedRecord({ name: CONTENTS, sha256, bytes: Buffer.byteLength(text) }));
     contents = await readContents(dataDirectory);
   } catch (error) {
     if (!(error instanceof Error)) throw error;

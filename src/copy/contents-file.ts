@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type * as z from 'zod';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
+import { isRealDirectory } from './real-directory.js';
+import { readStored } from './stored-file.js';
 import type { StoredFile } from './sent-digests.js';
 import { suggested } from '../system/command-line.js';
 
@@ -25,7 +26,8 @@ export async function findContentsFile<T>(
 ): Promise<T | undefined> {
   const file = path.join(dataDirectory, CONTENTS);
   try {
-    return schema.parse(JSON.parse(await readFile(file, 'utf8')));
+    if ((await isRealDirectory(dataDirectory)) === false) throw new Error(`${dataDirectory} is no directory`);
+    return schema.parse(JSON.parse(await readStored(file)));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw new FsbackupError('failed', `${file} does not tell what is in the backup`, {

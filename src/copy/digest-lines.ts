@@ -1,16 +1,28 @@
-import { createReadStream, createWriteStream, type WriteStream } from 'node:fs';
+import { constants, createWriteStream, type WriteStream } from 'node:fs';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { runCommand } from '../system/run-command.js';
 import { copyFailure } from './copy-error.js';
+import { streamStored } from './stored-file.js';
 import { parseRecord, type DigestRecord } from './digest-record.js';
 
 /** Little, so that it is garbage while it is young. */
 const WRITE_AT_CHARACTERS = 32 * 1024;
 /** What a kill takes with it. */
 const WRITE_AFTER_MS = 250;
+
+/**
+ * A stream to a file (0600) that is begun anew, or gone on with. Never through a symlink: lists lie on disks that others had in
+ * hand.
+ */
+export function writeStream(file: string, flags: 'w' | 'a'): WriteStream {
+  const { O_WRONLY, O_CREAT, O_TRUNC, O_APPEND, O_NOFOLLOW } = constants;
+  const wanted: unknown = O_WRONLY | O_CREAT | O_NOFOLLOW | (flags === 'w' ? O_TRUNC : O_APPEND);
+  // Its types know flags as words alone; it hands whatever they are to open(2) as `fs.open` does.
+  return createWriteStream(file, { flags: wanted as string, mode: 0o600 });
+}
 
 /** Writes lines to a file (0600) in large pieces. What it cannot write, `close` rejects with. */
 export class LineWriter {
@@ -21,7 +33,7 @@ export class LineWriter {
 
   /** `flags`: `w` to begin anew, `a` to go on. */
   constructor(file: string, flags: 'w' | 'a') {
-    this.#stream = createWriteStream(file, { flags, mode: 0o600 });
+    this.#stream = writeStream(file, flags);
     this.#finished = finished(this.#stream);
     // Told by `close`, which somebody awaits.
     this.#finished.catch(() => undefined);
@@ -68,9 +80,12 @@ export class LineWriter {
   }
 }
 
-/** The lines of a file, some at a time; of one that ends in `.gz` unpacked. */
+/** Longer than any line: a path, and what it is linked to, each of whose bytes may be written as `\ooo`; and what is before. */
+const MAX_LINE_CHARACTERS = 64 * 1024;
+
+/** The lines of a file, some at a time; of one that ends in `.gz` unpacked. Rejects for what has no lines, too. */
 export async function* readBatches(file: string): AsyncGenerator<string[]> {
-  const source = createReadStream(file);
+  const source = await streamStored(file);
   const input: Readable = file.endsWith('.gz') ? source.pipe(createGunzip()) : source;
   if (input !== source) source.on('error', (error) => input.destroy(error));
   input.setEncoding('latin1');
@@ -79,6 +94,7 @@ export async function* readBatches(file: string): AsyncGenerator<string[]> {
     for await (const chunk of input as AsyncIterable<string>) {
       const lines = (partial + chunk).split('\n');
       partial = lines.pop() ?? '';
+      if (partial.length > MAX_LINE_CHARACTERS) throw new Error(`${file} has a line without an end`);
       yield lines;
     }
     if (partial !== '') yield [partial];

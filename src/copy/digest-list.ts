@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { LineWriter, readRecordBatches, sortLines } from './digest-lines.js';
+import { LineWriter, readRecordBatches, sortLines, writeStream } from './digest-lines.js';
 import { formatRecord, type DigestRecord } from './digest-record.js';
 import { SortedList } from './sorted-list.js';
 
@@ -100,13 +100,6 @@ async function* linked(links: Batches, list: SortedList): AsyncGenerator<DigestR
   }
 }
 
-/** SHA-256 of a file. */
-export async function sha256Of(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(file), hash);
-  return hash.digest('hex');
-}
-
 /** Packs a file, and returns the SHA-256 of what came of it. */
 async function pack(list: string, file: string): Promise<string> {
   const hash = createHash('sha256');
@@ -116,7 +109,7 @@ async function pack(list: string, file: string): Promise<string> {
       done(undefined, chunk);
     },
   });
-  const packed = createWriteStream(file, { mode: 0o600 });
+  const packed = writeStream(file, 'w');
   await pipeline(createReadStream(list), createGzip({ level: 3 }), hashing, packed);
   return hash.digest('hex');
 }

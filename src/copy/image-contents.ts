@@ -1,21 +1,22 @@
-import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
 import * as z from 'zod';
 import { FsbackupError } from '../errors.js';
 import { siblingData } from './btrfs-contents.js';
 import { readContentsFile, writeContentsFile } from './contents-file.js';
+import { readBatches } from './digest-lines.js';
 import type { Extent } from './extents.js';
 import type { StoredFile } from './sent-digests.js';
+import { storedName, storedParent, storedPath, storedPlace } from './stored-names.js';
 import { suggested } from '../system/command-line.js';
 
 const contentsSchema = z.object({
   version: z.literal(1),
   /** The trees of the live system: which image each lies in, and where in its filesystem. */
-  trees: z.array(z.object({ path: z.string(), image: z.string(), inside: z.string() })),
+  trees: z.array(z.object({ path: storedPath, image: storedName, inside: storedPlace })),
   images: z.array(
     z.object({
-      name: z.string(),
-      fstype: z.string(),
+      name: storedName,
+      /** For `mount -t`: one type, and none of a helper program's (`fuse.sh`). */
+      fstype: z.string().regex(/^[a-z0-9_]+$/),
       /** Taken frozen: it mounts without a replay of its log. */
       clean: z.boolean(),
       /** Of the device. */
@@ -23,7 +24,7 @@ const contentsSchema = z.object({
       /** What is stored of it, before it was packed. */
       storedBytes: z.number().int().nonnegative(),
       /** What it is an increment of: an image of another backup of the job. */
-      parent: z.object({ backupId: z.string(), name: z.string() }).exactOptional(),
+      parent: storedParent.exactOptional(),
     }),
   ),
 });
@@ -60,8 +61,7 @@ export function parseMapLine(line: string): MapLine {
 
 /** The lines of a map, one by one. */
 export async function* readMap(file: string): AsyncGenerator<MapLine> {
-  const lines = createInterface({ input: createReadStream(file, 'latin1'), crlfDelay: Infinity });
-  for await (const line of lines) yield parseMapLine(line);
+  for await (const lines of readBatches(file)) yield* lines.map(parseMapLine);
 }
 
 /** See `writeContentsFile`. */

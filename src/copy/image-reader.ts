@@ -4,6 +4,7 @@ import { Writable } from 'node:stream';
 import { messageOf } from '../errors.js';
 import { describeFailure, type CommandResult, type runCommand } from '../system/run-command.js';
 import { chunksFile, readMap, type ImageLink, type MapLine } from './image-contents.js';
+import { requireStored } from './stored-file.js';
 
 /** Gets each line of a map, with what is stored of it. Zeros have nothing stored. */
 export type OnPiece = (line: MapLine, bytes: Buffer | undefined) => Promise<void>;
@@ -88,12 +89,13 @@ export async function readPieces(
   { map, signal, onPiece }: { map: string; signal: AbortSignal; onPiece: OnPiece },
   run: typeof runCommand,
 ): Promise<CommandResult> {
+  const file = path.join(dataDirectory, chunksFile(image.name));
+  await requireStored(file);
   const pieces = new PieceStream(readMap(path.join(dataDirectory, map)), onPiece);
   let failure: Error | undefined;
   pieces.on('error', (error) => {
     failure ??= error;
   });
-  const file = path.join(dataDirectory, chunksFile(image.name));
   const result = await run(['zstd', '-q', '--decompress', '--stdout', '--', file], {
     signal,
     stdoutTo: pieces,

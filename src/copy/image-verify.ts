@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf } from '../errors.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
@@ -7,7 +7,7 @@ import { siblingData } from './btrfs-contents.js';
 import { CONTENTS } from './contents-file.js';
 import { copyFailure, copyStopped } from './copy-error.js';
 import { noDifferences } from './digest-compare.js';
-import { sha256Of } from './digest-list.js';
+import { readStored, requireStored, sha256Of } from './stored-file.js';
 import type { VerifyFindings, VerifyRequest } from './engine.js';
 import {
   chunksFile,
@@ -31,6 +31,7 @@ async function checkStored(
   const { dataDirectory, image } = link;
   if (mode === 'quick') {
     const file = path.join(dataDirectory, chunksFile(image.name));
+    await requireStored(file);
     const result = await run(['zstd', '-q', '--test', '--', file], { signal });
     if (signal.aborted) throw copyStopped();
     if (result.notFound) throw copyFailure('zstd', result);
@@ -56,9 +57,9 @@ async function addSmallFiles(
   contents: ImageContents,
   found: FoundEntries,
 ): Promise<void> {
-  const text = await readFile(path.join(dataDirectory, CONTENTS));
+  const text = await readStored(path.join(dataDirectory, CONTENTS));
   const sha256 = createHash('sha256').update(text).digest('hex');
-  found.add(storedRecord({ name: CONTENTS, sha256, bytes: text.length }));
+  found.add(storedRecord({ name: CONTENTS, sha256, bytes: Buffer.byteLength(text) }));
   for (const { name } of contents.images) {
     const file = path.join(dataDirectory, mapFile(name));
     const size = await stat(file).catch(() => undefined);

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import type { runCommand } from '../system/run-command.js';
 import { copyFailure } from './copy-error.js';
 import { LineWriter } from './digest-lines.js';
-import { sha256Of } from './digest-list.js';
+import { sha256Of } from './stored-file.js';
 import { chunksOf, type Extent } from './extents.js';
 import { chunksFile, formatMapLine, mapFile, type MapLine } from './image-contents.js';
 import type { StoredFile } from './sent-digests.js';

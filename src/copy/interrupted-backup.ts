@@ -6,8 +6,9 @@ import { hostLabel } from '../system/host-label.js';
 import { runCommand } from '../system/run-command.js';
 import { backupDirectory, digestFileIn, isJobName, jobDirectory, type BackupRef } from './backup-layout.js';
 import { readResumeNote, writeResumeNote, type ResumeNote } from './resume-note.js';
+import { isRealDirectory } from './real-directory.js';
 import { removeTree } from './remove-tree.js';
-import { requireTrustedTarget } from './trusted-target.js';
+import { requireTrustedJob } from './trusted-target.js';
 
 /** Whoever waits for a broken-off run to end, a shutdown say, does not wait longer for a sync. */
 const SYNC_MS = 30_000;
@@ -68,13 +69,26 @@ export async function keepInterrupted(ref: BackupRef, isOurs: boolean): Promise<
 }
 
 /**
- * Gives what was kept of a job to the backup that is being begun, if `canGoOn`, as its directory, and true; removes it
- * otherwise. Whoever calls it holds the locks of job and target: no run that lives has it.
+ * Whether it is what a run leaves: directories, and files of its own. What is to be written to in it is opened by its name, and
+ * whoever had the disk in hand could have made a symlink of that.
+ */
+async function isAsLeft(kept: string): Promise<boolean> {
+  if ((await isRealDirectory(kept)) !== true) return false;
+  for (const name of await readdir(kept)) {
+    const entry = await lstat(path.join(kept, name));
+    if (!entry.isDirectory() && !(entry.isFile() && entry.nlink === 1)) return false;
+  }
+  return true;
+}
+
+/**
+ * Gives what was kept of a job to the backup that is being begun, if `canGoOn` and it is as a run leaves it, as its directory, and
+ * true; removes it otherwise. Whoever calls it holds the locks of job and target: no run that lives has it.
  */
 export async function adoptInterrupted(ref: BackupRef, canGoOn: boolean): Promise<boolean> {
   const kept = await resolved(keptDirectory(ref));
   if (!(await exists(kept))) return false;
-  if (!canGoOn || (await readResumeNote(digestFileIn(kept))) === undefined) {
+  if (!canGoOn || !(await isAsLeft(kept)) || (await readResumeNote(digestFileIn(kept))) === undefined) {
     await removeTree(kept);
     return false;
   }
@@ -115,7 +129,7 @@ export async function listInterrupted(target: string): Promise<InterruptedBackup
  * root remove something elsewhere.
  */
 export async function removeInterrupted({ target, job, directory }: InterruptedBackup): Promise<void> {
-  await requireTrustedTarget(jobDirectory({ target, job }));
+  await requireTrustedJob({ target, job });
   const kept = await resolved(directory);
   if (!(await exists(kept))) return;
   if (!(await lstat(kept)).isDirectory()) {

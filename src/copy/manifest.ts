@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import * as z from 'zod';
 import { errnoOf, messageOf } from '../errors.js';
@@ -6,6 +5,9 @@ import { writeDurably } from '../journal/durable-file.js';
 import { runReportSchema } from '../report/run-report-schema.js';
 import { backupDirectory, type BackupRef } from './backup-layout.js';
 import { formatDigested, isAsDigested } from './digested-json.js';
+import { isRealDirectory } from './real-directory.js';
+import { readStored } from './stored-file.js';
+import { storedPath } from './stored-names.js';
 import { ENGINE_NAMES } from '../engine-names.js';
 
 const manifestSchema = z.object({
@@ -17,7 +19,7 @@ const manifestSchema = z.object({
   /** When the copy was complete and on disk: RFC 3339. */
   completedAt: z.iso.datetime(),
   /** The paths on the live system that the backup holds. */
-  sources: z.array(z.string().startsWith('/')),
+  sources: z.array(storedPath),
   files: z.number().int().nonnegative(),
   bytes: z.number().int().nonnegative(),
   /** What could not be read and is not in the backup; the first 100. */
@@ -66,7 +68,7 @@ function describeIssues(error: z.ZodError): string {
   return error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
 }
 
-/** Reads a backup's manifest; one that cannot be read or does not fit its place is `damaged`. Never rejects for it. */
+/** Reads a backup's manifest; one that cannot be read or does not fit its place, or has no directory of data beside it but something else, is `damaged`. Never rejects for it. */
 export async function readManifest(ref: BackupRef): Promise<ManifestState> {
   return await readManifestIn(backupDirectory(ref), ref);
 }
@@ -79,7 +81,7 @@ export async function readManifestIn(
   let text: string;
   let value: unknown;
   try {
-    text = await readFile(path.join(directory, MANIFEST), 'utf8');
+    text = await readStored(path.join(directory, MANIFEST));
     value = JSON.parse(text);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return { state: 'incomplete' };
@@ -95,6 +97,10 @@ export async function readManifestIn(
   const { job, backupId } = parsed.data;
   if (job !== ref.job || backupId !== ref.backupId) {
     return { state: 'damaged', problem: `manifest.json is that of ${job}@${backupId}` };
+  }
+  // All that reads, mounts, builds on or removes a backup begins here: nothing looks where a symlink leads.
+  if ((await isRealDirectory(path.join(directory, 'data'))) === false) {
+    return { state: 'damaged', problem: 'data is not a directory' };
   }
   return { state: 'complete', manifest: parsed.data };
 }

@@ -20,12 +20,18 @@ export interface MountStep {
   at: string;
 }
 
-/** `$1` is where all snapshots are shown; then fours of type, options, source and mountpoint, up to `--`, and the program. */
+/**
+ * `$1` is where all snapshots are shown; then fours of type, options, source and mountpoint, up to `--`, and the program.
+ * The kernel itself mounts what a backup says that it is: mount(8) would run `mount.TYPE`, and that of FUSE runs what the
+ * type and the source name. ZFS has a helper, and is never what a backup says.
+ */
 const SCRIPT = `${LET_GO}
 let_go "$1"
 shift
 while [ "$1" != -- ]; do
-  mount --no-mtab -t "$1" -o "$2" -- "$3" "$4"
+  only=--internal-only
+  [ "$1" != zfs ] || only=
+  mount --no-mtab $only -t "$1" -o "$2" -- "$3" "$4"
   shift 4
 done
 shift

@@ -4,13 +4,12 @@ import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
 import { isWithin, mountOfPath, readMounts, type Mount } from '../system/mountinfo.js';
-import { jobDirectory } from './backup-layout.js';
 import type { EngineName } from './engine.js';
 import { locateTarget } from './locate-target.js';
 import { compileExcludes } from './rsync-pattern.js';
 import type { FilesystemIdentity } from './target-identity.js';
 import { requireRoom, sizeOfLastArchive } from './target-room.js';
-import { requireTrustedTarget } from './trusted-target.js';
+import { requireTrustedJob } from './trusted-target.js';
 import { shellWord } from '../system/command-line.js';
 
 /** A job's target, as a plan has it. */
@@ -113,7 +112,7 @@ export async function preflightTarget(
   sources: readonly SourceToCheck[],
   stateDirectory?: string,
 ): Promise<FilesystemIdentity> {
-  await requireTrustedTarget(jobDirectory({ target: target.path, job }));
+  await requireTrustedJob({ target: target.path, job });
   const { resolved, filesystem, identity } = await locateTarget(target, [job], stateDirectory);
   await refuseReadOnly(resolved, filesystem);
   await refuseOverlap(target, resolved, filesystem.mount, sources);

@@ -1,8 +1,10 @@
-import { readFile, unlink } from 'node:fs/promises';
+import { unlink } from 'node:fs/promises';
 import path from 'node:path';
 import type * as z from 'zod';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
+import { exists } from '../system/exists.js';
+import { readStored } from './stored-file.js';
 
 const REFERENCE = 'reference.json';
 const WRITING = 'writing';
@@ -41,10 +43,9 @@ export class ReferenceFile<Schema extends z.ZodType> {
   async mayExist(dataDirectory: string): Promise<boolean> {
     for (const name of [REFERENCE, WRITING]) {
       try {
-        await readFile(path.join(dataDirectory, name));
+        if (await exists(path.join(dataDirectory, name))) return true;
+      } catch {
         return true;
-      } catch (error) {
-        if (errnoOf(error) !== 'ENOENT') return true;
       }
     }
     return false;
@@ -54,7 +55,7 @@ export class ReferenceFile<Schema extends z.ZodType> {
   async read(dataDirectory: string): Promise<z.infer<Schema>> {
     const file = path.join(dataDirectory, REFERENCE);
     try {
-      return this.#schema.parse(JSON.parse(await readFile(file, 'utf8')));
+      return this.#schema.parse(JSON.parse(await readStored(file)));
     } catch (error) {
       throw new FsbackupError('failed', `${file} does not tell where the backup is`, {
         hint: 'The repository may have it all the same: see docs/restore-without-fsbackup.md.',

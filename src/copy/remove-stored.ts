@@ -1,10 +1,10 @@
-import { lstat } from 'node:fs/promises';
 import path from 'node:path';
-import { errnoOf } from '../errors.js';
+import { FsbackupError } from '../errors.js';
 import type { BackupRef } from './backup-layout.js';
 import { targetAt } from './catalogue.js';
 import type { EngineName } from '../engine-names.js';
 import type { EngineFor } from './engines.js';
+import { isRealDirectory } from './real-directory.js';
 
 /** What is going, and who made it. */
 export interface StoredBackup {
@@ -16,19 +16,21 @@ export interface StoredBackup {
 
 /**
  * Takes away what an engine keeps of a backup elsewhere than in its directory: to be called before that goes, since it
- * tells where. Idempotent. Rejects as the engine does; the backup's directory is then to stay.
+ * tells where. Idempotent. Rejects as the engine does, and with `cleanupIncomplete` where `data` leads elsewhere: an engine
+ * removes what it finds in there. The backup's directory is then to stay.
  */
 export async function removeStored(
   ref: BackupRef,
   { directory, engine, engines }: StoredBackup,
 ): Promise<void> {
   const data = path.join(directory, 'data');
-  try {
-    await lstat(data);
-  } catch (error) {
-    // Gone with an earlier removal that did not come to its end, after the engine's part.
-    if (errnoOf(error) === 'ENOENT') return;
-    throw error;
+  const isDirectory = await isRealDirectory(data);
+  // Gone with an earlier removal that did not come to its end, after the engine's part.
+  if (isDirectory === undefined) return;
+  if (!isDirectory) {
+    throw new FsbackupError('cleanupIncomplete', `${directory} is not removed: data in it is no directory`, {
+      hint: 'See what it is, and remove it by hand.',
+    });
   }
   const { job, backupId } = ref;
   await engines({ ...(await targetAt(ref.target)), engine }).remove?.({

@@ -1,7 +1,8 @@
-import { readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import * as z from 'zod';
-import { errnoOf } from '../errors.js';
+import { errnoOf, FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
+import { readStored } from './stored-file.js';
 
 const noteSchema = z.object({
   version: z.literal(1),
@@ -34,9 +35,10 @@ function noteFile(digestFile: string): string {
 export async function readResumeNote(digestFile: string): Promise<ResumeNote | undefined> {
   let text: string;
   try {
-    text = await readFile(noteFile(digestFile), 'utf8');
+    text = await readStored(noteFile(digestFile));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
+    if (error instanceof FsbackupError) return undefined;
     throw error;
   }
   try {

@@ -1,4 +1,5 @@
-import { open, rename, rm, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { exists } from '../system/exists.js';
 import type { runCommand } from '../system/run-command.js';
@@ -51,9 +52,9 @@ function sinceOf(note: ResumeNote | undefined): Date | undefined {
   return note?.rounds === 0 ? takenAt(note.backupId) : undefined;
 }
 
-/** Leaves of a file what is whole: a line that a kill cut short may look like another one. */
+/** Leaves of a file, made where there is none, what is whole: a line that a kill cut short may look like another one. */
 async function cutTornLine(file: string): Promise<void> {
-  const handle = await open(file, 'r+');
+  const handle = await open(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
   try {
     const { size } = await handle.stat();
     const chunk = Buffer.alloc(64 * 1024);
@@ -149,7 +150,6 @@ export class Resumption {
   async #gather({ hasEarlier, hasKnown, isOnDisk }: FoundTrees & { isOnDisk: boolean }): Promise<void> {
     const { earlier, known, fresh, run } = this.#trees;
     const [raw, told, next] = [this.#at('raw'), this.#at('told.gz'), this.#at('next.gz')];
-    await writeFile(raw, '', { flag: 'a', mode: 0o600 });
     await cutTornLine(raw);
     await finishDigestList(raw, told, undefined, { keepRaw: true, fold: agreed });
     const before = hasKnown && (await exists(this.#at('known.gz'))) ? [this.#at('known.gz')] : [];

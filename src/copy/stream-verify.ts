@@ -1,10 +1,12 @@
 import path from 'node:path';
+import { messageOf } from '../errors.js';
 import { exists } from '../system/exists.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
 import { siblingData } from './btrfs-contents.js';
 import { copyFailure, copyStopped } from './copy-error.js';
 import type { VerifyRequest } from './engine.js';
 import { storedRecord } from './sent-digests.js';
+import { requireStored } from './stored-file.js';
 import { HashingStream } from './stream-pipe.js';
 import type { FoundEntries } from './verify-list.js';
 
@@ -31,6 +33,11 @@ export async function verifyStreams(
         problems.push(`it cannot be restored without the backup ${parent.backupId}, which is not there`);
     }
     const file = `${name}.${extension}.zst`;
+    const other = await requireStored(path.join(dataDirectory, file)).then(() => undefined, messageOf);
+    if (other !== undefined) {
+      problems.push(other);
+      continue;
+    }
     const before = bytes;
     const through = new HashingStream((more) => request.onProgress({ bytes: before + more, files: 0 }));
     through.resume();

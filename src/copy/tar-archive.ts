@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { Writable } from 'node:stream';
 import type { CommandOptions, CommandResult, runCommand } from '../system/run-command.js';
+import { requireStored } from './stored-file.js';
 import { under } from './under.js';
 
 /** The one file of a tar backup, in its data directory. */
@@ -32,9 +33,13 @@ export function storedArchive(dataDirectory: string, run: typeof runCommand): Ta
   const file = path.join(dataDirectory, ARCHIVE);
   return {
     name: ARCHIVE,
-    tar: (mode, args, options, wrapper) =>
-      run(under(wrapper, 'tar', [mode, `--file=${file}`, UNPACK, ...args]), options),
-    unpack: (to, signal) =>
-      run(['zstd', '-q', '--decompress', '--stdout', '--', file], { signal, stdoutTo: to }),
+    tar: async (mode, args, options, wrapper) => {
+      await requireStored(file);
+      return await run(under(wrapper, 'tar', [mode, `--file=${file}`, UNPACK, ...args]), options);
+    },
+    unpack: async (to, signal) => {
+      await requireStored(file);
+      return await run(['zstd', '-q', '--decompress', '--stdout', '--', file], { signal, stdoutTo: to });
+    },
   };
 }

@@ -1,9 +1,11 @@
 import path from 'node:path';
+import { messageOf } from '../errors.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
 import { copyFailure, copyStopped } from './copy-error.js';
 import { noDifferences } from './digest-compare.js';
 import { escapePath, plainRecord, type DigestRecord } from './digest-record.js';
 import type { VerifyFindings, VerifyRequest } from './engine.js';
+import { requireStored } from './stored-file.js';
 import { ARCHIVE, type TarArchive } from './tar-archive.js';
 import { isAmong } from './tar-padded.js';
 import { TarStream, type TarMember } from './tar-stream.js';
@@ -37,8 +39,10 @@ export async function verifyTar(
   run: typeof runCommand,
 ): Promise<VerifyFindings> {
   const { mode, signal } = request;
-  if (mode === 'full') return await verifyMembers(request, archive);
   const file = path.join(request.dataDirectory, ARCHIVE);
+  const other = await requireStored(file).then(() => undefined, messageOf);
+  if (other !== undefined) return { ...noDifferences(), files: undefined, bytes: 0, problems: [other] };
+  if (mode === 'full') return await verifyMembers(request, archive);
   const result = await run(['zstd', '-q', '--test', '--', file], { signal });
   if (signal.aborted) throw copyStopped();
   if (result.notFound) throw copyFailure('zstd', result);

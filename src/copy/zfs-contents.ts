@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { findContentsFile, readContentsFile, writeContentsFile } from './contents-file.js';
 import type { StoredFile } from './sent-digests.js';
+import { storedName, storedParent, storedPath, storedPlace } from './stored-names.js';
 
 const contentsSchema = z.object({
   version: z.literal(1),
@@ -8,11 +9,11 @@ const contentsSchema = z.object({
   kind: z.enum(['dataset', 'stream']),
   /** False while the copy is not at its end: what it names may be there. */
   isComplete: z.boolean(),
-  trees: z.array(z.object({ path: z.string(), snapshot: z.string(), inside: z.string() })),
+  trees: z.array(z.object({ path: storedPath, snapshot: storedName, inside: storedPlace })),
   snapshots: z.array(
     z.object({
       /** Without its dataset: the same on the source and where it was received. */
-      name: z.string(),
+      name: storedName,
       /** The dataset that it was taken of. */
       origin: z.string(),
       kind: z.enum(['filesystem', 'volume']),
@@ -20,10 +21,13 @@ const contentsSchema = z.object({
       /** Of the snapshot: the same after it was received. */
       guid: z.string(),
       /** Where it was received. */
-      dataset: z.string().exactOptional(),
+      dataset: z
+        .string()
+        .regex(/^[A-Za-z][\w.: %/-]*$/)
+        .exactOptional(),
       bytes: z.number(),
       /** What it is an increment of: a snapshot of another backup of the job. */
-      parent: z.object({ backupId: z.string(), name: z.string() }).exactOptional(),
+      parent: storedParent.exactOptional(),
     }),
   ),
 });

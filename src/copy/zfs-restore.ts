@@ -8,6 +8,7 @@ import type { MountStep } from './mounted-trees.js';
 import { treesBelow } from './open-trees.js';
 import type { OpenedTrees, OpenRequest, OpenTrees } from './opened-trees.js';
 import { withScratchPool } from './scratch-pool.js';
+import { requireStored } from './stored-file.js';
 import { HashingStream, mustPipe } from './stream-pipe.js';
 import { readZfsContents, zfsStreamFile, type SentZfsSnapshot, type ZfsContents } from './zfs-contents.js';
 import { atPlaceOf, type ZfsStore } from './zfs-target.js';
@@ -46,6 +47,7 @@ async function streamsOf(dataDirectory: string, contents: ZfsContents, name: str
     const sent: SentZfsSnapshot | undefined = known.snapshots.find((one) => one.name === current);
     if (sent === undefined) throw new Error(`${at} has no ${current}`);
     const file = path.join(at, zfsStreamFile(current));
+    await requireStored(file);
     feeds.unshift({ argv: ['zstd', '-q', '--decompress', '--stdout', '--', file], bytes: sent.bytes });
     wanted = sent.parent?.name;
     if (sent.parent === undefined) break;

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { describeFailure, type runCommand } from '../system/run-command.js';
@@ -8,6 +7,7 @@ import { copyStopped } from './copy-error.js';
 import { noDifferences } from './digest-compare.js';
 import type { VerifyFindings, VerifyRequest } from './engine.js';
 import { storedRecord } from './sent-digests.js';
+import { readStored } from './stored-file.js';
 import { HashingStream } from './stream-pipe.js';
 import { verifyStreams } from './stream-verify.js';
 import { FoundEntries } from './verify-list.js';
@@ -54,9 +54,9 @@ export async function verifyZfs(
   const found = new FoundEntries(request);
   let contents: ZfsContents;
   try {
-    const text = await readFile(path.join(dataDirectory, CONTENTS));
+    const text = await readStored(path.join(dataDirectory, CONTENTS));
     const sha256 = createHash('sha256').update(text).digest('hex');
-    found.add(storedRecord({ name: CONTENTS, sha256, bytes: text.length }));
+    found.add(storedRecord({ name: CONTENTS, sha256, bytes: Buffer.byteLength(text) }));
     contents = await readZfsContents(dataDirectory);
   } catch (error) {
     if (!(error instanceof FsbackupError) && errnoOf(error) === undefined) throw error;

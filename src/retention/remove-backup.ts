@@ -8,7 +8,7 @@ import { removeStored } from '../copy/remove-stored.js';
 import { targetAt } from '../copy/catalogue.js';
 import { targetName } from '../backup-target.js';
 import { removeTree } from '../copy/remove-tree.js';
-import { requireTrustedTarget } from '../copy/trusted-target.js';
+import { requireTrustedJob } from '../copy/trusted-target.js';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { exists } from '../system/exists.js';
 import type { Journal } from '../journal/journal.js';
@@ -45,6 +45,7 @@ async function provenDirectory(
   if (found.state === 'incomplete' && !entries.some((entry) => entry.isDirectory())) {
     return { directory, engine: undefined };
   }
+  if (found.state === 'damaged') throw stillThere(directory, found.problem, SEE);
   throw stillThere(directory, 'no manifest in it says that fsbackup made it', SEE);
 }
 
@@ -57,7 +58,7 @@ export async function finishRemoval(
   engines: EngineFor = engineFor,
 ): Promise<'removed' | 'absent'> {
   if (!(await exists(removingDirectory(ref)))) return 'absent';
-  await requireTrustedTarget(jobDirectory(ref));
+  await requireTrustedJob(ref);
   const { directory, engine } = await provenDirectory(ref);
   if (engine !== undefined) await removeStored(ref, { directory, engine, engines });
   for (const entry of await readdir(directory, { withFileTypes: true })) {
@@ -116,7 +117,7 @@ async function refuseMounted(directory: string): Promise<void> {
  */
 export async function removeBackup(ref: BackupRef, journal: Journal, engines?: EngineFor): Promise<void> {
   const directory = backupDirectory(ref);
-  await requireTrustedTarget(jobDirectory(ref));
+  await requireTrustedJob(ref);
   const { state } = await readManifest(ref);
   if (state !== 'complete' || !(await lstat(directory)).isDirectory()) {
     throw new FsbackupError('failed', `${directory} is not removed: it is not a complete backup any more`, {

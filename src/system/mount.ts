@@ -57,10 +57,11 @@ export interface ReadOnlyMount {
   options: readonly string[];
 }
 
-/** Mounts a filesystem read-only. Rejects with `snapshotFailed`. */
+/** Mounts a filesystem read-only, by the kernel alone: no helper (`mount.TYPE`) but that of ZFS. Rejects with `snapshotFailed`. */
 export async function mountReadOnly({ source, directory, fstype, options }: ReadOnlyMount): Promise<void> {
   const all = [...SNAPSHOT_OPTIONS, ...options].join(',');
-  await runMount(['-t', fstype, '-o', all, '--', source, directory], directory);
+  const only = fstype === 'zfs' ? [] : ['--internal-only'];
+  await runMount([...only, '-t', fstype, '-o', all, '--', source, directory], directory);
 }
 
 /** Whether what a mount shows can neither be written to nor act. */

@@ -4,6 +4,9 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { backupDirectory, dataDirectory, type BackupRef } from '../../../src/copy/backup-layout.js';
 import { listBackups } from '../../../src/copy/backup-list.js';
+import { discardIncomplete } from '../../../src/copy/backup-store.js';
+import type { EngineFor } from '../../../src/copy/engines.js';
+import { createTarEngine } from '../../../src/copy/tar-engine.js';
 import { verificationsFrom, type VerifyRecord } from '../../../src/copy/verify-history.js';
 import type { Journal } from '../../../src/journal/journal.js';
 import { applyRetention, judgeRetention } from '../../../src/retention/apply.js';
@@ -100,6 +103,34 @@ describe('a removal', () => {
       await expect(finishRemoval(ref(id))).rejects.toMatchObject({ code: 'cleanupIncomplete' });
     expect(await readdir(path.join(removing(FIRST), 'data'))).toEqual(['precious']);
     expect(await readdir(removing(SECOND))).toEqual(['data', 'manifest.json']);
+  });
+
+  it('has no engine remove what it finds where a symlink leads that is called data', async () => {
+    const elsewhere = path.join(target, 'elsewhere');
+    await mkdir(path.join(elsewhere, 'precious'), { recursive: true });
+    const removed: string[] = [];
+    const engines: EngineFor = () => ({
+      ...createTarEngine(),
+      remove: async ({ dataDirectory: data }) => void removed.push(data),
+    });
+    for (const id of [FIRST, SECOND]) {
+      await makeBackup(ref(id), { engine: 'btrfs-send' });
+      await rm(dataDirectory(ref(id)), { recursive: true });
+      await symlink(elsewhere, dataDirectory(ref(id)));
+    }
+    expect(await listBackups(target)).toMatchObject([
+      { backupId: FIRST, state: 'damaged', problem: 'data is not a directory' },
+      { backupId: SECOND, state: 'damaged' },
+    ]);
+    await expect(removeBackup(ref(FIRST), journal, engines)).rejects.toMatchObject({ code: 'failed' });
+    await rename(backupDirectory(ref(SECOND)), removing(SECOND));
+    const cleanup = { code: 'cleanupIncomplete' };
+    await expect(finishRemoval(ref(SECOND), engines)).rejects.toMatchObject(cleanup);
+    // One that has no manifest yet: what a dead run left.
+    await rm(path.join(backupDirectory(ref(FIRST)), 'manifest.json'));
+    await expect(discardIncomplete(ref(FIRST), 'btrfs-send', engines)).rejects.toMatchObject(cleanup);
+    expect(removed).toEqual([]);
+    expect(await readdir(elsewhere)).toEqual(['precious']);
   });
 });
 

@@ -1,0 +1,80 @@
+import { execFile } from 'node:child_process';
+import { link, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { backupDirectory } from '../../../src/copy/backup-layout.js';
+import { beginBackup } from '../../../src/copy/backup-store.js';
+import { LineWriter } from '../../../src/copy/digest-lines.js';
+import { writeResumeNote } from '../../../src/copy/resume-note.js';
+import { hostLabel } from '../../../src/system/host-label.js';
+
+const FORMER = '20260101T000000Z-abcdef';
+const ref = { target: '', job: 'srv', backupId: '20260102T000000Z-abcdef' };
+let outside: string;
+let kept: string;
+
+beforeEach(async () => {
+  const directory = await mkdtemp(path.join(os.tmpdir(), 'interrupted-'));
+  ref.target = path.join(directory, 'target');
+  outside = path.join(directory, 'outside');
+  kept = path.join(ref.target, 'srv', `.incomplete-${hostLabel()}`);
+  await mkdir(path.join(kept, 'data'), { recursive: true });
+  await writeFile(path.join(kept, 'data', 'copied'), '');
+  await writeFile(path.join(kept, 'digests.gz.raw'), '');
+  await writeFile(outside, 'precious');
+  await writeResumeNote(path.join(kept, 'digests.gz'), {
+    version: 1,
+    backupId: FORMER,
+    startedAt: '2026-01-01T00:00:00.000Z',
+    place: 'here',
+    algorithm: 'xxh128',
+    instance: '',
+    isSynced: true,
+    rounds: 0,
+  });
+});
+afterEach(() => rm(path.dirname(ref.target), { recursive: true }));
+
+async function namesAfterBegin(): Promise<string[]> {
+  await beginBackup(ref, { canGoOn: true });
+  expect(await readdir(path.join(ref.target, 'srv'))).toEqual([ref.backupId]);
+  return (await readdir(backupDirectory(ref))).toSorted();
+}
+
+it('gives a run what an earlier one left', async () => {
+  expect(await namesAfterBegin()).toEqual(['data', 'digests.gz.raw', 'digests.gz.resume']);
+  expect(await readdir(path.join(backupDirectory(ref), 'data'))).toEqual(['copied']);
+});
+
+const strange: Readonly<Record<string, (file: string) => Promise<unknown>>> = {
+  'a symlink': (file) => symlink(outside, file),
+  'a second name of a file': (file) => link(outside, file),
+  'a FIFO': (file) => promisify(execFile)('mkfifo', [file]),
+};
+it.each(Object.keys(strange))('begins anew where %s is among it', async (what) => {
+  await strange[what]?.(path.join(kept, 'digests.gz'));
+  expect(await namesAfterBegin()).toEqual(['data']);
+  expect(await readdir(path.join(backupDirectory(ref), 'data'))).toEqual([]);
+  expect(await readFile(outside, 'utf8')).toBe('precious');
+});
+
+it('begins anew where it is a symlink itself', async () => {
+  const elsewhere = path.join(path.dirname(ref.target), 'elsewhere');
+  await promisify(execFile)('mv', [kept, elsewhere]);
+  await symlink(elsewhere, kept);
+  expect(await namesAfterBegin()).toEqual(['data']);
+  expect(await readdir(elsewhere)).toContain('data');
+});
+
+it('writes no list through a symlink', async () => {
+  const list = path.join(ref.target, 'list');
+  await symlink(outside, list);
+  for (const flags of ['w', 'a'] as const) {
+    const writer = new LineWriter(list, flags);
+    writer.add('line');
+    await expect(writer.close()).rejects.toMatchObject({ code: 'ELOOP' });
+  }
+  expect(await readFile(outside, 'utf8')).toBe('precious');
+});
