@@ -54,12 +54,16 @@ export default class Freeze extends BaseCommand {
       if (held.problem !== undefined) this.printError([held.problem.message, held.problem.hint]);
       return this.exit(held.exitCode);
     }
-    const { freezeDetached, thawUntold } = await import('../freeze/freeze-by-hand.js');
+    const { freezeDetached } = await import('../freeze/freeze-by-hand.js');
     const { describeFrozen } = await import('../freeze/describe-frozen.js');
-    const report = describeFrozen(targets, settings, await freezeDetached(targets, settings), Date.now());
-    if (!flags.json) for (const warning of report.warnings) warn(warning);
-    const said = flags.json ? JSON.stringify(report.json, undefined, 2) : asLines([report.text]);
-    if (await isWritten(process.stdout, `${said}\n`)) return;
-    await thawUntold(targets);
+    await freezeDetached(targets, settings, {
+      signals: process,
+      tell: async (frozen) => {
+        const report = describeFrozen(targets, settings, frozen, Date.now());
+        if (!flags.json) for (const warning of report.warnings) warn(warning);
+        const said = flags.json ? JSON.stringify(report.json, undefined, 2) : asLines([report.text]);
+        return await isWritten(process.stdout, `${said}\n`);
+      },
+    });
   }
 }

@@ -12,6 +12,12 @@ function checkSource(source: SourceConfig, path: ValuePath, complain: Complain):
   if (source.snapshot !== 'command' && source.commands !== undefined) {
     complain([...path, 'commands'], 'commands are used with snapshot: command alone');
   }
+  if (source.commands !== undefined && !source.commands.expose.some((word) => word.includes('{directory}'))) {
+    complain(
+      [...path, 'commands'],
+      'expose is not told where: it must show the snapshot at {directory}, as one of its arguments',
+    );
+  }
   if (source.lvm !== undefined && source.snapshot !== 'auto' && source.snapshot !== 'lvm') {
     complain([...path, 'lvm'], `with snapshot: ${source.snapshot} these settings have no effect`);
   }

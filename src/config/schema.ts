@@ -95,11 +95,15 @@ export const freezeSchema = mapping({
 });
 
 const commandsSchema = mapping({
-  create: argv,
-  expose: argv,
-  unexpose: argv.exactOptional(),
-  remove: argv,
-  exists: argv.exactOptional(),
+  create: argv.describe(
+    'Makes the snapshot {name} of {device}, mounted at {mountpoint}, while that is frozen',
+  ),
+  expose: argv.describe('Mounts the snapshot read-only at {directory}, which is there and empty'),
+  unexpose: argv
+    .exactOptional()
+    .describe('Undoes expose; absent: what is mounted at {directory} is unmounted'),
+  remove: argv.describe('Removes the snapshot {name}; succeeds when it is not there'),
+  exists: argv.exactOptional().describe('Exits 0 when the snapshot {name} exists, 1 when not'),
 });
 
 const lvmSchema = mapping({

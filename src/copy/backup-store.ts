@@ -1,6 +1,7 @@
 import { lstat, mkdir, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
+import type { FilesystemIdentity } from '../system/filesystem-identity.js';
 import { exists } from '../system/exists.js';
 import type { EngineName } from '../engine-names.js';
 import { engineFor, type EngineFor } from './engines.js';
@@ -11,6 +12,7 @@ import { backupDirectory, dataDirectory, jobDirectory, type BackupRef } from './
 import { withCopyErrors } from './copy-error.js';
 import { manifestFile, writeManifest, type Manifest } from './manifest.js';
 import { isRealDirectory } from './real-directory.js';
+import { requireBackupStorage } from './target-storage.js';
 import { removeTree } from './remove-tree.js';
 import { requireTrustedJob } from './trusted-target.js';
 
@@ -59,15 +61,23 @@ export async function completeBackup(ref: BackupRef, manifest: Manifest): Promis
  * so is everything when a filesystem is mounted in it (rejects with `cleanupIncomplete`), or when somebody else could make
  * root remove something elsewhere (`usage`). What the engine that wrote it keeps elsewhere goes first. With `mayKeep`
  * what the next run of the job can go on from stays for it, under another name (`keepInterrupted`). Idempotent.
+ * Rejects with `AbsentStorageError` where it is not there, and neither is the filesystem `storage` that it was begun on.
  */
 export async function discardIncomplete(
   ref: BackupRef,
   engine?: EngineName,
   engines: EngineFor = engineFor,
-  { mayKeep = false, isOurs = false } = {},
+  {
+    mayKeep = false,
+    isOurs = false,
+    storage,
+  }: { mayKeep?: boolean; isOurs?: boolean; storage?: FilesystemIdentity | undefined } = {},
 ): Promise<'removed' | 'absent' | 'kept' | { keptIn: string }> {
   const named = backupDirectory(ref);
-  if (!(await exists(named))) return 'absent';
+  if (!(await exists(named))) {
+    await requireBackupStorage('the incomplete backup', ref, storage);
+    return 'absent';
+  }
   await requireTrustedJob(ref);
   if (await exists(manifestFile(ref))) return 'kept';
   // The target may be reached by a symlink, the backup in it must not be one.

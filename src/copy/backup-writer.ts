@@ -1,5 +1,6 @@
 import { messageOf } from '../errors.js';
 import type { BackupName, BackupWriter } from '../run/dependencies.js';
+import type { FilesystemIdentity } from '../system/filesystem-identity.js';
 import { fsbackupVersion } from '../system/version.js';
 import { backupDirectory, dataDirectory, digestFile, type BackupRef } from './backup-layout.js';
 import { findParent } from './backup-list.js';
@@ -11,7 +12,8 @@ import { allNeeded } from './needed-backups.js';
 import { readManifest } from './manifest.js';
 import { preflightRepository } from './preflight-repository.js';
 import { preflightTarget } from './preflight-target.js';
-import { rememberFilesystem, type FilesystemIdentity } from './target-identity.js';
+import { rememberFilesystem } from './target-identity.js';
+import { asStorage } from './target-storage.js';
 import { readVerifications, type Verifications } from './verify-history.js';
 
 function refOf({ target, job, backupId }: BackupName): BackupRef {
@@ -42,6 +44,8 @@ export function createBackupWriter(
             }),
       );
     },
+
+    storage: ({ target, job }) => asStorage(identities.get(keyOf(target.path, job))),
 
     async begin(name) {
       const ref = refOf(name);

@@ -13,6 +13,7 @@ import { sizeOf, totalsOf } from './manifest.js';
 import { noDifferences } from './digest-compare.js';
 import { chooseDrillDirectory, makeDrillDirectory, removeDrill, roomForDrill } from './drill-directory.js';
 import type { CopyEngine, CopyProgress, CopyResult, VerifyFindings } from './engine.js';
+import { storageAt } from './target-storage.js';
 import { reportOf, requireNotRemoved, type DrillFacts, type VerifyReport } from './verify-backup.js';
 
 /** What a drill is asked for with. */
@@ -133,10 +134,11 @@ export async function drillBackup(options: DrillOptions): Promise<VerifyReport> 
   const needed = await roomForDrill(backup, engine, signal);
   const { runId } = options;
   const directory = await chooseDrillDirectory(backup, settings.directory, { runId, needed });
-  const entry = await journal.record('drill', { directory });
+  const storage = await storageAt(path.dirname(directory));
+  const entry = await journal.record('drill', { directory, ...(storage === undefined ? {} : { storage }) });
   const clean = async (): Promise<void> => {
     await options.endLeftovers(directory);
-    await removeDrill(directory);
+    await removeDrill(directory, storage);
     await entry.remove();
   };
   let report: VerifyReport;

@@ -2,12 +2,14 @@ import { lstat, mkdir, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { formatBytes } from '../report/format.js';
+import type { FilesystemIdentity } from '../system/filesystem-identity.js';
 import { readSpace } from '../system/filesystem-space.js';
 import { requireWritable } from '../system/probe-writable.js';
 import { requireTrustedPath } from '../system/trusted-path.js';
 import { dataDirectory } from './backup-layout.js';
 import type { CompleteBackup } from './backup-list.js';
 import type { CopyEngine } from './engine.js';
+import { requireStorage } from './target-storage.js';
 import { removeTree } from './remove-tree.js';
 
 /** Begins the name of what a drill makes. No listing of a target knows it. */
@@ -80,8 +82,11 @@ export async function makeDrillDirectory(directory: string): Promise<void> {
   await mkdir(directory, { mode: 0o700 });
 }
 
-/** Removes what a drill made. Idempotent. Rejects with `cleanupIncomplete`, also for what is no drill's. */
-export async function removeDrill(directory: string): Promise<void> {
+/**
+ * Removes what a drill made. Idempotent. Rejects with `cleanupIncomplete`, also for what is no drill's, and with
+ * `AbsentStorageError` where it is not to be seen, since the filesystem `storage` that it was made on is not.
+ */
+export async function removeDrill(directory: string, storage?: FilesystemIdentity): Promise<void> {
   try {
     const isOurs = path.basename(directory).startsWith(PREFIX) && (await lstat(directory)).isDirectory();
     if (!isOurs || (await realpath(directory)) !== directory) {
@@ -90,8 +95,10 @@ export async function removeDrill(directory: string): Promise<void> {
       });
     }
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return;
-    throw error;
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    const [above, name] = [path.dirname(directory), path.basename(directory)];
+    await requireStorage({ what: `the drill ${name}`, directory: above, name }, storage);
+    return;
   }
   await removeTree(directory);
 }

@@ -3,7 +3,8 @@ import { FsbackupError } from '../errors.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
 import { exists } from '../system/exists.js';
 import { readFilesystemFacts } from '../system/filesystem-facts.js';
-import { identifyFilesystem, requireSameFilesystem, type FilesystemIdentity } from './target-identity.js';
+import { identifyFilesystem, type FilesystemIdentity } from '../system/filesystem-identity.js';
+import { requireSameFilesystem } from './target-identity.js';
 import { shellWord } from '../system/command-line.js';
 
 /** A target directory, as it is configured. */

@@ -3,12 +3,8 @@ import type { CopyEngine } from './engine.js';
 import { readRepository } from './read-repository.js';
 import { NoRepositoryError } from './open-repository.js';
 import { targetName, type EngineTarget } from '../backup-target.js';
-import {
-  isRemembered,
-  requireSameFilesystem,
-  type FilesystemIdentity,
-  type TargetOfJob,
-} from './target-identity.js';
+import type { FilesystemIdentity } from '../system/filesystem-identity.js';
+import { isRemembered, requireSameFilesystem, type TargetOfJob } from './target-identity.js';
 import { requireTrustedTarget } from './trusted-target.js';
 
 /** A repository that is to be looked at. */

@@ -4,51 +4,16 @@ import path from 'node:path';
 import * as z from 'zod';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
-import type { FilesystemFacts } from '../snapshots/provider.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
-import { filesystemUuid } from '../system/filesystem-uuid.js';
-import { runCommand } from '../system/run-command.js';
-
-const identitySchema = z.object({
-  /**
-   * `uuid`: of the superblock on the device. `fsid`: of statfs(2), where there is no device (ZFS, tmpfs). `source`: what
-   * is mounted, where neither says anything (NFS, FUSE). `repository`: the id that an engine gave its repository.
-   */
-  kind: z.enum(['uuid', 'fsid', 'source', 'repository']),
-  value: z.string().min(1),
-  fstype: z.string(),
-});
-
-/** What tells one filesystem from another over reboots. */
-export type FilesystemIdentity = z.infer<typeof identitySchema>;
+import { filesystemIdentitySchema, type FilesystemIdentity } from '../system/filesystem-identity.js';
 
 const recordSchema = z.object({
   version: z.literal(1),
   job: z.string(),
   target: z.string(),
-  filesystem: identitySchema,
+  filesystem: filesystemIdentitySchema,
   recordedAt: z.string(),
 });
-
-/** Reads one word from a program; undefined when it fails or says nothing. */
-async function ask(...argv: [string, ...string[]]): Promise<string | undefined> {
-  const result = await runCommand(argv, { timeoutMs: 30_000 });
-  const answer = result.stdout.trim();
-  return result.exitCode === 0 && answer !== '' ? answer : undefined;
-}
-
-/** Identifies the filesystem that `directory` lies on. */
-export async function identifyFilesystem(
-  directory: string,
-  { mount, stack }: Pick<FilesystemFacts, 'mount' | 'stack'>,
-): Promise<FilesystemIdentity> {
-  const { fstype, source } = mount;
-  const uuid = await filesystemUuid(stack);
-  if (uuid !== undefined) return { kind: 'uuid', value: uuid, fstype };
-  const fsid = await ask('stat', '--file-system', '--format=%i', '--', directory);
-  if (fsid !== undefined && /[^0]/.test(fsid)) return { kind: 'fsid', value: fsid, fstype };
-  return { kind: 'source', value: source, fstype };
-}
 
 /** A job's target, as configured. */
 export interface TargetOfJob {

@@ -1,4 +1,6 @@
 import { planHost } from '../run/host.js';
+import { otherConfiguration, scheduleHost } from '../schedule/schedule-host.js';
+import { findStrays } from '../schedule/strays.js';
 import { providerByName } from '../snapshots/registry.js';
 import type { DoctorHost } from './examine.js';
 import { gatherHost } from './gather-host.js';
@@ -7,6 +9,7 @@ import { gatherHost } from './gather-host.js';
 export function doctorHost(): DoctorHost {
   return {
     gatherHost,
+    findStrays: (jobs, config) => findStrays(jobs, otherConfiguration(config), scheduleHost().units),
     plan: planHost(),
     providerOf: ({ provider, commands }) => {
       if (provider === 'none') throw new Error('a copy of the live tree has no provider');

@@ -7,6 +7,7 @@ import type { PlanHost } from '../run/plan-jobs.js';
 import { PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import { checkRoom } from './check-room.js';
 import { checkSnapshots, type ProviderOf } from './check-snapshot.js';
+import { checkUnknownSnapshots } from './check-unknown.js';
 import { describeStack } from './describe-stack.js';
 import { ok, problem, warning, type Finding } from './finding.js';
 import { readRoom } from './read-room.js';
@@ -72,7 +73,7 @@ async function describeSource(
     freezeMode,
     freezeModeReason,
     consistency,
-    findings: [...findings, ...checkRoom(await readRoom(source))],
+    findings: [...findings, ...checkRoom(await readRoom(source)), ...(await checkUnknownSnapshots(source))],
   };
 }
 

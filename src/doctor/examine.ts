@@ -11,15 +11,18 @@ import { checkLeftovers, checkLoop, checkNestedFreeze } from './check-kernel.js'
 import type { JobConfig } from '../config/types.js';
 import { checkTargets } from './check-targets.js';
 import { checkTools, type Needs } from './check-tools.js';
-import { chooseJobs, type DoctorRequest } from './choose-jobs.js';
+import { chooseJobs, type ChosenJobs, type DoctorRequest } from './choose-jobs.js';
 import { examineJob, type ExaminedJob, type ExaminingHost } from './examine-job.js';
 import type { HostState, Need } from './facts.js';
-import { worstStatus, type Finding } from './finding.js';
+import { removalOf } from '../schedule/strays.js';
+import { warning, worstStatus, type Finding } from './finding.js';
 import type { DoctorReport, MountpointReport } from './report.js';
 
 /** The host as `doctor` looks at it. */
 export interface DoctorHost extends ExaminingHost {
   gatherHost: () => Promise<HostState>;
+  /** The scheduled jobs that the configuration does not have: see `findStrays`. */
+  findStrays: (jobs: readonly JobConfig[], configFlag: string | undefined) => Promise<string[]>;
 }
 
 const PROVIDER_NEEDS: Readonly<Record<string, Need>> = {
@@ -64,12 +67,28 @@ function checkHost(host: HostState, needs: Needs, configured: readonly JobConfig
   ];
 }
 
+/** Without a configuration that can be read nothing can be said of what it has. */
+async function checkSchedules(
+  { configured, configuration }: Pick<ChosenJobs, 'configured' | 'configuration'>,
+  { configFile }: DoctorRequest,
+  { findStrays }: DoctorHost,
+): Promise<Finding[]> {
+  if (configuration.status === 'problem') return [];
+  return (await findStrays(configured, configFile)).map((stray) =>
+    warning('schedule', `a timer runs a job that the configuration does not have: ${stray}`, {
+      detail: 'Each of its runs fails.',
+      fix: removalOf(stray),
+    }),
+  );
+}
+
 /**
  * Looks at the host, and at what a run would do with each filesystem. Changes nothing, and freezes nothing but the
  * self-test's own filesystem. Rejects with `usage` for a path that does not exist.
  */
 export async function examine(request: DoctorRequest, doctorHost: DoctorHost): Promise<DoctorReport> {
-  const { jobs, configured, configuration } = await chooseJobs(request);
+  const chosen = await chooseJobs(request);
+  const { jobs, configured, configuration } = chosen;
   const host = await doctorHost.gatherHost();
   const examined = await Promise.all(jobs.map((job) => examineJob(job, doctorHost)));
   const targets = await Promise.all(jobs.map(({ job }) => checkTargets(job)));
@@ -79,6 +98,7 @@ export async function examine(request: DoctorRequest, doctorHost: DoctorHost): P
     findings: [
       ...checkHost(host, collectNeeds(jobs, mountpoints, host), configured),
       configuration,
+      ...(await checkSchedules(chosen, request, doctorHost)),
       ...targets.flat(),
       ...examined.flatMap(({ findings }) => findings),
     ],

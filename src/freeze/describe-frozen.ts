@@ -1,4 +1,5 @@
 import type { FreezeSettings } from '../config/types.js';
+import type { DetachedFreeze } from './freeze-by-hand.js';
 import type { FreezeTarget } from './freezer.js';
 import { suggested } from '../system/command-line.js';
 
@@ -9,7 +10,7 @@ import { suggested } from '../system/command-line.js';
 export function describeFrozen(
   targets: readonly FreezeTarget[],
   settings: FreezeSettings,
-  left: { expiresInMs: number; watchdogPids: readonly number[]; warnings: readonly string[] },
+  left: DetachedFreeze,
   nowMs: number,
 ): { json: object; text: string; warnings: readonly string[] } {
   const seconds = Number((left.expiresInMs / 1000).toFixed(1));

@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs';
 import { FsbackupError } from '../errors.js';
 import { syncfs } from '../system/native.js';
+import { ignoreSignals, withSignals, type SignalSource } from '../system/signals.js';
 import { armFreezer } from './arm-freezer.js';
 import type { FreezeOptions, FreezeOutcome, FreezeTarget } from './freezer.js';
 import type { GuardedFreezer } from './guarded-freezer.js';
@@ -37,31 +38,54 @@ async function frozen(
 }
 
 /**
- * Freezes all or none, and leaves them frozen in the care of the watchdogs, which thaw them at the deadline.
- * Resolves to when the first of them is, the pids of the watchdogs, and what weakens the guarantee here.
+ * Thaws what nobody could be told of: who sees an exit code that is not 0 takes it that nothing is frozen. Rejects with what
+ * the first thaw that fails has to say, else with `why`.
+ */
+async function thawUntold(targets: readonly FreezeTarget[], why: unknown): Promise<never> {
+  const names = targets.map(({ mountpoint }) => mountpoint);
+  const { failures } = await thawMountpoints(names, { force: false });
+  throw failures[0] ?? why;
+}
+
+function untold(targets: readonly FreezeTarget[]): FsbackupError {
+  const names = targets.map(({ mountpoint }) => mountpoint).join(', ');
+  return new FsbackupError(
+    'failed',
+    `nobody could be told of the freeze, so what was frozen is thawed again: ${names}`,
+    { hint: 'See what is wrong with what stdout leads to, then freeze again.' },
+  );
+}
+
+/** A freeze that the watchdogs own. */
+export interface DetachedFreeze {
+  /** When the first of its filesystems is thawed by itself. */
+  expiresInMs: number;
+  watchdogPids: readonly number[];
+  /** What weakens the guarantee here. */
+  warnings: readonly string[];
+}
+
+/**
+ * Freezes all or none, and leaves them frozen in the care of the watchdogs, which thaw them at the deadline. `tell` says so,
+ * and resolves to whether that got to where it should. All is thawed again where it did not (rejects with `failed`) and
+ * where a signal came before (rejects with that); one that comes later is passed over: what was told holds. Until the
+ * watchdogs own the freeze a signal may end the process, which has them thaw.
  */
 export async function freezeDetached(
   targets: readonly FreezeTarget[],
   options: FreezeOptions,
-): Promise<{ expiresInMs: number; watchdogPids: readonly number[]; warnings: readonly string[] }> {
+  host: { signals: SignalSource; tell: (frozen: DetachedFreeze) => Promise<boolean> },
+): Promise<void> {
   const freezer = await frozen(targets, { ...options, detachable: true });
-  const { expiresInMs } = await freezer.detach();
-  return { expiresInMs, watchdogPids: freezer.watchdogPids, warnings: freezer.warnings };
-}
-
-/**
- * Thaws what nobody could be told of: who sees an exit code that is not 0 takes it that nothing is frozen. Rejects with what
- * the first thaw that fails has to say, else with `failed`.
- */
-export async function thawUntold(targets: readonly FreezeTarget[]): Promise<never> {
-  const names = targets.map(({ mountpoint }) => mountpoint);
-  const { failures } = await thawMountpoints(names, { force: false });
-  if (failures.length > 0) throw failures[0];
-  throw new FsbackupError(
-    'failed',
-    `nobody could be told of the freeze, so what was frozen is thawed again: ${names.join(', ')}`,
-    { hint: 'See what is wrong with what stdout leads to, then freeze again.' },
-  );
+  await withSignals(host.signals, async (interrupted) => {
+    const { expiresInMs } = await freezer.detach();
+    const isTold =
+      !interrupted.aborted &&
+      (await host.tell({ expiresInMs, watchdogPids: freezer.watchdogPids, warnings: freezer.warnings }));
+    if (interrupted.aborted) await thawUntold(targets, interrupted.reason);
+    if (!isTold) await thawUntold(targets, untold(targets));
+    ignoreSignals(host.signals);
+  });
 }
 
 /** Freezes all or none, holds them with a heartbeat while `work` runs, and thaws whatever becomes of it. */

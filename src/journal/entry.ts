@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { ENGINE_NAMES } from '../engine-names.js';
+import { filesystemIdentitySchema } from '../system/filesystem-identity.js';
 
 /**
  * What the journal can prove, one schema per kind of held thing. An entry is read by a later process, perhaps a later
@@ -13,6 +14,12 @@ export const snapshotRefSchema = z.object({
   takenFrozen: z.boolean(),
   data: z.record(z.string(), z.string()),
 });
+
+/**
+ * The filesystem that it lies on, where it could be known again: what is not to be seen is gone only where that is there.
+ * Older versions did not write it.
+ */
+const storage = filesystemIdentitySchema.exactOptional();
 
 const payloads = {
   /**
@@ -39,9 +46,10 @@ const payloads = {
     backupId: z.string().min(1),
     /** The repository, where the target is the catalogue of one. */
     repository: z.string().exactOptional(),
+    storage,
   }),
   /** A backup that is restored to try it: the directory, with all that is in it. */
-  drill: z.object({ directory: z.string().startsWith('/') }),
+  drill: z.object({ directory: z.string().startsWith('/'), storage }),
   /**
    * A private directory in which a restore puts what is on its way. `identity` is there as soon as the directory is, and
    * before there is anything in it: its inode and when that was born, which tell it from one that somebody else made.
@@ -68,6 +76,7 @@ const payloads = {
     backupId: z.string().min(1),
     /** As that of `backup`. */
     repository: z.string().exactOptional(),
+    storage,
   }),
 } as const;
 

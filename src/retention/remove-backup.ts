@@ -7,9 +7,11 @@ import { engineFor, type EngineFor } from '../copy/engines.js';
 import { removeStored } from '../copy/remove-stored.js';
 import { targetAt } from '../copy/catalogue.js';
 import { targetName } from '../backup-target.js';
+import { requireBackupStorage, storageAt } from '../copy/target-storage.js';
 import { removeTree } from '../copy/remove-tree.js';
 import { requireTrustedJob } from '../copy/trusted-target.js';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
+import type { FilesystemIdentity } from '../system/filesystem-identity.js';
 import { exists } from '../system/exists.js';
 import type { Journal } from '../journal/journal.js';
 import { isWithin, mountsShowing, readMounts } from '../system/mountinfo.js';
@@ -50,14 +52,18 @@ async function provenDirectory(
 }
 
 /**
- * Ends a removal that was begun; nothing to do when it was not. What the engine keeps elsewhere goes first, the manifest, which proves whose directory it is, goes
+ * Ends a removal that was begun; nothing to do when it was not. Rejects with `AbsentStorageError` when it is not to be seen,
+ * since the target is not on the filesystem `storage` that it was begun on. What the engine keeps elsewhere goes first, the manifest, which proves whose directory it is, goes
  * last. Idempotent. Rejects with `cleanupIncomplete`.
  */
 export async function finishRemoval(
-  ref: BackupRef,
+  ref: BackupRef & { storage?: FilesystemIdentity | undefined },
   engines: EngineFor = engineFor,
 ): Promise<'removed' | 'absent'> {
-  if (!(await exists(removingDirectory(ref)))) return 'absent';
+  if (!(await exists(removingDirectory(ref)))) {
+    await requireBackupStorage('the half-removed backup', ref, ref.storage);
+    return 'absent';
+  }
   await requireTrustedJob(ref);
   const { directory, engine } = await provenDirectory(ref);
   if (engine !== undefined) await removeStored(ref, { directory, engine, engines });
@@ -126,11 +132,13 @@ export async function removeBackup(ref: BackupRef, journal: Journal, engines?: E
   }
   await refuseMounted(await realpath(directory));
   const target = await targetAt(ref.target);
+  const storage = target.repository === undefined ? await storageAt(ref.target) : undefined;
   const entry = await journal.record('removal', {
     target: ref.target,
     job: ref.job,
     backupId: ref.backupId,
     ...(target.repository === undefined ? {} : { repository: targetName(target) }),
+    ...(storage === undefined ? {} : { storage }),
   });
   try {
     await setAside(ref);
@@ -147,7 +155,7 @@ export async function removeBackup(ref: BackupRef, journal: Journal, engines?: E
     await entry.remove();
     throw error;
   }
-  await finishRemoval(ref, engines);
+  await finishRemoval({ ...ref, storage }, engines);
   await entry.remove();
 }
 

@@ -80,16 +80,18 @@ export async function copyToTarget(
   const shown = targetName(target);
   const startedAt = timeline.now();
 
+  const storage = backups.storage(name);
   const entry = await journal.record('backup', {
     target: target.path,
     engine: target.engine,
     job: plan.job,
     backupId: runId,
     ...(target.repository === undefined ? {} : { repository: shown }),
+    ...(storage === undefined ? {} : { storage }),
   });
   let mayKeep = false;
   const held = stack.push(`the incomplete backup ${runId} in ${shown}`, async () => {
-    const keptIn = await backups.discardIncomplete(name, { mayKeep, isOurs: true });
+    const keptIn = await backups.discardIncomplete(name, { mayKeep, isOurs: true, storage });
     await entry.remove();
     if (keptIn !== undefined)
       context.note(`what was copied to ${shown} is kept for the next run to go on from: ${keptIn}`);

@@ -8,6 +8,7 @@ import type { Journal } from '../journal/journal.js';
 import type { PlannedTarget, PlannedTree } from '../plan/plan.js';
 import type { RunProgram } from '../quiesce/hooks.js';
 import type { FilesystemFacts, ProviderName, SnapshotProvider } from '../snapshots/provider.js';
+import type { FilesystemIdentity } from '../system/filesystem-identity.js';
 import type { RunReport } from '../report/run-report.js';
 import type { LookBelow } from './made-since.js';
 import type { Timeline } from './timeline.js';
@@ -52,6 +53,8 @@ export interface BackupWriter {
     job: string,
     sources: readonly Pick<PlannedTree, 'path' | 'exclude'>[],
   ): Promise<void>;
+  /** The filesystem of the target as the preflight found it, for the journal; undefined where it could not be known again. */
+  storage(name: Pick<BackupName, 'target' | 'job'>): FilesystemIdentity | undefined;
   /** Makes the place for a backup; it stays incomplete until `complete`. */
   begin(name: BackupName): Promise<BackupSpace>;
   /** Writes the manifest, atomically. */
@@ -65,11 +68,12 @@ export interface BackupWriter {
   doubt(name: BackupName): Promise<string | undefined>;
   /**
    * Removes a backup that has no manifest; one that is complete, or not there, is left alone. With `mayKeep` what the
-   * job's next run can go on from stays for it: returns where. `isOurs`: this process wrote it. Idempotent.
+   * job's next run can go on from stays for it: returns where. `isOurs`: this process wrote it. Idempotent. Rejects with
+   * `AbsentStorageError` where it is not to be seen since `storage` is not: that which the journal has of it.
    */
   discardIncomplete(
     name: BackupName,
-    how?: { mayKeep: boolean; isOurs?: boolean },
+    how?: { mayKeep: boolean; isOurs?: boolean; storage?: FilesystemIdentity | undefined },
   ): Promise<string | undefined>;
 }
 

@@ -92,12 +92,12 @@ function releasers(): Releasers {
         return false;
       }
     },
-    backup: async ({ payload: { target, engine, job, backupId } }, options) =>
+    backup: async ({ payload: { target, engine, job, backupId, storage } }, { mayKeep }) =>
       await backups.discardIncomplete(
         { target: { path: target, engine, mustBeMountpoint: false }, job, backupId },
-        options,
+        { mayKeep, storage },
       ),
-    drill: ({ payload }) => removeDrill(payload.directory),
+    drill: ({ payload: { directory, storage } }) => removeDrill(directory, storage),
     staging: ({ payload }) => removeStaging(payload),
     restoreLinks: ({ payload }) => removeRestoreLinks(payload),
     scratchPool: ({ payload }) => removeScratchPool(payload, runCommand),

@@ -48,12 +48,13 @@ function cronWord(word: string): string {
  */
 export function crontabLines(
   { job, calendar }: Schedule,
-  { program, configFile }: Pick<InstallFacts, 'program' | 'configFile'>,
+  { program, configFile, directories }: Pick<InstallFacts, 'program' | 'configFile' | 'directories'>,
 ): string[] {
   const when = calendar === undefined ? CRON_DEFAULT : cronTime(calendar);
   const config = configFile === undefined ? [] : ['--config', configFile];
   const words = [...program, 'run', '--quiet', '--lock-wait', '6h', ...config, job.name];
-  const line = `${when ?? CRON_DEFAULT} root ${words.map(cronWord).join(' ')}`;
+  const variables = Object.entries(directories).map(([name, value]) => `${name}=${cronWord(value)} `);
+  const line = `${when ?? CRON_DEFAULT} root ${variables.join('')}${words.map(cronWord).join(' ')}`;
   if (when !== undefined) return [line];
   return [`# ${job.name}: write "${calendar ?? ''}" in cron's words; here it is each day at 02:30`, line];
 }

@@ -17,6 +17,8 @@ export interface InstallFacts {
   program: readonly string[];
   /** Absolute; undefined: the default one. */
   configFile: string | undefined;
+  /** The variables of the run and the state directory, where these are not the default ones: other locks, another history. */
+  directories: Readonly<Record<string, string>>;
 }
 
 /** A job to run, and when; without a calendar, when the packaged timer says. */
@@ -37,7 +39,7 @@ export function planInstall(schedules: readonly Schedule[], facts: InstallFacts)
     ...schedules.flatMap(({ job, calendar }) => {
       const [service = '', timer = ''] = dropInsOf(job.name);
       return [
-        { name: service, text: serviceDropIn(job, facts.configFile) },
+        { name: service, text: serviceDropIn(job, facts) },
         { name: timer, text: timerDropIn(calendar) },
       ];
     }),

@@ -4,7 +4,7 @@ import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { writeDurably } from '../journal/durable-file.js';
 import { makeDirectories } from '../system/make-directories.js';
 import type { UnitFile } from './plan-install.js';
-import { DROP_IN, MARKER } from './unit-text.js';
+import { DROP_IN, MARKER, unitName } from './unit-text.js';
 
 const WANTS = 'timers.target.wants';
 
@@ -58,6 +58,11 @@ export class UnitDirectory {
       if (job !== undefined) jobs.add(job);
     }
     return [...jobs].toSorted();
+  }
+
+  /** What was installed of the service of a job alone. */
+  async serviceDropIn(job: string): Promise<string | undefined> {
+    return await this.#read(path.join(`${unitName(job, 'service')}.d`, DROP_IN));
   }
 
   #path(name: string): string {

@@ -34,13 +34,33 @@ export function placeProgram(service: string, program: readonly string[]): strin
   return service.replaceAll(/^(Exec\w+=)fsbackup /gm, (_, key: string) => `${key}${words} `);
 }
 
-/** Pure. What of a job's service depends on the job: its credentials, and a configuration that is not the default one. */
-export function serviceDropIn(job: JobConfig, configFile: string | undefined): string {
+/** What a run finds only where it is told: see `InstallFacts`. */
+export interface OtherPlaces {
+  configFile: string | undefined;
+  directories: Readonly<Record<string, string>>;
+}
+
+const CONFIG_VARIABLE = 'FSBACKUP_CONFIG';
+
+function environmentLine(name: string, value: string): string {
+  return `Environment=${quoteVariable(name, value)}`;
+}
+
+/** Pure. What of a job's service depends on the job and on who installs it: its credentials, and places that are not the default ones. */
+export function serviceDropIn(job: JobConfig, { configFile, directories }: OtherPlaces): string {
   return section('Service', [
-    ...(configFile === undefined ? [] : [`Environment=${quoteVariable('FSBACKUP_CONFIG', configFile)}`]),
+    ...(configFile === undefined ? [] : [environmentLine(CONFIG_VARIABLE, configFile)]),
+    ...Object.entries(directories).map(([name, value]) => environmentLine(name, value)),
     // By name alone, so that /etc/credstore, and what the service manager itself was given, are looked through.
     ...credentialsOf(job).map((name) => `LoadCredential=${name}`),
   ]);
+}
+
+/** Pure. Whether a service with this drop-in of ours, or without one, runs by that configuration; undefined: the default one. */
+export function isOfConfiguration(dropIn: string | undefined, configFile: string | undefined): boolean {
+  const lines = dropIn?.split('\n') ?? [];
+  if (configFile !== undefined) return lines.includes(environmentLine(CONFIG_VARIABLE, configFile));
+  return !lines.some((line) => line.startsWith(`Environment="${CONFIG_VARIABLE}=`));
 }
 
 /** Pure. When the job runs; without a calendar, what the packaged timer says. */

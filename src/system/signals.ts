@@ -63,3 +63,8 @@ export async function withSignals<T>(
     for (const signal of signals) source.off(signal, onSignal);
   }
 }
+
+/** From here on none of them ends the process early: it has told that all is well, and is about to end by itself. */
+export function ignoreSignals(source: SignalSource): void {
+  for (const signal of Object.keys(INTERRUPTIONS) as NodeJS.Signals[]) source.on(signal, () => undefined);
+}

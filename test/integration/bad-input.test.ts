@@ -306,7 +306,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'a host that l
           path: source.mountpoint,
           snapshot: 'command',
           freezeMode: 'atomic',
-          commands: { create: ['sleep', '600'], expose: ['true'], remove: ['true'] },
+          commands: { create: ['sleep', '600'], expose: ['true', '{directory}'], remove: ['true'] },
         },
       ],
     });

@@ -6,7 +6,7 @@ import type { Finding } from '../../src/doctor/finding.js';
 import type { DoctorReport, MountpointReport } from '../../src/doctor/report.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
-import { throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
+import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 const UNPRIVILEGED = [
   'setpriv',
@@ -78,6 +78,39 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync'], 'doct
     const report = await doctorOf(path.join(btrfs.mountpoint, 'inside'));
     expect(report).toMatchObject({ mountpoint: btrfs.mountpoint, provider: 'btrfs', freezeMode: 'atomic' });
     expect(byCheck(report.findings, 'snapshot')).toMatchObject([{ status: 'ok' }]);
+  });
+
+  it('names the snapshots of a state directory that was lost, and none that is known', async () => {
+    const btrfs = await disks.filesystem({ fstype: 'btrfs', sizeMiB: 256 });
+    const lost = new FsbackupCli(path.join(disks.directory, 'lost'));
+    await mkdir(path.join(disks.directory, 'lost'));
+    const target = path.join(disks.directory, 'sent');
+    await mkdir(target);
+    const run = ['--source', btrfs.mountpoint, '--to', target, '--engine', 'btrfs-send'];
+    const { value } = await lost.runJob('--job', 'srv', ...run);
+    const snapshot = path.join(btrfs.mountpoint, '.fsbackup-snapshots', `fsbackup-srv-${value.runId}-0`);
+    const unknown = async (of: FsbackupCli): Promise<Finding[]> => {
+      const { stdout } = await of.run('doctor', btrfs.mountpoint, '--json');
+      return byCheck(all(JSON.parse(stdout) as DoctorReport), 'unknown-snapshot');
+    };
+    expect(await unknown(lost)).toEqual([]);
+    const [finding, ...others] = await unknown(cli);
+    expect([finding?.status, finding?.fix, others]).toEqual([
+      'warning',
+      `btrfs subvolume delete ${snapshot}`,
+      [],
+    ]);
+    await must('btrfs', 'subvolume', 'delete', snapshot);
+    expect(await unknown(cli)).toEqual([]);
+
+    const clone = path.join(storage.mountpoint, '.fsbackup-snapshots');
+    await mkdir(clone, { mode: 0o700 });
+    const image = path.join(clone, 'fsbackup-srv-20261127T153650Z-683dd3-0.img');
+    await writeFile(image, '');
+    await writeFile(path.join(clone, 'other'), '');
+    const { report } = await doctor(disk.mountpoint);
+    expect(byCheck(all(report), 'unknown-snapshot')).toMatchObject([{ fix: `rm ${image}` }]);
+    await must('rm', '-r', clone);
   });
 
   it('finds a problem in what is asked about and cannot be snapshotted', async () => {

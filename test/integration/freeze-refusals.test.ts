@@ -1,11 +1,14 @@
 import { closeSync, openSync } from 'node:fs';
 import { spawn } from 'node:child_process';
+import { EventEmitter } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
+import { freezeDetached } from '../../src/freeze/freeze-by-hand.js';
+import { findFreezeTargets } from '../../src/freeze/freeze-targets.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { ended, FreezeHarness } from '../support/freeze-harness.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
@@ -200,6 +203,30 @@ describeNeeding(['root', 'loop', 'ext4'], 'refused before anything is frozen', (
     } finally {
       closeSync(full);
     }
+  });
+
+  it('a signal once the watchdogs own the freeze, before that was told: thawed again', async () => {
+    // The run directory that this process is told.
+    vi.stubEnv('FSBACKUP_RUN_DIR', harness.environment['FSBACKUP_RUN_DIR']);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    await mkdir(`${disks.directory}/state`, { recursive: true });
+    const targets = await findFreezeTargets([disk.mountpoint], { force: false });
+    const signals = new EventEmitter();
+    const wasFrozen: boolean[] = [];
+    const freezing = freezeDetached(
+      targets,
+      { timeoutMs: 30_000, maxHoldMs: 60_000 },
+      {
+        signals,
+        tell: async () => {
+          wasFrozen.push(await harness.blocksWriters(disk.mountpoint));
+          signals.emit('SIGTERM', 'SIGTERM');
+          return true;
+        },
+      },
+    );
+    await expect(freezing).rejects.toMatchObject({ code: 'terminated' });
+    expect(wasFrozen).toEqual([true]);
   });
 
   it('--timeout 0 with --no-timeout: held up to max-hold alone', async () => {

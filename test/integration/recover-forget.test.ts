@@ -1,4 +1,5 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import type { RecoverReport } from '../../src/journal/recover-report.js';
@@ -63,5 +64,53 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'program:rsync'], 'recover --for
     expect(await cli.journalEntries()).toEqual([]);
     const nothing = await cli.run('recover');
     expect([nothing.exitCode, nothing.stdout]).toEqual([0, 'Nothing to recover.\n']);
+  });
+});
+
+describeNeeding(['root', 'loop', 'ext4', 'btrfs', 'program:tar'], 'a target that is away', () => {
+  const disks = throwawayDisks(afterAll);
+
+  it('is not taken for one without the incomplete backup, which is removed once it is there, or forgotten', async () => {
+    const cli = new FsbackupCli(disks.directory);
+    const source = await disks.filesystem({ fstype: 'btrfs', sizeMiB: 256 });
+    const disk = await disks.filesystem({ fstype: 'ext4', sizeMiB: 128 });
+    const target = path.join(disk.mountpoint, 'backups');
+    await mkdir(target);
+    await writeFile(path.join(source.mountpoint, 'file'), randomBytes(32 * 1024 * 1024));
+    const killed = async (): Promise<string> => {
+      const to = ['--to', target, '--engine', 'tar'];
+      const started = cli.start('run', '--job', 'srv', '--source', source.mountpoint, ...to);
+      await cli.journalled('backup', started);
+      started.kill('SIGKILL');
+      await started.ended();
+      await must('umount', '--lazy', disk.mountpoint);
+      return (await readdir(path.join(disks.directory, 'state', 'journal'))).join();
+    };
+
+    expect(await killed()).toContain('-backup.json');
+    const away = await cli.recover();
+    expect(away.exitCode, away.stderr).toBe(60);
+    expect(away.value.failed).toMatchObject([
+      { kind: 'backup', message: expect.stringContaining(`, which is not at ${target} now`) as unknown },
+    ]);
+    expect(away.value.failed[0]?.message).toContain('recover --forget ');
+    await must('mount', disk.device, disk.mountpoint);
+    const there = await cli.recover();
+    expect([there.exitCode, there.value.released]).toMatchObject([0, [{ kind: 'backup' }]]);
+    expect(await readdir(target, { recursive: true })).not.toContain('data');
+    expect(
+      (await readdir(path.join(target, 'srv')).catch(() => [])).filter((one) => /^\d/.test(one)),
+    ).toEqual([]);
+
+    await killed();
+    const [failed] = (await cli.recover()).value.failed;
+    const forget = ['recover', '--forget', failed?.runId ?? '', '--json'];
+    const refused = await cli.run(...forget);
+    expect([refused.exitCode, refused.stdout]).toEqual([60, expect.stringContaining(disk.device)]);
+    await must('losetup', '--detach', disk.device);
+    await must('wipefs', '--quiet', '--all', disk.image);
+    const forgotten = await cli.run(...forget);
+    expect(forgotten.exitCode, forgotten.stdout).toBe(0);
+    expect(await cli.journalEntries()).toEqual([]);
   });
 });

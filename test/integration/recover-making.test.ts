@@ -158,7 +158,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'an application whose
   async function killedRun(before: string, create: string, after = release): Promise<void> {
     const { mountpoint } = await disks.filesystem({ fstype: 'ext4' });
     const sh = (script: string): string[] => ['sh', '-c', `cd ${disks.directory} || exit; ${script}`];
-    const commands = { create: sh(create), expose: ['false'], remove: ['true'] };
+    const commands = { create: sh(create), expose: ['false', '{directory}'], remove: ['true'] };
     const jobs = {
       srv: {
         sources: [{ path: mountpoint, snapshot: 'command', freezeMode: 'atomic', commands }],

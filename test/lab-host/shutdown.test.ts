@@ -35,7 +35,7 @@ jobs:
         freezeMode: explicit
         commands:
           create: [sh, -c, 'touch /run/hanging; sleep 600']
-          expose: ['false']
+          expose: ['false', '{directory}']
           remove: ['true']
     targets: [/backup]
     freeze: { timeout: ${FREEZE_SECONDS}s, maxHold: ${FREEZE_SECONDS}s }

@@ -270,6 +270,7 @@ export class FakeWorld {
       engine: () => this.engine,
       backups: {
         preflight: ({ path }) => this.#call(`target preflight ${path}`),
+        storage: () => undefined,
         begin: async ({ target }) => {
           this.#mustBeJournalled(`backup ${target.path}`);
           this.#acquire(`backup ${target.path}`);

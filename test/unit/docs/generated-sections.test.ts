@@ -41,6 +41,12 @@ describe('fillGeneratedSections', () => {
 });
 
 describe('severityOrder', () => {
+  it('is told where the exit codes are', async () => {
+    expect(await readFile(path.join(PROJECT, 'docs/exit-codes.md'), 'utf8')).toContain(
+      `\n${severityOrder()}\n`,
+    );
+  });
+
   it('is the order that exit codes of several jobs have', () => {
     expect(severityOrder()).toBe(
       '22 > 60 > (2, 129, 130, 143) > 70 > 21 > 31 > 30 > 50 > 40 > 41 > 20 > 11 > 1 > 3',

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { crontabLines } from '../../../src/schedule/crontab-lines.js';
 import { aJob } from '../../support/plan-facts.js';
 
-const FACTS = { program: ['/usr/bin/fsbackup'], configFile: undefined };
+const FACTS = { program: ['/usr/bin/fsbackup'], configFile: undefined, directories: {} };
 const RUN = 'root /usr/bin/fsbackup run --quiet --lock-wait 6h srv-db';
 
 function linesOf(calendar: string | undefined): string[] {
@@ -33,6 +33,15 @@ describe('a line for cron', () => {
     expect(linesOf(calendar)).toEqual([
       `# srv-db: write "${calendar}" in cron's words; here it is each day at 02:30`,
       `30 2 * * * ${RUN}`,
+    ]);
+  });
+});
+
+describe('a line for a run and a state directory of their own', () => {
+  it('names them, else cron has other locks and another history', () => {
+    const facts = { ...FACTS, directories: { FSBACKUP_STATE_DIR: '/srv/50% state' } };
+    expect(crontabLines({ job: aJob({ name: 'srv-db' }), calendar: 'daily' }, facts)).toEqual([
+      String.raw`@daily root FSBACKUP_STATE_DIR='/srv/50\% state' /usr/bin/fsbackup run --quiet --lock-wait 6h srv-db`,
     ]);
   });
 });

@@ -24,6 +24,7 @@ const FACTS: InstallFacts = {
   },
   program: ['/usr/bin/node', '/opt/fsbackup/bin/run.js'],
   configFile: undefined,
+  directories: {},
 };
 
 /** A manager that enables and disables as systemctl does, by links, and knows one calendar that is none. */
