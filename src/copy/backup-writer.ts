@@ -98,7 +98,7 @@ export function createBackupWriter(
       const { repository } = name.target;
       let verifications: Verifications;
       try {
-        verifications = await readVerifications([ref.job], options.historyDirectory);
+        verifications = await readVerifications([ref.job], [name.target], options.historyDirectory);
       } catch (error) {
         return `what was verified of the backups before cannot be read: ${messageOf(error)}`;
       }
