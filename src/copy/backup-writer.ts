@@ -1,3 +1,4 @@
+import { localRepository } from '../backup-target.js';
 import { messageOf } from '../errors.js';
 import type { BackupName, BackupWriter } from '../run/dependencies.js';
 import { fsbackupVersion } from '../system/version.js';
@@ -67,7 +68,12 @@ export function createBackupWriter(
       const identity = identities.get(keyOf(ref.target, ref.job));
       if (identity === undefined) throw new Error(`${backupDirectory(ref)} was begun without a preflight`);
       // First, since a backup with a manifest cannot fail any more.
-      await rememberFilesystem({ job: ref.job, target: ref.target }, identity, options.stateDirectory);
+      const directory = localRepository(name.target) ?? ref.target;
+      await rememberFilesystem(
+        { job: ref.job, target: ref.target, directory },
+        identity,
+        options.stateDirectory,
+      );
       await completeBackup(ref, {
         version: 1,
         fsbackupVersion: fsbackupVersion(),
