@@ -1,3 +1,4 @@
+import { localRepository } from '../backup-target.js';
 import { messageOf } from '../errors.js';
 import type { BackupName, BackupWriter } from '../run/dependencies.js';
 import type { FilesystemIdentity } from '../system/filesystem-identity.js';
@@ -71,7 +72,12 @@ export function createBackupWriter(
       const identity = identities.get(keyOf(ref.target, ref.job));
       if (identity === undefined) throw new Error(`${backupDirectory(ref)} was begun without a preflight`);
       // First, since a backup with a manifest cannot fail any more.
-      await rememberFilesystem({ job: ref.job, target: ref.target }, identity, options.stateDirectory);
+      const directory = localRepository(name.target) ?? ref.target;
+      await rememberFilesystem(
+        { job: ref.job, target: ref.target, directory },
+        identity,
+        options.stateDirectory,
+      );
       await completeBackup(ref, {
         version: 1,
         fsbackupVersion: fsbackupVersion(),
@@ -102,7 +108,7 @@ export function createBackupWriter(
       const { repository } = name.target;
       let verifications: Verifications;
       try {
-        verifications = await readVerifications([ref.job], options.historyDirectory);
+        verifications = await readVerifications([ref.job], [name.target], options.historyDirectory);
       } catch (error) {
         return `what was verified of the backups before cannot be read: ${messageOf(error)}`;
       }

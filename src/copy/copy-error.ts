@@ -1,5 +1,6 @@
 import { errnoOf, FsbackupError, messageOf, type ErrorDetails } from '../errors.js';
 import { describeFailure, type CommandResult } from '../system/run-command.js';
+import { withoutNames } from './rsync-output.js';
 
 /** A copy that lost its connection to the source or the target: another try may well succeed. */
 export class ConnectionLostError extends FsbackupError {
@@ -68,11 +69,12 @@ export function copyFailure(program: string, result: CommandResult, lost = false
       hint: `Install it: apt install ${program}.`,
     });
   }
-  const refused = TARGET_REFUSES.exec(result.stderr)?.[0];
+  const said = program === 'rsync' ? withoutNames(result.stderr) : result.stderr;
+  const refused = TARGET_REFUSES.exec(said)?.[0];
   if (refused !== undefined) {
     return new TargetRefusesError(`the copy failed: ${program}: ${refused}`);
   }
-  if (lost || CONNECTION_LOST.test(result.stderr)) {
+  if (lost || CONNECTION_LOST.test(said)) {
     return new ConnectionLostError(message, {
       hint: RECONNECT,
     });

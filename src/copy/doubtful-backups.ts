@@ -24,14 +24,16 @@ export function doubtOf(
   const { backupId, job, manifest } = backup;
   const shares = sharedBy(manifest.engine);
   if (shares === undefined) return undefined;
+  const begun = begunAt(backupId).getTime();
   return verifications.failures(targetOf(backup), job).findLast((failure) => {
-    const proven = verifications.provenSince(failure);
-    if (proven.includes(backupId)) return false;
-    if (shares === 'repository')
-      return !proven.some((id) => begunAt(id).getTime() >= begunAt(failure.backupId).getTime());
-    if (failure.backupId === backupId || needed.includes(failure.backupId)) return true;
     // An id of digits that are no date proves nothing.
-    return !(begunAt(backupId).getTime() > new Date(failure.finishedAt).getTime());
+    const isMeant =
+      shares === 'repository' ||
+      failure.backupId === backupId ||
+      needed.includes(failure.backupId) ||
+      !(begun > new Date(failure.finishedAt).getTime());
+    if (!isMeant || (shares === 'repository' && verifications.isLaterProvenSince(failure))) return false;
+    return !verifications.isProvenSince(failure, backupId);
   });
 }
 

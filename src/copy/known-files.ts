@@ -3,6 +3,7 @@ import { copyFailure, copyStopped, TARGET_REFUSES } from './copy-error.js';
 import { readRecordBatches } from './digest-lines.js';
 import { unescapePath, type DigestRecord } from './digest-record.js';
 import { parseDigestLine, TELL_DIGESTS } from './rsync-digests.js';
+import { withoutNames } from './rsync-output.js';
 import { CONNECTION, FAITHFUL, PARTIAL } from './rsync-transfer.js';
 import { SortedList } from './sorted-list.js';
 
@@ -63,7 +64,7 @@ async function rsync(
   const { exitCode, stderr } = result;
   if (exitCode === 0) return;
   // Single files are for the copy to bring once more.
-  if (exitCode !== undefined && PARTIAL.has(exitCode) && !TARGET_REFUSES.test(stderr)) return;
+  if (exitCode !== undefined && PARTIAL.has(exitCode) && !TARGET_REFUSES.test(withoutNames(stderr))) return;
   throw copyFailure('rsync', result, exitCode !== undefined && CONNECTION.has(exitCode));
 }
 

@@ -1,3 +1,4 @@
+import type { BackupTarget } from '../backup-target.js';
 import { messageOf } from '../errors.js';
 import { readVerifications, verificationsFrom, type Verifications } from './verify-history.js';
 
@@ -7,11 +8,12 @@ import { readVerifications, verificationsFrom, type Verifications } from './veri
  */
 export async function knownVerifications(
   job: string,
+  targets: Iterable<BackupTarget>,
   warn: (message: string) => void,
   read: typeof readVerifications = readVerifications,
 ): Promise<Verifications> {
   try {
-    return await read([job]);
+    return await read([job], targets);
   } catch (error) {
     warn(`whether a backup failed its last verify is not known here: ${messageOf(error)}`);
     return verificationsFrom([]);

@@ -1,4 +1,5 @@
 import { parseSelector } from './backup-select.js';
+import { targetAt } from './catalogue.js';
 import { chooseCopy, describeChoice, type ChosenCopy } from './choose-copy.js';
 import { targetsToSearch, type WhereBackupsAre } from './configured-targets.js';
 import { knownVerifications } from './known-verifications.js';
@@ -20,7 +21,8 @@ export async function pickBackup(
 ): Promise<ChosenCopy> {
   const { job } = parseSelector(selector);
   const targets = await targetsToSearch({ ...where, job }, { warn });
-  const verifications = await knownVerifications(job, warn);
+  const named = await Promise.all(targets.map((target) => targetAt(target)));
+  const verifications = await knownVerifications(job, named, warn);
   const choice = await chooseCopy(targets, selector, { verifications, mayBeBad, warn });
   for (const message of describeChoice(choice)) warn(message);
   return choice;

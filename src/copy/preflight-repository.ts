@@ -2,9 +2,9 @@ import { hasCatalogue, openCatalogue } from './catalogue.js';
 import type { CopyEngine } from './engine.js';
 import { readRepository } from './read-repository.js';
 import { NoRepositoryError } from './open-repository.js';
-import { targetName, type EngineTarget } from '../backup-target.js';
+import { localRepository, targetName, type EngineTarget } from '../backup-target.js';
 import type { FilesystemIdentity } from '../system/filesystem-identity.js';
-import { isRemembered, requireSameFilesystem, type TargetOfJob } from './target-identity.js';
+import { rememberedBy, requireSameFilesystem, type TargetOfJob } from './target-identity.js';
 import { requireTrustedTarget } from './trusted-target.js';
 
 /** A repository that is to be looked at. */
@@ -16,7 +16,9 @@ export interface RepositoryToCheck {
 }
 
 function ofJob({ target, job }: RepositoryToCheck): TargetOfJob {
-  return { job, target: target.path, name: targetName(target) };
+  const directory = localRepository(target);
+  const place = directory === undefined ? {} : { directory };
+  return { job, target: target.path, ...place, name: targetName(target) };
 }
 
 async function identify(check: RepositoryToCheck, initialise: boolean): Promise<FilesystemIdentity> {
@@ -32,10 +34,11 @@ async function identify(check: RepositoryToCheck, initialise: boolean): Promise<
 
 /** What to do about a repository that is missing where the job has written to it: certainly not to make one. */
 async function withWayBack(check: RepositoryToCheck, error: unknown): Promise<unknown> {
-  if (!(error instanceof NoRepositoryError) || !(await isRemembered(ofJob(check), check.stateDirectory)))
-    return error;
+  if (!(error instanceof NoRepositoryError)) return error;
+  const job = await rememberedBy(ofJob(check), check.stateDirectory);
+  if (job === undefined) return error;
   return new NoRepositoryError(error.code, error.message, {
-    hint: `${check.job} has backups in it: mount the disk that it lies on, or correct its address. None is made in its place.`,
+    hint: `${job} has backups in it: mount the disk that it lies on, or correct its address. None is made in its place.`,
     cause: error,
   });
 }
@@ -43,7 +46,7 @@ async function withWayBack(check: RepositoryToCheck, error: unknown): Promise<un
 /** A disk that is not mounted must not turn into a new repository. */
 async function mayBeMade(check: RepositoryToCheck): Promise<boolean> {
   const wanted = check.target.repository?.initialise === true;
-  return wanted && !(await isRemembered(ofJob(check), check.stateDirectory));
+  return wanted && (await rememberedBy(ofJob(check), check.stateDirectory)) === undefined;
 }
 
 /**
@@ -62,8 +65,8 @@ export async function examineRepository(check: RepositoryToCheck): Promise<'ther
 }
 
 /**
- * As `examineRepository`, before any freeze. Makes the repository where the settings ask for that and the job has
- * written to none there before: a disk that is not mounted must not turn into a new repository. Opens the catalogue, and
+ * As `examineRepository`, before any freeze. Makes the repository where the settings ask for that and no job has
+ * written to one there before: a disk that is not mounted must not turn into a new repository. Opens the catalogue, and
  * notes what else a repository holds that has none here yet.
  * Returns what the repository is, for `rememberFilesystem`.
  */

@@ -75,13 +75,31 @@ function about(escaped: string): RsyncComplaint {
 
 /** The complaints that name a path, relative to source or destination, without quotes. */
 const UNQUOTED = [
-  /^ERROR: (.+) failed verification/,
-  /^could not make way for [^:]+: (.+)$/,
-  /^rsync: (?:\[\w+\] )?[gs]et_acl: sys_acl_[gs]et_file\((?:\.\/)?(.+), ACL_TYPE_\w+\):/,
+  /^ERROR: (.+) failed verification/d,
+  /^could not make way for [^:]+: (.+)$/d,
+  /^rsync: (?:\[\w+\] )?[gs]et_acl: sys_acl_[gs]et_file\((?:\.\/)?(.+), ACL_TYPE_\w+\):/d,
   // Longer than PATH_MAX, below the source: what lies deeper is not looked at.
-  /^filename overflows max-path len by \d+: (.+)$/,
-  /^skipping overly long name: (.+)$/,
+  /^filename overflows max-path len by \d+: (.+)$/d,
+  /^skipping overly long name: (.+)$/d,
 ];
+
+function unquotedIn(line: string): RegExpExecArray | undefined {
+  return UNQUOTED.map((pattern) => pattern.exec(line)).find((match) => match !== null) ?? undefined;
+}
+
+/**
+ * What rsync says in its own words: its stderr, or a line of it, without the names of files. Those are anybody's, who may
+ * call a file "No space left on device (28)".
+ */
+export function withoutNames(stderr: string): string {
+  const lines = stderr.split('\n').map((line) => {
+    const [start, end] = unquotedIn(line)?.indices?.[1] ?? [];
+    if (start !== undefined && end !== undefined) return line.slice(0, start) + line.slice(end);
+    // From the first quote to the last: a name may hold some.
+    return line.replace(/".*"/, '""');
+  });
+  return lines.join('\n');
+}
 
 /** What one line of rsync's stderr means; undefined for those that only sum up others. */
 export type RsyncComplaint =
@@ -94,11 +112,10 @@ export type RsyncComplaint =
  * cannot be printed. A complaint about `lsetxattr` names the path first and the attribute after it.
  */
 export function parseComplaint(line: string): RsyncComplaint {
-  if (FULL.test(line) && !/xattr/.test(line)) return { kind: 'full' };
-  for (const pattern of UNQUOTED) {
-    const unquoted = pattern.exec(line)?.[1];
-    if (unquoted !== undefined) return about(unquoted);
-  }
+  const said = withoutNames(line);
+  if (said.startsWith('rsync: ') && FULL.test(said) && !/xattr/.test(said)) return { kind: 'full' };
+  const unquoted = unquotedIn(line)?.[1];
+  if (unquoted !== undefined) return about(unquoted);
   if (!/^(?:rsync: |file has vanished: )/.test(line)) return undefined;
   const path = /"(.+?)"(?=[: ,)]|$)/.exec(line)?.[1];
   return path === undefined ? undefined : about(path);

@@ -4,9 +4,10 @@ import type { Reporter } from '../report/reporter.js';
 import type { CompleteBackup } from './backup-list.js';
 import type { CopyProgress } from './engine.js';
 import { engineFor, type EngineFor } from './engines.js';
-import { targetOf } from '../backup-target.js';
+import { targetOf, type BackupTarget } from '../backup-target.js';
 import { Looks } from './look-at-chain.js';
 import { withReportedStep } from './reported-step.js';
+import { placeOfTarget } from './target-place.js';
 import { verifyBackup, verifyRecord, type VerifyReport } from './verify-backup.js';
 import { recordVerification } from './verify-history.js';
 
@@ -20,9 +21,10 @@ export type Examine = (
  * Records a verification. What is not in the history is not known to the next run, nor to `backups list`: a warning, and
  * nothing that ends as done.
  */
-async function kept(report: VerifyReport, reporter: Reporter): Promise<VerifyReport> {
+async function kept(report: VerifyReport, target: BackupTarget, reporter: Reporter): Promise<VerifyReport> {
   try {
-    await recordVerification(verifyRecord(report));
+    const place = await placeOfTarget(target);
+    await recordVerification({ ...verifyRecord(report), ...(place === undefined ? {} : { place }) });
     return report;
   } catch (error) {
     reporter.warn(`the verification is not in the history: ${messageOf(error)}`);
@@ -43,7 +45,7 @@ export async function verifyEach(
     const examined = await withReportedStep(reporter, step, () =>
       examine(backup, (progress) => reporter.progress(progress)),
     );
-    const report = await kept(examined, reporter);
+    const report = await kept(examined, targetOf(backup), reporter);
     reporter.workFinished(report);
     reports.push(report);
   }
@@ -62,7 +64,7 @@ export async function verifyBackups(
     const engine = engines({ ...targetOf(backup), engine: backup.manifest.engine });
     const { report, needed } = await verifyBackup({ backup, mode, engine, signal, onProgress }, looks);
     // What is bad in a backup that others need is bad for all of them, and not only for the one that was asked for.
-    for (const one of needed) await kept(one, reporter);
+    for (const one of needed) await kept(one, targetOf(backup), reporter);
     return report;
   });
 }

@@ -17,6 +17,7 @@ import { unmountedDatasets } from '../system/zfs-facts.js';
 import { dependsOnNesting } from './depends-on-nesting.js';
 import { readDoubts } from './doubtful-parent.js';
 import { findNested } from './find-nested.js';
+import { requireSameMounts } from './source-mounts.js';
 
 /** Remembers every filesystem that was looked at: what lies on what is told from them. */
 class FactsReader {
@@ -50,12 +51,14 @@ async function readNested(
 }
 
 async function readSource(
+  job: string,
   source: SourceConfig,
   mounts: readonly Mount[],
   reader: FactsReader,
 ): Promise<SourceFacts> {
   const located = await reader.read(source.path);
   const { path: directory, filesystem } = located;
+  await requireSameMounts(job, { path: source.path, realPath: directory, filesystem });
   const found = await findNested(source, { path: directory, mount: filesystem.mount }, mounts);
   const nested: NestedTree[] = [];
   // Only what is to be copied is touched: a dead server below a source is no matter of ours otherwise.
@@ -103,7 +106,7 @@ async function nestedFreezeFor(job: JobConfig, sources: readonly SourceFacts[]):
 
 /**
  * Looks at all that planning a job needs to know of this host. Reads only.
- * Rejects with `usage` for a source or target that is missing or not mounted, `notFrozen` for a filesystem that does
+ * Rejects with `usage` for a source or target that is missing or not mounted (of a source, also by what the last backup was made of), `notFrozen` for a filesystem that does
  * not answer.
  */
 export async function gatherFacts(job: JobConfig): Promise<HostFacts> {
@@ -111,7 +114,9 @@ export async function gatherFacts(job: JobConfig): Promise<HostFacts> {
   const mounts = await readMounts();
   // Each look starts programs, whose time is mostly waiting.
   const [sources, targets, inUse] = await Promise.all([
-    Promise.all(job.sources.map((source) => sayingWhere(source, readSource(source, mounts, reader)))),
+    Promise.all(
+      job.sources.map((source) => sayingWhere(source, readSource(job.name, source, mounts, reader))),
+    ),
     Promise.all(job.targets.map((target) => sayingWhere(target, readTarget(target, reader)))),
     readFilesystemsInUse(),
   ]);

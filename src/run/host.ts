@@ -48,6 +48,7 @@ import type { PlanHost } from './plan-jobs.js';
 import type { RunHost } from './run-job.js';
 import type { RestoreHost } from './restore-journal.js';
 import { makeRunId } from './run-id.js';
+import { rememberMounts } from './source-mounts.js';
 
 /** Before the second try of a window or a copy. */
 const RETRY_DELAY_MS = 1000;
@@ -194,6 +195,7 @@ export async function createRunHost(): Promise<RunHost> {
     recover: (lockJob, signal) => recoverWith(identity, lockJob, signal),
     mountDirectory: (job) => path.join(snapshotMounts(), job),
     recordRun,
+    rememberMounts: (report) => rememberMounts(report),
     now: () => performance.now(),
     execution: {
       arm: armFreezer,

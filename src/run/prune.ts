@@ -27,7 +27,10 @@ export interface PruneOptions {
 
 /** What `prune` would do, without a lock and without doing it. */
 export async function previewPrune(tasks: readonly PruneTask[], now: Date): Promise<RetentionResult[]> {
-  const verifications = await readVerifications(tasks.map(({ job }) => job));
+  const verifications = await readVerifications(
+    tasks.map(({ job }) => job),
+    tasks.map(({ target }) => target),
+  );
   return await Promise.all(tasks.map((task) => judgeRetention({ ...task, now, verifications })));
 }
 
@@ -51,7 +54,7 @@ export async function prune(
       await takeLocks({ job, targets }, locks, stack, { waitMs: lockWaitMs, signal });
       for (const message of recoveryWarnings(await host.recover(locksForRecovery(locks, job), signal)))
         warn(message);
-      const verifications = await readVerifications([job]);
+      const verifications = await readVerifications([job], targets);
       const journal = host.openJournal(job, runId);
       for (const task of own) {
         const request = { ...task, now: new Date(), verifications };

@@ -9,7 +9,7 @@ export async function retainBackups(
   job: string,
   using: RetainUsing,
 ): Promise<RetentionResult> {
-  const verifications = await readVerifications([job]);
+  const verifications = await readVerifications([job], [target]);
   const rules = target.keep ?? {};
   return await applyRetention({ target, job, rules, now: new Date(), verifications }, using);
 }

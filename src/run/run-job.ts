@@ -33,6 +33,8 @@ export interface RunHost {
   openJournal: (job: string, runId: string) => Journal;
   mountDirectory: (job: string) => string;
   recordRun: (report: RunReport) => Promise<void>;
+  /** Notes what a backup was made of, for the next run to be held against. */
+  rememberMounts: (report: RunReport) => Promise<void>;
   makeRunId: () => string;
   now: Clock;
   execution: Omit<ExecuteDependencies, 'journal' | 'timeline' | 'mountDirectory'>;
@@ -101,6 +103,13 @@ export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptio
     report = reportUnplanned({ ...begun, steps: timeline.steps, warnings, errors: [error] });
   }
   if (isRecorded) {
+    try {
+      await host.rememberMounts(report);
+    } catch (error) {
+      const warning = `on which filesystems the sources lay is not recorded: ${messageOf(error)}`;
+      reporter.warn(warning);
+      report = withWarning(report, warning);
+    }
     try {
       await host.recordRun(report);
       faultPoint('run.recorded');

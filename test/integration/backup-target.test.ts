@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { dataDirectory } from '../../src/copy/backup-layout.js';
@@ -83,13 +83,29 @@ describeNeeding(['root', 'loop', 'ext4', 'btrfs', 'xfs'], 'a target on a real fi
     const refusal = check(mountpoint);
     await expect(refusal).rejects.toMatchObject({ code: 'usage' });
     await expect(refusal).rejects.toThrow('is not the filesystem it was');
-    // Another job may well use what is there now.
-    await preflightTarget({ path: mountpoint, engine: 'rsync', mustBeMountpoint: false }, 'other', [], state);
+    // By whatever name, and for a job that has no backup there yet.
+    const link = path.join(disks.directory, `link-${count}`);
+    await symlink(mountpoint, link);
+    const other = (where: string): Promise<unknown> =>
+      preflightTarget({ path: where, engine: 'rsync', mustBeMountpoint: false }, 'other', [], state);
+    for (const again of [() => check(link), () => other(mountpoint), () => other(link)])
+      await expect(again()).rejects.toThrow('is not the filesystem it was');
 
     const [record] = await readdir(path.join(state, 'targets'));
     await expect(refusal).rejects.toMatchObject({ hint: expect.stringContaining(record ?? '?') as string });
     await rm(path.join(state, 'targets', record ?? '?'));
     await check(mountpoint);
+
+    // What a job recorded itself counts, and not what others did.
+    await rememberFilesystem(
+      of,
+      await preflightTarget({ path: mountpoint, engine: 'rsync', mustBeMountpoint: false }, 'srv', [], state),
+      state,
+    );
+    await other(mountpoint);
+    await rememberFilesystem({ ...of, job: 'other' }, identity, state);
+    await check(mountpoint);
+    await expect(other(mountpoint)).rejects.toThrow('is not the filesystem it was');
   });
 
   it('is refused when the record of what it was cannot be read', async () => {

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeEach, expect, it, vi } from 'vitest';
@@ -100,6 +100,40 @@ describeNeeding(
       const meant = await restore(`srv@${backupId}`, 'meant');
       expect(meant).toMatchObject({ exitCode: 3, report: { target: near, outcome: 'warnings' } });
       expect(meant.report.doubt).toMatch(/^it failed its full verify/);
+    });
+
+    it('knows it by whatever name its target has: a symlink, another mountpoint', async () => {
+      const names = ['backups', 'moved', 'link'].map((name) => path.join(directory, name));
+      const [target = '', moved = '', link = ''] = names;
+      const state = async (from: string) => {
+        const { stdout } = await cli.run('backups', 'list', '--from', from, '--json');
+        return (JSON.parse(stdout) as { backups: ListedBackup[] }).backups.map(
+          ({ verified }) => verified?.outcome,
+        );
+      };
+      await symlink(target, link);
+      await configure(target);
+      expect(await cli.run('run', '--config', config)).toMatchObject({ exitCode: 0 });
+      await flipByteOfLargest(dataDirectory(await last(target)));
+      expect(await cli.run('backups', 'verify', 'srv', '--full', '--from', link)).toMatchObject({
+        exitCode: 50,
+      });
+      expect(await state(target)).toEqual(['failed']);
+      await mkdir(moved);
+      await must('mount', '--bind', target, moved);
+      try {
+        expect(await state(moved)).toEqual(['failed']);
+        const restore = ['restore', 'srv', '--from', moved, '--to', path.join(directory, 'restored')];
+        expect((await cli.run(...restore)).exitCode).not.toBe(0);
+        expect(await cli.run('backups', 'verify', 'srv', '--full', '--from', moved)).toMatchObject({
+          exitCode: 50,
+        });
+        await configure(moved);
+        const { value } = await cli.runJob('--config', config);
+        expect(value.warnings.join()).toMatch(/failed its full verify/);
+      } finally {
+        await must('umount', moved);
+      }
     });
 
     it('shares no file with it whose content is not that of the source, and says so', async () => {

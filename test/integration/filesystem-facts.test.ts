@@ -162,6 +162,26 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs'], 'the facts of a filesy
     ).toEqual([]);
   });
 
+  it('finds nested subvolumes whose names are made to look like other lines of their list', async () => {
+    const { mountpoint } = await disks.filesystem({ fstype: 'btrfs' });
+    const { filesystem } = await readFilesystemFacts(mountpoint);
+    const line = (top: number, where: string): string => `\nID 9 gen 9 top level ${top} path ${where}`;
+    const names = [
+      'bob',
+      `none${line(9, '<FS_TREE>/none')}`,
+      `twice${line(5, 'bob')}`,
+      // Listed before the one that it is taken for.
+      `late${line(5, 'bob')}`,
+      'late',
+    ];
+    const made = names.map((name) => path.join(mountpoint, name));
+    for (const subvolume of made) {
+      await mkdir(path.dirname(subvolume), { recursive: true });
+      await must('btrfs', 'subvolume', 'create', subvolume);
+    }
+    expect(await nestedSubvolumes(mountpoint, filesystem.mount)).toEqual(made.toSorted());
+  });
+
   it('finds submounts, bind mounts of files too, and not what is hidden or in memory', async () => {
     const below = path.join(inner.mountpoint, 'tree');
     for (const name of ['a', 'a/hidden', 'tmp']) await mkdir(path.join(below, name));

@@ -125,6 +125,26 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs', 'program:rsync'], 'what
     expect(warnings).not.toContain(missing);
   });
 
+  it('is refused when the source itself was a filesystem of its own, and is not mounted now', async () => {
+    const outer = await disks.filesystem({ fstype: 'btrfs' });
+    const disk = await disks.filesystem({ fstype: 'btrfs' });
+    const data = path.join(outer.mountpoint, 'data');
+    await put(disk.mountpoint, 'precious');
+    await mkdir(data);
+    await must('mount', '--bind', disk.mountpoint, data);
+    const args = ['--job', 'data', '--source', data, '--to', target];
+    expect(await cli.runJob(...args)).toMatchObject({ exitCode: 0 });
+    expect(await cli.runJob(...args)).toMatchObject({ exitCode: 0 });
+    await must('umount', data);
+    const made = await readdir(path.join(target, 'data'));
+    const error = { code: 'usage', message: expect.stringContaining(`${data} is not mounted`) as string };
+    expect(await cli.runJob(...args)).toMatchObject({ exitCode: 2, value: { error } });
+    expect(await cli.run('plan', ...args)).toMatchObject({ exitCode: 2 });
+    expect(await readdir(path.join(target, 'data'))).toEqual(made);
+    await must('mount', '--bind', disk.mountpoint, data);
+    expect(await cli.runJob(...args)).toMatchObject({ exitCode: 0 });
+  });
+
   it('is no matter when it is excluded', async () => {
     const { btrfs } = await aNestedTree();
     const args = ['--job', 'less', '--source', btrfs.mountpoint, '--to', target];

@@ -23,7 +23,7 @@ export default class BackupsList extends BaseCommand {
     const { requireConfiguredJob, targetsToSearch } = await import('../../copy/configured-targets.js');
     const { inOrder, listBackups } = await import('../../copy/backup-list.js');
     const { targetAt } = await import('../../copy/catalogue.js');
-    const { targetName } = await import('../../backup-target.js');
+    const { targetName, targetOf } = await import('../../backup-target.js');
     const { readVerifications } = await import('../../copy/verify-history.js');
     const { readMountPlaces } = await import('../../copy/mount-records.js');
     const { listInterrupted } = await import('../../copy/interrupted-backup.js');
@@ -64,7 +64,10 @@ export default class BackupsList extends BaseCommand {
     if (args.job !== undefined && flags.from === undefined && isNothing)
       await requireConfiguredJob(args.job, flags.config);
     const known = {
-      verifications: await readVerifications(all.map(({ job }) => job)),
+      verifications: await readVerifications(
+        all.map(({ job }) => job),
+        all.map((backup) => targetOf(backup)),
+      ),
       mountPlaces: await readMountPlaces(targets),
     };
     if (flags.json) {

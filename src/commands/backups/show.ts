@@ -26,8 +26,8 @@ export default class BackupsShow extends BaseCommand {
     const where = { ...fromTarget(flags), configFile: flags.config, job };
     const targets = await targetsToSearch(where, { warn });
     const backup = await findBackup(targets, args.backup, warn);
-    const verified = (await readVerifications([job])).of(backup);
     const target = targetOf(backup);
+    const verified = (await readVerifications([job], [target])).of(backup);
     const place = target.repository === undefined ? backupDirectory(backup) : targetName(target);
     if (flags.json) {
       this.printJson({

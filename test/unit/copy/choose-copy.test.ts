@@ -171,6 +171,7 @@ describe('a history that cannot be read', () => {
     const warnings: string[] = [];
     const known = await knownVerifications(
       'srv',
+      [],
       (message) => void warnings.push(message),
       () => Promise.reject(new Error('EIO: i/o error')),
     );

@@ -85,6 +85,30 @@ it.each(['tar', 'command'] as const)('%s shares nothing', (engine) => {
   expect(doubted(OLD, [verified(OLD, 'failed', '2026-11-21T12:00')], engine)).toBeUndefined();
 });
 
+it('asks a history of years about many backups without looking through all of it for each', () => {
+  const ids = Array.from({ length: 5000 }, (_, hour) => {
+    const at = new Date(Date.UTC(2026, 0, 1, hour)).toISOString();
+    return `${at.slice(0, 19).replaceAll(/[-:]/g, '')}Z-aaaa`;
+  });
+  const records = Array.from({ length: 20_000 }, (_, index): VerifyRecord => {
+    const [mode, outcome] = index < 365 ? (['drill', 'failed'] as const) : (['full', 'ok'] as const);
+    const record = verified(ids[index % 4500] ?? '', outcome, '2026-01-01T00:00');
+    return { ...record, mode };
+  });
+  const history = verificationsFrom(records);
+  const isDoubtful = (backupId: string, engine: EngineName): boolean => {
+    const ref = { target: '/b', job: 'srv', backupId };
+    const backup: CompleteBackup = { ...ref, state: 'complete', manifest: manifestFor(ref, { engine }) };
+    return doubtOf(backup, [], history) !== undefined;
+  };
+  // A full verify clears no drill, and proves what may be shared.
+  expect(ids.filter((id) => isDoubtful(id, 'rsync'))).toEqual([]);
+  expect(ids.filter((id) => isDoubtful(id, 'restic'))).toEqual([]);
+  expect(
+    ids.filter((id) => history.of({ target: '/b', job: 'srv', backupId: id })?.outcome === 'failed'),
+  ).toHaveLength(365);
+});
+
 describe('the writer of a run', () => {
   let target: string;
   beforeEach(async () => {

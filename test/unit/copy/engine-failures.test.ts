@@ -81,6 +81,15 @@ describe('a failure of rsync', () => {
     }
   });
 
+  it('is not told by the names of files', async () => {
+    for (const name of ['No space left on device (28)', 'Connection timed out (110)']) {
+      const stderr = `rsync: [sender] send_files failed to open "/srv/${name}": Permission denied (13)`;
+      const error = await failureOf(createRsyncEngine, { exitCode: 11, stderr });
+      expect(error.hint).toContain('Mend what it names');
+      expect(isRetryable(error)).toBe(false);
+    }
+  });
+
   it('is final otherwise: a signal, a code without a reason, no rsync', async () => {
     expect(isRetryable(await failureOf(createRsyncEngine, { exitCode: undefined, signal: 'SIGKILL' }))).toBe(
       false,

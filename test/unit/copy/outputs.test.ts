@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   namesBehind,
   parseComplaint as parseRsyncComplaint,
+  withoutNames,
   parseProgress,
   parseStats,
   parseTransferred,
@@ -121,6 +122,28 @@ Total transferred file size: 0 bytes
     ).toEqual({
       kind: 'full',
     });
+    // The attribute is what is complained about, and not a directory of that name.
+    expect(
+      parseRsyncComplaint('rsync: [receiver] mkstemp "/d/xattr/.x" failed: No space left on device (28)'),
+    ).toEqual({ kind: 'full' });
+  });
+
+  it('takes no word of it from the name of a file', () => {
+    const name = 'x: No space left on device (28)';
+    for (const [line, path] of [
+      [`filename overflows max-path len by 1: d/${name}`, `d/${name}`],
+      [`skipping overly long name: ${name}`, name],
+      [`could not make way for new regular file: ${name}`, name],
+      [`rsync: [sender] send_files failed to open "/exp/${name}": Permission denied (13)`, `/exp/${name}`],
+      [`file has vanished: "/exp/${name}"`, `/exp/${name}`],
+    ] as const) {
+      expect(parseRsyncComplaint(line)).toMatchObject({ kind: 'path', path });
+      expect(withoutNames(`${line}\nrsync error: x`)).not.toContain('No space');
+    }
+    const quoted =
+      'rsync: [sender] send_files failed to open "/a": No space left on device (28)": Permission denied (13)';
+    expect(parseRsyncComplaint(quoted)).toMatchObject({ kind: 'path' });
+    expect(parseRsyncComplaint(`file has vanished: ${name}`)).toBeUndefined();
   });
 });
 

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -152,6 +152,32 @@ describe('a repository', () => {
     expect(told).toMatchObject({ code: 'usage', message: 'there is none' });
     expect((told as NoRepositoryError).hint).toMatch(/srv has backups in it: mount the disk/);
     expect((told as NoRepositoryError).hint).not.toContain('initialise');
+  });
+
+  it('that is missing where another job has backups is not made either, however its path is written', async () => {
+    const missing = new NoRepositoryError('usage', 'there is none', { hint: 'Make it.' });
+    const engine = { name: 'restic', openRepository: () => Promise.reject(missing) } as Partial<CopyEngine>;
+    await mkdir(path.join(directory, 'disk'));
+    await symlink(path.join(directory, 'disk'), path.join(directory, 'link'));
+    const examine = async (job: string): Promise<unknown> =>
+      await examineRepository({
+        target: {
+          path: path.join(directory, 'another-catalogue'),
+          engine: 'restic',
+          repository: { repository: path.join(directory, 'link/restic'), initialise: true, environment: {} },
+        },
+        job,
+        engine: engine as CopyEngine,
+        stateDirectory: path.join(directory, 'state'),
+      }).catch((error: unknown) => error);
+    expect(await examine('web')).toBe('absent');
+    const of = { job: 'srv', target: '/catalogue', directory: path.join(directory, 'disk/restic') };
+    const identity = { kind: 'repository', value: '1a2b3c', fstype: 'restic' } as const;
+    await rememberFilesystem(of, identity, path.join(directory, 'state'));
+    expect(await examine('web')).toMatchObject({
+      code: 'usage',
+      hint: expect.stringContaining('srv has backups in it') as string,
+    });
   });
 
   it('keeps the password that it was reached with, when another is mistyped', async () => {

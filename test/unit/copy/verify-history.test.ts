@@ -70,6 +70,36 @@ describe('what counts of a backup', () => {
   });
 });
 
+describe('a target that has several names', () => {
+  const disk = { target: '/mnt/disk', place: 'uuid:1:/backup' };
+  const link = { target: '/backup', place: 'uuid:1:/backup' };
+  /** What counts of the backup in /backup, which is that place or another. */
+  const found = (records: VerifyRecord[], place = 'uuid:1:/backup'): VerifyRecord | undefined =>
+    verificationsFrom(records, new Map([['/backup', place]])).of(backup);
+
+  it('has what was found by any of them', () => {
+    const records = [made('full', 'failed', disk), made('quick', 'ok', link)];
+    expect(found(records)).toMatchObject({ outcome: 'failed', target: '/mnt/disk' });
+    const history = verificationsFrom(records, new Map([['/backup', 'uuid:1:/backup']]));
+    expect(history.failures({ path: '/backup' }, 'srv')).toEqual([records[0]]);
+    expect(history.failures({ path: '/elsewhere' }, 'srv')).toEqual([]);
+    expect(found([...records, made('full', 'ok', link)])?.outcome).toBe('ok');
+  });
+
+  it('keeps its failures when its disk is replaced by a copy, or was verified before places were recorded', () => {
+    expect(found([made('full', 'failed', link)], 'uuid:2:/backup')?.outcome).toBe('failed');
+    expect(found([made('full', 'failed')])?.outcome).toBe('failed');
+    const other = { target: '/backup', place: 'uuid:2:/backup' };
+    expect(found([made('full', 'failed', link), made('full', 'ok', other)])?.outcome).toBe('ok');
+  });
+
+  it('is not cleared by the copy of the same run in another', () => {
+    const copy = { target: '/other', place: 'uuid:2:/backup' };
+    expect(found([made('full', 'failed', disk), made('full', 'ok', copy)])?.outcome).toBe('failed');
+    expect(found([made('full', 'failed', copy), made('full', 'ok', disk)])?.outcome).toBe('ok');
+  });
+});
+
 describe('the file', () => {
   let directory: string;
   beforeEach(async () => {
@@ -88,7 +118,7 @@ describe('the file', () => {
       const other = { backupId: `20261122T01${String(count).padStart(2, '0')}00Z-cccccc` };
       await recordVerification(made('full', 'ok', other), directory, 1000);
     }
-    const history = await readVerifications(['srv'], directory);
+    const history = await readVerifications(['srv'], [], directory);
     expect(history.of(backup)?.outcome).toBe('failed');
     expect(history.failures({ path: '/backup' }, 'srv')).toHaveLength(1);
     expect(history.of({ ...backup, backupId: cleared })).toBeUndefined();
@@ -99,11 +129,11 @@ describe('the file', () => {
     await recordVerification(made('full', 'ok'), directory);
     await appendFile(path.join(directory, 'srv.jsonl'), '{"version":1,"target":"/backup","job":"sr');
     await recordVerification(made('full', 'failed'), directory);
-    expect((await readVerifications(['srv'], directory)).of(backup)?.outcome).toBe('failed');
+    expect((await readVerifications(['srv'], [], directory)).of(backup)?.outcome).toBe('failed');
     expect(await readFile(path.join(directory, 'srv.jsonl'), 'utf8')).toMatch(/"sr\n\{/);
     // As versions did that did not look for it.
     const together = `{"version":1,"target":"/back${JSON.stringify(made('full', 'ok'))}\n`;
     await appendFile(path.join(directory, 'srv.jsonl'), together);
-    expect((await readVerifications(['srv'], directory)).of(backup)?.outcome).toBe('ok');
+    expect((await readVerifications(['srv'], [], directory)).of(backup)?.outcome).toBe('ok');
   });
 });

@@ -44,6 +44,7 @@ function host(overrides: Partial<RunHost> = {}): RunHost {
     recordRun: async (report) => {
       recorded.push(report);
     },
+    rememberMounts: async () => undefined,
     makeRunId: () => `run-${(runs += 1)}`,
     now: () => 0,
     execution,
