@@ -72,11 +72,13 @@ export function sealedCommand(directory: string, mounts: readonly SealedMount[])
  * Runs `work` with a view of these mounts, and of nothing else. The kernel itself refuses to follow a symlink in it,
  * whoever makes one and when: a name that was checked cannot lead elsewhere once it is used. The view is gone with the
  * program, whatever becomes of us. Each program looks anew whether the names of the mounts still lead to them, and does not begin where
- * one does not. Rejects with `usage` where that is so at once, and where the kernel or our privileges give no view.
+ * one does not. Rejects with `usage` where that is so at once, and where the kernel or our privileges give no view;
+ * `otherwise` says, as a sentence, what to do without one.
  */
 export async function withSealedView<T>(
   mounts: readonly SealedMount[],
   work: (view: SealedView) => Promise<T>,
+  otherwise = 'Else restore with --to DIR, and move it from there.',
 ): Promise<T> {
   await ensurePrivateDirectory(runDirectory());
   const directory = path.join(await realpath(runDirectory()), `in-place-${process.pid}`);
@@ -87,7 +89,7 @@ export async function withSealedView<T>(
     const result = await runAtMost([first, ...rest, 'true'], { timeoutMs: CHECK_TIMEOUT_MS });
     if (result.exitCode === MOVED) {
       throw new FsbackupError('usage', `nothing is restored: ${describeFailure('the view', result)}`, {
-        hint: 'Somebody moved a directory above a mountpoint, or mounted something. See what became of it (findmnt), and restore again; or restore with --to DIR.',
+        hint: 'Somebody moved a directory above a mountpoint, or mounted something. See what became of it (findmnt), and restore again.',
       });
     }
     if (result.exitCode !== 0) {
@@ -95,7 +97,7 @@ export async function withSealedView<T>(
         'usage',
         `this host cannot keep a restore from following symlinks: ${describeFailure('unshare', result)}`,
         {
-          hint: 'It takes root with CAP_SYS_ADMIN, and Linux 5.10 with util-linux 2.38 or later (nosymfollow). Else restore with --to DIR, and move it from there.',
+          hint: `It takes root with CAP_SYS_ADMIN, and Linux 5.10 with util-linux 2.38 or later (nosymfollow). ${otherwise}`,
         },
       );
     }
