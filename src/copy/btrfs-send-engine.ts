@@ -219,6 +219,7 @@ class BtrfsSendEngine implements CopyEngine {
   }
 
   readonly choosesWhenOpen = true;
+  readonly restoresUnder = true;
 
   restore(request: RestoreRequest): Promise<CopyResult> {
     return restoreOpened(request, btrfsOpener(this.#run), this.#run);

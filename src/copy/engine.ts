@@ -217,6 +217,8 @@ export interface RestoreRequest {
    * not be there for anybody else.
    */
   under?: readonly string[] | undefined;
+  /** Where `destination` is on the live system, if it is what programs by `under` alone see; absent: there. */
+  liveDestination?: string | undefined;
   /** For what is made on the way and must not outlive the restore; absent: what a kill leaves, nobody removes. */
   journal?: Journal | undefined;
   signal: AbortSignal;
@@ -272,6 +274,12 @@ export interface CopyEngine {
 
   /** Whether `restore` heeds `under` and `parents`: proven by `test/contract/restore-in-place.ts`. */
   readonly restoresInPlace?: true;
+
+  /**
+   * Whether it heeds `under` alone, as one that restores in place does anyway. Else it restores to a private directory in the
+   * destination, and writes nothing else there before that is moved into place.
+   */
+  readonly restoresUnder?: true;
 
   /** Of an engine that keeps filesystems as they lie on their devices: writes one back, whole. */
   restoreImage?(request: ImageRestoreRequest): Promise<CopyResult>;

@@ -178,6 +178,7 @@ class ImageEngine implements CopyEngine {
   }
 
   readonly choosesWhenOpen = true;
+  readonly restoresUnder = true;
 
   restore(request: RestoreRequest): Promise<CopyResult> {
     return restoreOpened(request, imageOpener(this.#run), this.#run);

@@ -1,12 +1,14 @@
-import { mkdir, stat, utimes } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
 import { inOwnMounts, LET_GO, snapshotMounts } from '../system/own-mounts.js';
+import { withPinnedDirectory } from '../system/pinned-directory.js';
 import type { runCommand } from '../system/run-command.js';
 import { UnreadablePaths } from './copy-error.js';
 import type { CopyResult, RestoreRequest } from './engine.js';
 import { makeParents, setParentTimes } from './parent-directories.js';
+import { keepingTimes } from './restore-staging.js';
 import { createRsyncEngine } from './rsync-engine.js';
 import { pathInBackup } from './source-layout.js';
 
@@ -81,12 +83,17 @@ function wantedOf(tree: ReadableTree, asked: readonly string[], trees: readonly 
   return asked.filter((wanted) => ownerOf(wanted, trees) === tree);
 }
 
-async function timesOf(directory: string): Promise<{ atime: Date; mtime: Date } | undefined> {
+/** Runs `work`, and sets back the times of a directory, if it is there and no symlink leads to it, whatever bears its name by then. */
+async function keepingTimesOf<T>(directory: string, work: () => Promise<T>): Promise<T> {
+  let isHeld = false;
   try {
-    return await stat(directory);
+    return await withPinnedDirectory(directory, (pinned) => {
+      isHeld = true;
+      return keepingTimes(pinned.path, work);
+    });
   } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
-    return undefined;
+    if (isHeld || errnoOf(error) === undefined) throw error;
+    return await work();
   }
 }
 
@@ -114,17 +121,18 @@ export async function restoreTrees(
     const at = path.join(stand, pathInBackup(tree.path));
     const bind = { fstype: 'none', options: 'bind', source: tree.readFrom, at };
     const inside: typeof runCommand = (argv, options) => run(withMounts([...mounts, bind], argv), options);
-    const above = path.dirname(path.join(request.destination, pathInBackup(tree.path)));
-    const times = tree.path === '/' || index === 0 ? undefined : await timesOf(above);
-    const done = await createRsyncEngine(inside).restore({
-      ...request,
-      sources: [tree.path],
-      dataDirectory: stand,
-      paths: paths.includes(tree.path) && tree.path === '/' ? [] : paths,
-      onProgress: ({ bytes, files }) =>
-        request.onProgress({ bytes: tally.bytes + bytes, files: tally.files + files }),
-    });
-    if (times !== undefined) await utimes(above, times.atime, times.mtime);
+    const live = request.liveDestination ?? request.destination;
+    const above = path.dirname(path.join(live, pathInBackup(tree.path)));
+    const bring = (): Promise<CopyResult> =>
+      createRsyncEngine(inside).restore({
+        ...request,
+        sources: [tree.path],
+        dataDirectory: stand,
+        paths: paths.includes(tree.path) && tree.path === '/' ? [] : paths,
+        onProgress: ({ bytes, files }) =>
+          request.onProgress({ bytes: tally.bytes + bytes, files: tally.files + files }),
+      });
+    const done = await (tree.path === '/' || index === 0 ? bring() : keepingTimesOf(above, bring));
     tally.bytes += done.bytes;
     tally.files += done.files;
     for (const lost of done.unreadable) unreadable.add(lost);

@@ -15,7 +15,7 @@ export function restoreOpened(
   run: typeof runCommand,
 ): Promise<CopyResult> {
   return withCopyErrors(() =>
-    withStaging(request.destination, request.journal, (scratch) =>
+    withStaging(request.liveDestination ?? request.destination, request.journal, (scratch) =>
       open({ ...request, scratch }, async (opened) => {
         const chosen = await request.choose?.(() => listTrees(opened, request.signal, run));
         return await restoreTrees({ ...request, paths: chosen ?? request.paths }, opened, run);

@@ -20,6 +20,7 @@ import { sizeOf, totalsOf } from './manifest.js';
 import { previewOverwrite, renderPreview } from './overwrite-preview.js';
 import { targetName, targetOf } from '../backup-target.js';
 import { prepareDestination } from './restore-destination.js';
+import { withSafeDestination } from './destination-view.js';
 import { requireNotRemoved } from './verify-backup.js';
 import { isPattern } from './path-pattern.js';
 import { selectPaths, type SelectedPaths } from './select-paths.js';
@@ -90,7 +91,10 @@ export interface RestoreReport {
 
 type Entries = () => Promise<AsyncIterable<BackupEntry>>;
 type Bring = (
-  where: Pick<RestoreRequest, 'destination' | 'isEmpty' | 'paths' | 'choose' | 'parents' | 'under'>,
+  where: Pick<
+    RestoreRequest,
+    'destination' | 'liveDestination' | 'isEmpty' | 'paths' | 'choose' | 'parents' | 'under'
+  >,
 ) => Promise<CopyResult>;
 
 async function describePreview(
@@ -119,7 +123,7 @@ async function restoreInPlace(
         hint: 'Answer "yes", or restore with --to DIR, which overwrites nothing.',
       });
     }
-    return await bring({ destination: directory, paths, parents, under });
+    return await bring({ destination: directory, liveDestination: '/', paths, parents, under });
   });
 }
 
@@ -246,12 +250,12 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
       });
       destination = prepared.directory;
       try {
-        result = await bring({
-          destination,
-          isEmpty: prepared.isEmpty,
-          paths,
-          ...(isLate ? { choose } : {}),
-        });
+        const { directory, isEmpty } = prepared;
+        const wanted = isLate || paths.length === 0 ? manifest.sources : paths;
+        result = await withSafeDestination(
+          { directory, isEmpty, sources: manifest.sources, wanted, engine },
+          (where) => bring({ ...where, isEmpty, paths, ...(isLate ? { choose } : {}) }),
+        );
       } catch (error) {
         // Where nothing came of it, it is as if it had not been asked for.
         await prepared.removeEmpty();

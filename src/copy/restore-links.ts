@@ -57,11 +57,6 @@ export async function removeRestoreLinks({ destination, token, directories }: Re
   }
 }
 
-/** Where the destination of a restore is on the live system: in place the view of it is that of one program alone. */
-async function liveDestination({ destination, under }: RestoreRequest): Promise<string> {
-  return under === undefined ? await realpath(destination) : '/';
-}
-
 /** What temporary names are made under. */
 export interface JournalledLinks {
   token: string;
@@ -77,7 +72,7 @@ export async function journalLinks(
   const token = randomBytes(8).toString('hex');
   if (directories.size === 0 || request.journal === undefined)
     return { token, removed: async () => undefined };
-  const destination = await liveDestination(request);
+  const destination = request.liveDestination ?? (await realpath(request.destination));
   const entry = await request.journal.record('restore-links', {
     destination,
     token,

@@ -147,6 +147,7 @@ class ZfsSendEngine implements CopyEngine {
   }
 
   readonly choosesWhenOpen = true;
+  readonly restoresUnder = true;
 
   restore(request: RestoreRequest): Promise<CopyResult> {
     return restoreOpened(request, zfsOpener(this.#store, this.#run), this.#run);

@@ -35,6 +35,14 @@ export function unescapePath(text: string): string {
   );
 }
 
+/** A path as the kernel writes it: the inverse of `unescapePath`. */
+export function escapePath(name: string): string {
+  return name.replaceAll(
+    /[ \t\n\\]/g,
+    (character) => `\\${(character.codePointAt(0) ?? 0).toString(8).padStart(3, '0')}`,
+  );
+}
+
 /** Parses the text of a mountinfo file. Lines that do not have the documented shape are left out. */
 export function parseMountinfo(text: string): Mount[] {
   const mounts: Mount[] = [];

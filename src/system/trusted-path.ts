@@ -108,6 +108,21 @@ export async function findDistrust(
 }
 
 /**
+ * Whether only trusted users get to a directory (absolute, free of symlinks): it is theirs, or one above it is, and nobody
+ * else may enter that one. Rejects with the system's error.
+ */
+export async function isClosedToOthers(
+  directory: string,
+  uids: readonly number[] = trustedUids(),
+): Promise<boolean> {
+  for (let at = directory; ; at = path.dirname(at)) {
+    const { uid, mode } = await lstat(at);
+    if (uids.includes(uid) && (mode & GROUP_OR_OTHERS_ENTER) === 0) return true;
+    if (at === '/') return false;
+  }
+}
+
+/**
  * Rejects with `usage` when somebody else than root (or the user who runs this) decides what is at `file`, or where it
  * leads. `what` names it to people, `why` says what they could do with it, as a sentence.
  */

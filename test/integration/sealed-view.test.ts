@@ -1,12 +1,13 @@
-import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, expect, it } from 'vitest';
 import { readMounts } from '../../src/system/mountinfo.js';
 import { requireWritable } from '../../src/system/probe-writable.js';
 import { runCommand, type CommandResult } from '../../src/system/run-command.js';
 import { withSealedView } from '../../src/system/sealed-view.js';
 import { describeNeeding } from '../support/capabilities.js';
-import { throwawayDisks } from '../support/throwaway-filesystem.js';
+import { must, throwawayDisks } from '../support/throwaway-filesystem.js';
 
 describeNeeding(['root', 'loop', 'ext4', 'program:unshare'], 'a sealed view', () => {
   const disks = throwawayDisks(afterAll);
@@ -34,6 +35,67 @@ describeNeeding(['root', 'loop', 'ext4', 'program:unshare'], 'a sealed view', ()
     });
     expect(await readdir(inner)).toEqual(['made']);
     expect(await readdir(path.join(disk.mountpoint, 'secret'))).toEqual([]);
+  });
+
+  it('begins no program once a name leads elsewhere than to the mount, and names it', async () => {
+    const disk = await disks.filesystem({ fstype: 'ext4' });
+    const theirs = path.join(disks.directory, 'their own');
+    const mountpoint = path.join(theirs, 'data');
+    const elsewhere = path.join(disks.directory, 'elsewhere');
+    for (const one of [mountpoint, elsewhere]) await mkdir(one, { recursive: true });
+    await must('mount', '--bind', disk.mountpoint, mountpoint);
+    try {
+      const mounts = (await readMounts()).filter((mount) => mount.mountpoint === mountpoint);
+      await withSealedView(mounts, async ({ directory, under }) => {
+        const [first = '', ...rest] = under;
+        const make = (): Promise<CommandResult> =>
+          runCommand([first, ...rest, 'touch', path.join(directory, mountpoint, 'made')]);
+        expect((await make()).exitCode).toBe(0);
+        await rename(theirs, `${theirs}.away`);
+        await mkdir(theirs);
+        await symlink(elsewhere, mountpoint);
+        const swapped = await make();
+        expect(swapped.exitCode).not.toBe(0);
+        expect(swapped.stderr).toContain(`${mountpoint} is not the directory that was looked at`);
+      });
+      await expect(withSealedView(mounts, () => Promise.resolve())).rejects.toMatchObject({
+        code: 'usage',
+        message: expect.stringContaining(`${mountpoint} is not the directory that was looked at`),
+      });
+      expect(await readdir(elsewhere)).toEqual([]);
+    } finally {
+      await must('umount', path.join(`${theirs}.away`, 'data'));
+    }
+  });
+
+  it('shows nothing that is mounted in one meanwhile: it would follow symlinks', async () => {
+    const disk = await disks.filesystem({ fstype: 'ext4' });
+    const inner = path.join(disk.mountpoint, 'inner');
+    await mkdir(inner);
+    // As systemd has the machine's mounts.
+    await must('mount', '--make-shared', disk.mountpoint);
+    const mounts = (await readMounts()).filter(({ mountpoint }) => mountpoint === disk.mountpoint);
+    await withSealedView(mounts, async ({ directory, under }) => {
+      const [first = '', ...rest] = under;
+      const listing = [
+        'sh',
+        '-c',
+        'mkdir "$2/begun"; while [ ! -d "$1/../mounted" ]; do sleep 0.05; done; ls -A "$1"',
+        'sh',
+        path.join(directory, inner),
+        path.join(directory, disk.mountpoint),
+      ];
+      const listed = runCommand([first, ...rest, ...listing], { timeoutMs: 30_000 });
+      while (!(await readdir(disk.mountpoint)).includes('begun')) await sleep(20);
+      await must('mount', '-t', 'tmpfs', 'tmpfs', inner);
+      try {
+        await mkdir(path.join(inner, 'of-the-mount'));
+        await mkdir(path.join(disk.mountpoint, 'mounted'));
+        expect(await listed).toMatchObject({ exitCode: 0, stdout: '' });
+      } finally {
+        await must('umount', inner);
+      }
+    });
   });
 
   it('keeps what a mount forbids', async () => {

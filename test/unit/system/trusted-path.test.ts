@@ -13,7 +13,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ensurePrivateDirectory, requireTrustedDirectories } from '../../../src/system/directories.js';
-import { distrustOf, findDistrust, requireTrustedPath } from '../../../src/system/trusted-path.js';
+import {
+  distrustOf,
+  findDistrust,
+  isClosedToOthers,
+  requireTrustedPath,
+} from '../../../src/system/trusted-path.js';
 import { describeNeeding } from '../../support/capabilities.js';
 
 const STRANGER = 65_534;
@@ -94,7 +99,28 @@ describe('who decides what a path leads to', () => {
   });
 });
 
+describe('whether others get to a directory', () => {
+  it.each([
+    [0o700, 0o755, true],
+    [0o755, 0o700, true],
+    [0o755, 0o744, true],
+    [0o755, 0o755, false],
+    [0o755, 0o701, false],
+    [0o710, 0o755, false],
+  ])('one above of mode %o, its own %o: closed %s', async (above, own, closed) => {
+    make('above', 0o755);
+    const inner = make('above/own', own);
+    make('above', above);
+    expect(await isClosedToOthers(inner)).toBe(closed);
+  });
+});
+
 describeNeeding(['root'], 'another user', () => {
+  it('closes nothing with a directory of theirs', async () => {
+    const theirs = make('theirs', 0o700, STRANGER);
+    expect(await isClosedToOthers(theirs)).toBe(false);
+  });
+
   it('decides what is in a directory of theirs, however deep below it and whosever that is', async () => {
     const theirs = make('theirs', 0o755, STRANGER);
     make('theirs/a/b', 0o755);
