@@ -249,7 +249,8 @@ export function collectSources(
   facts: readonly SourceFacts[],
   context: CollectContext,
 ): CollectedSources {
-  const collector = new Collector(job.quiesce.length > 0);
+  // A step that only lets something go, or tells of the thaw, has brought nothing to rest.
+  const collector = new Collector(job.quiesce.some(({ before }) => before.length > 0));
   const asked = askedOfFilesystems(job, facts);
   for (const [index, written] of job.sources.entries()) {
     const found = facts[index];

@@ -72,6 +72,11 @@ describe('the mode of a source', () => {
     expect(plan({ quiesce: [hook] }).consistency).toBe('application');
   });
 
+  it('is not worth more for a step that brings nothing to rest', () => {
+    const told = { name: 'told', before: [], after: ['b'], timeoutMs: 1000 };
+    expect(plan({ quiesce: [told] }).consistency).toBe('filesystem');
+  });
+
   it('may not be explicit where the snapshot writes to what is frozen: that deadlocks', () => {
     const error = refusal(() =>
       plan(
