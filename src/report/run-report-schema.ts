@@ -82,4 +82,5 @@ export const runReportSchema: z.ZodType<RunReport> = z.object({
   retention: z.array(retention).exactOptional(),
   warnings: z.array(z.string()),
   error: error.exactOptional(),
+  otherErrors: z.array(error).exactOptional(),
 });

@@ -114,5 +114,8 @@ export interface RunReport {
   /** Only with `keep`: of the targets whose backup lacks nothing. */
   retention?: RetentionReport[];
   warnings: string[];
+  /** The one that the exit code is of. */
   error?: ErrorReport;
+  /** Only when there are some: what went wrong beside `error` and `failedCopies`. */
+  otherErrors?: ErrorReport[];
 }

@@ -290,6 +290,39 @@ describe('a target that no backup can be made in', () => {
     expect(report.failedCopies?.map(({ target }) => target)).toEqual(['/b1', '/b2']);
     for (const never of ['freeze /srv /home', 'copy /b1', 'copy /b2']) expect(world.log).not.toContain(never);
   });
+
+  it('does not hide that the others have none either, for a freeze that was lost', async () => {
+    world.fail('target preflight /b1', failure('usage'));
+    world.losses.push('third-party');
+    expect(await execute(aPlan({ attempts: 1 }))).toMatchObject({
+      exitCode: 21,
+      error: { code: 'freezeLost' },
+      failedCopies: [{ target: '/b1' }],
+      copies: [],
+    });
+  });
+
+  it('does not hide that a backup lacks what could not be read', async () => {
+    world.fail('target preflight /b1', failure('usage'));
+    world.engine.copy = async () => ({ bytes: 0, files: 0, unreadable: ['/a'] });
+    const report = await execute();
+    expect(report).toMatchObject({ exitCode: 41, outcome: 'failed', error: { code: 'copyPartial' } });
+    expect(report.failedCopies).toHaveLength(1);
+    expect(report.otherErrors).toBeUndefined();
+  });
+});
+
+it('tells every error, once', async () => {
+  world.fail('target preflight /b1', failure('copyFailed'));
+  world.engine.copy = async () => ({ bytes: 0, files: 0, unreadable: ['/a'] });
+  const targets = [...TARGETS, { path: '/b3', engine: 'rsync' as const, mustBeMountpoint: false }];
+  const report = await execute(aPlan({ targets }));
+  expect(report).toMatchObject({ exitCode: 40, error: { code: 'copyFailed' } });
+  expect(report.failedCopies).toHaveLength(1);
+  expect(report.otherErrors?.map(({ message }) => message)).toEqual([
+    'the backup in /b2 lacks what could not be read: /a',
+    'the backup in /b3 lacks what could not be read: /a',
+  ]);
 });
 
 describe('a freeze that was lost', () => {
@@ -598,10 +631,14 @@ describe('a release that fails', () => {
     expect([...world.journal]).toEqual(['snapshot fsbackup-srv-run-1', 'exposure fsbackup-srv-run-1']);
   });
 
-  it('keeps the error that counts', async () => {
+  it('is the error that the exit code is of, and hides no other', async () => {
     world.fail('copy /b1', failure('copyFailed'));
     world.fail('remove', new Error('busy'));
-    expect(await execute()).toMatchObject({ exitCode: 60, error: { code: 'copyFailed' } });
+    expect(await execute()).toMatchObject({
+      exitCode: 60,
+      error: { code: 'cleanupIncomplete' },
+      failedCopies: [{ target: '/b1', error: { code: 'copyFailed' } }],
+    });
   });
 
   it('is tried once more at the end', async () => {
@@ -659,7 +696,12 @@ describe('an interrupt', () => {
   it('with a release that fails exits 60: not all was released', async () => {
     world.fail('copy /b1', () => controller.abort(failure('interrupted')));
     world.fail('unexpose', new Error('busy'));
-    expect(await execute()).toMatchObject({ exitCode: 60, outcome: 'failed' });
+    expect(await execute()).toMatchObject({
+      exitCode: 60,
+      outcome: 'failed',
+      error: { code: 'cleanupIncomplete', exitCode: 60 },
+      otherErrors: [{ code: 'interrupted' }],
+    });
   });
 });
 
