@@ -14,6 +14,7 @@ import { madeSince } from './made-since.js';
 import { requireTrees } from './require-trees.js';
 import { prepareWindow, refuseFrozen, windowDevices, type PreparedSnapshot } from './prepare-window.js';
 import { proveOrigins } from './prove-origins.js';
+import { refuseUnwritable, refuseUnwritableTarget } from './refuse-unwritable.js';
 import { whileQuiesced } from './quiesced.js';
 import { ReleaseStack, type ReleaseFailure } from './release-stack.js';
 import { reportRun, type FailedCopy } from './run-outcome.js';
@@ -121,6 +122,7 @@ class Execution {
     for (const target of this.#plan.targets) {
       signal.throwIfAborted();
       try {
+        await refuseUnwritableTarget(target, (asked) => dependencies.requireAnswer(asked, { signal }));
         const versions = await dependencies.engine(target).preflight();
         await dependencies.backups.preflight(target, this.#plan.job, this.#plan.trees);
         tools.set(target, versions);
@@ -137,6 +139,7 @@ class Execution {
     const { signal } = this.#context;
     const tools = await this.#preflightTargets();
     if (tools.size === 0) return undefined;
+    await refuseUnwritable(this.#context);
     const prepared: PreparedSnapshot[][] = [];
     for (const window of this.#plan.windows) {
       prepared.push(await prepareWindow(window, 1, this.#context));

@@ -8,6 +8,7 @@ import { makePlan } from '../../../src/plan/make-plan.js';
 import type { Plan } from '../../../src/plan/plan.js';
 import type { RunReport } from '../../../src/report/run-report.js';
 import { executePlan } from '../../../src/run/execute.js';
+import { HangingSnapshotError } from '../../../src/snapshots/snapshot-tool.js';
 import { failure, FakeWorld } from '../../support/fake-world.js';
 import {
   aFilesystem,
@@ -323,6 +324,48 @@ it('tells every error, once', async () => {
     'the backup in /b2 lacks what could not be read: /a',
     'the backup in /b3 lacks what could not be read: /a',
   ]);
+});
+
+it('lets the applications go before it removes what a last try may have made', async () => {
+  world.fail('create 2', failure('snapshotFailed'));
+  expect(await execute(aPlan({ attempts: 1 }))).toMatchObject({ exitCode: 30 });
+  expect(world.log.indexOf('after db')).toBeLessThan(world.log.indexOf('remove'));
+  await expectNothingHeld();
+});
+
+it('gives a snapshot that hangs no other try: the applications wait', async () => {
+  world.fail('create 2', new HangingSnapshotError('it hangs', 'Thaw it.'));
+  expect(await execute()).toMatchObject({ exitCode: 30, sources: [{ attempts: 1 }, { attempts: 1 }] });
+  await expectNothingHeld();
+});
+
+describe('a filesystem that somebody holds frozen', () => {
+  it.each([
+    ['held /srv', 'locked', 11],
+    ['answer /home', 'notFrozen', 20],
+  ] as const)('is found before an application is stopped: %s', async (call, code, exitCode) => {
+    world.fail(call, failure(code));
+    expect(await execute(aPlan({ attempts: 1 }))).toMatchObject({ exitCode, error: { code } });
+    for (const never of ['prepare', 'before db']) expect(world.log).not.toContain(never);
+  });
+
+  it('that is to be frozen, and looks so, is told by a freeze for an instant', async () => {
+    world.looks = true;
+    world.fail('probe /srv', failure('notFrozen'));
+    expect(await execute()).toMatchObject({ exitCode: 20 });
+    expect(world.log).not.toContain('before db');
+    await expectNothingHeld();
+  });
+
+  it('as a target leaves the others theirs', async () => {
+    world.fail('answer /b1', failure('notFrozen'));
+    expect(await execute()).toMatchObject({
+      exitCode: 20,
+      copies: [{ target: '/b2' }],
+      failedCopies: [{ target: '/b1' }],
+    });
+    expect(world.log).not.toContain('target preflight /b1');
+  });
 });
 
 describe('a freeze that was lost', () => {
