@@ -42,6 +42,7 @@ class Execution {
   readonly #context: RunContext;
   readonly #warnings: string[];
   readonly #notes: string[] = [];
+  readonly #leftOut: string[];
   readonly #errors: unknown[] = [];
   readonly #copies: CopyReport[] = [];
   readonly #failed: FailedCopy[] = [];
@@ -53,6 +54,7 @@ class Execution {
     this.#plan = plan;
     this.#options = options;
     this.#warnings = [...options.warnings, ...plan.warnings];
+    this.#leftOut = [...(plan.leftOut ?? [])];
     this.#context = {
       plan,
       runId: options.runId,
@@ -102,6 +104,7 @@ class Execution {
       copies,
       failedCopies: this.#failed,
       steps: this.#context.dependencies.timeline.steps,
+      leftOut: this.#leftOut,
       warnings: this.#warnings,
       notes: this.#notes,
       retention: this.#retention,
@@ -202,7 +205,10 @@ class Execution {
     });
     this.#requireOneInstant();
     await mounts.check();
-    for (const warning of await madeSince(this.#plan, dependencies.lookBelow)) this.#warn(warning);
+    for (const { path, warning } of await madeSince(this.#plan, dependencies.lookBelow)) {
+      if (path !== undefined) this.#leftOut.push(path);
+      this.#warn(warning);
+    }
     const exposed =
       taken.size === 0
         ? new Map<number, string>()

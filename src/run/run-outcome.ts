@@ -34,6 +34,8 @@ export interface RunFacts {
   failedCopies?: readonly FailedCopy[];
   steps: readonly StepReport[];
   retention?: readonly RetentionReport[];
+  /** Each is warned of. */
+  leftOut?: readonly string[];
   warnings: readonly string[];
   /** Told among the warnings, and no reason for exit 3: what is true of every run on this host. */
   notes: readonly string[];
@@ -139,6 +141,7 @@ export function reportRun(facts: RunFacts): RunReport {
     ...(facts.retention === undefined || facts.retention.length === 0
       ? {}
       : { retention: [...facts.retention] }),
+    ...(facts.leftOut === undefined || facts.leftOut.length === 0 ? {} : { leftOut: [...facts.leftOut] }),
     warnings: [...new Set([...warnings, ...facts.notes])],
     ...(error === undefined ? {} : { error }),
     ...(others.length === 0 ? {} : { otherErrors: others }),

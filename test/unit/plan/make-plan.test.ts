@@ -297,8 +297,9 @@ describe('what lies below a source', () => {
   const sources = [sourceFacts(aFilesystem(), '/srv', nested)];
 
   it('is named when it is not asked for', () => {
-    const { trees, warnings } = plan({}, { sources });
+    const { trees, leftOut, warnings } = plan({}, { sources });
     expect(trees).toHaveLength(1);
+    expect(leftOut).toEqual(['/srv/data', '/srv/scan']);
     expect(warnings).toEqual([
       '/srv/data (ext4 mounted there) below /srv is not in the backup; set `recursive: true` or exclude it',
       '/srv/scan (fuse.x mounted there) below /srv is not in the backup; set `recursive: true` or exclude it',

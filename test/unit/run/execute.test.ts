@@ -591,6 +591,7 @@ describe('what lies below a tree', () => {
     const report = await execute();
     expect(report).toMatchObject({
       exitCode: 3,
+      leftOut: ['/srv/new'],
       warnings: ['the subvolume /srv/new is not in the backup: it was not there yet when the run began'],
     });
     expect(world.backups.get('/b1')).toMatchObject({ report: { warnings: report.warnings } });
