@@ -45,6 +45,8 @@ const SEVERITY: readonly ExitName[] = [
   'notFrozen',
   'locked',
   'failed',
+  // Of a target that was left out: that there is no backup at all, or one that lacks something, is worse.
+  'usage',
   'warnings',
 ];
 
@@ -53,7 +55,7 @@ const HELD: readonly ExitName[] = ['thawFailed', 'cleanupIncomplete'];
 
 /**
  * The exit code of several outcomes together: the worst of them. A code that is not in the severity order
- * (a usage error, a signal) outranks all others but those that say that something is still held, since the work was
+ * (a signal) outranks all others but those that say that something is still held, since the work was
  * cut short by it; of several such the first counts. An empty list is 0.
  */
 export function worstExitCode(codes: readonly number[]): number {

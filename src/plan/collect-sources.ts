@@ -22,6 +22,8 @@ export interface CollectedSources {
   sources: CollectedSource[];
   trees: PlannedTree[];
   candidates: WindowCandidate[];
+  /** What lies below a source and is in no tree although nobody excluded it: each is warned of. */
+  leftOut: string[];
   warnings: string[];
 }
 
@@ -51,6 +53,7 @@ class Collector {
   readonly #collected: Collected[] = [];
   readonly #trees: PlacedTree[] = [];
   readonly #warnings: string[] = [];
+  readonly #leftOut = new Set<string>();
   readonly #indexes = new Map<string, number>();
   readonly #quiesced: boolean;
 
@@ -103,7 +106,9 @@ class Collector {
     this.#trees.push({ path: name, source, exclude, mount: filesystem.mount, realPath });
   }
 
-  warn(message: string): void {
+  /** What it is, and the warning. */
+  leaveOut(what: string, message: string): void {
+    this.#leftOut.add(what);
     this.#warnings.push(message);
   }
 
@@ -135,6 +140,7 @@ class Collector {
         freezeMode,
         writes,
       })),
+      leftOut: [...this.#leftOut],
       warnings: this.#warnings,
     };
   }
@@ -169,21 +175,26 @@ function collectNested(
       (target) => !isExcluded(config.exclude, path.relative(facts.realPath, target.realPath)),
     );
     if (inTheWay !== undefined) {
-      collector.warn(
+      collector.leaveOut(
+        nested.path,
         `${describeNested(nested)} below ${facts.path} is not in the backup: the target ${inTheWay.path} lies in it; ` +
           'exclude that from the source to have the rest, or all of it',
       );
       continue;
     }
     if (!config.recursive) {
-      collector.warn(
+      collector.leaveOut(
+        nested.path,
         `${describeNested(nested)} below ${facts.path} is not in the backup; set \`recursive: true\` or exclude it`,
       );
       continue;
     }
     const { filesystem } = nested;
     const leaveOut = (why: string): void =>
-      collector.warn(`${describeNested(nested)} below ${facts.path} is not in the backup: ${why}`);
+      collector.leaveOut(
+        nested.path,
+        `${describeNested(nested)} below ${facts.path} is not in the backup: ${why}`,
+      );
     if (filesystem === undefined) {
       leaveOut(nested.problem ?? 'nothing is known of it');
       continue;
@@ -211,7 +222,8 @@ function warnOfUnmounted(collector: Collector, { path: where, unmounted = [] }: 
   const named = unmounted.slice(0, 3).join(', ');
   const more = unmounted.length > 3 ? ` and ${unmounted.length - 3} more` : '';
   const them = unmounted.length === 1 ? 'the dataset' : 'the datasets';
-  collector.warn(
+  collector.leaveOut(
+    unmounted.join(', '),
     `${them} ${named}${more} below that of ${where} ${unmounted.length === 1 ? 'is' : 'are'} not in the backup: not mounted`,
   );
 }
@@ -224,7 +236,8 @@ function warnOfAbsent(
 ): void {
   for (const mountpoint of absent) {
     if (isExcluded(exclude, path.relative(realPath, mountpoint))) continue;
-    collector.warn(
+    collector.leaveOut(
+      mountpoint,
       `${mountpoint} below ${where} is not in the backup: /etc/fstab has a filesystem for it, which is not mounted`,
     );
   }
@@ -249,7 +262,8 @@ export function collectSources(
   facts: readonly SourceFacts[],
   context: CollectContext,
 ): CollectedSources {
-  const collector = new Collector(job.quiesce.length > 0);
+  // A step that only lets something go, or tells of the thaw, has brought nothing to rest.
+  const collector = new Collector(job.quiesce.some(({ before }) => before.length > 0));
   const asked = askedOfFilesystems(job, facts);
   for (const [index, written] of job.sources.entries()) {
     const found = facts[index];

@@ -102,6 +102,8 @@ export interface Plan {
    * and is none of them was made since.
    */
   nested: readonly string[];
+  /** Only when there are some: those of them, and of what is not mounted, that are warned of. */
+  leftOut?: readonly string[];
   targets: readonly PlannedTarget[];
   steps: readonly PlannedStep[];
   warnings: readonly string[];

@@ -2,10 +2,10 @@ import type { QuiesceConfig } from '../config/types.js';
 import { FsbackupError } from '../errors.js';
 import { describeFailure, type CommandOptions, type CommandResult } from '../system/run-command.js';
 
-/** As `runCommand`. */
+/** As `runAtMost`: also one that hangs in the kernel keeps nobody else waiting for long. */
 export type RunProgram = (
   argv: readonly [string, ...string[]],
-  options?: CommandOptions,
+  options: CommandOptions & { timeoutMs: number },
 ) => Promise<CommandResult>;
 
 /** What releases an application: all that is needed to do it, also for a later process. */

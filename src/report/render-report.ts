@@ -78,10 +78,13 @@ function copyLine(copy: CopyReport, symbols: Symbols): string {
 }
 
 /**
- * What went wrong and what to do, last, where a reader ends: each target that failed, then the error that counts. What to
- * do stands once, below that error where it is a target's.
+ * What went wrong and what to do, last, where a reader ends: each target that failed, what else did, then the error that
+ * counts. What to do stands once, below that error where it is a target's.
  */
-function errorLines({ error, failedCopies = [] }: RunReport, { chalk, symbols }: Style): string[] {
+function errorLines(
+  { error, failedCopies = [], otherErrors = [] }: RunReport,
+  { chalk, symbols }: Style,
+): string[] {
   const failedLines = (failed: FailedCopyReport): string[] => {
     const what = withoutControls(`${failed.target} by ${failed.engine}: ${failed.error.message}`);
     const isTold = failed.error.message === error?.message;
@@ -92,6 +95,10 @@ function errorLines({ error, failedCopies = [] }: RunReport, { chalk, symbols }:
   };
   return [
     ...failedCopies.flatMap(failedLines),
+    ...otherErrors.flatMap(({ message, hint }) => [
+      chalk.red(`  ${symbols.failed} ${withoutControls(message)}`),
+      `    ${withoutControls(hint)}`,
+    ]),
     ...(error === undefined
       ? []
       : [chalk.red(`  Error: ${withoutControls(error.message)}`), `  ${withoutControls(error.hint)}`]),

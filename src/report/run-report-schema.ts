@@ -80,6 +80,8 @@ export const runReportSchema: z.ZodType<RunReport> = z.object({
   failedCopies: z.array(failedCopy).exactOptional(),
   steps: z.array(step),
   retention: z.array(retention).exactOptional(),
+  leftOut: z.array(z.string()).exactOptional(),
   warnings: z.array(z.string()),
   error: error.exactOptional(),
+  otherErrors: z.array(error).exactOptional(),
 });

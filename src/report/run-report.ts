@@ -113,6 +113,11 @@ export interface RunReport {
   steps: StepReport[];
   /** Only with `keep`: of the targets whose backup lacks nothing. */
   retention?: RetentionReport[];
+  /** Only when there is some: what lies below the sources and is in no backup, although nobody excluded it. */
+  leftOut?: string[];
   warnings: string[];
+  /** The one that the exit code is of. */
   error?: ErrorReport;
+  /** Only when there are some: what went wrong beside `error` and `failedCopies`. */
+  otherErrors?: ErrorReport[];
 }

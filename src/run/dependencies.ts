@@ -100,6 +100,10 @@ export interface ExecuteDependencies {
   runProgram: RunProgram;
   /** Whether somebody may hold it frozen, see `looksFrozen`. */
   looksFrozen: (filesystem: FreezeTarget) => Promise<boolean | undefined>;
+  /** Rejects with `locked` when fsbackup holds it frozen, see `refuseHeld`. */
+  refuseHeld: (filesystem: FreezeTarget) => Promise<void>;
+  /** Rejects with `notFrozen` when the filesystem of a directory is frozen, or hangs; see `requireAnswer`. */
+  requireAnswer: (directory: string, options: { signal: AbortSignal }) => Promise<unknown>;
   /** Finds what lies below a tree. */
   lookBelow: LookBelow;
   /** Names the mount that shows a directory, see `shownMount`. */

@@ -14,6 +14,7 @@ import { madeSince } from './made-since.js';
 import { requireTrees } from './require-trees.js';
 import { prepareWindow, refuseFrozen, windowDevices, type PreparedSnapshot } from './prepare-window.js';
 import { proveOrigins } from './prove-origins.js';
+import { refuseUnwritable, refuseUnwritableTarget } from './refuse-unwritable.js';
 import { whileQuiesced } from './quiesced.js';
 import { ReleaseStack, type ReleaseFailure } from './release-stack.js';
 import { reportRun, type FailedCopy } from './run-outcome.js';
@@ -41,6 +42,7 @@ class Execution {
   readonly #context: RunContext;
   readonly #warnings: string[];
   readonly #notes: string[] = [];
+  readonly #leftOut: string[];
   readonly #errors: unknown[] = [];
   readonly #copies: CopyReport[] = [];
   readonly #failed: FailedCopy[] = [];
@@ -52,6 +54,7 @@ class Execution {
     this.#plan = plan;
     this.#options = options;
     this.#warnings = [...options.warnings, ...plan.warnings];
+    this.#leftOut = [...(plan.leftOut ?? [])];
     this.#context = {
       plan,
       runId: options.runId,
@@ -101,6 +104,7 @@ class Execution {
       copies,
       failedCopies: this.#failed,
       steps: this.#context.dependencies.timeline.steps,
+      leftOut: this.#leftOut,
       warnings: this.#warnings,
       notes: this.#notes,
       retention: this.#retention,
@@ -121,6 +125,7 @@ class Execution {
     for (const target of this.#plan.targets) {
       signal.throwIfAborted();
       try {
+        await refuseUnwritableTarget(target, (asked) => dependencies.requireAnswer(asked, { signal }));
         const versions = await dependencies.engine(target).preflight();
         await dependencies.backups.preflight(target, this.#plan.job, this.#plan.trees);
         tools.set(target, versions);
@@ -137,6 +142,7 @@ class Execution {
     const { signal } = this.#context;
     const tools = await this.#preflightTargets();
     if (tools.size === 0) return undefined;
+    await refuseUnwritable(this.#context);
     const prepared: PreparedSnapshot[][] = [];
     for (const window of this.#plan.windows) {
       prepared.push(await prepareWindow(window, 1, this.#context));
@@ -199,7 +205,10 @@ class Execution {
     });
     this.#requireOneInstant();
     await mounts.check();
-    for (const warning of await madeSince(this.#plan, dependencies.lookBelow)) this.#warn(warning);
+    for (const { path, warning } of await madeSince(this.#plan, dependencies.lookBelow)) {
+      if (path !== undefined) this.#leftOut.push(path);
+      this.#warn(warning);
+    }
     const exposed =
       taken.size === 0
         ? new Map<number, string>()

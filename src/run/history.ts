@@ -23,7 +23,7 @@ export function historyDirectory(env: NodeJS.ProcessEnv = process.env): string {
 
 /** A job's last run, and when it was last well. */
 export interface LastRun extends RunSummary {
-  /** When the last run ended that left a whole backup in every target; null where none is known. */
+  /** When the last run ended that left a whole backup in every target, and nothing out; null where none is known. */
   lastWholeAt: string | null;
 }
 
@@ -48,10 +48,20 @@ export async function recordRun(report: RunReport, directory = historyDirectory(
   await appendDurably(file, `${JSON.stringify(report)}\n`);
 }
 
-function summarise(line: string): RunSummary | undefined {
-  let value: Partial<RunSummary>;
+interface PastRun {
+  summary: RunSummary;
+  isWhole: boolean;
+}
+
+/** Other warnings are of what weakens a backup, and not of what it lacks. Reports of before there was `leftOut` do not tell. */
+function isWhole({ exitCode, leftOut = [] }: Pick<RunReport, 'exitCode' | 'leftOut'>): boolean {
+  return (exitCode === 0 || exitCode === exitCodeOf('warnings')) && leftOut.length === 0;
+}
+
+function readRun(line: string): PastRun | undefined {
+  let value: Partial<RunSummary & Pick<RunReport, 'leftOut'>>;
   try {
-    value = JSON.parse(line) as Partial<RunSummary>;
+    value = JSON.parse(line) as typeof value;
   } catch {
     // Torn by a crash or a full disk.
     return undefined;
@@ -60,22 +70,21 @@ function summarise(line: string): RunSummary | undefined {
   if (job === undefined || runId === undefined || outcome === undefined) return undefined;
   if (exitCode === undefined || consistency === undefined) return undefined;
   if (startedAt === undefined || finishedAt === undefined) return undefined;
-  return { job, runId, outcome, exitCode, consistency, startedAt, finishedAt };
+  const { leftOut = [] } = value;
+  return {
+    summary: { job, runId, outcome, exitCode, consistency, startedAt, finishedAt },
+    isWhole: isWhole({ exitCode, leftOut }),
+  };
 }
 
 /** The newest first. */
-async function readRuns(file: string): Promise<RunSummary[]> {
+async function readRuns(file: string): Promise<PastRun[]> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     if (errnoOf(error) === 'ENOENT') return '';
     throw error;
   });
   const lines = text.trimEnd().split('\n').toReversed();
-  return lines.map(summarise).filter((summary) => summary !== undefined);
-}
-
-/** Warnings are of what weakens a backup, and not of what it lacks: that is another exit code. */
-function isWhole({ exitCode }: RunSummary): boolean {
-  return exitCode === 0 || exitCode === exitCodeOf('warnings');
+  return lines.map(readRun).filter((run) => run !== undefined);
 }
 
 /** The last run of every job that has a history, the newest first. Lines that cannot be read are passed over. */
@@ -93,8 +102,9 @@ export async function readLastRuns(directory = historyDirectory()): Promise<Last
     const runs = await readRuns(file);
     const [newest] = runs;
     if (newest === undefined) continue;
-    const whole = runs.find(isWhole) ?? (await readRuns(`${file}${PUT_ASIDE}`)).find(isWhole);
-    last.push({ ...newest, lastWholeAt: whole?.finishedAt ?? null });
+    const isWanted = (run: PastRun): boolean => run.isWhole;
+    const whole = runs.find(isWanted) ?? (await readRuns(`${file}${PUT_ASIDE}`)).find(isWanted);
+    last.push({ ...newest.summary, lastWholeAt: whole?.summary.finishedAt ?? null });
   }
   return last.toSorted((a, b) => b.startedAt.localeCompare(a.startedAt));
 }

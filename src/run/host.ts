@@ -15,6 +15,7 @@ import { FsbackupError } from '../errors.js';
 import { armFreezer } from '../freeze/arm-freezer.js';
 import { findGuardedDevices } from '../freeze/guarded-devices.js';
 import { recoverFreezes } from '../freeze/recover-freezes.js';
+import { refuseHeld } from '../freeze/refuse-held.js';
 import { journalDirectories, openJournal, readJournal } from '../journal/journal.js';
 import { locksForRecovery, type Lock, type LockDependencies } from '../journal/lock.js';
 import { recover, recoverOwners, type RecoverDependencies } from '../journal/recover.js';
@@ -33,6 +34,8 @@ import { readProcessIdentity, type ProcessIdentity } from '../system/process-ide
 import { shownMount } from '../system/shown-mount.js';
 import { sweepScratch } from '../system/scratch.js';
 import { releaseMetadata } from '../system/thin-pool.js';
+import { requireAnswer } from '../system/probe-writable.js';
+import { runAtMost } from '../system/run-at-most.js';
 import { runCommand } from '../system/run-command.js';
 import { looksFrozen } from '../system/looks-frozen.js';
 import { endHook } from './end-hook.js';
@@ -42,6 +45,7 @@ import { removeEmptyDirectory } from './expose-snapshots.js';
 import { findNested } from './find-nested.js';
 import { gatherFacts } from './gather-facts.js';
 import { recordRun } from './history.js';
+import { refuseUnwritableTarget } from './refuse-unwritable.js';
 import { releaseSnapshot } from './release-snapshot.js';
 import { retainBackups } from './retain.js';
 import type { PlanHost } from './plan-jobs.js';
@@ -77,7 +81,7 @@ function locksOf(identity: ProcessIdentity, runId: string): LockDependencies {
 function releasers(): Releasers {
   const backups = createBackupWriter();
   return {
-    quiesce: ({ payload }) => releaseApplication(payload, runCommand),
+    quiesce: ({ payload }) => releaseApplication(payload, runAtMost),
     exposure: async ({ payload }) => {
       await providerByName(payload.snapshot.provider).unexpose(payload);
       await removeEmptyDirectory(payload.path);
@@ -164,7 +168,10 @@ export function planHost(): PlanHost & { examine: Examine } {
   return {
     detectors: { auto: automaticProviders(), named: providerByName },
     gatherFacts,
-    examine: (target, { job, trees }) => examineTarget({ target, job, sources: trees }),
+    examine: async (target, { job, trees }) => {
+      await refuseUnwritableTarget(target, requireAnswer);
+      return await examineTarget({ target, job, sources: trees });
+    },
   };
 }
 
@@ -205,8 +212,10 @@ export async function createRunHost(): Promise<RunHost> {
       backups: createBackupWriter(),
       bases: createBaseStore(),
       retain: retainBackups,
-      runProgram: runCommand,
+      runProgram: runAtMost,
       looksFrozen,
+      refuseHeld,
+      requireAnswer,
       shownMount,
       lookBelow: async (directory, mount, exclude) =>
         await findNested({ exclude, recursive: false }, { path: directory, mount }, await readMounts()),

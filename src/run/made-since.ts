@@ -38,26 +38,38 @@ function looksOf({ trees, sources }: Plan): Look[] {
   );
 }
 
-async function warningsOf({ directory, mount, exclude }: Look, plan: Plan, lookBelow: LookBelow) {
+/** What is not in the backup, where that can be told, and the warning. */
+export interface MadeSince {
+  path?: string;
+  warning: string;
+}
+
+async function findOf(
+  { directory, mount, exclude }: Look,
+  plan: Plan,
+  lookBelow: LookBelow,
+): Promise<MadeSince[]> {
   try {
     const found = await lookBelow(directory, mount, exclude);
     return found
       .filter((nested) => !plan.nested.includes(nested.path))
-      .map(
-        (nested) => `${describeNested(nested)} is not in the backup: it was not there yet when the run began`,
-      );
+      .map((nested) => ({
+        path: nested.path,
+        warning: `${describeNested(nested)} is not in the backup: it was not there yet when the run began`,
+      }));
   } catch (error) {
     if (!(error instanceof FsbackupError)) throw error;
-    return [`whether something was made below ${directory} during the run cannot be told: ${error.message}`];
+    const warning = `whether something was made below ${directory} during the run cannot be told: ${error.message}`;
+    return [{ warning }];
   }
 }
 
 /**
  * What was mounted, or made a subvolume, below a tree after the plan: in the snapshot it is an empty directory, of which a copy
- * program says nothing. As warnings.
+ * program says nothing.
  */
-export async function madeSince(plan: Plan, lookBelow: LookBelow): Promise<string[]> {
-  const warnings: string[] = [];
-  for (const look of looksOf(plan)) warnings.push(...(await warningsOf(look, plan, lookBelow)));
-  return warnings;
+export async function madeSince(plan: Plan, lookBelow: LookBelow): Promise<MadeSince[]> {
+  const made: MadeSince[] = [];
+  for (const look of looksOf(plan)) made.push(...(await findOf(look, plan, lookBelow)));
+  return made;
 }

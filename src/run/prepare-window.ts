@@ -115,21 +115,27 @@ export async function refuseFrozen(window: PlannedWindow, context: RunContext): 
   const origins = windowOrigins(window, context);
   if (origins.length === 0) return;
   await retry(
-    async () => {
-      const probe = await OriginProbe.arm(origins, dependencies.arm, plan.freeze);
-      try {
-        // A look costs the writers nothing. Where it does not tell, what is written now need not be while they wait.
-        const looks = await Promise.all(origins.map(dependencies.looksFrozen));
-        if (looks.every((look) => look === false)) return;
-        for (const { mountpoint } of origins) await dependencies.syncFilesystem(mountpoint);
-        await probe.probe(signal);
-      } finally {
-        await probe.close();
-      }
-    },
+    () => probeOrigins(origins, context),
     // Another run that is at it needs a moment.
     { attempts: plan.attempts, delayMs: dependencies.retryDelayMs, isRetryable: isLocked, signal },
   );
+}
+
+/** Looks, and where that does not tell, freezes each for an instant. Rejects as `refuseFrozen`, at the first try. */
+export async function probeOrigins(
+  origins: readonly FreezeTarget[],
+  { plan, dependencies, signal }: RunContext,
+): Promise<void> {
+  const probe = await OriginProbe.arm(origins, dependencies.arm, plan.freeze);
+  try {
+    // A look costs the writers nothing. Where it does not tell, what is written now need not be while they wait.
+    const looks = await Promise.all(origins.map(dependencies.looksFrozen));
+    if (looks.every((look) => look === false)) return;
+    for (const { mountpoint } of origins) await dependencies.syncFilesystem(mountpoint);
+    await probe.probe(signal);
+  } finally {
+    await probe.close();
+  }
 }
 
 /** A snapshot that exists, or may. */

@@ -55,6 +55,11 @@ export function recoveryWarnings({ failed, unreadable }: RecoverReport): string[
   ];
 }
 
+/** Such a run changed nothing, and is no part of the history: by a run of the same job or target, or by a freeze of ours. */
+function wasLockedOut({ error, copies }: RunReport): boolean {
+  return error?.code === 'locked' && copies.length === 0;
+}
+
 /**
  * Runs one job: lock, recover, plan, execute, record. Never rejects for a failure of the run: the report tells.
  * All that was acquired, locks included, is released when it resolves.
@@ -71,7 +76,7 @@ export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptio
 
   reporter.jobStarted(job.name);
   let report: RunReport;
-  let isRecorded = false;
+  let isLocked = false;
   try {
     await timeline.step('lock', () =>
       takeLocks({ job: job.name, targets: job.targets }, locks, stack, {
@@ -79,8 +84,7 @@ export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptio
         signal,
       }),
     );
-    // A run that another one locked out is no part of the history.
-    isRecorded = true;
+    isLocked = true;
     faultPoint('run.locked');
     const recovered = await timeline.step('recover', () =>
       host.recover(locksForRecovery(locks, job.name), signal),
@@ -102,7 +106,7 @@ export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptio
   } catch (error) {
     report = reportUnplanned({ ...begun, steps: timeline.steps, warnings, errors: [error] });
   }
-  if (isRecorded) {
+  if (isLocked && !wasLockedOut(report)) {
     try {
       await host.rememberMounts(report);
     } catch (error) {

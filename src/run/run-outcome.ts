@@ -34,6 +34,8 @@ export interface RunFacts {
   failedCopies?: readonly FailedCopy[];
   steps: readonly StepReport[];
   retention?: readonly RetentionReport[];
+  /** Each is warned of. */
+  leftOut?: readonly string[];
   warnings: readonly string[];
   /** Told among the warnings, and no reason for exit 3: what is true of every run on this host. */
   notes: readonly string[];
@@ -63,14 +65,28 @@ function roundedOrNull(ms: number | null): number | null {
 }
 
 function outcomeOf(facts: RunFacts, code: number): RunReport['outcome'] {
-  if (facts.errors.some(isInterruption) && facts.releaseFailures.length === 0) return 'interrupted';
+  const { errors, failedCopies = [], releaseFailures } = facts;
+  if (errors.some(isInterruption) && releaseFailures.length === 0) return 'interrupted';
   if (code === 0) return 'success';
+  // Partial in one target, and none in another.
+  if (code === exitCode('copyPartial') && failedCopies.length > 0) return 'failed';
   return code === exitCode('warnings') || code === exitCode('copyPartial') ? 'warnings' : 'failed';
 }
 
+/** What went wrong beside the error that counts, and is told neither as a target's nor as still held. */
+function otherErrors(
+  { errors, failedCopies = [] }: RunFacts,
+  counts: ErrorReport | undefined,
+): ErrorReport[] {
+  return errors
+    .filter((error) => !failedCopies.some((failed) => failed.error === error))
+    .map(toErrorReport)
+    .filter(({ code, message }) => code !== counts?.code || message !== counts.message);
+}
+
 /**
- * The report of a run. The error that counts is the gravest of the work's; the exit code is that of a release that
- * failed where there is one (60, or 22 where something may still be frozen), also after an interrupt.
+ * The report of a run. The error that counts is the gravest, and the exit code its: that of a release that failed where
+ * there is one (60, or 22 where something may still be frozen), also after an interrupt. No error is left out.
  */
 export function reportRun(facts: RunFacts): RunReport {
   const errors = facts.errors.map(toErrorReport);
@@ -79,7 +95,8 @@ export function reportRun(facts: RunFacts): RunReport {
     ...new Set(facts.warnings),
     ...facts.releaseFailures.map(({ what, error }) => `still held: ${what}: ${messageOf(error)}`),
   ];
-  const error = gravest(errors) ?? held[0];
+  const error = gravest([...errors, ...held]);
+  const others = otherErrors(facts, error);
   const code = worstExitCode([
     ...[...errors, ...held].map((one) => one.exitCode),
     ...(warnings.length > 0 ? [exitCode('warnings')] : []),
@@ -124,8 +141,10 @@ export function reportRun(facts: RunFacts): RunReport {
     ...(facts.retention === undefined || facts.retention.length === 0
       ? {}
       : { retention: [...facts.retention] }),
+    ...(facts.leftOut === undefined || facts.leftOut.length === 0 ? {} : { leftOut: [...facts.leftOut] }),
     warnings: [...new Set([...warnings, ...facts.notes])],
     ...(error === undefined ? {} : { error }),
+    ...(others.length === 0 ? {} : { otherErrors: others }),
   };
 }
 

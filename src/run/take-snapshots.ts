@@ -3,6 +3,7 @@ import type { DeviceOutcome, FreezeTarget } from '../freeze/freezer.js';
 import type { Plan, PlannedSource, PlannedWindow } from '../plan/plan.js';
 import { formatMs } from '../report/format.js';
 import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
+import { HangingSnapshotError } from '../snapshots/snapshot-tool.js';
 import type { RunContext } from './context.js';
 import {
   freezeTarget,
@@ -53,11 +54,14 @@ function topDevice(
 /** Another try may end otherwise: what was in the way is likely to pass. */
 function isWorthAnotherTry(error: unknown): boolean {
   if (isLocked(error)) return true;
+  // The applications wait meanwhile.
+  if (error instanceof HangingSnapshotError) return false;
   return error instanceof FsbackupError && (error.code === 'freezeLost' || error.code === 'snapshotFailed');
 }
 
 async function tryWindow(
   window: PlannedWindow,
+  attempt: number,
   prepared: readonly PreparedSnapshot[],
   context: RunContext,
 ): Promise<Map<number, TakenSnapshot>> {
@@ -84,6 +88,7 @@ async function tryWindow(
         origins: windowOrigins(window, context),
         options: plan.freeze,
         batches,
+        ...(plan.quiesce.length === 0 ? {} : { createWithinMs: plan.freeze.maxHoldMs }),
       },
       {
         arm,
@@ -110,15 +115,16 @@ async function tryWindow(
     for (const warning of result.warnings) context.note(warning);
     return new Map(intended.map(({ index, provider, ref, held }) => [index, { provider, ref, held }]));
   } catch (error) {
-    // What cannot be removed now stays on the stack and is tried again at the end of the run.
-    await releaseInReverse(intended.map(({ held }) => held));
+    // Else it stays on the stack until the end of the run: the applications are let go first, and a removal may take long.
+    if (attempt < plan.attempts && isWorthAnotherTry(error) && !signal.aborted)
+      await releaseInReverse(intended.map(({ held }) => held));
     throw error;
   }
 }
 
 /**
  * Takes the snapshots of one window, tried as often as the plan says; `first` are those of the first try. Adds them to
- * `taken`, by index of the plan's sources. Rejects as `takeWindow` does, nothing of the last try being left.
+ * `taken`, by index of the plan's sources. Rejects as `takeWindow` does, what the last try may have made being on the stack.
  */
 export async function takeSnapshots(
   window: PlannedWindow,
@@ -139,7 +145,8 @@ export async function takeSnapshots(
         attempt === 1
           ? first
           : await dependencies.timeline.step('prepare', () => prepareWindow(window, attempt, context));
-      for (const [index, snapshot] of await tryWindow(window, prepared, context)) taken.set(index, snapshot);
+      for (const [index, snapshot] of await tryWindow(window, attempt, prepared, context))
+        taken.set(index, snapshot);
     },
     {
       attempts: plan.attempts,

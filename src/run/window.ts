@@ -9,7 +9,9 @@ import type {
   ThawOutcome,
 } from '../freeze/freezer.js';
 import { placeOf } from '../freeze/guarded-devices.js';
+import { formatMs } from '../report/format.js';
 import type { CreateOptions, SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
+import { HangingSnapshotError } from '../snapshots/snapshot-tool.js';
 import { OriginProbe } from './origin-probe.js';
 import type { Held, ReleaseStack } from './release-stack.js';
 import type { Timeline } from './timeline.js';
@@ -30,6 +32,8 @@ export interface WindowRequest {
   origins: readonly FreezeTarget[];
   options: FreezeOptions;
   batches: readonly SnapshotBatch[];
+  /** How long snapshots may take that nobody guards: somebody waits for them. Absent: as long as their programs may. */
+  createWithinMs?: number;
 }
 
 export interface WindowResult {
@@ -200,16 +204,24 @@ function whatFailed(
 
 /** A window in which neither is anything frozen by us nor a device suspended. */
 async function withoutFreeze(
-  { batches }: WindowRequest,
+  { batches, createWithinMs }: WindowRequest,
   { timeline, beginning }: Omit<WindowDependencies, 'arm' | 'stack'>,
   signal: AbortSignal,
 ): Promise<WindowResult> {
   const startMs = timeline.now();
   await timeline.step('snapshot', async () => {
     beginning?.();
-    const created = await settle(createAll(batches, { signal }));
+    const late = createWithinMs === undefined ? undefined : AbortSignal.timeout(createWithinMs);
+    const stop = late === undefined ? signal : AbortSignal.any([signal, late]);
+    const created = await settle(createAll(batches, { signal: stop }));
     // A snapshot that was cut short fails for that reason, whatever its provider says.
     signal.throwIfAborted();
+    if (created.status === 'rejected' && late?.aborted === true) {
+      throw new HangingSnapshotError(
+        `the snapshot was not made within max-hold (${formatMs(createWithinMs ?? 0)}), the applications being at rest`,
+        'See who holds its filesystem frozen (fsbackup status), or raise `maxHold` if it needs longer.',
+      );
+    }
     if (created.status === 'rejected') throw created.reason;
   });
   return {

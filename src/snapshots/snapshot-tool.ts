@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FsbackupError } from '../errors.js';
+import { shellWord } from '../system/command-line.js';
 import { snapshotMarks } from '../system/process-identity.js';
 import { describeFailure, runCommand, type CommandResult } from '../system/run-command.js';
 import { throwIfAborted } from './aborted.js';
@@ -16,6 +17,13 @@ export interface ToolOptions extends CreateOptions {
   describe?: (program: string, result: CommandResult) => string;
   /** What somebody could try by hand, where that is not what is run. */
   byHand?: readonly string[];
+}
+
+/** A snapshot that is not made, and would as likely not be by another try: what makes it hangs, or is too slow. */
+export class HangingSnapshotError extends FsbackupError {
+  constructor(message: string, hint: string) {
+    super('snapshotFailed', message, { hint });
+  }
 }
 
 /** Resolves to undefined when `result` does not settle soon after the tool was told to end. */
@@ -50,7 +58,10 @@ async function orStuck(
 export class SnapshotTool {
   readonly #running = new Map<string, Promise<CommandResult>>();
 
-  /** Makes the snapshot `name`, or several at once. Rejects with `snapshotFailed`; they may then exist, or come to. */
+  /**
+   * Makes the snapshot `name`, or several at once. Rejects with `snapshotFailed`, a `HangingSnapshotError` where no signal
+   * ends the program; they may then exist, or come to.
+   */
   async make(
     name: string | readonly string[],
     argv: readonly [string, ...string[]],
@@ -75,9 +86,15 @@ export class SnapshotTool {
     const ended = await orStuck(result, options);
     throwIfAborted(signal);
     if (ended?.exitCode === 0) return;
-    const how = ended === undefined ? `${argv[0]} hangs and cannot be killed` : describe(argv[0], ended);
-    throw new FsbackupError('snapshotFailed', `The snapshot ${names.join(', ')} could not be made: ${how}`, {
-      hint: `Try by hand: ${byHand.join(' ')}`,
+    const what = `The snapshot ${names.join(', ')} could not be made`;
+    if (ended === undefined) {
+      throw new HangingSnapshotError(
+        `${what}: ${argv[0]} hangs and cannot be killed`,
+        'See who holds its filesystem frozen (fsbackup status), and have it thawed.',
+      );
+    }
+    throw new FsbackupError('snapshotFailed', `${what}: ${describe(argv[0], ended)}`, {
+      hint: `Try by hand: ${byHand.map(shellWord).join(' ')}`,
     });
   }
 

@@ -155,8 +155,9 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync', 'program:fsfreeze'], '
   });
 
   it('is not opened on what another has frozen: exit 20, and it stays frozen', async () => {
-    const config = await configure({ srv: job(['true']) });
-    await must('fsfreeze', '--freeze', disk.mountpoint);
+    // Since all was looked at: what was frozen before is found by the preflight.
+    const quiesce = [{ name: 'another', before: ['fsfreeze', '--freeze', disk.mountpoint] }];
+    const config = await configure({ srv: job(['true'], { quiesce }) });
     const { exitCode, value } = await cli.runJob('srv', '--config', config);
     expect(value).toMatchObject({ error: { code: 'notFrozen' }, sources: [{ attempts: 1, snapshot: null }] });
     expect(exitCode).toBe(20);

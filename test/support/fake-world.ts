@@ -71,6 +71,11 @@ export class FakeWorld {
     await fault?.();
   }
 
+  /** Changes nothing: told only when it is to fail. */
+  async #proof(call: string): Promise<void> {
+    if (this.faults.has(call)) await this.#call(call);
+  }
+
   #acquire(thing: string): void {
     if (!this.held.includes(thing)) this.held.push(thing);
   }
@@ -354,6 +359,8 @@ export class FakeWorld {
         };
       },
       looksFrozen: async () => this.looks,
+      refuseHeld: ({ mountpoint }) => this.#proof(`held ${mountpoint}`),
+      requireAnswer: (asked) => this.#proof(`answer ${asked}`),
       lookBelow: (directory) => this.lookBelow(directory),
       shownMount: async (directory) => this.shown(directory),
       syncFilesystem: (mountpoint) => this.#call(`sync ${mountpoint}`),

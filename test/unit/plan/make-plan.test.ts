@@ -72,6 +72,11 @@ describe('the mode of a source', () => {
     expect(plan({ quiesce: [hook] }).consistency).toBe('application');
   });
 
+  it('is not worth more for a step that brings nothing to rest', () => {
+    const told = { name: 'told', before: [], after: ['b'], timeoutMs: 1000 };
+    expect(plan({ quiesce: [told] }).consistency).toBe('filesystem');
+  });
+
   it('may not be explicit where the snapshot writes to what is frozen: that deadlocks', () => {
     const error = refusal(() =>
       plan(
@@ -292,8 +297,9 @@ describe('what lies below a source', () => {
   const sources = [sourceFacts(aFilesystem(), '/srv', nested)];
 
   it('is named when it is not asked for', () => {
-    const { trees, warnings } = plan({}, { sources });
+    const { trees, leftOut, warnings } = plan({}, { sources });
     expect(trees).toHaveLength(1);
+    expect(leftOut).toEqual(['/srv/data', '/srv/scan']);
     expect(warnings).toEqual([
       '/srv/data (ext4 mounted there) below /srv is not in the backup; set `recursive: true` or exclude it',
       '/srv/scan (fuse.x mounted there) below /srv is not in the backup; set `recursive: true` or exclude it',

@@ -65,6 +65,24 @@ describe('renderReport', () => {
     );
   });
 
+  it('tells what else went wrong before the error that counts', () => {
+    const error = {
+      code: 'cleanupIncomplete',
+      exitCode: 60,
+      message: 'still held',
+      hint: 'Recover.',
+    } as const;
+    const other = {
+      code: 'interrupted',
+      exitCode: 130,
+      message: 'interrupted by INT',
+      hint: 'Again.',
+    } as const;
+    expect(renderReport(successfulReport({ error, otherErrors: [other] }), plain)).toContain(
+      '\n  ✖ interrupted by INT\n    Again.\n  Error: still held\n  Recover.\n',
+    );
+  });
+
   it('tells warnings, the error and what to do, and claims no consistency without a copy', () => {
     const text = renderReport(failedReport(), plain);
     expect(text).toMatch(/^✖ srv: failed \(exit 21\)\n/);

@@ -8,6 +8,7 @@ import { makePlan } from '../../../src/plan/make-plan.js';
 import type { Plan } from '../../../src/plan/plan.js';
 import type { RunReport } from '../../../src/report/run-report.js';
 import { executePlan } from '../../../src/run/execute.js';
+import { HangingSnapshotError } from '../../../src/snapshots/snapshot-tool.js';
 import { failure, FakeWorld } from '../../support/fake-world.js';
 import {
   aFilesystem,
@@ -290,6 +291,81 @@ describe('a target that no backup can be made in', () => {
     expect(report.failedCopies?.map(({ target }) => target)).toEqual(['/b1', '/b2']);
     for (const never of ['freeze /srv /home', 'copy /b1', 'copy /b2']) expect(world.log).not.toContain(never);
   });
+
+  it('does not hide that the others have none either, for a freeze that was lost', async () => {
+    world.fail('target preflight /b1', failure('usage'));
+    world.losses.push('third-party');
+    expect(await execute(aPlan({ attempts: 1 }))).toMatchObject({
+      exitCode: 21,
+      error: { code: 'freezeLost' },
+      failedCopies: [{ target: '/b1' }],
+      copies: [],
+    });
+  });
+
+  it('does not hide that a backup lacks what could not be read', async () => {
+    world.fail('target preflight /b1', failure('usage'));
+    world.engine.copy = async () => ({ bytes: 0, files: 0, unreadable: ['/a'] });
+    const report = await execute();
+    expect(report).toMatchObject({ exitCode: 41, outcome: 'failed', error: { code: 'copyPartial' } });
+    expect(report.failedCopies).toHaveLength(1);
+    expect(report.otherErrors).toBeUndefined();
+  });
+});
+
+it('tells every error, once', async () => {
+  world.fail('target preflight /b1', failure('copyFailed'));
+  world.engine.copy = async () => ({ bytes: 0, files: 0, unreadable: ['/a'] });
+  const targets = [...TARGETS, { path: '/b3', engine: 'rsync' as const, mustBeMountpoint: false }];
+  const report = await execute(aPlan({ targets }));
+  expect(report).toMatchObject({ exitCode: 40, error: { code: 'copyFailed' } });
+  expect(report.failedCopies).toHaveLength(1);
+  expect(report.otherErrors?.map(({ message }) => message)).toEqual([
+    'the backup in /b2 lacks what could not be read: /a',
+    'the backup in /b3 lacks what could not be read: /a',
+  ]);
+});
+
+it('lets the applications go before it removes what a last try may have made', async () => {
+  world.fail('create 2', failure('snapshotFailed'));
+  expect(await execute(aPlan({ attempts: 1 }))).toMatchObject({ exitCode: 30 });
+  expect(world.log.indexOf('after db')).toBeLessThan(world.log.indexOf('remove'));
+  await expectNothingHeld();
+});
+
+it('gives a snapshot that hangs no other try: the applications wait', async () => {
+  world.fail('create 2', new HangingSnapshotError('it hangs', 'Thaw it.'));
+  expect(await execute()).toMatchObject({ exitCode: 30, sources: [{ attempts: 1 }, { attempts: 1 }] });
+  await expectNothingHeld();
+});
+
+describe('a filesystem that somebody holds frozen', () => {
+  it.each([
+    ['held /srv', 'locked', 11],
+    ['answer /home', 'notFrozen', 20],
+  ] as const)('is found before an application is stopped: %s', async (call, code, exitCode) => {
+    world.fail(call, failure(code));
+    expect(await execute(aPlan({ attempts: 1 }))).toMatchObject({ exitCode, error: { code } });
+    for (const never of ['prepare', 'before db']) expect(world.log).not.toContain(never);
+  });
+
+  it('that is to be frozen, and looks so, is told by a freeze for an instant', async () => {
+    world.looks = true;
+    world.fail('probe /srv', failure('notFrozen'));
+    expect(await execute()).toMatchObject({ exitCode: 20 });
+    expect(world.log).not.toContain('before db');
+    await expectNothingHeld();
+  });
+
+  it('as a target leaves the others theirs', async () => {
+    world.fail('answer /b1', failure('notFrozen'));
+    expect(await execute()).toMatchObject({
+      exitCode: 20,
+      copies: [{ target: '/b2' }],
+      failedCopies: [{ target: '/b1' }],
+    });
+    expect(world.log).not.toContain('target preflight /b1');
+  });
 });
 
 describe('a freeze that was lost', () => {
@@ -515,6 +591,7 @@ describe('what lies below a tree', () => {
     const report = await execute();
     expect(report).toMatchObject({
       exitCode: 3,
+      leftOut: ['/srv/new'],
       warnings: ['the subvolume /srv/new is not in the backup: it was not there yet when the run began'],
     });
     expect(world.backups.get('/b1')).toMatchObject({ report: { warnings: report.warnings } });
@@ -598,10 +675,14 @@ describe('a release that fails', () => {
     expect([...world.journal]).toEqual(['snapshot fsbackup-srv-run-1', 'exposure fsbackup-srv-run-1']);
   });
 
-  it('keeps the error that counts', async () => {
+  it('is the error that the exit code is of, and hides no other', async () => {
     world.fail('copy /b1', failure('copyFailed'));
     world.fail('remove', new Error('busy'));
-    expect(await execute()).toMatchObject({ exitCode: 60, error: { code: 'copyFailed' } });
+    expect(await execute()).toMatchObject({
+      exitCode: 60,
+      error: { code: 'cleanupIncomplete' },
+      failedCopies: [{ target: '/b1', error: { code: 'copyFailed' } }],
+    });
   });
 
   it('is tried once more at the end', async () => {
@@ -659,7 +740,12 @@ describe('an interrupt', () => {
   it('with a release that fails exits 60: not all was released', async () => {
     world.fail('copy /b1', () => controller.abort(failure('interrupted')));
     world.fail('unexpose', new Error('busy'));
-    expect(await execute()).toMatchObject({ exitCode: 60, outcome: 'failed' });
+    expect(await execute()).toMatchObject({
+      exitCode: 60,
+      outcome: 'failed',
+      error: { code: 'cleanupIncomplete', exitCode: 60 },
+      otherErrors: [{ code: 'interrupted' }],
+    });
   });
 });
 

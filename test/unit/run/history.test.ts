@@ -76,6 +76,17 @@ describe('the history', () => {
     expect(await readLastRuns(directory)).toMatchObject([{ exitCode: 20, lastWholeAt }]);
   });
 
+  it('takes none that left something out for one that left whole backups', async () => {
+    await recordRun(report('a', '2026-11-23T01:00:00Z'), directory);
+    const lacks = { outcome: 'warnings', exitCode: 3, leftOut: ['/srv/sub'] } as const;
+    await recordRun(
+      report('a', '2026-11-23T02:00:00Z', { ...lacks, leftOut: [...lacks.leftOut] }),
+      directory,
+    );
+    const [last] = await readLastRuns(directory);
+    expect(last).toMatchObject({ exitCode: 3, lastWholeAt: '2026-11-23T01:00:00Z' });
+  });
+
   it('knows of a whole backup from what was put aside', async () => {
     await recordRun(report('a', '2026-11-23T01:00:00Z'), directory);
     const file = path.join(directory, 'a.jsonl');

@@ -93,6 +93,22 @@ describe('runJob', () => {
     expect(await run()).toMatchObject({ exitCode: 0 });
   });
 
+  it('is locked out by a freeze of ours: nothing recorded either, but where another target has its backup', async () => {
+    const held = failure('locked', '/srv is held frozen already');
+    world.fail('held /srv', held);
+    expect(await run({ attempts: 1 })).toMatchObject({ exitCode: 11 });
+    expect(recorded).toEqual([]);
+    const targets = ['/backup', '/other'].map((target) => ({
+      path: target,
+      engine: 'rsync' as const,
+      mustBeMountpoint: false,
+    }));
+    world.fail('target preflight /backup', held);
+    const report = await run({ targets });
+    expect(report).toMatchObject({ exitCode: 11, copies: [{ target: '/other' }] });
+    expect(recorded).toEqual([report]);
+  });
+
   it('releases its locks, also after a failure', async () => {
     await run({}, { gatherFacts: () => Promise.reject(failure('usage', '/srv does not exist')) });
     for (const name of [jobLockName('srv'), targetLockName('/backup')]) {
