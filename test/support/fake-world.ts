@@ -354,6 +354,7 @@ export class FakeWorld {
       },
       looksFrozen: async () => this.looks,
       lookBelow: (directory) => this.lookBelow(directory),
+      treeOrigin: async ({ mount }, directory) => `${mount.mountpoint} ${directory}`,
       shownMount: async (directory) => this.shown(directory),
       syncFilesystem: (mountpoint) => this.#call(`sync ${mountpoint}`),
       mountDirectory,
