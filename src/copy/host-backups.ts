@@ -24,3 +24,14 @@ export function preferOwn<Of extends { manifest: Pick<Manifest, 'host' | 'found'
   const own = backups.filter(({ manifest }) => !isOfAnother(manifest, self));
   return own.length > 0 ? own : [...backups];
 }
+
+/** What to tell where the latest was wanted, and there is none of `self`: a sentence without its full stop. */
+export function describeForeign(
+  { job, backupId, manifest }: { job: string; backupId: string; manifest: Pick<Manifest, 'host' | 'found'> },
+  self: HostIdentity,
+): string[] {
+  if (!isOfAnother(manifest, self)) return [];
+  const { name = '' } = hostOf(manifest) ?? {};
+  const which = name === self.name ? `another host of this name, ${name}` : `another host, ${name}`;
+  return [`${job}@${backupId} was made by ${which}: there is none that this host made`];
+}
