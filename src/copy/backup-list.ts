@@ -4,8 +4,10 @@ import { isBackupId, isJobName, jobDirectory, type BackupRef } from './backup-la
 import type { EngineName } from './engine.js';
 import { targetAt } from './catalogue.js';
 import { withoutFuture } from './future-backups.js';
+import { preferOwn } from './host-backups.js';
 import { readManifest, type Manifest, type ManifestState } from './manifest.js';
 import { targetName, type RepositorySettings } from '../backup-target.js';
+import { thisHost } from '../system/this-host.js';
 
 /** Of a backup in a repository: how to reach that. */
 interface InRepository {
@@ -123,7 +125,10 @@ export function isComplete(backup: Backup): backup is CompleteBackup {
   return backup.state === 'complete';
 }
 
-/** The last complete backup of a job by one engine that is not dated in the future: the next one's parent. */
+/**
+ * The last complete backup of a job by one engine that is not dated in the future, of another host only where there is none
+ * of this one: the next one's parent.
+ */
 export async function latestComplete(
   target: string,
   job: string,
@@ -139,9 +144,7 @@ export async function findParent(
   engine: EngineName,
 ): Promise<{ parent: CompleteBackup | undefined; future: CompleteBackup[] }> {
   const backups = (await listJobBackups(target, job)).filter(isComplete);
-  const { usable, future } = withoutFuture(
-    backups.filter((backup) => backup.manifest.engine === engine),
-    new Date(),
-  );
+  const ofEngine = backups.filter((backup) => backup.manifest.engine === engine);
+  const { usable, future } = withoutFuture(preferOwn(ofEngine, thisHost()), new Date());
   return { parent: usable.at(-1), future };
 }

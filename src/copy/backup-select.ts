@@ -2,8 +2,10 @@ import { FsbackupError } from '../errors.js';
 import { targetAt } from './catalogue.js';
 import { isComplete, listBackups, listJobBackups, type Backup, type CompleteBackup } from './backup-list.js';
 import { describeFuture, withoutFuture } from './future-backups.js';
+import { describeForeign, preferOwn } from './host-backups.js';
 import { targetName, targetOf } from '../backup-target.js';
 import { suggested } from '../system/command-line.js';
+import { thisHost } from '../system/this-host.js';
 
 const LIST_HINT = `\`${suggested('backups list')}\` shows what there is.`;
 
@@ -76,7 +78,7 @@ function ambiguous(selector: string, ids: readonly string[]): FsbackupError {
 /**
  * Finds the one backup that `selector` names in `targets`: `JOB` or `JOB@latest` (the last complete one), `JOB@ID`,
  * or `JOB@` and the beginning of an id, a date in UTC (`2026-11-20`) or the end of an id (`1a2b3c`) that only one has. Its complete
- * copies, at least one, in the order of the targets. The last one is none that is dated in the future, unless all are: `warn` is told. Rejects with `usage` when none or several have it, or when the one
+ * copies, at least one, in the order of the targets. The last one is none that another host made, and none that is dated in the future, unless all are: `warn` is told. Rejects with `usage` when none or several have it, or when the one
  * is not complete.
  */
 export async function findCopies(
@@ -94,11 +96,15 @@ export async function findCopies(
     throw new FsbackupError('usage', `there is no backup of ${job} in ${where}`, { hint: LIST_HINT });
   }
   if (which === 'latest') {
-    const { usable, future } = withoutFuture(all.filter(isComplete), new Date());
+    const self = thisHost();
+    const { usable, future } = withoutFuture(preferOwn(all.filter(isComplete), self), new Date());
     const latest = usable
       .toSorted((a, b) => a.manifest.completedAt.localeCompare(b.manifest.completedAt))
       .at(-1);
-    if (latest !== undefined) for (const message of describeFuture(future, latest)) warn(message);
+    if (latest !== undefined) {
+      for (const message of [...describeFuture(future, latest), ...describeForeign(latest, self)])
+        warn(message);
+    }
     const [copy, ...others] = all.filter(isComplete).filter(({ backupId }) => backupId === latest?.backupId);
     if (copy !== undefined) return [copy, ...others];
     throw new FsbackupError('usage', `no backup of ${job} in ${where} is complete`, { hint: LIST_HINT });

@@ -2,6 +2,7 @@ import { localRepository } from '../backup-target.js';
 import { messageOf } from '../errors.js';
 import type { BackupName, BackupWriter } from '../run/dependencies.js';
 import type { FilesystemIdentity } from '../system/filesystem-identity.js';
+import { isSameHost, thisHost } from '../system/this-host.js';
 import { fsbackupVersion } from '../system/version.js';
 import { backupDirectory, dataDirectory, digestFile, type BackupRef } from './backup-layout.js';
 import { findParent } from './backup-list.js';
@@ -10,15 +11,26 @@ import { whyDoubtful } from './doubtful-backups.js';
 import { engineFor, type EngineFor } from './engines.js';
 import { describeFuture } from './future-backups.js';
 import { allNeeded } from './needed-backups.js';
-import { readManifest } from './manifest.js';
+import { readManifest, type Manifest } from './manifest.js';
 import { preflightRepository } from './preflight-repository.js';
 import { preflightTarget } from './preflight-target.js';
 import { rememberFilesystem } from './target-identity.js';
 import { asStorage } from './target-storage.js';
+import type { Origins } from './tree-origins.js';
 import { readVerifications, type Verifications } from './verify-history.js';
 
 function refOf({ target, job, backupId }: BackupName): BackupRef {
   return { target: target.path, job, backupId };
+}
+
+/**
+ * What a backup was read from, for a new one of this host. Of a host that has another name now nobody can tell whether it
+ * is another one, cloned with its id and its filesystems.
+ */
+function trustedOrigins({ host, sources, origins }: Manifest): Origins | undefined {
+  const self = thisHost();
+  if (host === undefined || !isSameHost(host, self) || host.name !== self.name) return undefined;
+  return origins && Object.fromEntries(sources.map((source, index) => [source, origins[index] ?? '']));
 }
 
 function keyOf(target: string, job: string): string {
@@ -56,6 +68,7 @@ export function createBackupWriter(
         dataDirectory: dataDirectory(ref),
         parentDataDirectory: parent === undefined ? undefined : dataDirectory(parent),
         parentBackupId: parent?.backupId,
+        parentOrigins: parent === undefined ? undefined : trustedOrigins(parent.manifest),
         warnings: parent === undefined ? [] : describeFuture(future, parent),
         digests: {
           file: digestFile(ref),
@@ -92,6 +105,10 @@ export function createBackupWriter(
         tools: { ...facts.tools },
         ...(facts.digests === undefined ? {} : { digests: facts.digests }),
         ...(facts.needs === undefined ? {} : { needs: await allNeeded(ref, facts.needs) }),
+        host: thisHost(),
+        ...(facts.origins === undefined
+          ? {}
+          : { origins: facts.sources.map((source) => facts.origins?.[source] ?? '') }),
         report: facts.report,
       });
     },

@@ -7,19 +7,22 @@ import { WARNINGS, type BorgRepository } from './borg-repository.js';
 import type { CopyRequest, CopyResult } from './engine.js';
 import type { MergedTree } from './merged-tree.js';
 import { readRootAttributes } from './root-attributes.js';
+import { unprovenTrees } from './tree-origins.js';
 
 /** So often borg saves an unfinished archive: before that, one that failed has left none. */
 const CHECKPOINT_S = 1800;
 /** Regular files, further names of them included, and those of FIFOs and devices, which it does not tell apart: added, modified, unchanged, changed meanwhile, hard link. */
 const FILE = /^[AMUCh]$/;
 
-function argsOf({ sources, backup, consistency }: CopyRequest): string[] {
+function argsOf({ sources, backup, consistency, parentOrigins }: CopyRequest): string[] {
   const note = { sources: sources.map((source) => source.path), consistency };
   return [
     '--json',
     '--progress',
     '--list',
     '--numeric-ids',
+    // It is read anew, and remembered: `disabled` would leave in the cache what was there before, for the next run.
+    ...(unprovenTrees(sources, parentOrigins).size > 0 ? ['--files-cache=rechunk,ctime'] : []),
     `--checkpoint-interval=${CHECKPOINT_S}`,
     `--comment=${commentOf(backup.job, note)}`,
     ...borgPatterns(sources).map((pattern) => `--pattern=${pattern}`),

@@ -1,9 +1,11 @@
 import { targetName, targetOf } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
+import { thisHost } from '../system/this-host.js';
 import { isComplete, listJobBackups, type CompleteBackup } from './backup-list.js';
 import { findCopies, parseSelector } from './backup-select.js';
 import { readDoubt, type Doubt } from './doubtful-backups.js';
 import { withoutFuture } from './future-backups.js';
+import { preferOwn } from './host-backups.js';
 import type { Verifications } from './verify-history.js';
 
 /** A copy that comes before the chosen one, and why it was not taken. */
@@ -53,7 +55,7 @@ async function newestUsable(
   verifications: Verifications,
 ): Promise<CompleteBackup | undefined> {
   const lists = await Promise.all(targets.map((target) => listJobBackups(target, job)));
-  const { usable } = withoutFuture(lists.flat().filter(isComplete), new Date());
+  const { usable } = withoutFuture(preferOwn(lists.flat().filter(isComplete), thisHost()), new Date());
   const newestFirst = usable.toSorted((a, b) => b.manifest.completedAt.localeCompare(a.manifest.completedAt));
   for (const { backupId } of newestFirst) {
     const copies = newestFirst.filter((backup) => backup.backupId === backupId);

@@ -5,6 +5,7 @@ import type { Differences } from './digest-compare.js';
 import type { EngineName } from '../engine-names.js';
 import type { CopyDigests } from './copy-digests.js';
 import type { FoundBackup } from './found-backup.js';
+import type { Origins } from './tree-origins.js';
 
 export type { EngineName } from '../engine-names.js';
 export type { CopyDigests } from './copy-digests.js';
@@ -17,6 +18,8 @@ export interface CopySource {
   readFrom: string;
   /** Patterns, rsync's syntax, relative to `path`; a leading `/` anchors there. */
   exclude: readonly string[];
+  /** Names the tree on the live system that it is a state of (`treeOrigin`); absent: nobody asked. */
+  origin?: string | undefined;
   /** The snapshot that `readFrom` lies in, for engines that send it; absent for a live tree. */
   snapshot?: SnapshotRef;
 }
@@ -79,6 +82,11 @@ export interface CopyRequest {
    * attempt left, unless its content was read and compared with the source's.
    */
   isParentDoubtful?: boolean | undefined;
+  /**
+   * What the trees of that backup were read from, on this host; undefined: nobody knows. Of what is not the same now
+   * (`unprovenTrees`) nothing is shared unless its content was read.
+   */
+  parentOrigins?: Origins | undefined;
   /** The id of that backup, for an engine that makes increments of it: see `CopyResult.needs`. */
   parentBackupId?: string | undefined;
   /** Of an engine that keeps bases: the last one, as it is recorded. Whether it is still there is for the engine to see. */

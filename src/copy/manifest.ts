@@ -36,6 +36,10 @@ const manifestSchema = z.object({
    * `bytes` are known; 0 where not.
    */
   found: z.object({ host: z.string(), isSized: z.boolean() }).exactOptional(),
+  /** This host when it made the backup (`thisHost`); absent in those of before there was this, and of `found`. */
+  host: z.object({ name: z.string(), id: z.string().exactOptional() }).exactOptional(),
+  /** What each of `sources` was read from, as `treeOrigin` names it; absent in those of before there was this. */
+  origins: z.array(z.string()).exactOptional(),
   /** The run up to this backup. */
   report: runReportSchema,
 });

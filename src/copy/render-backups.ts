@@ -2,12 +2,14 @@ import { asLines, withoutControls } from '../report/controls.js';
 import { formatBytes, formatFiles } from '../report/format.js';
 import type { Backup, UnreadableJob } from './backup-list.js';
 import type { AbsentTarget } from './configured-targets.js';
+import { hostOf, isOfAnother } from './host-backups.js';
 import { sizeOf, type Manifest } from './manifest.js';
 import type { InterruptedBackup } from './interrupted-backup.js';
 import type { MountPlaces } from './mount-records.js';
 import { renderVerified } from './render-verify.js';
 import type { RestoreReport } from './restore-backup.js';
 import { targetName, targetOf } from '../backup-target.js';
+import { thisHost } from '../system/this-host.js';
 import type { Verifications, VerifyRecord } from './verify-history.js';
 
 /** One backup in `backups list --json`: stable. */
@@ -23,6 +25,8 @@ export interface ListedBackup {
   files: number | null;
   bytes: number | null;
   sources: string[] | null;
+  /** The host that made it, by its name then; null where nobody knows. */
+  host: string | null;
   /** How many files could not be read when it was made. */
   unreadable: number | null;
   /** Why a damaged one is that. */
@@ -60,6 +64,7 @@ export function listedBackup(backup: Backup, { verifications, mountPlaces }: Kno
     files: size?.files ?? null,
     bytes: size?.bytes ?? null,
     sources: manifest?.sources ?? null,
+    host: (manifest && hostOf(manifest)?.name) ?? null,
     unreadable: manifest?.unreadable.length ?? null,
     problem: backup.state === 'damaged' ? backup.problem : null,
     verified: verifiedOf(verifications.of(backup)),
@@ -83,7 +88,7 @@ function columns(rows: readonly (readonly string[])[]): string[] {
 
 function listRow(backup: Backup, verifications: Verifications): string[] {
   const name = `${backup.job}@${backup.backupId}`;
-  if (backup.state !== 'complete') return [name, '', '', '', '', backup.state, ''];
+  if (backup.state !== 'complete') return [name, '', '', '', '', backup.state, '', ''];
   const { manifest } = backup;
   const size = sizeOf(manifest);
   return [
@@ -94,6 +99,7 @@ function listRow(backup: Backup, verifications: Verifications): string[] {
     manifest.report.consistency,
     manifest.unreadable.length === 0 ? 'complete' : 'complete, partial',
     renderVerified(verifications.of(backup)),
+    hostOf(manifest)?.name ?? '',
   ];
 }
 
@@ -108,11 +114,15 @@ export interface BesideBackups {
   unreadable: readonly UnreadableJob[];
 }
 
-/** The backups of some targets, a table for each, and what was broken off there. */
+/**
+ * The backups of some targets, a table for each, and what was broken off there. Which host made each is told where there is
+ * one of another than `self`.
+ */
 export function renderBackupList(
   byTarget: ReadonlyMap<string, readonly Backup[]>,
   { verifications, mountPlaces }: KnownOfBackups,
   { interrupted, absent, unreadable }: BesideBackups,
+  self = thisHost(),
 ): string {
   const sections = [...byTarget].map(([target, backups]) => {
     const brokenOff = (interrupted.get(target) ?? []).map(renderInterrupted);
@@ -126,14 +136,16 @@ export function renderBackupList(
     if (backups.length === 0) {
       return asLines([target, ...(notListed.length === 0 ? ['no backups'] : notListed), ...brokenOff]);
     }
-    const head = ['backup', 'engine', 'size', 'files', 'consistency', 'state', 'verified'];
+    const head = ['backup', 'engine', 'size', 'files', 'consistency', 'state', 'verified', 'host'];
+    const isShared = backups.some((one) => one.state === 'complete' && isOfAnother(one.manifest, self));
+    const rows = [head, ...backups.map((backup) => listRow(backup, verifications))];
     const problems = backups.flatMap((backup) =>
       backup.state === 'damaged' ? [`${backup.job}@${backup.backupId}: ${backup.problem}`] : [],
     );
     return asLines([
       target,
       ...notListed,
-      ...columns([head, ...backups.map((backup) => listRow(backup, verifications))]),
+      ...columns(isShared ? rows : rows.map((row) => row.slice(0, -1))),
       ...problems,
       ...backups.flatMap((backup) =>
         mountPlaces(backup).map((place) => `${backup.job}@${backup.backupId} is mounted at ${place}`),
@@ -159,6 +171,7 @@ export function renderBackup(
 ): string {
   const { manifest } = backup;
   const { report, found } = manifest;
+  const host = hostOf(manifest);
   const size = sizeOf(manifest);
   const tools = Object.entries(manifest.tools).map(([tool, version]) => `${tool} ${version}`);
   const frozen = report.sources
@@ -172,7 +185,7 @@ export function renderBackup(
     ['completed', manifest.completedAt],
     ['consistency', report.consistency],
     ['frozen', found !== undefined ? 'not known' : frozen === '' ? 'not' : frozen],
-    ...(found === undefined ? [] : [['made on', found.host === '' ? 'not known' : found.host]]),
+    ...(found === undefined && host === undefined ? [] : [['made on', host?.name ?? 'not known']]),
     ['sources', manifest.sources.join(', ')],
     ['size', size === undefined ? 'not known' : `${formatBytes(size.bytes)} in ${formatFiles(size.files)}`],
     ['engine', `${manifest.engine} (${[`fsbackup ${manifest.fsbackupVersion}`, ...tools].join(', ')})`],

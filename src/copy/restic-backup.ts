@@ -14,6 +14,7 @@ import { consistencyTag, resticTags } from './restic-tags.js';
 import { RetryWatch } from './retry-watch.js';
 import { readSpace } from '../system/filesystem-space.js';
 import { FullWatch } from './full-watch.js';
+import { unprovenTrees } from './tree-origins.js';
 
 /** restic's exit code for a snapshot that lacks what could not be read. */
 const PARTIAL = 3;
@@ -29,12 +30,17 @@ export interface ResticBackupContext extends TreeOfJob {
   localPath: string | undefined;
 }
 
-function argsOf({ sources, backup, consistency }: CopyRequest, { tree, directory }: TreeOfJob): string[] {
+function argsOf(
+  { sources, backup, consistency, parentOrigins }: CopyRequest,
+  { tree, directory }: TreeOfJob,
+): string[] {
   const tags = [...resticTags(backup), ...(consistency === undefined ? [] : [consistencyTag(consistency)])];
   return [
     'backup',
     '--json',
     '--one-file-system',
+    // Else it takes what has the inode number, size and times of the last snapshot for that.
+    ...(unprovenTrees(sources, parentOrigins).size > 0 ? ['--force'] : []),
     `--host=${os.hostname()}`,
     ...tags.map((tag) => `--tag=${tag}`),
     ...resticExcludes(sources, directory).map((pattern) => `--exclude=${pattern}`),

@@ -22,6 +22,8 @@ const noteSchema = z.object({
   rounds: z.number().int().nonnegative(),
   /** No later than anything of it was read; absent: nobody knows. */
   since: z.iso.datetime().exactOptional(),
+  /** What all of it was read from, by source, as `treeOrigin` names it: where that is one thing, and known. */
+  origins: z.record(z.string(), z.string()).exactOptional(),
 });
 
 /** What tells of a copy that is going on, or was broken off, that another one may go on from it. */

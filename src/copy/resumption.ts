@@ -11,6 +11,7 @@ import { agreeing, intactFiles, isKnown, linkFiles, unchangedFiles } from './kno
 import { readResumeNote, removeResumeNote, writeResumeNote, type ResumeNote } from './resume-note.js';
 import { takenAt, type LinkedTree } from './rsync-linking.js';
 import { SortedList } from './sorted-list.js';
+import { commonOrigins, originsOf } from './tree-origins.js';
 
 /** After so many copies in a row that were broken off, what none but the oldest of them copied goes. */
 const MAX_ROUNDS = 8;
@@ -78,7 +79,7 @@ async function cutTornLine(file: string): Promise<void> {
  * name; whatever of it a kill leaves, no file is ever in the tree that is not in the list, with its own digest.
  */
 export class Resumption {
-  readonly #request: Pick<CopyRequest, 'backup' | 'signal'>;
+  readonly #request: Pick<CopyRequest, 'backup' | 'signal' | 'sources'>;
   readonly #file: string;
   /** Of the digests that are taken. */
   readonly algorithm: string;
@@ -87,7 +88,7 @@ export class Resumption {
 
   /** `file`: the list that the copy will have; what is needed on the way is named after it. */
   constructor(
-    request: Pick<CopyRequest, 'backup' | 'signal'>,
+    request: Pick<CopyRequest, 'backup' | 'signal' | 'sources'>,
     { file, algorithm, trees }: { file: string; algorithm: string; trees: ResumeTrees },
   ) {
     this.#request = request;
@@ -102,7 +103,7 @@ export class Resumption {
 
   /** Before anything is copied, or recorded of it. Returns the trees to link from, before the parent's. */
   async begin(): Promise<LinkedTree[]> {
-    const { backup } = this.#request;
+    const { backup, sources } = this.#request;
     const note = await readResumeNote(this.#file);
     const isOurs = note?.algorithm === this.algorithm && note.place === this.#trees.place;
     const found = await this.#trees.prepare(isOurs ? note.backupId : undefined);
@@ -118,6 +119,7 @@ export class Resumption {
     if (isThere && !this.#hasKnown) await this.#trees.forget();
     if (!this.#hasKnown) await this.#dropLists();
     const since = this.#hasKnown ? sinceOf(note) : takenAt(backup.backupId);
+    const origins = originsOf(sources);
     await writeResumeNote(this.#file, {
       version: 1,
       backupId: backup.backupId,
@@ -128,8 +130,10 @@ export class Resumption {
       isSynced: false,
       rounds: this.#hasKnown ? rounds + 1 : 0,
       ...(since === undefined ? {} : { since: since.toISOString() }),
+      // What is gone on with and is of something else stays so, in the runs after this one too.
+      origins: this.#hasKnown ? commonOrigins(origins, note?.origins) : origins,
     });
-    return this.#hasKnown ? [{ directory: this.#trees.known, takenAt: since }] : [];
+    return this.#hasKnown ? [{ directory: this.#trees.known, takenAt: since, origins: note?.origins }] : [];
   }
 
   /** False for records that cannot be read: what they are of is copied anew. */

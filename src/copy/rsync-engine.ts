@@ -20,7 +20,7 @@ import { beginCopy, Resumption, type ResumeTrees } from './resumption.js';
 import { compareChanged, type CopyPlace } from './rsync-compare.js';
 import { asBytes, chooseChecksum } from './rsync-digests.js';
 import { checkRestoredByRsync } from './rsync-check-restored.js';
-import { linkingFrom, takenAt, type Linking } from './rsync-linking.js';
+import { linkingFrom, readAnew, takenAt, type Linking } from './rsync-linking.js';
 import { LocalTrees } from './rsync-local-trees.js';
 import { localTree, restoreRsync } from './rsync-restore.js';
 import {
@@ -91,7 +91,11 @@ class RsyncEngine implements CopyEngine {
     const { dataDirectory, sources, digests, parentDataDirectory: parent } = request;
     await requireSources(sources);
     const trusted = await beginCopy(trees, resumption);
-    if (parent !== undefined) trusted.push({ directory: parent, takenAt: takenAt(request.parentBackupId) });
+    if (parent !== undefined) {
+      const { parentOrigins: origins, parentBackupId } = request;
+      trusted.push({ directory: parent, takenAt: takenAt(parentBackupId), origins });
+    }
+    const anew = readAnew(sources, trusted);
     const taking = resumption && digests && takeDigests(sources, digests, resumption.algorithm);
     const linking = linkingFrom(trusted, {
       // Without digests nobody knows what was read.
@@ -102,7 +106,11 @@ class RsyncEngine implements CopyEngine {
 
     const tally = newTally(taking);
     const copyAll = async (): Promise<void> => {
-      for (const source of deepestFirst(sources)) await this.#copySource(source, request, linking, tally);
+      for (const source of deepestFirst(sources)) {
+        const { from, byContent } = linking;
+        const how = { from, byContent: byContent || anew.has(source.path) };
+        await this.#copySource(source, request, how, tally);
+      }
     };
     // Also of an attempt that failed: the next one does not read again what this one copied.
     await (taking === undefined ? copyAll() : taking.log.closeAfter(copyAll));
@@ -125,7 +133,7 @@ class RsyncEngine implements CopyEngine {
   async #copySource(
     source: CopySource,
     request: CopyRequest,
-    { from, byContent }: Linking,
+    { from, byContent }: Pick<Linking, 'from' | 'byContent'>,
     tally: Tally,
   ): Promise<void> {
     const inside = pathInBackup(source.path);

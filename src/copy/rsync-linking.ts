@@ -1,10 +1,14 @@
 import { begunAt, isBackupId } from './backup-layout.js';
+import type { CopySource } from './engine.js';
+import { unprovenTrees, type Origins } from './tree-origins.js';
 
 /** A tree of an earlier copy that unchanged files may be linked from. */
 export interface LinkedTree {
   directory: string;
   /** No later than what is in it was read, by the clock of this host; undefined: nobody knows. */
   takenAt: Date | undefined;
+  /** What it was read from. */
+  origins?: Origins | undefined;
 }
 
 /** How unchanged files are linked from trees of earlier copies. */
@@ -39,4 +43,12 @@ export function linkingFrom(
   if (byContent || times.some((time) => time > now.getTime()))
     return { from, byContent: true, since: undefined };
   return { from, byContent: false, since: times.length === 0 ? undefined : new Date(Math.min(...times)) };
+}
+
+/** The paths of the sources that are compared by content in any case: one of the trees is not known to be of the same. */
+export function readAnew(
+  sources: readonly Pick<CopySource, 'path' | 'origin'>[],
+  trees: readonly LinkedTree[],
+): Set<string> {
+  return new Set(trees.flatMap(({ origins }) => [...unprovenTrees(sources, origins)]));
 }

@@ -9,7 +9,7 @@ import { removeTree } from './remove-tree.js';
 import { beginCopy, Resumption, type ResumeTrees } from './resumption.js';
 import { compareChanged, type CopyPlace } from './rsync-compare.js';
 import { asBytes, chooseChecksum } from './rsync-digests.js';
-import { linkingFrom, takenAt, type LinkedTree, type Linking } from './rsync-linking.js';
+import { linkingFrom, readAnew, takenAt, type LinkedTree, type Linking } from './rsync-linking.js';
 import { noteOf } from './rsync-remote-found.js';
 import { remoteReference } from './rsync-remote-reference.js';
 import type { RsyncRemoteStore } from './rsync-remote-store.js';
@@ -68,7 +68,9 @@ export class RsyncRemoteCopy {
     const resumed = await beginCopy(trees, resumption);
     const parent = await this.#parent(request);
     const taking = resumption && digests && takeDigests(sources, digests, resumption.algorithm);
-    const linking = linkingFrom([...resumed, ...parent], {
+    const linked = [...resumed, ...parent];
+    const anew = readAnew(sources, linked);
+    const linking = linkingFrom(linked, {
       // Without digests nobody knows what was read.
       byContent: request.isParentDoubtful === true || taking === undefined,
       now: new Date(),
@@ -76,7 +78,11 @@ export class RsyncRemoteCopy {
     const tally = newTally(taking);
     const copyAll = async (): Promise<void> => {
       await this.#sendParents(sources, request);
-      for (const source of deepestFirst(sources)) await this.#copySource(source, request, linking, tally);
+      for (const source of deepestFirst(sources)) {
+        const { from, byContent } = linking;
+        const how = { from, byContent: byContent || anew.has(source.path) };
+        await this.#copySource(source, request, how, tally);
+      }
     };
     await (taking === undefined ? copyAll() : taking.log.closeAfter(copyAll));
     if (taking !== undefined && linking.since !== undefined) {
@@ -101,10 +107,16 @@ export class RsyncRemoteCopy {
   }
 
   /** The last backup, to link from. */
-  async #parent({ backup, signal, parentDataDirectory, parentBackupId }: CopyRequest): Promise<LinkedTree[]> {
+  async #parent({
+    backup,
+    signal,
+    parentDataDirectory,
+    parentBackupId,
+    parentOrigins: origins,
+  }: CopyRequest): Promise<LinkedTree[]> {
     if (parentDataDirectory !== undefined) {
       const directory = this.#store.directoryOf(await remoteReference.read(parentDataDirectory));
-      return [{ directory, takenAt: takenAt(parentBackupId) }];
+      return [{ directory, takenAt: takenAt(parentBackupId), origins }];
     }
     const last = await this.#store.findLast(backup, signal);
     // Of another host, or of this one's life before: no time of this host tells what changed since then.
@@ -147,7 +159,7 @@ export class RsyncRemoteCopy {
   async #copySource(
     source: CopySource,
     request: CopyRequest,
-    { from, byContent }: Linking,
+    { from, byContent }: Pick<Linking, 'from' | 'byContent'>,
     tally: Tally,
   ): Promise<void> {
     const inside = pathInBackup(source.path);

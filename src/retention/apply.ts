@@ -3,6 +3,8 @@ import { begunAt } from '../copy/backup-layout.js';
 import { describeFailed, doubtOf, failedClause } from '../copy/doubtful-backups.js';
 import { listJobBackups, type Backup } from '../copy/backup-list.js';
 import { listInterrupted, removeInterrupted } from '../copy/interrupted-backup.js';
+import { hostOf } from '../copy/host-backups.js';
+import type { Manifest } from '../copy/manifest.js';
 import { readMountPlaces, type MountPlaces } from '../copy/mount-records.js';
 import type { EngineFor } from '../copy/engines.js';
 import type { Verifications } from '../copy/verify-history.js';
@@ -11,6 +13,7 @@ import { targetName, type BackupTarget } from '../backup-target.js';
 import { messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
 import { hostLabel } from '../system/host-label.js';
+import { isSameHost, thisHost } from '../system/this-host.js';
 import type { JudgedBackup } from './judged-backup.js';
 import { judgeInterrupted, type JudgedInterrupted } from './interrupted.js';
 import { judge, type Verdict } from './policy.js';
@@ -67,6 +70,11 @@ function hasIncrements(backups: readonly Backup[]): boolean {
   return backups.some((one) => one.state === 'complete' && sharedBy(one.manifest.engine) === 'increments');
 }
 
+function judgedHost(manifest: Manifest): JudgedBackup['host'] {
+  const host = hostOf(manifest);
+  return host === undefined ? undefined : { name: host.name, isThis: isSameHost(host, thisHost()) };
+}
+
 function judged(
   backup: Backup,
   {
@@ -83,6 +91,7 @@ function judged(
     state: backup.state,
     ...qualityOf(backup, verifications),
     needs: backup.state === 'complete' ? (backup.manifest.needs ?? []) : unread,
+    host: backup.state === 'complete' ? judgedHost(backup.manifest) : undefined,
     mountedAt: mountPlaces(backup),
   };
 }

@@ -13,6 +13,8 @@ export interface JudgedBackup {
   flaw?: string | undefined;
   /** Ids of the backups that it cannot be restored without; `unknown`: its manifest, which tells, cannot be read. */
   needs: readonly string[] | 'unknown';
+  /** Who made it; absent: nobody knows, as of those of earlier versions. */
+  host?: { name: string; isThis: boolean } | undefined;
   /** Where it is mounted now. */
   mountedAt: readonly string[];
 }

@@ -147,13 +147,15 @@ function protectParents(backups: readonly JudgedBackup[], judgement: Judgement):
  * needs. Hours, days, ISO weeks, months and years are those of UTC, as in the ids.
  * Whatever the rules say, these stay: the newest, the last good one, what a kept one needs, and all that is not
  * complete (a run may be writing it), is mounted, or lies in the future (a clock was wrong: it also counts for no rule, so that it
- * pushes no other out). Nothing goes that is older than a backup of which nobody can tell what it needs. Without rules everything stays.
+ * pushes no other out). So does what another host made, in a directory that they share. Nothing goes that is older than a backup of which nobody can tell what it needs. Without rules everything stays.
  */
 export function judge(backups: readonly JudgedBackup[], rules: KeepRules | undefined, now: Date): Verdict[] {
   const judgement = new Judgement(backups);
   const counted: JudgedBackup[] = [];
   for (const backup of backups) {
     if (backup.state !== 'complete') judgement.keep(backup, `it is ${backup.state}`);
+    else if (backup.host?.isThis === false)
+      judgement.keep(backup, `another host made it, ${backup.host.name}`);
     else if (isInFuture(backup.time, now)) judgement.keep(backup, 'it is dated in the future');
     else counted.push(backup);
   }

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { isRetryable } from '../copy/copy-error.js';
 import type { CopySource } from '../copy/engine.js';
+import { originsOf } from '../copy/tree-origins.js';
 import { sendableBy } from '../engine-names.js';
 import { FsbackupError, messageOf } from '../errors.js';
 import { targetName } from '../backup-target.js';
@@ -11,6 +12,7 @@ import type { Consistency, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import { findBase, keepBases } from './keep-bases.js';
 import { warnOfDoubt } from './doubtful-parent.js';
+import { noteOtherOrigins } from './other-origins.js';
 import { retry } from './retry.js';
 import { faultPoint } from '../system/fault-point.js';
 
@@ -104,6 +106,7 @@ export async function copyToTarget(
     const engine = dependencies.engine(target);
     const base = sendableBy(target.engine) === undefined ? undefined : await findBase(target, context);
     const isParentDoubtful = await warnOfDoubt(target, space.parentBackupId, context);
+    if (!isParentDoubtful) noteOtherOrigins(target, sources, space, context);
     const result = await retry(
       () =>
         engine.copy({
@@ -137,6 +140,7 @@ export async function copyToTarget(
       bytes: result.bytes,
       tools,
       sources: sources.map((source) => source.path),
+      origins: originsOf(sources),
       unreadable: result.unreadable,
       digests: result.digests,
       needs: result.needs,

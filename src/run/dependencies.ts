@@ -2,6 +2,7 @@ import type { RetentionResult } from '../retention/apply.js';
 import type { BaseStore } from '../copy/base-store.js';
 import type { CopyDigests, DigestRequest } from '../copy/engine.js';
 import type { EngineFor } from '../copy/engines.js';
+import type { Origins } from '../copy/tree-origins.js';
 import type { SnapshotCommands } from '../config/types.js';
 import type { ArmFreezer, FreezeTarget, GuardedDevice } from '../freeze/freezer.js';
 import type { Journal } from '../journal/journal.js';
@@ -20,6 +21,8 @@ export interface BackupSpace {
   parentDataDirectory: string | undefined;
   /** The id of that one. */
   parentBackupId?: string | undefined;
+  /** What that one was read from, on this host; undefined: nobody knows. */
+  parentOrigins?: Origins | undefined;
   /** What should be known of the backups that are there: sentences without their full stop. */
   warnings?: readonly string[];
   digests?: DigestRequest;
@@ -39,6 +42,8 @@ export interface BackupFacts {
   bytes: number;
   tools: Readonly<Record<string, string>>;
   sources: readonly string[];
+  /** What they were read from; absent: nobody asked. */
+  origins?: Origins;
   unreadable: readonly string[];
   digests?: CopyDigests | undefined;
   /** The ids of the backups that it cannot be restored without. */
@@ -106,6 +111,8 @@ export interface ExecuteDependencies {
   requireAnswer: (directory: string, options: { signal: AbortSignal }) => Promise<unknown>;
   /** Finds what lies below a tree. */
   lookBelow: LookBelow;
+  /** Names the tree at a directory of a mounted filesystem, see there. */
+  treeOrigin: (filesystem: FilesystemFacts, directory: string) => Promise<string>;
   /** Names the mount that shows a directory, see `shownMount`. */
   shownMount: (directory: string) => Promise<string | undefined>;
   /** syncfs(2) of the filesystem at this mountpoint. */

@@ -22,6 +22,7 @@ import { retainAfterRun } from './retain-after-run.js';
 import { SourceRecord } from './source-record.js';
 import { takeSnapshots, type TakenSnapshot } from './take-snapshots.js';
 import { TreeMounts } from './tree-mounts.js';
+import { withOrigins } from './with-origins.js';
 import { watchSnapshots, type SnapshotWatch } from './watch-snapshots.js';
 import { faultPoint } from '../system/fault-point.js';
 import { suggested } from '../system/command-line.js';
@@ -218,7 +219,7 @@ class Execution {
             return directories;
           });
     const snapshots = new Map([...taken].map(([index, { ref }]) => [index, ref]));
-    const sources = copySources(this.#plan, exposed, snapshots);
+    const sources = await withOrigins(copySources(this.#plan, exposed, snapshots), this.#context);
     await mounts.note(sources.filter(({ snapshot }) => snapshot !== undefined));
     const checks = [...taken.values()].map(
       ({ provider, ref }) =>

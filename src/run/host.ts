@@ -32,6 +32,7 @@ import { endOrphans } from '../system/orphans.js';
 import { snapshotMounts } from '../system/own-mounts.js';
 import { readProcessIdentity, type ProcessIdentity } from '../system/process-identity.js';
 import { shownMount } from '../system/shown-mount.js';
+import { treeOrigin } from '../system/tree-origin.js';
 import { sweepScratch } from '../system/scratch.js';
 import { releaseMetadata } from '../system/thin-pool.js';
 import { requireAnswer } from '../system/probe-writable.js';
@@ -217,6 +218,7 @@ export async function createRunHost(): Promise<RunHost> {
       refuseHeld,
       requireAnswer,
       shownMount,
+      treeOrigin,
       lookBelow: async (directory, mount, exclude) =>
         await findNested({ exclude, recursive: false }, { path: directory, mount }, await readMounts()),
       syncFilesystem,

@@ -362,6 +362,7 @@ export class FakeWorld {
       refuseHeld: ({ mountpoint }) => this.#proof(`held ${mountpoint}`),
       requireAnswer: (asked) => this.#proof(`answer ${asked}`),
       lookBelow: (directory) => this.lookBelow(directory),
+      treeOrigin: async ({ mount }, directory) => `${mount.mountpoint} ${directory}`,
       shownMount: async (directory) => this.shown(directory),
       syncFilesystem: (mountpoint) => this.#call(`sync ${mountpoint}`),
       mountDirectory,

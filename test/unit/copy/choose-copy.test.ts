@@ -181,3 +181,15 @@ describe('a history that cannot be read', () => {
     expect(chosen.backup.backupId).toBe(NEW);
   });
 });
+
+it('suggests none of another host, and takes the latest of this one', async () => {
+  const other = '20261121T010000Z-cccccc';
+  const completedAt = '2026-11-21T01:00:05.000Z';
+  const host = { name: 'other', id: '0'.repeat(32) };
+  await makeBackup({ target: near, job: 'srv', backupId: other }, { engine: 'tar', completedAt, host });
+  expect((await choose('srv', [])).backup.backupId).toBe(NEW);
+  expect((await choose(`srv@${other}`, [])).backup.backupId).toBe(other);
+  await expect(choose('srv', [failed(near, NEW), failed(far, NEW)])).rejects.toMatchObject({
+    hint: expect.stringContaining(`The newest that is not known to be bad is srv@${OLD}`) as string,
+  });
+});

@@ -102,7 +102,7 @@ const PRINTED: Readonly<Record<string, (name: string) => string>> = {
         [
           name,
           [
-            { ...ref, state: 'complete', manifest: manifestFor(ref) },
+            { ...ref, state: 'complete', manifest: manifestFor(ref, { host: { name } }) },
             { ...ref, state: 'damaged', problem: name },
           ],
         ],

@@ -46,6 +46,23 @@ describe('a backup that is mounted', () => {
   });
 });
 
+describe('a backup that another host made', () => {
+  it('stays, and stands for none of those that this one made, or that do not tell', () => {
+    const [foreign, unknown, own, newest] = series(4, 24);
+    if (foreign === undefined || unknown === undefined || own === undefined || newest === undefined)
+      throw new Error('four');
+    const backups = [
+      { ...foreign, host: { name: 'other', isThis: false } },
+      unknown,
+      { ...own, host: { name: 'this', isThis: true } },
+      { ...newest, host: { name: 'other', isThis: false } },
+    ];
+    expect(kept(backups, { last: 1 })).toEqual([foreign, own, newest].map(({ backupId }) => backupId));
+    expect(reasons(backups, { last: 1 }, newest.backupId)).toEqual(['another host made it, other']);
+    expect(reasons(backups, { last: 1 }, own.backupId)).toContain('the newest');
+  });
+});
+
 describe('a backup of which nobody can tell what it needs', () => {
   it('holds all that is older, whatever lies between, and nothing newer', () => {
     const [full, increment, unread, old, newest] = series(5, 24);
