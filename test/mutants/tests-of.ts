@@ -10,6 +10,7 @@ const freezer = 'guarded-freezer';
 const TESTS: Readonly<Record<string, readonly string[]>> = {
   'addon-btrfs.c': ['btrfs-subvolume', 'btrfs-provider'],
   'addon-devices.c': [addon, devices],
+  'addon-loop.c': [addon],
   'addon-page.c': [addon, freezer, duties, 'thaw-orphaned', 'thaw-guardless'],
   'addon.c': [addon, freezer],
   'cgroup.c': [protocol, survival, start],

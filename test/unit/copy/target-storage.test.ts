@@ -26,12 +26,12 @@ describe('what is not to be seen in a target', () => {
   it('is not gone when the target is on another filesystem than it was', async () => {
     const ref = { target, ...REF };
     const drill = path.join(target, '.fsbackup-drill-x');
-    for (const looked of [
-      discardIncomplete(ref, 'tar', undefined, { storage: AWAY }),
-      finishRemoval({ ...ref, storage: AWAY }),
-      removeDrill(drill, AWAY),
+    for (const look of [
+      () => discardIncomplete(ref, 'tar', undefined, { storage: AWAY }),
+      () => finishRemoval({ ...ref, storage: AWAY }),
+      () => removeDrill(drill, AWAY),
     ]) {
-      const error: unknown = await looked.catch((one: unknown) => one);
+      const error: unknown = await look().catch((one: unknown) => one);
       expect(error).toBeInstanceOf(AbsentStorageError);
       expect(error).toMatchObject({
         code: 'cleanupIncomplete',
