@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isWithin } from './mountinfo.js';
 import { OWNER_VARIABLE, ownerMark, type ProcessIdentity } from './process-identity.js';
 import { listPids, readEnvironment, signalAll } from './process-table.js';
+import { viewDirectory } from './sealed-view.js';
 
 const TERM_MS = 2000;
 const KILL_MS = 10_000;
@@ -34,7 +35,7 @@ async function findOrphans(mark: string, directories: readonly string[]): Promis
 
 /**
  * Ends the copy programs that a dead process left running, since they keep its mounts busy: those that bear its mark
- * in their environment and use one of `directories`. A daemon that a hook started bears the mark too, and is left
+ * in their environment and use one of `directories`, or its sealed view. A daemon that a hook started bears the mark too, and is left
  * alone. SIGTERM, then SIGKILL; resolves when none is left, or after 12 s.
  */
 export async function endOrphans(
@@ -42,16 +43,18 @@ export async function endOrphans(
   directories: readonly string[],
 ): Promise<void> {
   const mark = ownerMark(owner);
+  const own = await tolerant(viewDirectory(owner.pid), undefined);
+  const used = own === undefined ? directories : [...directories, own];
   for (const [signal, limitMs] of [
     ['SIGTERM', TERM_MS],
     ['SIGKILL', KILL_MS],
   ] as const) {
     const deadline = performance.now() + limitMs;
-    let orphans = await findOrphans(mark, directories);
+    let orphans = await findOrphans(mark, used);
     signalAll(orphans, signal);
     while (orphans.length > 0 && performance.now() < deadline) {
       await sleep(POLL_MS);
-      orphans = await findOrphans(mark, directories);
+      orphans = await findOrphans(mark, used);
     }
     if (orphans.length === 0) return;
   }

@@ -54,6 +54,11 @@ export interface SealedView {
   under: readonly string[];
 }
 
+/** Where the view of a process is for the programs in it: nobody else has anything there. */
+export async function viewDirectory(pid: number): Promise<string> {
+  return path.join(await realpath(runDirectory()), `in-place-${pid}`);
+}
+
 /** What is shown in a view: a mount, as mountinfo had it when it was looked at. */
 export type SealedMount = Pick<Mount, 'mountpoint' | 'options' | 'majorMinor' | 'root'>;
 
@@ -81,7 +86,7 @@ export async function withSealedView<T>(
   otherwise = 'Else restore with --to DIR, and move it from there.',
 ): Promise<T> {
   await ensurePrivateDirectory(runDirectory());
-  const directory = path.join(await realpath(runDirectory()), `in-place-${process.pid}`);
+  const directory = await viewDirectory(process.pid);
   await mkdir(directory, { recursive: true, mode: 0o700 });
   try {
     const prefix = sealedCommand(directory, mounts);

@@ -1,11 +1,14 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { endOrphans } from '../../src/system/orphans.js';
 import { OWNER_VARIABLE, ownOwnerMark, ownerMark } from '../../src/system/process-identity.js';
+import { shellWord } from '../../src/system/command-line.js';
+import { sealedCommand, viewDirectory } from '../../src/system/sealed-view.js';
+import { describeNeeding } from '../support/capabilities.js';
 import { runCommand } from '../../src/system/run-command.js';
 
 const owner = { pid: 4_194_304, startTime: 1 };
@@ -68,5 +71,24 @@ describe('endOrphans', () => {
     const { stdout } = await runCommand(['printenv', OWNER_VARIABLE]);
     expect(stdout.trim()).toBe(ownOwnerMark());
     expect(ownOwnerMark()).toMatch(new RegExp(`^${process.pid}-\\d+$`));
+  });
+});
+
+describeNeeding(['root', 'program:unshare'], 'endOrphans, of a restore', () => {
+  it('ends what works in the sealed view of the dead process, which only the programs in it see', async () => {
+    vi.stubEnv('FSBACKUP_RUN_DIR', directory);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const view = await viewDirectory(owner.pid);
+    await mkdir(view);
+    const [first = '', ...rest] = sealedCommand(view, []);
+    const isIn = await start(
+      ownerMark(owner),
+      `exec ${[first, ...rest].map(shellWord).join(' ')} \\
+      sh -c 'cd "$1"; echo ready; exec sleep 600' sh ${view}`,
+    );
+    const ended = once(isIn, 'exit');
+    await endOrphans(owner, ['/nowhere']);
+    await ended;
+    expect(endOf(isIn)).toBe('SIGTERM');
   });
 });
