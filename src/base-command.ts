@@ -4,7 +4,7 @@ import { FsbackupError } from './errors.js';
 import { exitCode } from './exit-codes.js';
 import { describeParseError, unwrapFlagMessage } from './parse-errors.js';
 import { guardOutputs } from './process-guard.js';
-import { asLines, withoutControls } from './report/controls.js';
+import { asJson, asLines, withoutControls } from './report/controls.js';
 import { loadChalk, wantsColour } from './report/colours.js';
 import { toErrorJson, toErrorReport } from './report/error-report.js';
 import { requireTrustedDirectories } from './system/directories.js';
@@ -59,7 +59,7 @@ export abstract class BaseCommand extends Command {
 
   /** Writes one JSON document to stdout. */
   protected printJson(value: unknown): void {
-    process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
+    process.stdout.write(`${asJson(value, 2)}\n`);
   }
 
   /**
@@ -129,7 +129,7 @@ export abstract class BaseCommand extends Command {
   /** An event of the command itself, outside of what a reporter tells of. */
   private writeEvent(event: OwnEvent): void {
     const line = { version: 1, time: new Date().toISOString(), ...event } satisfies LogEvent;
-    process.stderr.write(`${JSON.stringify(line)}\n`);
+    process.stderr.write(`${asJson(line)}\n`);
   }
 
   /** `--force=false`: oclif would take the value for the first argument, the name of a job perhaps. */

@@ -4,7 +4,7 @@ import { jsonFlag } from '../flags.js';
 import { freezeFlags, freezeOverrides } from '../freeze-flags.js';
 import { FsbackupError } from '../errors.js';
 import { isWritten } from '../process-guard.js';
-import { asLines } from '../report/controls.js';
+import { asJson, asLines } from '../report/controls.js';
 
 export default class Freeze extends BaseCommand {
   static override summary =
@@ -61,7 +61,7 @@ export default class Freeze extends BaseCommand {
       tell: async (frozen) => {
         const report = describeFrozen(targets, settings, frozen, Date.now());
         if (!flags.json) for (const warning of report.warnings) warn(warning);
-        const said = flags.json ? JSON.stringify(report.json, undefined, 2) : asLines([report.text]);
+        const said = flags.json ? asJson(report.json, 2) : asLines([report.text]);
         return await isWritten(process.stdout, `${said}\n`);
       },
     });

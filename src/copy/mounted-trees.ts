@@ -31,9 +31,11 @@ const SCRIPT = `${LET_GO}
 let_go "$1"
 shift
 while [ "$1" != -- ]; do
-  only=--internal-only
-  [ "$1" != zfs ] || only=
-  mount --no-mtab $only -t "$1" -o "$2" -- "$3" "$4"
+  if [ "$1" = zfs ]; then
+    mount --no-mtab -t "$1" -o "$2" -- "$3" "$4"
+  else
+    mount --no-mtab --internal-only -t "$1" -o "$2" -- "$3" "$4"
+  fi
   shift 4
 done
 shift

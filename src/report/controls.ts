@@ -13,3 +13,14 @@ export function withoutControls(line: string): string {
 export function asLines(lines: readonly string[]): string {
   return lines.map(withoutControls).join('\n');
 }
+
+/**
+ * JSON as it is printed, which may be to a terminal: with all control characters escaped, and not those below U+0020 alone. To a
+ * terminal U+009B is what ESC and `[` are together.
+ */
+export function asJson(value: unknown, indent?: number): string {
+  return JSON.stringify(value, undefined, indent).replaceAll(
+    /[\u007F-\u009F]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}

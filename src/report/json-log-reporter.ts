@@ -1,4 +1,5 @@
 import type { CopyProgress } from '../copy/engine.js';
+import { asJson } from './controls.js';
 import { HeldOutput } from './held-output.js';
 import type { LogEvent } from './log-event.js';
 import { ProgressMeter } from './progress-meter.js';
@@ -48,7 +49,7 @@ export class JsonLogReporter implements Reporter {
       job: this.#job,
       backupId: this.#backupId,
     };
-    const line = `${JSON.stringify({ ...common, ...event })}\n`;
+    const line = `${asJson({ ...common, ...event })}\n`;
     this.#held.say(() => this.#output.log(line));
   }
 

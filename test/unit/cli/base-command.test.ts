@@ -25,7 +25,7 @@ class Sample extends BaseCommand {
     const { flags } = await this.parse(Sample);
     if (flags.end === 'error') throw new FsbackupError('freezeLost', 'It was lost', { hint: 'Try again.' });
     if (flags.end === 'name') {
-      throw new FsbackupError('usage', '/srv/\u001B]0;owned\u0007 is a symlink', { hint: 'See.' });
+      throw new FsbackupError('usage', '/srv/\u001B]0;owned\u0007\u009B2J is a symlink', { hint: 'See.' });
     }
     if (flags.end === 'lines') {
       const below = ['30 2 * * * root one', 'two'];
@@ -124,8 +124,10 @@ describe('an FsbackupError', () => {
 
   it('does not let a name write to the terminal', async () => {
     await expect(runCommandClass(Sample, ['/srv', '--end', 'name'])).resolves.toMatchObject({
-      stderr: 'Error: /srv/\\x1b]0;owned\\x07 is a symlink\nSee.\n',
+      stderr: 'Error: /srv/\\x1b]0;owned\\x07\\x9b2J is a symlink\nSee.\n',
     });
+    const { stdout } = await runCommandClass(Sample, ['/srv', '--end', 'name', '--json']);
+    expect(stdout).not.toMatch(/[^\P{Cc}\n]/u);
   });
 
   it('is as many lines as we wrote, whatever is in a name', async () => {

@@ -13,6 +13,7 @@ import { makePlan } from '../../../src/plan/make-plan.js';
 import { renderPlan } from '../../../src/plan/render-plan.js';
 import { PlainReporter } from '../../../src/report/plain-reporter.js';
 import { renderReport } from '../../../src/report/render-report.js';
+import { asJson } from '../../../src/report/controls.js';
 import { chooseSymbols } from '../../../src/report/symbols.js';
 import { renderPrune } from '../../../src/retention/render.js';
 import { manifestFor } from '../../support/backups.js';
@@ -234,4 +235,13 @@ it.each(Object.entries(PRINTED))('%s: no name writes a line of its own, or to th
   expect(hostile).not.toMatch(/[^\P{Cc}\n]/u);
   expect(hostile).toContain(String.raw`a\x0d\x0aError: all is lost\x09\x1b[2J\x85b`);
   expect(hostile.split('\n')).toHaveLength(print('name').split('\n').length);
+});
+
+it('JSON has no control character but its own line ends, and says the same', () => {
+  const value = { name: 'a\u009B2J\u007F\u0085\u001B[2Jü\u00A0', list: ['\n'] };
+  for (const text of [asJson(value), asJson(value, 2)]) {
+    expect(text).not.toMatch(/[^\P{Cc}\n]/u);
+    expect(text).toContain(String.raw`a\u009b2J\u007f\u0085\u001b[2Jü`);
+    expect(JSON.parse(text)).toEqual(value);
+  }
 });

@@ -27,6 +27,13 @@ function logging(): {
 }
 
 describe('--log-json', () => {
+  it('writes no control character of a name', () => {
+    const { reporter, lines, events } = logging();
+    reporter.warn('a\u009B2J');
+    expect(lines.join('')).not.toMatch(/[^\P{Cc}\n]/u);
+    expect(events()).toMatchObject([{ message: 'a\u009B2J' }]);
+  });
+
   it('is an event a line, each as the schema has it', () => {
     const { reporter, lines, events } = logging();
     reporter.jobStarted('srv');
