@@ -1,5 +1,6 @@
 import { targetName, targetOf, type RepositorySettings } from '../backup-target.js';
 import { begunAt, type BackupRef } from './backup-layout.js';
+import { isSameHost, thisHost } from '../system/this-host.js';
 import type { Manifest } from './manifest.js';
 
 /** What there is to know of a complete backup. */
@@ -11,13 +12,17 @@ interface DatedBackup extends BackupRef {
 /** Clocks of machines that share a target may differ by so much. */
 const CLOCK_SLACK_MS = 5 * 60_000;
 
-/** Whether a clock was wrong when it was made, or is now. Also for what is no time: nobody knows when that was. */
-export function isInFuture(time: Date, now: Date): boolean {
-  return !(time.getTime() <= now.getTime() + CLOCK_SLACK_MS);
+/**
+ * Whether a clock was wrong when it was made, or is now. Also for what is no time: nobody knows when that was. Of what this
+ * host made itself (`isOwn`) a moment tells it: nothing was made yet that comes later.
+ */
+export function isInFuture(time: Date, now: Date, isOwn = false): boolean {
+  return !(time.getTime() <= now.getTime() + (isOwn ? 0 : CLOCK_SLACK_MS));
 }
 
 function isFutureBackup({ backupId, manifest }: DatedBackup, now: Date): boolean {
-  return isInFuture(begunAt(backupId), now) || isInFuture(new Date(manifest.completedAt), now);
+  const isOwn = manifest.host !== undefined && isSameHost(manifest.host, thisHost());
+  return isInFuture(begunAt(backupId), now, isOwn) || isInFuture(new Date(manifest.completedAt), now, isOwn);
 }
 
 /**

@@ -27,6 +27,8 @@ export interface RetentionRequest {
   rules: KeepRules | undefined;
   /** Also to go is what is kept for the job's next run to go on from, whatever its age. */
   withInterrupted?: boolean | undefined;
+  /** The id of the backup that the run made which asks: it stays, whatever clocks say of the others. */
+  justMade?: string | undefined;
   now: Date;
   verifications: Verifications;
 }
@@ -107,6 +109,7 @@ export async function judgeRetention(request: RetentionRequest): Promise<Retenti
     backups.map((backup) => judged(backup, { verifications, mountPlaces, unread })),
     rules,
     now,
+    request.justMade,
   );
   return {
     target: targetName(target),

@@ -145,18 +145,24 @@ function protectParents(backups: readonly JudgedBackup[], judgement: Judgement):
  * As restic's `forget`: the rules are independent of each other, periods count only where there is a backup in them,
  * the newest of a period stands for it, a poor one only where there is no better. A backup is worth no more than what it
  * needs. Hours, days, ISO weeks, months and years are those of UTC, as in the ids.
- * Whatever the rules say, these stay: the newest, the last good one, what a kept one needs, and all that is not
+ * Whatever the rules say, these stay: `justMade`, the newest, the last good one, what a kept one needs, and all that is not
  * complete (a run may be writing it), is mounted, or lies in the future (a clock was wrong: it also counts for no rule, so that it
  * pushes no other out). So does what another host made, in a directory that they share. Nothing goes that is older than a backup of which nobody can tell what it needs. Without rules everything stays.
  */
-export function judge(backups: readonly JudgedBackup[], rules: KeepRules | undefined, now: Date): Verdict[] {
+export function judge(
+  backups: readonly JudgedBackup[],
+  rules: KeepRules | undefined,
+  now: Date,
+  justMade?: string,
+): Verdict[] {
   const judgement = new Judgement(backups);
   const counted: JudgedBackup[] = [];
   for (const backup of backups) {
     if (backup.state !== 'complete') judgement.keep(backup, `it is ${backup.state}`);
     else if (backup.host?.isThis === false)
       judgement.keep(backup, `another host made it, ${backup.host.name}`);
-    else if (isInFuture(backup.time, now)) judgement.keep(backup, 'it is dated in the future');
+    else if (isInFuture(backup.time, now, backup.host?.isThis))
+      judgement.keep(backup, 'it is dated in the future');
     else counted.push(backup);
   }
   // Those of one second stay in the order in which they are listed: that of their completion.
@@ -168,6 +174,7 @@ export function judge(backups: readonly JudgedBackup[], rules: KeepRules | undef
     protect(newestFirst, judgement);
   }
   for (const backup of backups) {
+    if (backup.backupId === justMade) judgement.keep(backup, 'this run made it');
     for (const place of backup.mountedAt) judgement.keep(backup, `it is mounted at ${place}`);
   }
   holdForUnread(backups, judgement);

@@ -84,6 +84,8 @@ export interface BackupWriter {
 
 /** What a removal is done with. */
 export interface RetainUsing {
+  /** Of the run that asks: the id of the backup that it made. */
+  runId: string;
   journal: Journal;
   signal: AbortSignal;
 }

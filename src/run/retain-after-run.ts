@@ -22,14 +22,14 @@ function reported({ target, verdicts, removed, failed }: RetentionResult): Reten
  */
 export async function retainAfterRun(
   targets: readonly PlannedTarget[],
-  { plan, dependencies, signal, warn }: RunContext,
+  { plan, runId, dependencies, signal, warn }: RunContext,
 ): Promise<RetentionReport[]> {
   const reports: RetentionReport[] = [];
   for (const target of targets) {
     if (target.keep === undefined || signal.aborted) continue;
     try {
       const result = await dependencies.timeline.step(`retention in ${targetName(target)}`, () =>
-        dependencies.retain(target, plan.job, { journal: dependencies.journal, signal }),
+        dependencies.retain(target, plan.job, { runId, journal: dependencies.journal, signal }),
       );
       faultPoint('run.retained');
       reports.push(reported(result));

@@ -10,6 +10,7 @@ export async function retainBackups(
   using: RetainUsing,
 ): Promise<RetentionResult> {
   const verifications = await readVerifications([job], [target]);
+  const { runId: justMade, ...effects } = using;
   const rules = target.keep ?? {};
-  return await applyRetention({ target, job, rules, now: new Date(), verifications }, using);
+  return await applyRetention({ target, job, rules, justMade, now: new Date(), verifications }, effects);
 }

@@ -8,6 +8,7 @@ import { backupDirectory, dataDirectory, type BackupRef } from '../../../src/cop
 import { latestComplete, listBackups, listJobBackups } from '../../../src/copy/backup-list.js';
 import { findBackup, parseSelector } from '../../../src/copy/backup-select.js';
 import { beginBackup, completeBackup, discardIncomplete } from '../../../src/copy/backup-store.js';
+import { thisHost } from '../../../src/system/this-host.js';
 import { makeBackup, makeUnfinished, manifestFor } from '../../support/backups.js';
 
 let target: string;
@@ -148,6 +149,19 @@ describe('a backup that is dated in the future', () => {
     // Whoever names it means it.
     expect(await idOf('srv@2099')).toBe(FUTURE);
     expect(warnings).toHaveLength(1);
+  });
+
+  it('is one that this host made a moment from now', async () => {
+    const soon = '20261124T000400Z-dddddd';
+    const changes = { completedAt: '2026-11-24T00:04:05.000Z' };
+    await makeBackup(ref(FIRST));
+    await makeBackup(ref(soon), { ...changes, host: thisHost() });
+    expect(await idOf('srv')).toBe(FIRST);
+    expect(warnings).toEqual([expect.stringContaining(`srv@${soon} in ${target} is dated in the future`)]);
+    expect((await latestComplete(target, 'srv', 'rsync'))?.backupId).toBe(FIRST);
+    // Clocks of hosts differ.
+    await makeBackup(ref('20261124T000300Z-eeeeee'), changes);
+    expect(await idOf('srv')).toBe('20261124T000300Z-eeeeee');
   });
 
   it('is better than none, and that is said too', async () => {

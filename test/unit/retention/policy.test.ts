@@ -46,6 +46,22 @@ describe('a backup that is mounted', () => {
   });
 });
 
+describe('a backup that was just made', () => {
+  it('stays, though another is dated later, and that counts for nothing where this host made it', () => {
+    const own = { name: 'this', isThis: true };
+    const made = backup('2026-11-24T12:00:00Z', { host: own });
+    for (const host of [undefined, own]) {
+      const ahead = backup('2026-11-24T12:04:00Z', { host });
+      const verdicts = judge([made, ahead], { daily: 7 }, NOW, made.backupId);
+      expect(verdicts).toMatchObject([{ action: 'keep' }, { action: 'keep' }]);
+      expect(verdicts[0]?.reasons).toContain('this run made it');
+      expect(verdicts[1]?.reasons[0]).toBe(
+        host === undefined ? 'daily 2026-11-24' : 'it is dated in the future',
+      );
+    }
+  });
+});
+
 describe('a backup that another host made', () => {
   it('stays, and stands for none of those that this one made, or that do not tell', () => {
     const [foreign, unknown, own, newest] = series(4, 24);

@@ -55,6 +55,17 @@ describe('retention after a run', () => {
     });
   });
 
+  it('is told which backup the run made', async () => {
+    const told: string[] = [];
+    await run({
+      retain: async ({ path: target }, job, { runId }) => {
+        told.push(runId);
+        return { target, job, verdicts: [], removed: [], failed: [], interrupted: [] };
+      },
+    });
+    expect(told).toEqual(['run']);
+  });
+
   it('leaves a target alone whose backup failed or lacks files', async () => {
     world.fail('copy /b1', failure('copyFailed'));
     expect((await run()).exitCode).toBe(40);
