@@ -7,7 +7,7 @@ import { FsbackupError, messageOf } from '../errors.js';
 import { targetName } from '../backup-target.js';
 import type { Plan, PlannedTarget } from '../plan/plan.js';
 import type { CopyReport, RunReport } from '../report/run-report.js';
-import { SNAPSHOT_DIRECTORY_NAME } from '../snapshots/private-directory.js';
+import { snapshotExcludes } from '../snapshots/private-directory.js';
 import type { Consistency, SnapshotRef } from '../snapshots/provider.js';
 import type { RunContext } from './context.js';
 import { findBase, keepBases } from './keep-bases.js';
@@ -43,7 +43,7 @@ export function copySources(
       throw new Error(`the snapshot of ${tree.path} is not exposed`);
     }
     // Our own snapshots, of this and other jobs, are no part of what is backed up.
-    const exclude = [...tree.exclude, `${SNAPSHOT_DIRECTORY_NAME}/`];
+    const exclude = [...tree.exclude, ...snapshotExcludes(plan.sources[tree.source]?.fstype ?? '')];
     const snapshot = snapshots.get(tree.source);
     return {
       path: tree.path,

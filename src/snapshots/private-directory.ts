@@ -4,9 +4,20 @@ import { withPinnedDirectory, withPinnedName, type PinnedDirectory } from '../sy
 
 /**
  * The directory, on the storage itself, that fsbackup keeps its snapshots in. It lies inside what may be a source of
- * this or another job: a copy leaves every directory of this name out.
+ * this or another job: a copy leaves every directory of this name out, where one of ours may be.
  */
 export const SNAPSHOT_DIRECTORY_NAME = '.fsbackup-snapshots';
+
+/** Filesystems that have subvolumes to snapshot, or images that can be cloned. */
+const HAS_OURS: ReadonlySet<string> = new Set(['btrfs', 'xfs']);
+
+/**
+ * What a copy leaves out of a filesystem of this type, as a pattern. Elsewhere a directory of that name is somebody's own, and
+ * no user's file is to be missed for what it is called.
+ */
+export function snapshotExcludes(fstype: string): string[] {
+  return HAS_OURS.has(fstype) ? [`${SNAPSHOT_DIRECTORY_NAME}/`] : [];
+}
 
 function notOurs(directory: string, cause: unknown): FsbackupError {
   return new FsbackupError('snapshotFailed', `${directory} is not a private directory of fsbackup's`, {

@@ -1,8 +1,8 @@
 import { isWithin, type Mount } from './mountinfo.js';
 
 /**
- * Filesystems whose files the kernel makes up, and those in memory alone: no backup misses them. Everything else is
- * named: overlay, FUSE, network and disk filesystems hold what somebody may want back.
+ * Filesystems whose files the kernel makes up, and those in memory alone, which are empty after each boot: where none is
+ * mounted, no backup misses it. Everything else is named: overlay, FUSE, network and disk filesystems hold what somebody may want back.
  */
 const NOTHING_TO_BACK_UP: ReadonlySet<string> = new Set([
   'autofs',
@@ -36,6 +36,16 @@ export function isWorthBackingUp(fstype: string): boolean {
   return !NOTHING_TO_BACK_UP.has(fstype);
 }
 
+/** In memory, and somebody's data all the same: a database, a cache, the home of a live system. */
+const IN_MEMORY: ReadonlySet<string> = new Set(['ramfs', 'tmpfs']);
+/** What is in memory there is by convention gone with a reboot. */
+const SCRATCH = ['/dev', '/proc', '/run', '/sys', '/tmp', '/var/tmp'];
+
+function isWorthNaming({ fstype, mountpoint }: Mount): boolean {
+  if (IN_MEMORY.has(fstype)) return !SCRATCH.some((directory) => isWithin(mountpoint, directory));
+  return isWorthBackingUp(fstype);
+}
+
 /**
  * The mounts that a path can lead into. One is hidden when another is mounted on top of it, or later on a directory
  * above it that belongs to the same parent mount.
@@ -64,12 +74,12 @@ function isAutomountedSnapshot({ fstype, mountpoint }: Mount): boolean {
 
 /**
  * The mounts below `directory`, which a snapshot of its filesystem shows as empty directories (or, for a bind mount
- * of a file, as an empty file), sorted by mountpoint. Left out: what is hidden under another mount, and the
- * filesystems of the kernel or of memory alone (`NOTHING_TO_BACK_UP`), and what ZFS shows in `.zfs/snapshot`.
+ * of a file, as an empty file), sorted by mountpoint. Left out: what is hidden under another mount, the filesystems of the
+ * kernel, those in memory alone where they are scratch by convention, and what ZFS shows in `.zfs/snapshot`.
  */
 export function submountsBelow(mounts: readonly Mount[], directory: string): Mount[] {
   return visibleMounts(mounts)
     .filter((mount) => mount.mountpoint !== directory && isWithin(mount.mountpoint, directory))
-    .filter((mount) => isWorthBackingUp(mount.fstype) && !isAutomountedSnapshot(mount))
+    .filter((mount) => isWorthNaming(mount) && !isAutomountedSnapshot(mount))
     .toSorted((a, b) => (a.mountpoint < b.mountpoint ? -1 : 1));
 }

@@ -86,9 +86,9 @@ describeNeeding(['root', 'loop', 'ext4', 'btrfs', 'xfs'], 'a target on a real fi
     // By whatever name, and for a job that has no backup there yet.
     const link = path.join(disks.directory, `link-${count}`);
     await symlink(mountpoint, link);
-    const anotherJobs = (where: string): Promise<unknown> =>
+    const byOther = (where: string): Promise<unknown> =>
       preflightTarget({ path: where, engine: 'rsync', mustBeMountpoint: false }, 'other', [], state);
-    for (const again of [() => check(link), () => anotherJobs(mountpoint), () => anotherJobs(link)])
+    for (const again of [() => check(link), () => byOther(mountpoint), () => byOther(link)])
       await expect(again()).rejects.toThrow('is not the filesystem it was');
 
     const [record] = await readdir(path.join(state, 'targets'));
@@ -102,10 +102,10 @@ describeNeeding(['root', 'loop', 'ext4', 'btrfs', 'xfs'], 'a target on a real fi
       await preflightTarget({ path: mountpoint, engine: 'rsync', mustBeMountpoint: false }, 'srv', [], state),
       state,
     );
-    await anotherJobs(mountpoint);
+    await byOther(mountpoint);
     await rememberFilesystem({ ...of, job: 'other' }, identity, state);
     await check(mountpoint);
-    await expect(anotherJobs(mountpoint)).rejects.toThrow('is not the filesystem it was');
+    await expect(byOther(mountpoint)).rejects.toThrow('is not the filesystem it was');
   });
 
   it('is refused when the record of what it was cannot be read', async () => {

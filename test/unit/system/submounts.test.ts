@@ -54,6 +54,18 @@ describe('submountsBelow', () => {
     expect(submountsBelow(mounts, '/srv').map((mount) => mount.mountpoint)).toEqual(['/srv/old']);
   });
 
+  it('names what is in memory, too, unless everybody takes it for scratch', () => {
+    const places = ['/srv/cache', '/home', '/dev/shm', '/run/user/0', '/tmp', '/var/tmp/x', '/sys/fs/cgroup'];
+    const memory = places.map((place, index): [number, number, string, string] => [
+      30 + index,
+      20,
+      place,
+      index === 1 ? 'ramfs' : 'tmpfs',
+    ]);
+    const found = submountsBelow(mountTree([20, 1, '/'], ...memory), '/');
+    expect(found.map((mount) => mount.mountpoint)).toEqual(['/home', '/srv/cache']);
+  });
+
   it('names disks, networks, FUSE and overlays, and not what lives in the kernel or in memory', () => {
     const mounts = mountTree(
       [20, 1, '/'],
