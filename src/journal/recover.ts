@@ -88,7 +88,7 @@ async function recoverJournal(
 export async function recover(dependencies: RecoverDependencies): Promise<RecoverReport> {
   const report: RecoverReport = {
     ...emptyReport(),
-    ...(dependencies.forget === undefined ? {} : { forgotten: [] }),
+    ...(dependencies.forget === undefined && dependencies.goesOn === undefined ? {} : { forgotten: [] }),
   };
   await recoverFrozen(report, dependencies);
   await recoverJournal(report, dependencies, () => true);

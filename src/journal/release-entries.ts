@@ -1,4 +1,5 @@
 import { AbsentStorageError, adviceOf } from '../errors.js';
+import { shellCommand } from '../system/command-line.js';
 import { isWithin } from '../system/mountinfo.js';
 import { removeDurably } from './durable-file.js';
 import { endCopies, endMaking, endQuiescing, type ProgramEnders } from './end-programs.js';
@@ -33,8 +34,17 @@ export interface ReleaseDependencies extends ProgramEnders {
   releasers: Releasers;
   /** The run of which may be forgotten what lies on storage that is gone. */
   forget?: string;
+  /** The run whose applications go on, as somebody says who looked: those that cannot be let go are forgotten. */
+  goesOn?: string;
   /** When aborted, nothing more is begun: what is left stays in the journal. */
   signal?: AbortSignal;
+}
+
+/** The `after` of an application failed; what brought it to rest has ended. */
+class AtRestError extends Error {
+  constructor(cause: unknown) {
+    super(adviceOf(cause), { cause });
+  }
 }
 
 /** Nothing goes on from a copy of a snapshot that was lost: what was read of it may be anything. */
@@ -62,7 +72,11 @@ async function releaseEntry(
       // No application is at rest across a reboot.
       if (entry.bootId !== bootId) break;
       await endQuiescing(entry, dependencies);
-      await releasers.quiesce(entry);
+      try {
+        await releasers.quiesce(entry);
+      } catch (cause) {
+        throw new AtRestError(cause);
+      }
       break;
     case 'exposure':
       // A mount of another boot is gone, and its name may be another's by now.
@@ -124,10 +138,21 @@ async function fail(
   { entry, file }: FoundEntry,
   error: unknown,
   report: RecoverReport,
-  { forget }: ReleaseDependencies,
+  { forget, goesOn }: ReleaseDependencies,
 ): Promise<void> {
   const thing = describeThing(entry);
   const message = adviceOf(error);
+  if (entry.kind === 'quiesce' && error instanceof AtRestError) {
+    if (goesOn === entry.runId) {
+      await removeDurably(file);
+      const left = shellCommand(entry.payload.after);
+      report.forgotten = [...(report.forgotten ?? []), { ...thing, left }];
+      return;
+    }
+    const way = `Once it goes on, by whatever means: fsbackup recover --goes-on ${entry.runId}`;
+    report.failed.push({ ...thing, message: `${message.replace(/\.$/, '')}. ${way}` });
+    return;
+  }
   if (forget !== entry.runId) {
     const way = `If that is gone for good: fsbackup recover --forget ${entry.runId}`;
     const isAbsent = error instanceof AbsentStorageError;

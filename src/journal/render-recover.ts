@@ -9,8 +9,10 @@ export function renderRecover(report: RecoverReport): string {
         ? `released: ${what}`
         : `kept for the next run to go on from: ${what}, as ${keptIn}`,
     ),
-    ...(report.forgotten ?? []).map(
-      ({ what, left }) => `forgotten: ${what}; should its storage come back, remove by hand: ${left}`,
+    ...(report.forgotten ?? []).map(({ kind, what, left }) =>
+      kind === 'quiesce'
+        ? `forgotten: ${what}; should it be at rest after all: ${left}`
+        : `forgotten: ${what}; should its storage come back, remove by hand: ${left}`,
     ),
     ...report.leftAlone.map(({ what, job }) => `left alone, job ${job ?? ''} is running: ${what}`),
     ...report.failed.map(({ what, message }) => `STILL HELD: ${what}: ${message}`),

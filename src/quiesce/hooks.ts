@@ -1,5 +1,6 @@
 import type { QuiesceConfig } from '../config/types.js';
 import { FsbackupError } from '../errors.js';
+import { shellCommand } from '../system/command-line.js';
 import { describeFailure, type CommandOptions, type CommandResult } from '../system/run-command.js';
 
 /** As `runAtMost`: also one that hangs in the kernel keeps nobody else waiting for long. */
@@ -37,7 +38,7 @@ export async function quiesceApplication(
   if (result.exitCode === 0) return;
   throw new FsbackupError(
     'failed',
-    `quiesce ${hook.name}: ${describeFailure(hook.before.join(' '), result)}`,
+    `quiesce ${hook.name}: ${describeFailure(shellCommand(hook.before), result)}`,
     { hint: 'Run that command by hand to see why; nothing was frozen.' },
   );
 }
@@ -52,7 +53,7 @@ export async function releaseApplication(hook: ReleaseHook, run: RunProgram): Pr
   if (result.exitCode === 0) return;
   throw new FsbackupError(
     'cleanupIncomplete',
-    `unquiesce ${hook.name}: ${describeFailure(hook.after.join(' '), result)}`,
-    { hint: `The application may still be at rest: run \`${hook.after.join(' ')}\` by hand.` },
+    `unquiesce ${hook.name}: ${describeFailure(shellCommand(hook.after), result)}`,
+    { hint: `The application may still be at rest: run \`${shellCommand(hook.after)}\` by hand.` },
   );
 }

@@ -146,15 +146,22 @@ async function requireJournalled(runId: string): Promise<void> {
 }
 
 /**
- * Releases what dead runs on this host left; of the run `forget`, what lies on storage that is gone is forgotten. Rejects
- * with `usage` where nothing is held of that run.
+ * Releases what dead runs on this host left; of the run `forget`, what lies on storage that is gone is forgotten, of the
+ * run `goesOn` the applications that cannot be let go. Rejects with `usage` where nothing is held of that run.
  */
-export async function recoverHost({ forget }: { forget?: string | undefined } = {}): Promise<RecoverReport> {
-  if (forget !== undefined) await requireJournalled(forget);
+export async function recoverHost({
+  forget,
+  goesOn,
+}: { forget?: string | undefined; goesOn?: string | undefined } = {}): Promise<RecoverReport> {
+  for (const runId of [forget, goesOn]) if (runId !== undefined) await requireJournalled(runId);
   const identity = await readProcessIdentity();
   const locks = locksOf(identity, makeRunId(new Date()));
   const dependencies = recoverDependencies(identity, locksForRecovery(locks));
-  const report = await recover({ ...dependencies, ...(forget === undefined ? {} : { forget }) });
+  const report = await recover({
+    ...dependencies,
+    ...(forget === undefined ? {} : { forget }),
+    ...(goesOn === undefined ? {} : { goesOn }),
+  });
   for (const { job, directory, problem } of await recoverMounts()) {
     const thing = { kind: 'served-mount', what: `mount ${directory}`, job, runId: null } as const;
     if (problem === undefined) report.released.push(thing);

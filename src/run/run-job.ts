@@ -50,7 +50,7 @@ export interface RunJobOptions {
 /** What a run tells of a recovery that could not do all: a later run tries again. */
 export function recoveryWarnings({ failed, unreadable }: RecoverReport): string[] {
   return [
-    ...failed.map(({ what, message }) => `of a run that died there is still held: ${what}: ${message}`),
+    ...failed.map(({ what, message }) => `of an earlier run there is still held: ${what}: ${message}`),
     ...unreadable.map(({ file, reason }) => `the journal file ${file} cannot be read: ${reason}`),
   ];
 }

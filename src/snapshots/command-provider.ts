@@ -1,5 +1,6 @@
 import type { SnapshotCommands } from '../config/types.js';
 import { FsbackupError } from '../errors.js';
+import { shellCommand } from '../system/command-line.js';
 import { findCommand } from '../system/find-command.js';
 import { alreadyMounted, isSealed, mountAt, remountReadOnly, unmount } from '../system/mount.js';
 import { CHILD_PATH, describeFailure, runCommand, type CommandResult } from '../system/run-command.js';
@@ -99,7 +100,7 @@ export class CommandProvider implements SnapshotProvider {
     throw new FsbackupError(
       'cleanupIncomplete',
       `Whether the snapshot ${ref.name} exists cannot be told: ${describeFailure(exists[0], result)}`,
-      { hint: `Try by hand: ${fillIn(exists, placeholders(ref)).join(' ')}` },
+      { hint: `Try by hand: ${shellCommand(fillIn(exists, placeholders(ref)))}` },
     );
   }
 
@@ -117,7 +118,7 @@ export class CommandProvider implements SnapshotProvider {
         throw new FsbackupError(
           'snapshotFailed',
           `The snapshot ${ref.name} could not be exposed: ${describeFailure(expose[0], result)}`,
-          { hint: `Try by hand: ${fillIn(expose, placeholders(ref, directory)).join(' ')}` },
+          { hint: `Try by hand: ${shellCommand(fillIn(expose, placeholders(ref, directory)))}` },
         );
       }
     }
@@ -151,7 +152,7 @@ export class CommandProvider implements SnapshotProvider {
     throw new FsbackupError(
       'cleanupIncomplete',
       `The snapshot ${snapshot.name} was unmounted, but its unexpose command failed: ${describeFailure(unexpose[0], result)}`,
-      { hint: `Try by hand: ${fillIn(unexpose, placeholders(snapshot, path)).join(' ')}` },
+      { hint: `Try by hand: ${shellCommand(fillIn(unexpose, placeholders(snapshot, path)))}` },
     );
   }
 
@@ -168,7 +169,7 @@ export class CommandProvider implements SnapshotProvider {
     throw new FsbackupError(
       'cleanupIncomplete',
       `The snapshot ${ref.name} could not be removed: ${describeFailure(remove[0], result)}`,
-      { hint: `Try by hand: ${fillIn(remove, placeholders(ref)).join(' ')}` },
+      { hint: `Try by hand: ${shellCommand(fillIn(remove, placeholders(ref)))}` },
     );
   }
 

@@ -1,5 +1,6 @@
 import { FsbackupError } from '../errors.js';
 import { isMountedAt, unmount } from '../system/mount.js';
+import { shellCommand } from '../system/command-line.js';
 import { describeFailure, runCommand } from '../system/run-command.js';
 import { throwIfAborted } from './aborted.js';
 import {
@@ -41,7 +42,7 @@ async function must(argv: readonly [string, ...string[]], what: string): Promise
   const result = await runCommand(argv, { timeoutMs: COMMAND_TIMEOUT_MS });
   if (result.exitCode === 0) return;
   throw new FsbackupError('snapshotFailed', `${what}: ${describeFailure(argv[0], result)}`, {
-    hint: `Try by hand: ${argv.join(' ')}`,
+    hint: `Try by hand: ${shellCommand(argv)}`,
   });
 }
 
@@ -144,7 +145,7 @@ export class LvmProvider implements SnapshotProvider {
     await must(argv, `The snapshot ${ref.name} cannot be activated`);
     if ((await find())?.majorMinor !== undefined) return;
     throw new FsbackupError('snapshotFailed', `The snapshot ${ref.name} does not become active`, {
-      hint: `Try by hand: ${argv.join(' ')}`,
+      hint: `Try by hand: ${shellCommand(argv)}`,
     });
   }
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FsbackupError } from '../errors.js';
-import { shellWord } from '../system/command-line.js';
+import { shellCommand } from '../system/command-line.js';
 import { snapshotMarks } from '../system/process-identity.js';
 import { describeFailure, runCommand, type CommandResult } from '../system/run-command.js';
 import { throwIfAborted } from './aborted.js';
@@ -94,7 +94,7 @@ export class SnapshotTool {
       );
     }
     throw new FsbackupError('snapshotFailed', `${what}: ${describe(argv[0], ended)}`, {
-      hint: `Try by hand: ${byHand.map(shellWord).join(' ')}`,
+      hint: `Try by hand: ${shellCommand(byHand)}`,
     });
   }
 

@@ -18,6 +18,11 @@ export function shellWord(word: string): string {
   return /^[A-Za-z0-9_./@:=+-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 
+/** A program and its arguments, as they can be copied into a shell. */
+export function shellCommand(argv: readonly string[]): string {
+  return argv.map(shellWord).join(' ');
+}
+
 /** Commands that take the flags which say where backups are, and those that take --config. */
 const TAKES_FROM = /^(?:backups (?!umount|release)|restore)/;
 const TAKES_CONFIG = /^(?:backups (?!umount|release)|restore|config|doctor|plan|run)/;

@@ -487,6 +487,21 @@ describe('what is to be forgotten', () => {
     expect(await journalFiles()).toContain('run-a-0-snapshot.json');
   });
 
+  it('is an application that cannot be let go, where somebody says that it goes on, of that run alone', async () => {
+    for (const job of ['a', 'b']) {
+      await aRun(job);
+      failing.add(`quiesce ${job}-db`);
+    }
+    const told = await recover(dependencies());
+    expect(told.failed.map(({ message }) => message).toSorted()).toEqual([
+      expect.stringContaining('fsbackup recover --goes-on run-a'),
+      expect.stringContaining('fsbackup recover --goes-on run-b'),
+    ]);
+    const report = await recover(dependencies({ goesOn: 'run-a' }));
+    expect(report.forgotten).toMatchObject([{ kind: 'quiesce', job: 'a', runId: 'run-a' }]);
+    expect(report.failed).toMatchObject([{ kind: 'quiesce', runId: 'run-b' }]);
+  });
+
   it('is nothing where something may still be frozen, nor of a run that lives', async () => {
     await aRun('a');
     absent.set('snapshot a-0', undefined);

@@ -49,6 +49,11 @@ describe('a quiesce hook', () => {
       code: 'cleanupIncomplete',
       hint: expect.stringContaining('`false --resume`') as string,
     });
+    // As it can be copied into a shell.
+    const shell = hook([], ['sh', '-c', 'echo x; exit 1']);
+    await expect(releaseApplication(shell, runCommand)).rejects.toMatchObject({
+      hint: expect.stringContaining("`sh -c 'echo x; exit 1'`") as string,
+    });
   });
 
   it('may have one half only', async () => {

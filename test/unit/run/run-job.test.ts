@@ -149,7 +149,7 @@ describe('runJob', () => {
     const report = await run({}, { recover: async () => ({ ...NOTHING, failed: [...failed], unreadable }) });
     expect(report.exitCode).toBe(3);
     expect(report.warnings).toEqual([
-      'of a run that died there is still held: snapshot x: busy',
+      'of an earlier run there is still held: snapshot x: busy',
       'the journal file /j/x.json cannot be read: it is not JSON',
     ]);
     expect(report.copies).toHaveLength(1);
