@@ -7,7 +7,7 @@ import { jsonFlag } from '../flags.js';
 export default class Thaw extends BaseCommand {
   static override summary = 'Thaw what fsbackup froze.';
   static override description =
-    'Exits 21 when a freeze had been lost before, so that the snapshot taken under it is bad. What is not ours is not touched (exit 20), except with --force: a bare FITHAW, the emergency exit for anything that is frozen.';
+    'Exits 21 when a freeze had been lost before, so that the snapshot taken under it is bad. --all thaws what is held, and says nothing of what was lost: a script that took a snapshot names its mountpoints. What is not ours is not touched (exit 20), except with --force: a bare FITHAW, the emergency exit for anything that is frozen.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> /srv',
     '<%= config.bin %> <%= command.id %> --all',

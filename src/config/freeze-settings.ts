@@ -107,7 +107,7 @@ export function resolveFreeze<Origin>(
     }
   }
   if (hungTaskTimeoutMs !== null && maxHoldMs > hungTaskTimeoutMs) {
-    const message = `${formatDuration(maxHoldMs)} is over the kernel's hung-task limit of ${formatDuration(hungTaskTimeoutMs)} (kernel.hung_task_timeout_secs), after which it warns or panics: stay below`;
+    const message = `${formatDuration(maxHoldMs)} is over the kernel's hung-task limit of ${formatDuration(hungTaskTimeoutMs)} (kernel.hung_task_timeout_secs), after which it warns or panics: take no more`;
     complain('maxHold', message);
   }
   return { settings: { timeoutMs, maxHoldMs }, complaints };

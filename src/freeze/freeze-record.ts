@@ -35,6 +35,8 @@ export interface FreezeRecordBody extends FreezeTarget {
   detached: boolean;
   owner: { pid: number; command: string };
   watchdogPids: readonly number[];
+  /** The kernel's number of what the device held then, which no other gets in this boot; absent where it has none. */
+  diskSequence?: string;
 }
 
 /** The status line: `armed` while it may be frozen, then how it ended. */
@@ -100,9 +102,30 @@ function statusLine(status: FreezeStatus): string {
   return `${text.padEnd(RECORD_STATUS_SIZE - 1)}\n`;
 }
 
+/** The disk's, for a partition too; undefined where there is no device of that number, or the kernel (before 5.15) does not count. */
+function readDiskSequence(majorMinor: string): string | undefined {
+  for (const file of ['diskseq', '../diskseq']) {
+    try {
+      return readFileSync(`/sys/dev/block/${majorMinor}/${file}`, 'utf8').trim();
+    } catch {
+      // Of the disk above, or nowhere.
+    }
+  }
+  return undefined;
+}
+
+/** A device number is used again, for a loop device soon: how a freeze of what it held before was lost concerns nobody. */
+function isOfAnotherDisk({ body, status }: Pick<FreezeRecord, 'body' | 'status'>): boolean {
+  if (status.kind !== 'lost' || body.diskSequence === undefined) return false;
+  const now = readDiskSequence(body.majorMinor);
+  return now !== undefined && now !== body.diskSequence;
+}
+
 /** Writes a whole record: what may be frozen from now on. */
 export function writeRecord(fd: number, body: FreezeRecordBody): void {
-  const text = Buffer.from(`${statusLine({ kind: 'armed' })}${JSON.stringify(body)}\n`);
+  const diskSequence = readDiskSequence(body.majorMinor);
+  const whole = { ...body, ...(diskSequence === undefined ? {} : { diskSequence }) };
+  const text = Buffer.from(`${statusLine({ kind: 'armed' })}${JSON.stringify(whole)}\n`);
   try {
     ftruncateSync(fd, text.length);
     writeSync(fd, text, 0, text.length, 0);
@@ -165,7 +188,7 @@ function withRecord<T>(file: string, use: (fd: number, record: FreezeRecord) => 
   }
 }
 
-/** All records of this boot. A freeze of an earlier boot ended with it. */
+/** All records of this boot, but those of a lost freeze of what a device held before. A freeze of an earlier boot ended with it. */
 export function readRecords(): FreezeRecord[] {
   let names: string[];
   try {
@@ -177,7 +200,8 @@ export function readRecords(): FreezeRecord[] {
   const bootId = readBootId();
   return names
     .map((name) => withRecord(path.join(recordsDirectory(), name), (_, record) => record))
-    .filter((record) => record !== undefined && record.body.bootId === bootId) as FreezeRecord[];
+    .filter((record) => record !== undefined)
+    .filter((record) => record.body.bootId === bootId && !isOfAnotherDisk(record));
 }
 
 /** The record of the superblock mounted at `mountpoint`, of this boot; undefined when fsbackup never froze it. */

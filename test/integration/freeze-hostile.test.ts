@@ -178,6 +178,38 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs'], 'a freeze among enemie
     expect((await harness.fsbackup('thaw', ext4.mountpoint)).exitCode).toBe(21);
   });
 
+  it('a reset of several tries each, and tells of all', async () => {
+    for (const { mountpoint } of [ext4, upper]) {
+      await harness.fsbackup('freeze', mountpoint);
+      await harness.held(mountpoint);
+    }
+    await must('fsfreeze', '--unfreeze', ext4.mountpoint);
+    const reset = await harness.fsbackup('reset', '--json', ext4.mountpoint, upper.mountpoint);
+    expect(reset.exitCode).toBe(21);
+    expect(JSON.parse(reset.stdout)).toMatchObject({
+      reset: [{ mountpoint: upper.mountpoint }],
+      errors: [expect.stringContaining(ext4.mountpoint) as unknown],
+    });
+    expect((await harness.fsbackup('thaw', upper.mountpoint)).exitCode).toBe(0);
+    expect((await harness.fsbackup('thaw', ext4.mountpoint)).exitCode).toBe(21);
+  });
+
+  it('a freeze that was lost is not told of another image with the number of its loop device', async () => {
+    const { mountpoint, device, image } = await disks.filesystem({ fstype: 'ext4' });
+    await harness.fsbackup('freeze', mountpoint);
+    await harness.held(mountpoint);
+    await must('fsfreeze', '--unfreeze', mountpoint);
+    expect((await harness.fsbackup('thaw', mountpoint)).exitCode).toBe(21);
+    expect((await harness.fsbackup('thaw', mountpoint)).exitCode).toBe(21);
+    await must('umount', mountpoint);
+    await must('losetup', '--detach', device);
+    await must('mkfs.ext4', '-q', '-F', image);
+    await must('losetup', device, image);
+    await must('mount', device, mountpoint);
+    expect((await harness.fsbackup('thaw', mountpoint)).exitCode).toBe(20);
+    expect((await harness.status()).lost.map((one) => one.mountpoint)).not.toContain(mountpoint);
+  });
+
   it('a reset of what is not frozen yet is told so, and of what was thawed as asked', async () => {
     writeFileSync(`${upper.mountpoint}/dirty`, 'y'.repeat(1_000_000));
     await must('fsfreeze', '--freeze', xfs.mountpoint);
