@@ -1,4 +1,5 @@
 import path from 'node:path';
+import process from 'node:process';
 import { FsbackupError } from '../errors.js';
 import { isWithin, mountOfPath, readMounts, type Mount } from '../system/mountinfo.js';
 import { withSealedView, type SealedMount } from '../system/sealed-view.js';
@@ -50,12 +51,15 @@ function closeIt(directory: string): string {
  * Runs `use` with a way to a destination on which nobody leads root astray. What is restored belongs to users at once, who
  * may put symlinks among it while more is restored. Where root alone enters, none of them gets there. Else programs work
  * in a sealed view; and an engine that moves into place what it restored elsewhere walks through nothing of an empty
- * destination. Rejects with `usage`, before anything is written, where none of these is so.
+ * destination. Who is not root (`uid`) gives nothing away: what is restored is all that user's. Rejects with `usage`, before
+ * anything is written, where none of these is so.
  */
 export async function withSafeDestination<T>(
   { directory, isEmpty, sources, wanted, engine }: DestinationUse,
   use: (where: Where) => Promise<T>,
+  uid = process.geteuid?.(),
 ): Promise<T> {
+  if (uid !== 0) return await use({ destination: directory });
   const worksUnder = engine.restoresInPlace === true || engine.restoresUnder === true;
   // A program gives the destination itself the mode of `/` when it begins, which opens it.
   const isOpened = worksUnder && sources.includes('/');

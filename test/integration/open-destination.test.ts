@@ -54,6 +54,20 @@ describeNeeding(NEEDS, 'a restore to a directory that others may enter', () => {
     return target;
   }
 
+  it('needs no view for who is not root: all that is restored is his own', async () => {
+    const use = {
+      directory: await made('his'),
+      isEmpty: false,
+      sources: ['/srv'],
+      wanted: ['/srv'],
+      engine: { name: 'restic' },
+    } as const;
+    expect(await withSafeDestination(use, async (where) => where, STRANGER)).toEqual({
+      destination: at('his'),
+    });
+    await expect(withSafeDestination(use, async (where) => where)).rejects.toMatchObject({ code: 'usage' });
+  });
+
   it('has programs see it, and what is mounted in it, and no symlink followed', async () => {
     const directory = await made('seen');
     const elsewhere = await made('elsewhere');
