@@ -32,7 +32,8 @@ export interface HeldResult {
 
 /**
  * Holds the filesystems frozen while a command runs. A lost freeze does not end the command; a signal to us thaws
- * first and is then passed on. Rejects as `freezeWhile` does, and with the interruption after a signal.
+ * first and is then passed on. Rejects as `freezeWhile` does, and with the interruption after a signal, unless the freeze
+ * had been lost before.
  */
 export async function freezeAroundCommand(
   targets: readonly FreezeTarget[],
@@ -56,8 +57,9 @@ export async function freezeAroundCommand(
     });
     // Not before: while it is frozen, nothing is written.
     for (const warning of warnings) host.warn(warning);
-    interrupted.throwIfAborted();
     const lost = outcomes.find((outcome) => outcome.lost !== undefined);
+    // Who told the command to end is to know, too, that what it made before is bad.
+    if (lost === undefined) interrupted.throwIfAborted();
     if (result.notStarted !== undefined) {
       const problem = {
         message: `${argv[0]} could not be started (${result.notStarted}); what was frozen for it is thawed`,

@@ -167,6 +167,15 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs', 'btrfs'], 'a freeze among enemie
     },
   );
 
+  it('a signal to a command whose freeze was lost before does not hide that', async () => {
+    const cli = harness.startFsbackup('freeze', ext4.mountpoint, '--', 'sleep', '60');
+    await harness.held(ext4.mountpoint);
+    await must('fsfreeze', '--unfreeze', ext4.mountpoint);
+    cli.kill('SIGTERM');
+    expect(await ended(cli)).toBe(21);
+    expect(await harness.blocksWriters(ext4.mountpoint)).toBe(false);
+  });
+
   it('a thaw by someone else is told by reset and by thaw', async () => {
     await harness.fsbackup('freeze', ext4.mountpoint);
     await harness.held(ext4.mountpoint);
