@@ -52,20 +52,25 @@ export async function compareDigests(
 ): Promise<Differences> {
   const differences = noDifferences();
   const [left, right] = [expected[Symbol.asyncIterator](), found[Symbol.asyncIterator]()];
-  let [wanted, have] = [await left.next(), await right.next()];
-  while (wanted.done !== true || have.done !== true) {
-    if (have.done === true || (wanted.done !== true && wanted.value.path < have.value.path)) {
-      if (wanted.done !== true && !isKnownMissing(livePath(wanted.value.path)))
-        add(differences.missing, wanted.value);
-      wanted = await left.next();
-    } else if (wanted.done === true || have.value.path < wanted.value.path) {
-      add(differences.extra, have.value);
-      have = await right.next();
-    } else {
-      if (!isSame(wanted.value, have.value)) add(differences.changed, wanted.value);
-      else if (wanted.value.digest === '?') differences.withoutDigest += 1;
-      [wanted, have] = [await left.next(), await right.next()];
+  try {
+    let [wanted, have] = [await left.next(), await right.next()];
+    while (wanted.done !== true || have.done !== true) {
+      if (have.done === true || (wanted.done !== true && wanted.value.path < have.value.path)) {
+        if (wanted.done !== true && !isKnownMissing(livePath(wanted.value.path)))
+          add(differences.missing, wanted.value);
+        wanted = await left.next();
+      } else if (wanted.done === true || have.value.path < wanted.value.path) {
+        add(differences.extra, have.value);
+        have = await right.next();
+      } else {
+        if (!isSame(wanted.value, have.value)) add(differences.changed, wanted.value);
+        else if (wanted.value.digest === '?') differences.withoutDigest += 1;
+        [wanted, have] = [await left.next(), await right.next()];
+      }
     }
+  } finally {
+    // Of one that fails the other is not read to its end.
+    await Promise.all([left.return?.(), right.return?.()]);
   }
   return differences;
 }

@@ -91,15 +91,19 @@ export async function readPieces(
 ): Promise<CommandResult> {
   const file = path.join(dataDirectory, chunksFile(image.name));
   await requireStored(file);
-  const pieces = new PieceStream(readMap(path.join(dataDirectory, map)), onPiece);
+  const lines = readMap(path.join(dataDirectory, map));
+  const pieces = new PieceStream(lines, onPiece);
   let failure: Error | undefined;
   pieces.on('error', (error) => {
     failure ??= error;
   });
-  const result = await run(['zstd', '-q', '--decompress', '--stdout', '--', file], {
-    signal,
-    stdoutTo: pieces,
-  });
+  let result: CommandResult;
+  try {
+    result = await run(['zstd', '-q', '--decompress', '--stdout', '--', file], { signal, stdoutTo: pieces });
+  } finally {
+    // Where the two do not agree it is not read to its end.
+    await lines.return(undefined);
+  }
   if (result.aborted || result.notFound) return result;
   if (failure !== undefined && !(failure instanceof DamagedImage && result.exitCode === 1)) throw failure;
   if (result.exitCode !== 0) throw new DamagedImage(describeFailure('zstd', result));

@@ -1,9 +1,10 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readdir, readlink, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { compareDigests } from '../../../src/copy/digest-compare.js';
 import { isRefusal } from '../../../src/copy/copy-error.js';
 import { readRecords, sortLines } from '../../../src/copy/digest-lines.js';
@@ -96,6 +97,25 @@ describe('a comparison', () => {
       withoutDigest: 1,
     });
     expect((await compared([String.raw`/e \377`])).missing.count).toBe(0);
+  });
+
+  it('leaves no list open when the other cannot be read on', async () => {
+    // More than is read at once.
+    const digest = (): string => randomBytes(16).toString('hex');
+    await list(
+      'expected.gz',
+      Array.from({ length: 20_000 }, (_, index) => `f ${digest()} 1 ${index}`),
+    );
+    const next = (): Promise<never> => Promise.reject(new Error('no more of it'));
+    const broken = { [Symbol.asyncIterator]: () => ({ next }) };
+    await expect(compareDigests(readRecords(at('expected.gz')), broken, () => false)).rejects.toThrow(
+      'no more of it',
+    );
+    const open = async (): Promise<string[]> => {
+      const fds = await readdir('/proc/self/fd');
+      return await Promise.all(fds.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')));
+    };
+    await vi.waitFor(async () => expect(await open()).not.toContain(at('expected.gz')));
   });
 });
 
