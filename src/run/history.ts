@@ -6,7 +6,7 @@ import { appendDurably } from '../journal/durable-file.js';
 import type { RunReport } from '../report/run-report.js';
 import { ensurePrivateDirectory, stateDirectory } from '../system/directories.js';
 
-/** A job's history is put aside at this size; the one before it is dropped. Some thousand runs. */
+/** A job's history is put aside at this size; the one before it is dropped, but for the last whole run. Some thousand runs. */
 const ROTATE_BYTES = 4 * 1024 * 1024;
 const SUFFIX = '.jsonl';
 const PUT_ASIDE = '.1';
@@ -29,23 +29,6 @@ export interface LastRun extends RunSummary {
 
 function historyFile(directory: string, job: string): string {
   return path.join(directory, `${encodeURIComponent(job)}${SUFFIX}`);
-}
-
-async function rotate(file: string): Promise<void> {
-  try {
-    if ((await stat(file)).size < ROTATE_BYTES) return;
-    await rename(file, `${file}${PUT_ASIDE}`);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error;
-  }
-}
-
-/** Adds a run to its job's history: a line of JSON each. Rejects with the system's error. */
-export async function recordRun(report: RunReport, directory = historyDirectory()): Promise<void> {
-  await ensurePrivateDirectory(directory);
-  const file = historyFile(directory, report.job);
-  await rotate(file);
-  await appendDurably(file, `${JSON.stringify(report)}\n`);
 }
 
 interface PastRun {
@@ -78,13 +61,47 @@ function readRun(line: string): PastRun | undefined {
 }
 
 /** The newest first. */
-async function readRuns(file: string): Promise<PastRun[]> {
+async function readLines(file: string): Promise<string[]> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     if (errnoOf(error) === 'ENOENT') return '';
     throw error;
   });
-  const lines = text.trimEnd().split('\n').toReversed();
-  return lines.map(readRun).filter((run) => run !== undefined);
+  return text.trimEnd().split('\n').toReversed();
+}
+
+/** The newest first. */
+async function readRuns(file: string): Promise<PastRun[]> {
+  return (await readLines(file)).map(readRun).filter((run) => run !== undefined);
+}
+
+/** The line of the last run that left whole backups; undefined where there is none. */
+async function lastWholeLine(file: string): Promise<string | undefined> {
+  return (await readLines(file)).find((line) => readRun(line)?.isWhole === true);
+}
+
+/**
+ * Puts a history aside that is full. Resolves to what the new one is to begin with: the last whole run, where that would go
+ * with what was put aside before. A job that fails for months is asked for just that.
+ */
+async function rotate(file: string): Promise<string> {
+  try {
+    if ((await stat(file)).size < ROTATE_BYTES) return '';
+    const isKept = (await lastWholeLine(file)) !== undefined;
+    const kept = isKept ? undefined : await lastWholeLine(`${file}${PUT_ASIDE}`);
+    await rename(file, `${file}${PUT_ASIDE}`);
+    return kept === undefined ? '' : `${kept}\n`;
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    return '';
+  }
+}
+
+/** Adds a run to its job's history: a line of JSON each. Rejects with the system's error. */
+export async function recordRun(report: RunReport, directory = historyDirectory()): Promise<void> {
+  await ensurePrivateDirectory(directory);
+  const file = historyFile(directory, report.job);
+  const kept = await rotate(file);
+  await appendDurably(file, `${kept}${JSON.stringify(report)}\n`);
 }
 
 /** The last run of every job that has a history, the newest first. Lines that cannot be read are passed over. */

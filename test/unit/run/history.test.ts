@@ -95,6 +95,20 @@ describe('the history', () => {
     expect(await readLastRuns(directory)).toMatchObject([{ lastWholeAt: '2026-11-23T01:00:00Z' }]);
   });
 
+  it('knows of a whole backup however many runs failed since', async () => {
+    const file = path.join(directory, 'a.jsonl');
+    await recordRun(report('a', '2026-11-23T01:00:00Z'), directory);
+    const failed = report('a', '2026-11-23T02:00:00Z', { outcome: 'failed', exitCode: 1 });
+    const line = `${JSON.stringify(failed)}\n`;
+    for (let full = 0; full < 3; full += 1) {
+      await appendFile(file, line.repeat(Math.ceil((4 * 1024 * 1024) / line.length)));
+      await recordRun(failed, directory);
+      expect(await readLastRuns(directory)).toMatchObject([
+        { exitCode: 1, lastWholeAt: '2026-11-23T01:00:00Z' },
+      ]);
+    }
+  });
+
   it('passes over a torn line', async () => {
     await recordRun(report('a', '2026-11-23T01:00:00Z'), directory);
     await appendFile(path.join(directory, 'a.jsonl'), '{"job":"a","runId"');
