@@ -36,6 +36,14 @@ function unusable(message: string, hint: string, cause?: unknown): FsbackupError
   return new FsbackupError('usage', message, { hint, cause });
 }
 
+/** What is wrong where `mountOfDescriptor` finds nothing. */
+export function notAmongMounts(directory: string): FsbackupError {
+  return unusable(
+    `${directory} is on a filesystem that is not among the mounts in /proc/self/mountinfo`,
+    'If it was unmounted just now, mount it again. In a chroot, the new root must be a mountpoint: mount --bind DIR DIR before it.',
+  );
+}
+
 /** What Node makes of a byte of an argument that is no UTF-8: another name than the one that is meant. */
 const REPLACEMENT = '\u{fffd}';
 
@@ -103,12 +111,7 @@ export async function readFilesystemFacts(
   try {
     await refuseUnmounted(directory, await readMounts(), options.fstab);
     const mount = await mountOfDescriptor(handle.fd);
-    if (mount === undefined) {
-      throw unusable(
-        `${directory} is on a filesystem that is not among the mounts in /proc/self/mountinfo`,
-        'If it was unmounted just now, mount it again. In a chroot, the new root must be a mountpoint: mount --bind DIR DIR before it.',
-      );
-    }
+    if (mount === undefined) throw notAmongMounts(directory);
     if (space === undefined) {
       // As often as not the host has no process or no memory left for stat(1): nothing is wrong with what was asked for.
       throw new FsbackupError(

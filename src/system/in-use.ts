@@ -1,8 +1,9 @@
-import { access, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, open, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { runDirectory, stateDirectory } from './directories.js';
 import { mountOfDescriptor } from './descriptor-mount.js';
-import { readFilesystemFacts } from './filesystem-facts.js';
+import { notAmongMounts } from './filesystem-facts.js';
 import { stackOf } from './filesystem-stack.js';
 import { layersBelow } from './layers-below.js';
 
@@ -15,20 +16,30 @@ export interface FilesystemInUse {
   below: readonly string[];
 }
 
+/** Of the mount itself: another may have been put on top of it since the file was opened. */
+async function ofDescriptor(what: string, fd: number): Promise<FilesystemInUse | undefined> {
+  const mount = await mountOfDescriptor(fd);
+  if (mount === undefined) return undefined;
+  const { filesystems } = await layersBelow(mount, await stackOf(mount));
+  return { what, majorMinor: mount.majorMinor, below: filesystems };
+}
+
 async function ofDirectory(what: string, directory: string): Promise<FilesystemInUse[]> {
-  const { mount, below = [] } = (await readFilesystemFacts(directory)).filesystem;
-  return [{ what, majorMinor: mount.majorMinor, below }];
+  const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    const found = await ofDescriptor(what, handle.fd);
+    if (found !== undefined) return [found];
+    throw notAmongMounts(directory);
+  } finally {
+    await handle.close();
+  }
 }
 
 /** A pipe, a terminal or /dev/null is on no filesystem that can be frozen. */
 async function ofOutput(what: string, fd: number): Promise<FilesystemInUse[]> {
   const kind = await stat(`/proc/self/fd/${fd}`).catch(() => undefined);
-  if (kind?.isFile() !== true) return [];
-  const mount = await mountOfDescriptor(fd);
-  if (mount === undefined) return [];
-  // Of the mount itself: another may have been put on top of it since the file was opened.
-  const { filesystems } = await layersBelow(mount, await stackOf(mount));
-  return [{ what, majorMinor: mount.majorMinor, below: filesystems }];
+  const found = kind?.isFile() === true ? await ofDescriptor(what, fd) : undefined;
+  return found === undefined ? [] : [found];
 }
 
 /** The directory itself, or the nearest above it that exists: where it will be made. */
