@@ -2,6 +2,7 @@ import { readdir, readFile, rm, mkdtemp } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { begunAt } from '../../src/copy/backup-layout.js';
 import { readMounts } from '../../src/system/mountinfo.js';
 import type { RunReport } from '../../src/report/run-report.js';
 import { IS_IN_GUEST } from '../support/in-guest.js';
@@ -92,6 +93,7 @@ export async function fsbackup(
 
 interface Manifest {
   backupId: string;
+  completedAt: string;
   unreadable: string[];
   report: RunReport;
 }
@@ -110,6 +112,24 @@ export async function listedBackups(world: World): Promise<string[]> {
 async function readManifest(world: World, backupId: string): Promise<Manifest> {
   const file = path.join(world.target.mountpoint, JOB, backupId, 'manifest.json');
   return JSON.parse(await readFile(file, 'utf8')) as Manifest;
+}
+
+/** Those that are dated in the future, since the clock was moved while they were made and is right again. */
+export async function datedAhead(world: World): Promise<string[]> {
+  const ahead: string[] = [];
+  for (const id of await listedBackups(world)) {
+    const times = [begunAt(id).getTime(), Date.parse((await readManifest(world, id)).completedAt)];
+    if (times.some((time) => time > Date.now())) ahead.push(id);
+  }
+  return ahead;
+}
+
+/** Whether all that a run warns of are these backups, for being dated in the future. */
+export function warnsOnlyOf(ahead: readonly string[], said: string): boolean {
+  const warnings = [...said.matchAll(/^\S+: warning: (.+)$/gm)].map(([, warning = '']) => warning);
+  const isOfThem = (warning: string): boolean =>
+    ahead.some((id) => warning.startsWith(`${JOB}@${id} in `) && warning.includes(' is dated in the future'));
+  return warnings.length > 0 && warnings.every(isOfThem);
 }
 
 /** The run that a backup is of, and what it is held against. */
