@@ -2,7 +2,7 @@ import { localRepository } from '../backup-target.js';
 import { messageOf } from '../errors.js';
 import type { BackupName, BackupWriter } from '../run/dependencies.js';
 import type { FilesystemIdentity } from '../system/filesystem-identity.js';
-import { isSameHost, thisHost } from '../system/this-host.js';
+import { isNameTelling, isSameHost, thisHost } from '../system/this-host.js';
 import { fsbackupVersion } from '../system/version.js';
 import { backupDirectory, dataDirectory, digestFile, type BackupRef } from './backup-layout.js';
 import { findParent } from './backup-list.js';
@@ -29,7 +29,8 @@ function refOf({ target, job, backupId }: BackupName): BackupRef {
  */
 function trustedOrigins({ host, sources, origins }: Manifest): Origins | undefined {
   const self = thisHost();
-  if (host === undefined || !isSameHost(host, self) || host.name !== self.name) return undefined;
+  if (host === undefined || !isSameHost(host, self)) return undefined;
+  if (host.name !== self.name && isNameTelling(self)) return undefined;
   return origins && Object.fromEntries(sources.map((source, index) => [source, origins[index] ?? '']));
 }
 
@@ -105,7 +106,7 @@ export function createBackupWriter(
         tools: { ...facts.tools },
         ...(facts.digests === undefined ? {} : { digests: facts.digests }),
         ...(facts.needs === undefined ? {} : { needs: await allNeeded(ref, facts.needs) }),
-        host: thisHost(),
+        host: thisHost({ mayMake: true }),
         ...(facts.origins === undefined
           ? {}
           : { origins: facts.sources.map((source) => facts.origins?.[source] ?? '') }),

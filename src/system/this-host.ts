@@ -1,6 +1,8 @@
-import { createHmac } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { createHmac, randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
+import path from 'node:path';
+import { stateDirectory } from './directories.js';
 
 /** A host as backups tell of it. */
 export interface HostIdentity {
@@ -9,18 +11,53 @@ export interface HostIdentity {
   id?: string;
 }
 
-/** This host, by its name and what `machineId` holds; a host that was cloned has an id of its own once that is made anew. */
-export function thisHost(machineId = '/etc/machine-id'): HostIdentity {
-  const name = os.hostname();
-  let text: string;
+/** Begins an id that a state directory keeps. */
+const OF_STATE = 'state-';
+
+function read(file: string): string {
   try {
-    text = readFileSync(machineId, 'utf8').trim();
+    return readFileSync(file, 'utf8').trim();
   } catch {
-    return { name };
+    return '';
   }
+}
+
+/** What a state directory keeps; undefined where it keeps none, and `mayMake` does not make one, or it cannot be made. */
+function keptId(directory: string, mayMake: boolean): string | undefined {
+  const file = path.join(directory, 'host-id');
+  if (mayMake) {
+    try {
+      writeFileSync(file, `${OF_STATE}${randomBytes(16).toString('hex')}\n`, { flag: 'wx', mode: 0o600 });
+    } catch {
+      // It is there; or else the name alone tells.
+    }
+  }
+  const kept = read(file);
+  return /^state-[0-9a-f]{32}$/.test(kept) ? kept : undefined;
+}
+
+/**
+ * This host, by its name and what `machineId` holds; a host that was cloned has an id of its own once that is made anew. A
+ * container has no machine-id, and another name each time: it is known by what its state directory keeps, which is made
+ * where `mayMake`.
+ */
+export function thisHost({
+  machineId = '/etc/machine-id',
+  state = stateDirectory(),
+  mayMake = false,
+}: { machineId?: string; state?: string; mayMake?: boolean } = {}): HostIdentity {
+  const name = os.hostname();
+  const text = read(machineId);
   // `uninitialized`, or empty, in an image that was never booted.
-  if (!/^[0-9a-f]{32}$/.test(text)) return { name };
-  return { name, id: createHmac('sha256', text).update('fsbackup').digest('hex').slice(0, 32) };
+  const id = /^[0-9a-f]{32}$/.test(text)
+    ? createHmac('sha256', text).update('fsbackup').digest('hex').slice(0, 32)
+    : keptId(state, mayMake);
+  return id === undefined ? { name } : { name, id };
+}
+
+/** Whether a name that changed makes another host of it: one that was cloned has its id, but where that is of a state directory. */
+export function isNameTelling({ id }: HostIdentity): boolean {
+  return id?.startsWith(OF_STATE) !== true;
 }
 
 /** Whether they are one host, perhaps renamed since. Of one without an id the name tells. */
