@@ -1,9 +1,7 @@
 import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { localRepository, type BackupTarget } from '../backup-target.js';
-import { identifyFilesystem } from '../system/filesystem-identity.js';
-import { stackOf } from '../system/filesystem-stack.js';
-import { mountOfPath, readMounts } from '../system/mountinfo.js';
+import { identifyAt } from '../system/filesystem-identity.js';
 
 /**
  * What a target is by any name, over reboots and wherever its disk is mounted: its filesystem, and the directory in that.
@@ -15,10 +13,10 @@ export async function placeOfTarget(target: BackupTarget): Promise<string | unde
   if (local === undefined) return undefined;
   try {
     const resolved = await realpath(local);
-    const mount = mountOfPath(await readMounts(), resolved);
-    if (mount === undefined) return undefined;
-    const { kind, value } = await identifyFilesystem(resolved, { mount, stack: await stackOf(mount) });
-    if (kind === 'source') return undefined;
+    const found = await identifyAt(resolved);
+    if (found === undefined || found.identity.kind === 'source') return undefined;
+    const { mount, identity } = found;
+    const { kind, value } = identity;
     return `${kind}:${value}:${path.join(mount.root, path.relative(mount.mountpoint, resolved))}`;
   } catch {
     return undefined;

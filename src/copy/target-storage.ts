@@ -1,10 +1,9 @@
 import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { AbsentStorageError, errnoOf } from '../errors.js';
-import { identifyFilesystem, type FilesystemIdentity } from '../system/filesystem-identity.js';
-import { stackOf } from '../system/filesystem-stack.js';
+import { identifyAt, type FilesystemIdentity } from '../system/filesystem-identity.js';
 import { deviceWithUuid } from '../system/filesystem-uuid.js';
-import { mountOfPath, readMounts } from '../system/mountinfo.js';
+import { readMounts } from '../system/mountinfo.js';
 import type { BackupRef } from './backup-layout.js';
 import { shellWord } from '../system/command-line.js';
 
@@ -28,9 +27,7 @@ async function nearest(directory: string): Promise<string> {
 }
 
 async function identityAt(directory: string): Promise<FilesystemIdentity | undefined> {
-  const existing = await nearest(directory);
-  const mount = mountOfPath(await readMounts(), existing);
-  return mount && (await identifyFilesystem(existing, { mount, stack: await stackOf(mount) }));
+  return (await identifyAt(await nearest(directory)))?.identity;
 }
 
 /** The filesystem that what is in a directory lies on, for the journal; undefined where nobody could know it again. */

@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import type { BlockStack } from './block-stack.js';
+import { stackOf } from './filesystem-stack.js';
 import { filesystemUuid } from './filesystem-uuid.js';
-import type { Mount } from './mountinfo.js';
+import { mountOfPath, readMounts, type Mount } from './mountinfo.js';
 import { runCommand } from './run-command.js';
 
 export const filesystemIdentitySchema = z.object({
@@ -35,4 +36,13 @@ export async function identifyFilesystem(
   const fsid = await ask('stat', '--file-system', '--format=%i', '--', directory);
   if (fsid !== undefined && /[^0]/.test(fsid)) return { kind: 'fsid', value: fsid, fstype };
   return { kind: 'source', value: source, fstype };
+}
+
+/** The mount that shows a path (absolute, free of symlinks), and what its filesystem is; undefined where no mount shows it. */
+export async function identifyAt(
+  resolved: string,
+): Promise<{ mount: Mount; identity: FilesystemIdentity } | undefined> {
+  const mount = mountOfPath(await readMounts(), resolved);
+  if (mount === undefined) return undefined;
+  return { mount, identity: await identifyFilesystem(resolved, { mount, stack: await stackOf(mount) }) };
 }

@@ -12,6 +12,7 @@ import { mountReadOnly } from '../../src/system/mount.js';
 import { runCommand } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
+import { resumeNoteOf } from '../support/resume-note.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 const NEEDS = ['root', 'loop', 'xfs', 'ext4', 'program:rsync', 'program:zstd'] as const;
@@ -140,16 +141,7 @@ describeNeeding(NEEDS, 'a disk of backups that somebody else wrote', () => {
       const kept = path.join(disk, 'srv', `.incomplete-${hostLabel()}`);
       await mkdir(path.join(kept, 'data'), { recursive: true });
       await mkdir(path.join(kept, 'data+known'));
-      const note = {
-        version: 1,
-        backupId: '20260101T000000Z-abcdef',
-        startedAt: '2026-01-01T00:00:00.000Z',
-        place: 'here',
-        algorithm: 'xxh128',
-        instance: '',
-        isSynced: true,
-        rounds: 0,
-      };
+      const note = resumeNoteOf('20260101T000000Z-abcdef');
       await writeFile(path.join(kept, 'digests.gz.resume'), JSON.stringify(note));
       await symlink(file, path.join(kept, name));
       const { exitCode, stderr } = await run();

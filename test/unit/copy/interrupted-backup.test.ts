@@ -9,6 +9,7 @@ import { beginBackup } from '../../../src/copy/backup-store.js';
 import { LineWriter } from '../../../src/copy/digest-lines.js';
 import { writeResumeNote } from '../../../src/copy/resume-note.js';
 import { hostLabel } from '../../../src/system/host-label.js';
+import { resumeNoteOf } from '../../support/resume-note.js';
 
 const FORMER = '20260101T000000Z-abcdef';
 const ref = { target: '', job: 'srv', backupId: '20260102T000000Z-abcdef' };
@@ -24,16 +25,7 @@ beforeEach(async () => {
   await writeFile(path.join(kept, 'data', 'copied'), '');
   await writeFile(path.join(kept, 'digests.gz.raw'), '');
   await writeFile(outside, 'precious');
-  await writeResumeNote(path.join(kept, 'digests.gz'), {
-    version: 1,
-    backupId: FORMER,
-    startedAt: '2026-01-01T00:00:00.000Z',
-    place: 'here',
-    algorithm: 'xxh128',
-    instance: '',
-    isSynced: true,
-    rounds: 0,
-  });
+  await writeResumeNote(path.join(kept, 'digests.gz'), resumeNoteOf(FORMER));
 });
 afterEach(() => rm(path.dirname(ref.target), { recursive: true }));
 
