@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
-import type { BackupRef } from './copy/backup-layout.js';
+import type { BackupRef } from './copy/backup/backup-layout.js';
 import { isRepositoryDirectory, type EngineName } from './engine-names.js';
 import { FsbackupError } from './errors.js';
 import { withoutPasswords } from './system/command-line.js';

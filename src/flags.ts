@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core';
-import type { FromTarget } from './copy/from-target.js';
+import type { FromTarget } from './copy/target/from-target.js';
 
 /** `--json`, our own: oclif's `enableJsonFlag` loses exit codes. `BaseCommand` reads it also when parsing fails. */
 export const jsonFlag = Flags.boolean({ summary: 'Print one JSON object on stdout and nothing else there.' });

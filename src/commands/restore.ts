@@ -52,15 +52,15 @@ export default class Restore extends BaseCommand {
 
   async run(): Promise<void> {
     const { args, argv, flags } = await this.parse(Restore);
-    const { chooseDestination } = await import('../copy/choose-destination.js');
+    const { chooseDestination } = await import('../copy/restore/choose-destination.js');
     const to = await chooseDestination({
       to: flags.to,
       inPlace: flags['in-place'],
       force: flags.force,
       logsJson: flags['log-json'],
     });
-    const { pickBackup } = await import('../copy/pick-backup.js');
-    const { renderRestore } = await import('../copy/render-backups.js');
+    const { pickBackup } = await import('../copy/backup/pick-backup.js');
+    const { renderRestore } = await import('../copy/backup/render-backups.js');
     const { chooseReporter } = await import('../report/choose-reporter.js');
     const { createRestoreHost } = await import('../run/host.js');
     const { restoreJournalled } = await import('../run/restore-journalled.js');

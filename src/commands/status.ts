@@ -16,11 +16,11 @@ export default class Status extends BaseCommand {
     const { flags } = await this.parse(Status);
     const { readFreezeStatus } = await import('../freeze/freeze-status.js');
     const { renderStatus } = await import('../freeze/render-status.js');
-    const { readMountedBackups } = await import('../copy/mount-records.js');
-    const { mountedBackup, renderMounts } = await import('../copy/render-mounts.js');
+    const { readMountedBackups } = await import('../copy/mount/mount-records.js');
+    const { mountedBackup, renderMounts } = await import('../copy/mount/render-mounts.js');
     const { readLastRuns } = await import('../run/history.js');
     const { baseStatus } = await import('../run/release-bases.js');
-    const { createBaseStore } = await import('../copy/base-store.js');
+    const { createBaseStore } = await import('../copy/filesystem/base-store.js');
     const { gatherStatus } = await import('../run/gather-status.js');
     const { toErrorReport } = await import('../report/error-report.js');
     const { worstExitCode } = await import('../exit-codes.js');

@@ -1,6 +1,6 @@
 import { errnoOf, FsbackupError, messageOf, type ErrorDetails } from '../errors.js';
 import { describeFailure, type CommandResult } from '../system/run-command.js';
-import { withoutNames } from './rsync-output.js';
+import { withoutNames } from './rsync/rsync-output.js';
 
 /** A copy that lost its connection to the source or the target: another try may well succeed. */
 export class ConnectionLostError extends FsbackupError {

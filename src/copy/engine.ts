@@ -1,11 +1,11 @@
 import type { Consistency, SnapshotRef } from '../snapshots/provider.js';
 import type { Journal } from '../journal/journal.js';
-import type { BackupRef } from './backup-layout.js';
-import type { Differences } from './digest-compare.js';
+import type { BackupRef } from './backup/backup-layout.js';
+import type { Differences } from './digests/digest-compare.js';
 import type { EngineName } from '../engine-names.js';
 import type { CopyDigests } from './copy-digests.js';
-import type { FoundBackup } from './found-backup.js';
-import type { Origins } from './tree-origins.js';
+import type { FoundBackup } from './repository/found-backup.js';
+import type { Origins } from './backup/tree-origins.js';
 
 export type { EngineName } from '../engine-names.js';
 export type { CopyDigests } from './copy-digests.js';

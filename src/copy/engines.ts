@@ -1,14 +1,14 @@
-import { createBorgEngine } from './borg-engine.js';
-import { createBtrfsSendEngine } from './btrfs-send-engine.js';
-import { createCommandEngine } from './command-engine.js';
+import { createBorgEngine } from './borg/borg-engine.js';
+import { createBtrfsSendEngine } from './btrfs/btrfs-send-engine.js';
+import { createCommandEngine } from './command/command-engine.js';
 import type { CopyEngine, EngineName } from './engine.js';
-import { createImageEngine } from './image-engine.js';
-import { createResticEngine } from './restic-engine.js';
-import { createRsyncEngine } from './rsync-engine.js';
-import { createRsyncRemoteEngine } from './rsync-remote-engine.js';
-import { createTarCommandEngine } from './tar-command-engine.js';
-import { createTarEngine } from './tar-engine.js';
-import { createZfsSendEngine } from './zfs-send-engine.js';
+import { createImageEngine } from './image/image-engine.js';
+import { createResticEngine } from './restic/restic-engine.js';
+import { createRsyncEngine } from './rsync/rsync-engine.js';
+import { createRsyncRemoteEngine } from './rsync-remote/rsync-remote-engine.js';
+import { createTarCommandEngine } from './command/tar-command-engine.js';
+import { createTarEngine } from './tar/tar-engine.js';
+import { createZfsSendEngine } from './zfs/zfs-send-engine.js';
 import type { EngineTarget } from '../backup-target.js';
 
 const CREATE: Readonly<Record<EngineName, (target: EngineTarget) => CopyEngine>> = {

@@ -1,5 +1,5 @@
 import type { JobConfig } from '../config/types.js';
-import { examineTarget } from '../copy/examine-target.js';
+import { examineTarget } from '../copy/target/examine-target.js';
 import { targetName } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
 import { ok, problem, type Finding } from './finding.js';

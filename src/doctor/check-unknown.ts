@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { createBaseStore } from '../copy/base-store.js';
+import { createBaseStore } from '../copy/filesystem/base-store.js';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { journalDirectories, readJournal } from '../journal/journal.js';
 import type { PlannedSource } from '../plan/plan.js';

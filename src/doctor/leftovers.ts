@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createBaseStore } from '../copy/base-store.js';
+import { createBaseStore } from '../copy/filesystem/base-store.js';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
 import { readFreezeStatus } from '../freeze/freeze-status.js';
 import { describeEntry } from '../journal/describe-entry.js';

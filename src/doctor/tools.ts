@@ -1,4 +1,4 @@
-import { checkRsync } from '../copy/rsync-version.js';
+import { checkRsync } from '../copy/rsync/rsync-version.js';
 import { FsbackupError } from '../errors.js';
 import { findCommand } from '../system/find-command.js';
 import { runAtMost } from '../system/run-at-most.js';

@@ -1,4 +1,4 @@
-import { REMOVING, type InterruptedBackup } from '../copy/interrupted-backup.js';
+import { REMOVING, type InterruptedBackup } from '../copy/backup/interrupted-backup.js';
 
 const DAY_MS = 86_400_000;
 /** Longer than between two runs of any job that still runs, a monthly one that fails once included. */

@@ -1,5 +1,5 @@
 import type { KeepRules } from '../config/types.js';
-import { isInFuture } from '../copy/future-backups.js';
+import { isInFuture } from '../copy/backup/future-backups.js';
 import { formatSpan } from '../config/span.js';
 import { bucketOf, type Period } from './bucket.js';
 import { needsOf, type JudgedBackup } from './judged-backup.js';

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { isRetryable } from '../copy/copy-error.js';
 import type { CopySource } from '../copy/engine.js';
-import { originsOf } from '../copy/tree-origins.js';
+import { originsOf } from '../copy/backup/tree-origins.js';
 import { sendableBy } from '../engine-names.js';
 import { FsbackupError, messageOf } from '../errors.js';
 import { targetName } from '../backup-target.js';

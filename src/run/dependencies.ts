@@ -1,8 +1,8 @@
 import type { RetentionResult } from '../retention/apply.js';
-import type { BaseStore } from '../copy/base-store.js';
+import type { BaseStore } from '../copy/filesystem/base-store.js';
 import type { CopyDigests, DigestRequest } from '../copy/engine.js';
 import type { EngineFor } from '../copy/engines.js';
-import type { Origins } from '../copy/tree-origins.js';
+import type { Origins } from '../copy/backup/tree-origins.js';
 import type { SnapshotCommands } from '../config/types.js';
 import type { ArmFreezer, FreezeTarget, GuardedDevice } from '../freeze/freezer.js';
 import type { Journal } from '../journal/journal.js';

@@ -1,7 +1,7 @@
 import { targetName, type EngineTarget } from '../backup-target.js';
-import { createBaseStore } from '../copy/base-store.js';
-import { latestComplete } from '../copy/backup-list.js';
-import { createBackupWriter } from '../copy/backup-writer.js';
+import { createBaseStore } from '../copy/filesystem/base-store.js';
+import { latestComplete } from '../copy/backup/backup-list.js';
+import { createBackupWriter } from '../copy/backup/backup-writer.js';
 import { sharedBy } from '../engine-names.js';
 import type { JobConfig } from '../config/types.js';
 import type { PlannedTarget } from '../plan/plan.js';

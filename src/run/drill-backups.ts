@@ -1,10 +1,10 @@
 import type { DrillConfig } from '../config/types.js';
-import type { CompleteBackup } from '../copy/backup-list.js';
-import { drillBackup } from '../copy/drill-backup.js';
+import type { CompleteBackup } from '../copy/backup/backup-list.js';
+import { drillBackup } from '../copy/verify/drill-backup.js';
 import { engineFor } from '../copy/engines.js';
 import { targetOf } from '../backup-target.js';
-import type { VerifyReport } from '../copy/verify-backup.js';
-import { verifyEach } from '../copy/verify-backups.js';
+import type { VerifyReport } from '../copy/verify/verify-backup.js';
+import { verifyEach } from '../copy/verify/verify-backups.js';
 import { acquireLock, jobLockName, locksForRecovery } from '../journal/lock.js';
 import type { Reporter } from '../report/reporter.js';
 import { endOrphans } from '../system/orphans.js';

@@ -1,4 +1,4 @@
-import type { MountedBackup } from '../copy/render-mounts.js';
+import type { MountedBackup } from '../copy/mount/render-mounts.js';
 import type { FreezeStatusReport } from '../freeze/freeze-status.js';
 import type { LastRun } from './history.js';
 import type { BaseStatus } from './release-bases.js';

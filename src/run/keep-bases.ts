@@ -1,4 +1,4 @@
-import type { BaseRecord, BaseStore } from '../copy/base-store.js';
+import type { BaseRecord, BaseStore } from '../copy/filesystem/base-store.js';
 import type { CopyBase, KeptSnapshot } from '../copy/engine.js';
 import { targetName } from '../backup-target.js';
 import type { PlannedTarget } from '../plan/plan.js';

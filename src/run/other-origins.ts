@@ -1,6 +1,6 @@
 import { targetName } from '../backup-target.js';
 import type { CopySource } from '../copy/engine.js';
-import { unprovenTrees } from '../copy/tree-origins.js';
+import { unprovenTrees } from '../copy/backup/tree-origins.js';
 import { sharedBy } from '../engine-names.js';
 import type { PlannedTarget } from '../plan/plan.js';
 import type { RunContext } from './context.js';

@@ -1,6 +1,6 @@
 import type { KeepRules } from '../config/types.js';
 import type { BackupTarget } from '../backup-target.js';
-import { readVerifications } from '../copy/verify-history.js';
+import { readVerifications } from '../copy/verify/verify-history.js';
 import { locksForRecovery } from '../journal/lock.js';
 import { applyRetention, judgeRetention, type RetentionResult } from '../retention/apply.js';
 import { ReleaseStack } from './release-stack.js';

@@ -1,6 +1,6 @@
-import type { BaseRecord } from '../copy/base-store.js';
-import { targetAt } from '../copy/catalogue.js';
-import { isMeantBy } from '../copy/same-target.js';
+import type { BaseRecord } from '../copy/filesystem/base-store.js';
+import { targetAt } from '../copy/repository/catalogue.js';
+import { isMeantBy } from '../copy/target/same-target.js';
 import { targetName } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
 import { locksForRecovery } from '../journal/lock.js';

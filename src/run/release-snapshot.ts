@@ -1,4 +1,4 @@
-import type { BaseStore } from '../copy/base-store.js';
+import type { BaseStore } from '../copy/filesystem/base-store.js';
 import type { SnapshotProvider, SnapshotRef } from '../snapshots/provider.js';
 
 /**

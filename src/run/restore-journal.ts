@@ -1,4 +1,4 @@
-import { isJobName } from '../copy/backup-layout.js';
+import { isJobName } from '../copy/backup/backup-layout.js';
 import { messageOf } from '../errors.js';
 import type { Journal } from '../journal/journal.js';
 import { jobLockName, locksForRecovery, tryAcquireLock, type Lock } from '../journal/lock.js';

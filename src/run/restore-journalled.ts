@@ -1,8 +1,8 @@
 import { targetOf } from '../backup-target.js';
 import { engineFor } from '../copy/engines.js';
 import { withReportedStep } from '../copy/reported-step.js';
-import { restoreBackup, type RestoreOptions, type RestoreReport } from '../copy/restore-backup.js';
-import { restoreImage } from '../copy/restore-image.js';
+import { restoreBackup, type RestoreOptions, type RestoreReport } from '../copy/restore/restore-backup.js';
+import { restoreImage } from '../copy/restore/restore-image.js';
 import type { Reporter } from '../report/reporter.js';
 import { withRestoreJournal, type RestoreHost } from './restore-journal.js';
 

@@ -1,4 +1,4 @@
-import { readVerifications } from '../copy/verify-history.js';
+import { readVerifications } from '../copy/verify/verify-history.js';
 import { applyRetention, type RetentionResult } from '../retention/apply.js';
 import type { PlannedTarget } from '../plan/plan.js';
 import type { RetainUsing } from './dependencies.js';

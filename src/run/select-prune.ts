@@ -1,10 +1,10 @@
 import { loadConfig } from '../config/load.js';
 import type { JobConfig, KeepRules } from '../config/types.js';
-import { isJobName } from '../copy/backup-layout.js';
-import { listBackups } from '../copy/backup-list.js';
-import { listInterrupted } from '../copy/interrupted-backup.js';
-import { targetFrom, type FromTarget } from '../copy/from-target.js';
-import { whyAbsent } from '../copy/locate-target.js';
+import { isJobName } from '../copy/backup/backup-layout.js';
+import { listBackups } from '../copy/backup/backup-list.js';
+import { listInterrupted } from '../copy/backup/interrupted-backup.js';
+import { targetFrom, type FromTarget } from '../copy/target/from-target.js';
+import { whyAbsent } from '../copy/target/locate-target.js';
 import { targetName } from '../backup-target.js';
 import { FsbackupError } from '../errors.js';
 import { pickJobs } from './select-jobs.js';

@@ -2,7 +2,7 @@ import { readdir, readFile, rm, mkdtemp } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { begunAt } from '../../src/copy/backup-layout.js';
+import { begunAt } from '../../src/copy/backup/backup-layout.js';
 import { readMounts } from '../../src/system/mountinfo.js';
 import type { RunReport } from '../../src/report/run-report.js';
 import { IS_IN_GUEST } from '../support/in-guest.js';

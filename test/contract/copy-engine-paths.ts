@@ -1,10 +1,10 @@
 import { chmod, mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect, it } from 'vitest';
-import { entriesOf } from '../../src/copy/backup-entries.js';
-import { dataDirectory as dataOf, digestFile } from '../../src/copy/backup-layout.js';
+import { entriesOf } from '../../src/copy/backup/backup-entries.js';
+import { dataDirectory as dataOf, digestFile } from '../../src/copy/backup/backup-layout.js';
 import type { CopyEngine, CopySource } from '../../src/copy/engine.js';
-import { selectPaths } from '../../src/copy/select-paths.js';
+import { selectPaths } from '../../src/copy/restore/select-paths.js';
 import { manifestFor } from '../support/backups.js';
 import { compareTrees } from '../support/compare-trees.js';
 import { backupOf, copyRequest, restoreRequest } from '../support/engine-requests.js';

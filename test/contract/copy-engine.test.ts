@@ -2,14 +2,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
-import { createBorgEngine } from '../../src/copy/borg-engine.js';
+import { createBorgEngine } from '../../src/copy/borg/borg-engine.js';
 import type { CopyEngine } from '../../src/copy/engine.js';
-import { createCommandEngine } from '../../src/copy/command-engine.js';
-import { createResticEngine } from '../../src/copy/restic-engine.js';
-import { createRsyncEngine } from '../../src/copy/rsync-engine.js';
-import { createRsyncRemoteEngine } from '../../src/copy/rsync-remote-engine.js';
-import { createTarCommandEngine } from '../../src/copy/tar-command-engine.js';
-import { createTarEngine } from '../../src/copy/tar-engine.js';
+import { createCommandEngine } from '../../src/copy/command/command-engine.js';
+import { createResticEngine } from '../../src/copy/restic/restic-engine.js';
+import { createRsyncEngine } from '../../src/copy/rsync/rsync-engine.js';
+import { createRsyncRemoteEngine } from '../../src/copy/rsync-remote/rsync-remote-engine.js';
+import { createTarCommandEngine } from '../../src/copy/command/tar-command-engine.js';
+import { createTarEngine } from '../../src/copy/tar/tar-engine.js';
 import {
   borgRepository,
   commandTarget,

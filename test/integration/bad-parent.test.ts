@@ -2,11 +2,11 @@ import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { dataDirectory } from '../../src/copy/backup-layout.js';
-import { isComplete, listBackups, type CompleteBackup } from '../../src/copy/backup-list.js';
-import type { ListedBackup } from '../../src/copy/render-backups.js';
-import type { RestoreReport } from '../../src/copy/restore-backup.js';
-import type { VerifyReport } from '../../src/copy/verify-backup.js';
+import { dataDirectory } from '../../src/copy/backup/backup-layout.js';
+import { isComplete, listBackups, type CompleteBackup } from '../../src/copy/backup/backup-list.js';
+import type { ListedBackup } from '../../src/copy/backup/render-backups.js';
+import type { RestoreReport } from '../../src/copy/restore/restore-backup.js';
+import type { VerifyReport } from '../../src/copy/verify/verify-backup.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { flipByteOfLargest } from '../support/engine-requests.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';

@@ -1,7 +1,7 @@
 import { mkdir, readFile, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
-import { parseBtrfsStreamHead } from '../../src/copy/btrfs-stream.js';
+import { parseBtrfsStreamHead } from '../../src/copy/btrfs/btrfs-stream.js';
 import { readSubvolume, sentUuidOf } from '../../src/system/btrfs-subvolume.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { must, throwawayDisks } from '../support/throwaway-filesystem.js';

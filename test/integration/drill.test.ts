@@ -2,11 +2,11 @@ import { mkdir, readdir, readFile, rename, symlink, writeFile } from 'node:fs/pr
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { dataDirectory } from '../../src/copy/backup-layout.js';
-import { listBackups } from '../../src/copy/backup-list.js';
-import { createRsyncEngine } from '../../src/copy/rsync-engine.js';
-import { createTarEngine } from '../../src/copy/tar-engine.js';
-import type { VerifyReport } from '../../src/copy/verify-backup.js';
+import { dataDirectory } from '../../src/copy/backup/backup-layout.js';
+import { listBackups } from '../../src/copy/backup/backup-list.js';
+import { createRsyncEngine } from '../../src/copy/rsync/rsync-engine.js';
+import { createTarEngine } from '../../src/copy/tar/tar-engine.js';
+import type { VerifyReport } from '../../src/copy/verify/verify-backup.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { makeNastyTree } from '../support/nasty-tree.js';
@@ -204,7 +204,7 @@ describeNeeding(NEEDS, 'backups verify --drill', () => {
   });
 
   it('removes nothing that no drill made', async () => {
-    const { removeDrill } = await import('../../src/copy/drill-directory.js');
+    const { removeDrill } = await import('../../src/copy/verify/drill-directory.js');
     const precious = path.join(target, 'precious');
     await mkdir(path.join(precious, 'below'), { recursive: true });
     const alias = path.join(target, '.fsbackup-drill-alias');

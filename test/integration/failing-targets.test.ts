@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { listBackups } from '../../src/copy/backup-list.js';
+import { listBackups } from '../../src/copy/backup/backup-list.js';
 import type { EngineName } from '../../src/engine-names.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { writeRandom } from '../support/engine-requests.js';

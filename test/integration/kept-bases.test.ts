@@ -1,8 +1,8 @@
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeEach, expect, it } from 'vitest';
-import { dataDirectory } from '../../src/copy/backup-layout.js';
-import { listBackups } from '../../src/copy/backup-list.js';
+import { dataDirectory } from '../../src/copy/backup/backup-layout.js';
+import { listBackups } from '../../src/copy/backup/backup-list.js';
 import type { BaseStatus } from '../../src/run/release-bases.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { keysBeside } from '../support/documented-json.js';

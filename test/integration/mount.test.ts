@@ -2,12 +2,12 @@ import { lstat, mkdir, open, readdir, readFile, rm, symlink, writeFile } from 'n
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
-import { backupDirectory, dataDirectory, type BackupRef } from '../../src/copy/backup-layout.js';
-import { findBackup } from '../../src/copy/backup-select.js';
+import { backupDirectory, dataDirectory, type BackupRef } from '../../src/copy/backup/backup-layout.js';
+import { findBackup } from '../../src/copy/backup/backup-select.js';
 import type { CopyEngine } from '../../src/copy/engine.js';
-import { createTarEngine } from '../../src/copy/tar-engine.js';
-import { mountBackup } from '../../src/copy/mount-backup.js';
-import { readMountedBackups } from '../../src/copy/mount-records.js';
+import { createTarEngine } from '../../src/copy/tar/tar-engine.js';
+import { mountBackup } from '../../src/copy/mount/mount-backup.js';
+import { readMountedBackups } from '../../src/copy/mount/mount-records.js';
 import { isMountedAt } from '../../src/system/mount.js';
 import { mountsShowing, parseMountinfo } from '../../src/system/mountinfo.js';
 import { makeBackup } from '../support/backups.js';

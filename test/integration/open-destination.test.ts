@@ -1,11 +1,11 @@
 import { chmod, lstat, mkdir, readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { dataDirectory } from '../../src/copy/backup-layout.js';
-import { findBackup } from '../../src/copy/backup-select.js';
-import { withSafeDestination } from '../../src/copy/destination-view.js';
-import { restoreBackup } from '../../src/copy/restore-backup.js';
-import { createTarEngine } from '../../src/copy/tar-engine.js';
+import { dataDirectory } from '../../src/copy/backup/backup-layout.js';
+import { findBackup } from '../../src/copy/backup/backup-select.js';
+import { withSafeDestination } from '../../src/copy/restore/destination-view.js';
+import { restoreBackup } from '../../src/copy/restore/restore-backup.js';
+import { createTarEngine } from '../../src/copy/tar/tar-engine.js';
 import { runCommand, type CommandResult } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';

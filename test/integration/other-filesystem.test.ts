@@ -1,8 +1,8 @@
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { dataDirectory } from '../../src/copy/backup-layout.js';
-import { isComplete, listBackups } from '../../src/copy/backup-list.js';
+import { dataDirectory } from '../../src/copy/backup/backup-layout.js';
+import { isComplete, listBackups } from '../../src/copy/backup/backup-list.js';
 import { pathInBackup } from '../../src/copy/source-layout.js';
 import type { BackupTarget } from '../../src/backup-target.js';
 import { describeNeeding } from '../support/capabilities.js';

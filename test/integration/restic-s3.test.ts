@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { createResticEngine } from '../../src/copy/restic-engine.js';
+import { createResticEngine } from '../../src/copy/restic/restic-engine.js';
 import { isRetryable } from '../../src/copy/copy-error.js';
 import type { CopyEngine, CopyRequest } from '../../src/copy/engine.js';
 import { describeNeeding } from '../support/capabilities.js';

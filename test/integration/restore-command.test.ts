@@ -1,8 +1,8 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { dataDirectory, type BackupRef } from '../../src/copy/backup-layout.js';
-import { beginBackup, completeBackup } from '../../src/copy/backup-store.js';
+import { dataDirectory, type BackupRef } from '../../src/copy/backup/backup-layout.js';
+import { beginBackup, completeBackup } from '../../src/copy/backup/backup-store.js';
 import { engineFor } from '../../src/copy/engines.js';
 import Restore from '../../src/commands/restore.js';
 import { manifestFor } from '../support/backups.js';

@@ -14,7 +14,7 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import type { CopyRequest } from '../../src/copy/engine.js';
-import { createRsyncEngine } from '../../src/copy/rsync-engine.js';
+import { createRsyncEngine } from '../../src/copy/rsync/rsync-engine.js';
 import { makeRunId } from '../../src/run/run-id.js';
 import { runCommand } from '../../src/system/run-command.js';
 import { compareTrees } from '../support/compare-trees.js';

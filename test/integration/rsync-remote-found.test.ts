@@ -3,7 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { isRetryable } from '../../src/copy/copy-error.js';
-import { createRsyncRemoteEngine } from '../../src/copy/rsync-remote-engine.js';
+import { createRsyncRemoteEngine } from '../../src/copy/rsync-remote/rsync-remote-engine.js';
 import { runCommand, type CommandResult } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { compareTrees } from '../support/compare-trees.js';

@@ -3,8 +3,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { MAX_NOTE_BYTES } from '../../src/copy/rsync-remote-note.js';
-import { RsyncRemoteStore } from '../../src/copy/rsync-remote-store.js';
+import { MAX_NOTE_BYTES } from '../../src/copy/rsync-remote/rsync-remote-note.js';
+import { RsyncRemoteStore } from '../../src/copy/rsync-remote/rsync-remote-store.js';
 import { runCommand, type CommandOptions, type CommandResult } from '../../src/system/run-command.js';
 import { parseSshPlace, SshClient } from '../../src/system/ssh-place.js';
 

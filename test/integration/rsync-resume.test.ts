@@ -3,7 +3,7 @@ import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import type { DigestList } from '../../src/copy/engine.js';
-import { createRsyncEngine } from '../../src/copy/rsync-engine.js';
+import { createRsyncEngine } from '../../src/copy/rsync/rsync-engine.js';
 import { makeRunId } from '../../src/run/run-id.js';
 import { runCommand } from '../../src/system/run-command.js';
 import { compareTrees } from '../support/compare-trees.js';

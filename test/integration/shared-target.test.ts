@@ -1,7 +1,7 @@
 import { mkdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, expect, it, vi } from 'vitest';
-import { isComplete, listBackups } from '../../src/copy/backup-list.js';
+import { isComplete, listBackups } from '../../src/copy/backup/backup-list.js';
 import { pathInBackup } from '../../src/copy/source-layout.js';
 import type { RunReport } from '../../src/report/run-report.js';
 import { describeNeeding } from '../support/capabilities.js';

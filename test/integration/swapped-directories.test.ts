@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
-import { createBtrfsSendEngine } from '../../src/copy/btrfs-send-engine.js';
+import { createBtrfsSendEngine } from '../../src/copy/btrfs/btrfs-send-engine.js';
 import type { CopyBase, CopyRequest } from '../../src/copy/engine.js';
 import { ImageClone } from '../../src/snapshots/image-clone.js';
 import { SNAPSHOT_DIRECTORY_NAME } from '../../src/snapshots/private-directory.js';

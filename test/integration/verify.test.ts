@@ -1,9 +1,9 @@
 import { appendFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { backupDirectory, dataDirectory, type BackupRef } from '../../src/copy/backup-layout.js';
-import { listBackups } from '../../src/copy/backup-list.js';
-import type { VerifyReport } from '../../src/copy/verify-backup.js';
+import { backupDirectory, dataDirectory, type BackupRef } from '../../src/copy/backup/backup-layout.js';
+import { listBackups } from '../../src/copy/backup/backup-list.js';
+import type { VerifyReport } from '../../src/copy/verify/verify-backup.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';

@@ -1,8 +1,8 @@
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { RestoreReport } from '../../src/copy/restore-backup.js';
-import type { VerifyReport } from '../../src/copy/verify-backup.js';
+import type { RestoreReport } from '../../src/copy/restore/restore-backup.js';
+import type { VerifyReport } from '../../src/copy/verify/verify-backup.js';
 import type { EngineName } from '../../src/engine-names.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';

@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { listBackups } from '../../src/copy/backup-list.js';
+import { listBackups } from '../../src/copy/backup/backup-list.js';
 import { poolDevice } from '../../src/system/thin-pool.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { describeInLab } from '../support/lab.js';

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { backupDirectory, dataDirectory, type BackupRef } from '../../src/copy/backup-layout.js';
-import { beginBackup, completeBackup } from '../../src/copy/backup-store.js';
-import type { Manifest } from '../../src/copy/manifest.js';
+import { backupDirectory, dataDirectory, type BackupRef } from '../../src/copy/backup/backup-layout.js';
+import { beginBackup, completeBackup } from '../../src/copy/backup/backup-store.js';
+import type { Manifest } from '../../src/copy/backup/manifest.js';
 import { successfulReport } from './run-reports.js';
 
 /** A manifest that fits its place. */

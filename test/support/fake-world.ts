@@ -7,7 +7,7 @@ import type {
   LossReason,
   ThawOutcome,
 } from '../../src/freeze/freezer.js';
-import type { BaseRecord } from '../../src/copy/base-store.js';
+import type { BaseRecord } from '../../src/copy/filesystem/base-store.js';
 import type { CopyEngine } from '../../src/copy/engine.js';
 import type { BackupFacts, ExecuteDependencies } from '../../src/run/dependencies.js';
 import type { FoundNested } from '../../src/run/find-nested.js';

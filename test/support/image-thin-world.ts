@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { createImageEngine } from '../../src/copy/image-engine.js';
+import { createImageEngine } from '../../src/copy/image/image-engine.js';
 import { flipByteOfLargest } from './engine-requests.js';
 import type { SendWorld } from './send-harness.js';
 import { LabVolumeGroup } from './lvm-lab.js';

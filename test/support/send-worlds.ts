@@ -1,7 +1,7 @@
 import { mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
-import { createBtrfsSendEngine } from '../../src/copy/btrfs-send-engine.js';
-import { createImageEngine } from '../../src/copy/image-engine.js';
+import { createBtrfsSendEngine } from '../../src/copy/btrfs/btrfs-send-engine.js';
+import { createImageEngine } from '../../src/copy/image/image-engine.js';
 import type { FreezeMode, ProviderName } from '../../src/snapshots/provider.js';
 import { providerByName } from '../../src/snapshots/registry.js';
 import { flipByteOfLargest } from './engine-requests.js';

@@ -1,7 +1,7 @@
 import { mkdir, open, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { createZfsSendEngine } from '../../src/copy/zfs-send-engine.js';
+import { createZfsSendEngine } from '../../src/copy/zfs/zfs-send-engine.js';
 import { flipByteOfLargest } from './engine-requests.js';
 import { LabPool } from './lab-pool.js';
 import type { SendWorld } from './send-harness.js';

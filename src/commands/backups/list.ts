@@ -1,8 +1,8 @@
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
-import type { Backup, UnreadableJob } from '../../copy/backup-list.js';
-import type { AbsentTarget } from '../../copy/configured-targets.js';
-import type { InterruptedBackup } from '../../copy/interrupted-backup.js';
+import type { Backup, UnreadableJob } from '../../copy/backup/backup-list.js';
+import type { AbsentTarget } from '../../copy/target/configured-targets.js';
+import type { InterruptedBackup } from '../../copy/backup/interrupted-backup.js';
 import { exitCode } from '../../exit-codes.js';
 import { configFlag, fromFlags, fromTarget, fromUsage, jsonFlag } from '../../flags.js';
 
@@ -20,14 +20,14 @@ export default class BackupsList extends BaseCommand {
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(BackupsList);
-    const { requireConfiguredJob, targetsToSearch } = await import('../../copy/configured-targets.js');
-    const { inOrder, listBackups } = await import('../../copy/backup-list.js');
-    const { targetAt } = await import('../../copy/catalogue.js');
+    const { requireConfiguredJob, targetsToSearch } = await import('../../copy/target/configured-targets.js');
+    const { inOrder, listBackups } = await import('../../copy/backup/backup-list.js');
+    const { targetAt } = await import('../../copy/repository/catalogue.js');
     const { targetName, targetOf } = await import('../../backup-target.js');
-    const { readVerifications } = await import('../../copy/verify-history.js');
-    const { readMountPlaces } = await import('../../copy/mount-records.js');
-    const { listInterrupted } = await import('../../copy/interrupted-backup.js');
-    const { listedBackup, renderBackupList } = await import('../../copy/render-backups.js');
+    const { readVerifications } = await import('../../copy/verify/verify-history.js');
+    const { readMountPlaces } = await import('../../copy/mount/mount-records.js');
+    const { listInterrupted } = await import('../../copy/backup/interrupted-backup.js');
+    const { listedBackup, renderBackupList } = await import('../../copy/backup/render-backups.js');
     const absent = new Map<string, AbsentTarget>();
     const targets = await targetsToSearch(
       { ...fromTarget(flags), configFile: flags.config, job: args.job },

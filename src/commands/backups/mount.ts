@@ -16,11 +16,11 @@ export default class BackupsMount extends BaseCommand {
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(BackupsMount);
-    const { pickBackup } = await import('../../copy/pick-backup.js');
+    const { pickBackup } = await import('../../copy/backup/pick-backup.js');
     const { engineFor } = await import('../../copy/engines.js');
     const { targetOf } = await import('../../backup-target.js');
-    const { mountBackup } = await import('../../copy/mount-backup.js');
-    const { mountedBackup, renderMounted } = await import('../../copy/render-mounts.js');
+    const { mountBackup } = await import('../../copy/mount/mount-backup.js');
+    const { mountedBackup, renderMounted } = await import('../../copy/mount/render-mounts.js');
     const { withSignals } = await import('../../system/signals.js');
     const { backup } = await pickBackup(args.backup, {
       ...fromTarget(flags),

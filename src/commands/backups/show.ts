@@ -15,12 +15,12 @@ export default class BackupsShow extends BaseCommand {
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(BackupsShow);
-    const { targetsToSearch } = await import('../../copy/configured-targets.js');
-    const { findBackup, parseSelector } = await import('../../copy/backup-select.js');
-    const { backupDirectory } = await import('../../copy/backup-layout.js');
+    const { targetsToSearch } = await import('../../copy/target/configured-targets.js');
+    const { findBackup, parseSelector } = await import('../../copy/backup/backup-select.js');
+    const { backupDirectory } = await import('../../copy/backup/backup-layout.js');
     const { targetName, targetOf } = await import('../../backup-target.js');
-    const { readVerifications } = await import('../../copy/verify-history.js');
-    const { renderBackup, verifiedOf } = await import('../../copy/render-backups.js');
+    const { readVerifications } = await import('../../copy/verify/verify-history.js');
+    const { renderBackup, verifiedOf } = await import('../../copy/backup/render-backups.js');
     const { job } = parseSelector(args.backup);
     const warn = (message: string): void => this.printWarning(message);
     const where = { ...fromTarget(flags), configFile: flags.config, job };

@@ -15,8 +15,8 @@ export default class BackupsUmount extends BaseCommand {
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(BackupsUmount);
-    const { unmountBackup } = await import('../../copy/mount-backup.js');
-    const { mountedBackup, renderUnmounted } = await import('../../copy/render-mounts.js');
+    const { unmountBackup } = await import('../../copy/mount/mount-backup.js');
+    const { mountedBackup, renderUnmounted } = await import('../../copy/mount/render-mounts.js');
     const unmounted = await unmountBackup(path.resolve(args.directory));
     const { record, wasMounted } = unmounted;
     if (flags.json) this.printJson({ version: 1, ...mountedBackup(record), wasMounted });

@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
-import type { CompleteBackup } from '../../copy/backup-list.js';
+import type { CompleteBackup } from '../../copy/backup/backup-list.js';
 import { worstExitCode } from '../../exit-codes.js';
 import {
   backupDescription,
@@ -44,10 +44,10 @@ export default class BackupsVerify extends BaseCommand {
 
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(BackupsVerify);
-    const { targetsToSearch } = await import('../../copy/configured-targets.js');
-    const { findBackup, parseSelector } = await import('../../copy/backup-select.js');
-    const { verifyBackups } = await import('../../copy/verify-backups.js');
-    const { renderVerify } = await import('../../copy/render-verify.js');
+    const { targetsToSearch } = await import('../../copy/target/configured-targets.js');
+    const { findBackup, parseSelector } = await import('../../copy/backup/backup-select.js');
+    const { verifyBackups } = await import('../../copy/verify/verify-backups.js');
+    const { renderVerify } = await import('../../copy/verify/render-verify.js');
     const { chooseReporter } = await import('../../report/choose-reporter.js');
     const { withSignals } = await import('../../system/signals.js');
     const warn = (message: string): void => this.printWarning(message);

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { createBaseStore } from '../../../src/copy/base-store.js';
+import { createBaseStore } from '../../../src/copy/filesystem/base-store.js';
 import type { ThrowawayFilesystem, ThrowawayType } from '../../support/throwaway-filesystem.js';
 import {
   changesOf,

@@ -4,10 +4,10 @@ import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { backupDirectory, dataDirectory, type BackupRef } from '../../../src/copy/backup-layout.js';
-import { latestComplete, listBackups, listJobBackups } from '../../../src/copy/backup-list.js';
-import { findBackup, parseSelector } from '../../../src/copy/backup-select.js';
-import { beginBackup, completeBackup, discardIncomplete } from '../../../src/copy/backup-store.js';
+import { backupDirectory, dataDirectory, type BackupRef } from '../../../src/copy/backup/backup-layout.js';
+import { latestComplete, listBackups, listJobBackups } from '../../../src/copy/backup/backup-list.js';
+import { findBackup, parseSelector } from '../../../src/copy/backup/backup-select.js';
+import { beginBackup, completeBackup, discardIncomplete } from '../../../src/copy/backup/backup-store.js';
 import { thisHost } from '../../../src/system/this-host.js';
 import { makeBackup, makeUnfinished, manifestFor } from '../../support/backups.js';
 

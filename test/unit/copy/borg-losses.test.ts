@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { BorgLosses } from '../../../src/copy/borg-losses.js';
-import { parseBorgMessage } from '../../../src/copy/borg-output.js';
+import { BorgLosses } from '../../../src/copy/borg/borg-losses.js';
+import { parseBorgMessage } from '../../../src/copy/borg/borg-output.js';
 import type { CopySource } from '../../../src/copy/engine.js';
 
 const SOURCES: CopySource[] = ['/srv', '/var/db'].map((path) => ({ path, readFrom: path, exclude: [] }));

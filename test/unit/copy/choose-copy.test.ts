@@ -2,9 +2,9 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { chooseCopy, describeChoice, type ChosenCopy } from '../../../src/copy/choose-copy.js';
-import { knownVerifications } from '../../../src/copy/known-verifications.js';
-import { verificationsFrom, type VerifyRecord } from '../../../src/copy/verify-history.js';
+import { chooseCopy, describeChoice, type ChosenCopy } from '../../../src/copy/backup/choose-copy.js';
+import { knownVerifications } from '../../../src/copy/verify/known-verifications.js';
+import { verificationsFrom, type VerifyRecord } from '../../../src/copy/verify/verify-history.js';
 import { makeBackup } from '../../support/backups.js';
 
 const OLD = '20261119T010000Z-aaaaaa';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { mountsOfDestination } from '../../../src/copy/destination-view.js';
+import { mountsOfDestination } from '../../../src/copy/restore/destination-view.js';
 import { parseMountinfo } from '../../../src/system/mountinfo.js';
 
 const mounts = parseMountinfo(`21 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw

@@ -5,14 +5,19 @@ import path from 'node:path';
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { compareDigests } from '../../../src/copy/digest-compare.js';
+import { compareDigests } from '../../../src/copy/digests/digest-compare.js';
 import { isRefusal } from '../../../src/copy/copy-error.js';
-import { readRecords, sortLines } from '../../../src/copy/digest-lines.js';
-import { finishDigestList } from '../../../src/copy/digest-list.js';
-import { sha256Of } from '../../../src/copy/stored-file.js';
-import { escapePath, formatRecord, parseRecord, unescapePath } from '../../../src/copy/digest-record.js';
-import { parseDigestLine } from '../../../src/copy/rsync-digests.js';
-import { TarStream } from '../../../src/copy/tar-stream.js';
+import { readRecords, sortLines } from '../../../src/copy/digests/digest-lines.js';
+import { finishDigestList } from '../../../src/copy/digests/digest-list.js';
+import { sha256Of } from '../../../src/copy/stored/stored-file.js';
+import {
+  escapePath,
+  formatRecord,
+  parseRecord,
+  unescapePath,
+} from '../../../src/copy/digests/digest-record.js';
+import { parseDigestLine } from '../../../src/copy/rsync/rsync-digests.js';
+import { TarStream } from '../../../src/copy/tar/tar-stream.js';
 import { runCommand } from '../../../src/system/run-command.js';
 
 let directory: string;

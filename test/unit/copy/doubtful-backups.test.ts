@@ -2,15 +2,15 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { CompleteBackup } from '../../../src/copy/backup-list.js';
-import { createBackupWriter } from '../../../src/copy/backup-writer.js';
-import { doubtOf } from '../../../src/copy/doubtful-backups.js';
+import type { CompleteBackup } from '../../../src/copy/backup/backup-list.js';
+import { createBackupWriter } from '../../../src/copy/backup/backup-writer.js';
+import { doubtOf } from '../../../src/copy/verify/doubtful-backups.js';
 import type { EngineName } from '../../../src/engine-names.js';
 import {
   recordVerification,
   verificationsFrom,
   type VerifyRecord,
-} from '../../../src/copy/verify-history.js';
+} from '../../../src/copy/verify/verify-history.js';
 import { makeBackup, manifestFor } from '../../support/backups.js';
 
 const [OLD, MIDDLE, NEW] = ['20261120T010000Z-aaaa', '20261121T010000Z-bbbb', '20261122T010000Z-cccc'];

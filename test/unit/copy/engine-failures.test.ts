@@ -3,8 +3,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { isRefusal, isRetryable, withCopyErrors } from '../../../src/copy/copy-error.js';
-import { createRsyncEngine } from '../../../src/copy/rsync-engine.js';
-import { createTarEngine } from '../../../src/copy/tar-engine.js';
+import { createRsyncEngine } from '../../../src/copy/rsync/rsync-engine.js';
+import { createTarEngine } from '../../../src/copy/tar/tar-engine.js';
 import { FsbackupError, messageOf } from '../../../src/errors.js';
 import type { CommandOptions, CommandResult } from '../../../src/system/run-command.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { chunksOf, complementOf, intersectionOf, normaliseExtents } from '../../../src/copy/extents.js';
+import { chunksOf, complementOf, intersectionOf, normaliseExtents } from '../../../src/copy/image/extents.js';
 
 const at = (offset: number, length: number): { offset: number; length: number } => ({ offset, length });
 

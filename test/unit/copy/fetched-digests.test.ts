@@ -5,10 +5,10 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { isDigestList } from '../../../src/copy/digest-check.js';
-import { finishDigestList } from '../../../src/copy/digest-list.js';
-import { formatRecord, plainRecord } from '../../../src/copy/digest-record.js';
-import { LimitedFile } from '../../../src/copy/limited-file.js';
+import { isDigestList } from '../../../src/copy/digests/digest-check.js';
+import { finishDigestList } from '../../../src/copy/digests/digest-list.js';
+import { formatRecord, plainRecord } from '../../../src/copy/digests/digest-record.js';
+import { LimitedFile } from '../../../src/copy/rsync-remote/limited-file.js';
 
 const X = 'a'.repeat(32);
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, it, vi } from 'vitest';
-import { FullWatch } from '../../../src/copy/full-watch.js';
+import { FullWatch } from '../../../src/copy/restic/full-watch.js';
 
 const ROOM = { totalBytes: 2 ** 40, blockSizeBytes: 4096 };
 let watch: FullWatch;

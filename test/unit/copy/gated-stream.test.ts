@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import { expect, it } from 'vitest';
-import { GatedStream } from '../../../src/copy/gated-stream.js';
+import { GatedStream } from '../../../src/copy/command/gated-stream.js';
 
 const MIB = Buffer.alloc(1024 * 1024, 'x');
 

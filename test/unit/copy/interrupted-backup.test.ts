@@ -4,10 +4,10 @@ import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { backupDirectory } from '../../../src/copy/backup-layout.js';
-import { beginBackup } from '../../../src/copy/backup-store.js';
-import { LineWriter } from '../../../src/copy/digest-lines.js';
-import { writeResumeNote } from '../../../src/copy/resume-note.js';
+import { backupDirectory } from '../../../src/copy/backup/backup-layout.js';
+import { beginBackup } from '../../../src/copy/backup/backup-store.js';
+import { LineWriter } from '../../../src/copy/digests/digest-lines.js';
+import { writeResumeNote } from '../../../src/copy/rsync/resume-note.js';
 import { hostLabel } from '../../../src/system/host-label.js';
 import { resumeNoteOf } from '../../support/resume-note.js';
 

@@ -6,13 +6,13 @@ import {
   parseProgress,
   parseStats,
   parseTransferred,
-} from '../../../src/copy/rsync-output.js';
+} from '../../../src/copy/rsync/rsync-output.js';
 import {
   isPadded,
   parseComplaint as parseTarComplaint,
   parseListing,
   unescapeName,
-} from '../../../src/copy/tar-output.js';
+} from '../../../src/copy/tar/tar-output.js';
 
 describe("rsync's output", () => {
   it('tells progress by bytes, and at the end of each file by files, with directories apart', () => {

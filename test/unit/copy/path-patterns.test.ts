@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { bytesOfPath, isText, nulTerminated, pathFromBytes } from '../../../src/copy/byte-path.js';
 import type { BackupEntry } from '../../../src/copy/engine.js';
-import { compilePattern } from '../../../src/copy/path-pattern.js';
-import { selectPaths } from '../../../src/copy/select-paths.js';
+import { compilePattern } from '../../../src/copy/restore/path-pattern.js';
+import { selectPaths } from '../../../src/copy/restore/select-paths.js';
 
 describe('a path of any bytes', () => {
   it.each(['/srv/plain', '/srv/\u00fcber', '/srv/\u{1f4be}', '/srv/new\nline'])('keeps text: %j', (text) => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { literalForPython } from '../../../src/copy/borg-excludes.js';
+import { literalForPython } from '../../../src/copy/borg/borg-excludes.js';
 import { batchesOf } from '../../../src/copy/path-batches.js';
 import { programRecords } from '../../../src/copy/program-records.js';
 import { describeFailure, runCommand, type CommandResult } from '../../../src/system/run-command.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { resticExcludes, translateExclude } from '../../../src/copy/restic-excludes.js';
+import { resticExcludes, translateExclude } from '../../../src/copy/restic/restic-excludes.js';
 
 describe('an exclude pattern of rsync, for restic', () => {
   it.each([

@@ -2,9 +2,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { makeSnapshot } from '../../../src/copy/restic-backup.js';
-import { resticReference } from '../../../src/copy/restic-reference.js';
-import { ResticRepository } from '../../../src/copy/restic-repository.js';
+import { makeSnapshot } from '../../../src/copy/restic/restic-backup.js';
+import { resticReference } from '../../../src/copy/restic/restic-reference.js';
+import { ResticRepository } from '../../../src/copy/restic/restic-repository.js';
 import type { runCommand } from '../../../src/system/run-command.js';
 
 const ID = 'f4c0fee5'.padEnd(64, '0');

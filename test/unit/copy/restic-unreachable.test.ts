@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { isRetryable } from '../../../src/copy/copy-error.js';
-import { ResticRepository } from '../../../src/copy/restic-repository.js';
+import { ResticRepository } from '../../../src/copy/restic/restic-repository.js';
 import type { CommandResult, runCommand } from '../../../src/system/run-command.js';
 
 const WHY = 'Head "http://127.0.0.1:1/config": dial tcp 127.0.0.1:1: connect: connection refused';

@@ -2,10 +2,10 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { findBackup } from '../../../src/copy/backup-select.js';
+import { findBackup } from '../../../src/copy/backup/backup-select.js';
 import type { CopyEngine, RestoreRequest } from '../../../src/copy/engine.js';
-import { renderRestore } from '../../../src/copy/render-backups.js';
-import { restoreBackup, type RestoreOptions } from '../../../src/copy/restore-backup.js';
+import { renderRestore } from '../../../src/copy/backup/render-backups.js';
+import { restoreBackup, type RestoreOptions } from '../../../src/copy/restore/restore-backup.js';
 import BackupsList from '../../../src/commands/backups/list.js';
 import BackupsShow from '../../../src/commands/backups/show.js';
 import { makeBackup, makeUnfinished } from '../../support/backups.js';

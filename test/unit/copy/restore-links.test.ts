@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, realpath, rm, stat, symlink, utimes, writeFile
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { linkName, removeRestoreLinks } from '../../../src/copy/restore-links.js';
+import { linkName, removeRestoreLinks } from '../../../src/copy/restore/restore-links.js';
 
 const TOKEN = '0123456789abcdef';
 

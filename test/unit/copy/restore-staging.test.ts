@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, realpath, rename, rm, stat, symlink, writeFile
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { removeStaging, withStaging } from '../../../src/copy/restore-staging.js';
+import { removeStaging, withStaging } from '../../../src/copy/restore/restore-staging.js';
 import type { Payload } from '../../../src/journal/entry.js';
 import type { Journal } from '../../../src/journal/journal.js';
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { RetryWatch } from '../../../src/copy/retry-watch.js';
+import { RetryWatch } from '../../../src/copy/restic/retry-watch.js';
 
 const FOREVER_MS = 600_000;
 

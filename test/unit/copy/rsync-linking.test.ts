@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { linkingFrom, takenAt } from '../../../src/copy/rsync-linking.js';
+import { linkingFrom, takenAt } from '../../../src/copy/rsync/rsync-linking.js';
 
 describe('how unchanged files are linked', () => {
   const now = new Date('2026-11-27T12:00:00Z');

@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { describe, expect, it } from 'vitest';
-import { foundBackupOf, listBytesOf } from '../../../src/copy/rsync-remote-found.js';
-import { RemoteListing, type RemoteBackup } from '../../../src/copy/rsync-remote-listing.js';
-import { formatNote, MAX_NOTE_BYTES } from '../../../src/copy/rsync-remote-note.js';
+import { foundBackupOf, listBytesOf } from '../../../src/copy/rsync-remote/rsync-remote-found.js';
+import { RemoteListing, type RemoteBackup } from '../../../src/copy/rsync-remote/rsync-remote-listing.js';
+import { formatNote, MAX_NOTE_BYTES } from '../../../src/copy/rsync-remote/rsync-remote-note.js';
 
 const backup = { job: 'srv', backupId: '20261123T184500Z-1a2b3c' };
 const header = `fsbackup: backup ${backup.job} ${backup.backupId}`;

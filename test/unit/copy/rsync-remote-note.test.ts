@@ -4,7 +4,7 @@ import {
   MAX_NOTE_BYTES,
   parseNote,
   type NotedCopy,
-} from '../../../src/copy/rsync-remote-note.js';
+} from '../../../src/copy/rsync-remote/rsync-remote-note.js';
 
 const backup = { job: 'srv', backupId: '20261123T184500Z-1a2b3c' };
 const copy: NotedCopy = {

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { catalogueDirectory, type EngineTarget } from '../../../src/backup-target.js';
 import type { EngineName } from '../../../src/engine-names.js';
-import { isMeantBy } from '../../../src/copy/same-target.js';
+import { isMeantBy } from '../../../src/copy/target/same-target.js';
 import { stateDirectory } from '../../../src/system/directories.js';
 
 function repositoryTarget(engine: EngineName, repository: string): EngineTarget {

@@ -2,7 +2,7 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { removeScratchPool, withScratchPool } from '../../../src/copy/scratch-pool.js';
+import { removeScratchPool, withScratchPool } from '../../../src/copy/zfs/scratch-pool.js';
 import type { Journal } from '../../../src/journal/journal.js';
 import type { CommandResult, runCommand } from '../../../src/system/run-command.js';
 

@@ -2,7 +2,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { readVariables, type SecretReading } from '../../../src/copy/secrets.js';
+import { readVariables, type SecretReading } from '../../../src/copy/repository/secrets.js';
 import { runCommand } from '../../../src/system/run-command.js';
 
 let directory: string;

@@ -2,10 +2,10 @@ import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readContents } from '../../../src/copy/btrfs-contents.js';
-import { readImageContents } from '../../../src/copy/image-contents.js';
-import { storedName, storedParent, storedPath, storedPlace } from '../../../src/copy/stored-names.js';
-import { readZfsContents } from '../../../src/copy/zfs-contents.js';
+import { readContents } from '../../../src/copy/btrfs/btrfs-contents.js';
+import { readImageContents } from '../../../src/copy/image/image-contents.js';
+import { storedName, storedParent, storedPath, storedPlace } from '../../../src/copy/stored/stored-names.js';
+import { readZfsContents } from '../../../src/copy/zfs/zfs-contents.js';
 
 const NAME = `fsbackup-${'j'.repeat(64)}-20260102T030405Z-1a2b3c-12-try2`;
 const PARENT = { backupId: '20260102T030405Z-1a2b3c', name: NAME };

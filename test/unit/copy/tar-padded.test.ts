@@ -2,9 +2,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ARCHIVE, storedArchive } from '../../../src/copy/tar-archive.js';
-import { withoutPadded } from '../../../src/copy/tar-padded.js';
-import { verifyMembers } from '../../../src/copy/tar-verify.js';
+import { ARCHIVE, storedArchive } from '../../../src/copy/tar/tar-archive.js';
+import { withoutPadded } from '../../../src/copy/tar/tar-padded.js';
+import { verifyMembers } from '../../../src/copy/tar/tar-verify.js';
 import { runCommand } from '../../../src/system/run-command.js';
 
 describe('members of an archive that are known not to be in the backup', () => {

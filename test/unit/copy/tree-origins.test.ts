@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { readAnew } from '../../../src/copy/rsync-linking.js';
-import { commonOrigins, unprovenTrees } from '../../../src/copy/tree-origins.js';
+import { readAnew } from '../../../src/copy/rsync/rsync-linking.js';
+import { commonOrigins, unprovenTrees } from '../../../src/copy/backup/tree-origins.js';
 
 const SRV = { path: '/srv', origin: 'ext4 1111 inode 2' };
 const WWW = { path: '/srv/www', origin: 'ext4 2222 inode 2' };

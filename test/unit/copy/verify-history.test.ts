@@ -7,7 +7,7 @@ import {
   recordVerification,
   verificationsFrom,
   type VerifyRecord,
-} from '../../../src/copy/verify-history.js';
+} from '../../../src/copy/verify/verify-history.js';
 
 const backup = { target: '/backup', job: 'srv', backupId: '20261120T010000Z-aaaaaa' };
 let minute = 0;

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { BorgRepository } from '../../../src/copy/borg-repository.js';
-import { ResticRepository } from '../../../src/copy/restic-repository.js';
-import { checkRsync } from '../../../src/copy/rsync-version.js';
-import { checkTar } from '../../../src/copy/tar-version.js';
+import { BorgRepository } from '../../../src/copy/borg/borg-repository.js';
+import { ResticRepository } from '../../../src/copy/restic/restic-repository.js';
+import { checkRsync } from '../../../src/copy/rsync/rsync-version.js';
+import { checkTar } from '../../../src/copy/tar/tar-version.js';
 import type { CommandResult, runCommand } from '../../../src/system/run-command.js';
 
 const KILLED: CommandResult = {

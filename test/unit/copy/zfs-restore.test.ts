@@ -2,9 +2,9 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { restoreOpened } from '../../../src/copy/open-trees.js';
-import { writeZfsContents } from '../../../src/copy/zfs-contents.js';
-import { zfsOpener } from '../../../src/copy/zfs-restore.js';
+import { restoreOpened } from '../../../src/copy/filesystem/open-trees.js';
+import { writeZfsContents } from '../../../src/copy/zfs/zfs-contents.js';
+import { zfsOpener } from '../../../src/copy/zfs/zfs-restore.js';
 import type { CommandResult, runCommand } from '../../../src/system/run-command.js';
 import { restoreRequest } from '../../support/engine-requests.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { atPlaceOf, parseZfsPlace } from '../../../src/copy/zfs-target.js';
+import { atPlaceOf, parseZfsPlace } from '../../../src/copy/zfs/zfs-target.js';
 
 describe('a dataset as a target', () => {
   it('is on this host, or on another one', () => {

@@ -2,9 +2,9 @@ import type { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { isRetryable } from '../../../src/copy/copy-error.js';
-import type { Sending } from '../../../src/copy/zfs-sending.js';
-import { ZfsStore } from '../../../src/copy/zfs-target.js';
-import { sendToDataset, type Transferred } from '../../../src/copy/zfs-transfer.js';
+import type { Sending } from '../../../src/copy/zfs/zfs-sending.js';
+import { ZfsStore } from '../../../src/copy/zfs/zfs-target.js';
+import { sendToDataset, type Transferred } from '../../../src/copy/zfs/zfs-transfer.js';
 import type { CommandResult, runCommand } from '../../../src/system/run-command.js';
 
 const DATASET = 'tank/backups/srv/1-0';

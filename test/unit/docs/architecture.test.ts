@@ -101,6 +101,17 @@ describe('the modules', () => {
     expect(upwards.map(({ from, to }) => `${from} uses ${to}`)).toEqual([]);
   });
 
+  it('have told of each directory of the copies', () => {
+    const text = readFileSync(path.join(PROJECT, 'docs/architecture.md'), 'utf8');
+    const told = text.slice(
+      text.indexOf('`src/copy/` has a directory'),
+      text.indexOf('Programs are started'),
+    );
+    const directories = FILES.map((file) => /^src\/copy\/([^/]+)\//.exec(file)?.[1]);
+    for (const directory of new Set(directories.filter((name) => name !== undefined)))
+      expect(told).toContain(`\`${directory}\``);
+  });
+
   it('have no file that needs itself, types included', () => {
     expect(findCycle()).toBeUndefined();
   });

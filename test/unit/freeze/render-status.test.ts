@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { renderMounts } from '../../../src/copy/render-mounts.js';
+import { renderMounts } from '../../../src/copy/mount/render-mounts.js';
 import { renderStatus, type RunStatus } from '../../../src/freeze/render-status.js';
 
 const FAILED: RunStatus = {

@@ -1,10 +1,10 @@
 import { Chalk } from 'chalk';
 import { expect, it } from 'vitest';
-import { renderBackup, renderBackupList, renderRestore } from '../../../src/copy/render-backups.js';
-import { renderMounted, renderMounts } from '../../../src/copy/render-mounts.js';
-import { renderVerify } from '../../../src/copy/render-verify.js';
-import { renderPreview } from '../../../src/copy/overwrite-preview.js';
-import { verificationsFrom } from '../../../src/copy/verify-history.js';
+import { renderBackup, renderBackupList, renderRestore } from '../../../src/copy/backup/render-backups.js';
+import { renderMounted, renderMounts } from '../../../src/copy/mount/render-mounts.js';
+import { renderVerify } from '../../../src/copy/verify/render-verify.js';
+import { renderPreview } from '../../../src/copy/restore/overwrite-preview.js';
+import { verificationsFrom } from '../../../src/copy/verify/verify-history.js';
 import { renderDoctor } from '../../../src/doctor/render-doctor.js';
 import { problem } from '../../../src/doctor/finding.js';
 import { renderStatus } from '../../../src/freeze/render-status.js';

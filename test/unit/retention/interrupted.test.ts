@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { InterruptedBackup } from '../../../src/copy/interrupted-backup.js';
+import type { InterruptedBackup } from '../../../src/copy/backup/interrupted-backup.js';
 import { judgeInterrupted } from '../../../src/retention/interrupted.js';
 
 const NOW = new Date('2026-11-26T00:00:00Z');

@@ -2,12 +2,12 @@ import { mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { backupDirectory, dataDirectory, type BackupRef } from '../../../src/copy/backup-layout.js';
-import { listBackups } from '../../../src/copy/backup-list.js';
-import { discardIncomplete } from '../../../src/copy/backup-store.js';
+import { backupDirectory, dataDirectory, type BackupRef } from '../../../src/copy/backup/backup-layout.js';
+import { listBackups } from '../../../src/copy/backup/backup-list.js';
+import { discardIncomplete } from '../../../src/copy/backup/backup-store.js';
 import type { EngineFor } from '../../../src/copy/engines.js';
-import { createTarEngine } from '../../../src/copy/tar-engine.js';
-import { verificationsFrom, type VerifyRecord } from '../../../src/copy/verify-history.js';
+import { createTarEngine } from '../../../src/copy/tar/tar-engine.js';
+import { verificationsFrom, type VerifyRecord } from '../../../src/copy/verify/verify-history.js';
 import type { Journal } from '../../../src/journal/journal.js';
 import { applyRetention, judgeRetention } from '../../../src/retention/apply.js';
 import { pruneReport, renderPrune } from '../../../src/retention/render.js';

@@ -10,8 +10,8 @@ import {
   isBackupId,
   isJobName,
   jobDirectory,
-} from '../../../src/copy/backup-layout.js';
-import { identityFile } from '../../../src/copy/target-identity.js';
+} from '../../../src/copy/backup/backup-layout.js';
+import { identityFile } from '../../../src/copy/target/target-identity.js';
 import { jobLockName, targetLockName } from '../../../src/journal/lock.js';
 
 const OUTSIDE = ['..', '.', '../etc', '/etc', 'a/b', 'a/../../b', './a', 'a/', '/', ''];

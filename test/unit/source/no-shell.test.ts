@@ -32,9 +32,9 @@ const OWN_MOUNTS = 'src/system/own-mounts.ts';
  * positional ones and never part of its text. How each is started.
  */
 const SCRIPTS: [string, RegExp][] = [
-  ['src/copy/command-engine.ts', /'-e?c',\s*SCRIPT,/],
-  ['src/copy/merged-tree.ts', /inOwnMounts\(SCRIPT, /],
-  ['src/copy/mounted-trees.ts', /inOwnMounts\(SCRIPT, /],
+  ['src/copy/command/command-engine.ts', /'-e?c',\s*SCRIPT,/],
+  ['src/copy/repository/merged-tree.ts', /inOwnMounts\(SCRIPT, /],
+  ['src/copy/filesystem/mounted-trees.ts', /inOwnMounts\(SCRIPT, /],
   ['src/system/sealed-view.ts', /inOwnMounts\(SCRIPT, /],
 ];
 
@@ -45,8 +45,8 @@ function expectFixed(script: string | undefined): void {
 }
 
 /** Scripts that a login's shell on another host is given, in the same way: every word of what it runs is quoted. */
-const REMOTE_SCRIPTS = 'src/copy/rsync-remote-scripts.ts';
-const REMOTE_SHELL = 'src/copy/rsync-remote-store.ts';
+const REMOTE_SCRIPTS = 'src/copy/rsync-remote/rsync-remote-scripts.ts';
+const REMOTE_SHELL = 'src/copy/rsync-remote/rsync-remote-store.ts';
 
 describe('the sources', () => {
   it('start programs in three files, none of them by way of a shell', () => {
@@ -82,7 +82,7 @@ describe('the sources', () => {
   it('name a shell only for fixed scripts: those that mount in a namespace, and those of the other host', () => {
     const shell = /['"`](?:\/(?:usr\/)?bin\/)?(?:ba|da|z|k)?sh['"`]|['"`](?:\/usr)?\/bin\/env['"`]/;
     expect(filesWith(TYPESCRIPT, shell).toSorted()).toEqual(
-      ['src/copy/command-engine.ts', OWN_MOUNTS, REMOTE_SHELL].toSorted(),
+      ['src/copy/command/command-engine.ts', OWN_MOUNTS, REMOTE_SHELL].toSorted(),
     );
   });
 

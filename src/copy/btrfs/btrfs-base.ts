@@ -1,0 +1,80 @@
+import path from 'node:path';
+import { inOwnDirectory } from '../../snapshots/private-directory.js';
+import { readSubvolume, type Subvolume } from '../../system/btrfs-subvolume.js';
+import { exists } from '../../system/exists.js';
+import { readContents, streamFile, type BtrfsContents, type SentSubvolume } from './btrfs-contents.js';
+import type { CopyBase } from '../engine.js';
+
+/** What an increment is made from. */
+export interface BtrfsParent {
+  /** The kept snapshot, on the source. */
+  snapshot: string;
+  subvolume: Subvolume;
+  backupId: string;
+  sent: SentSubvolume;
+}
+
+/**
+ * The subvolume that a snapshot of ours is; undefined where it is not there. Looked at in its directory, held open, in which
+ * nobody but root can put another in its place. Rejects with `snapshotFailed` where that directory is not ours.
+ */
+export async function readOwnSubvolume(snapshot: string): Promise<Subvolume | undefined> {
+  return await inOwnDirectory(path.dirname(snapshot), (own) =>
+    readSubvolume(path.join(own.path, path.basename(snapshot))),
+  );
+}
+
+/** What a snapshot must still be to be a base: nobody wrote to it, and it is no other one. */
+export function identityOf({ uuid, generation }: Subvolume): string {
+  return `${uuid} at ${generation}`;
+}
+
+/** Whether what was received is still there as it was: it is no longer once it has been made writable. */
+export async function isAsReceived(directory: string, { receivedUuid }: SentSubvolume): Promise<boolean> {
+  const received = await readSubvolume(directory);
+  return (
+    received?.isReadOnly === true && receivedUuid !== undefined && received.receivedUuid === receivedUuid
+  );
+}
+
+async function sentOf(
+  base: CopyBase,
+  uuid: string,
+  kind: BtrfsContents['kind'],
+): Promise<SentSubvolume | undefined> {
+  const contents = await readContents(base.dataDirectory).catch(() => undefined);
+  const sent = contents?.kind === kind ? contents.subvolumes.find((one) => one.uuid === uuid) : undefined;
+  if (sent === undefined) return undefined;
+  const isThere =
+    kind === 'received'
+      ? await isAsReceived(path.join(base.dataDirectory, sent.name), sent)
+      : await exists(path.join(base.dataDirectory, streamFile(sent.name)));
+  return isThere ? sent : undefined;
+}
+
+/**
+ * Finds what an increment of `snapshot` can be made of: a kept snapshot of the same subvolume that is proven to be what
+ * was sent, and what was made of it in the target. Otherwise why there is none, a clause.
+ */
+export async function findBtrfsParent(
+  snapshot: Subvolume,
+  base: CopyBase,
+  kind: BtrfsContents['kind'],
+): Promise<BtrfsParent | string> {
+  let reason = 'the snapshot that was kept for it is not there any more';
+  for (const { snapshot: ref, identity } of base.snapshots) {
+    const kept = ref.data['snapshot'];
+    const subvolume = kept === undefined ? undefined : await readOwnSubvolume(kept);
+    if (kept === undefined || subvolume === undefined) continue;
+    if (subvolume.parentUuid !== snapshot.parentUuid) {
+      reason = 'what was kept for it is a snapshot of another subvolume';
+    } else if (identityOf(subvolume) !== identity || !subvolume.isReadOnly) {
+      reason = 'the snapshot that was kept for it was changed';
+    } else {
+      const sent = await sentOf(base, subvolume.uuid, kind);
+      if (sent !== undefined) return { snapshot: kept, subvolume, backupId: base.backupId, sent };
+      reason = `the backup ${base.backupId} does not have what it is to be an increment of`;
+    }
+  }
+  return reason;
+}

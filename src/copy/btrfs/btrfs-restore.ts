@@ -1,0 +1,112 @@
+import { mkdir, open } from 'node:fs/promises';
+import path from 'node:path';
+import type { runCommand } from '../../system/run-command.js';
+import { readContents, siblingData, streamFile, type BtrfsContents } from './btrfs-contents.js';
+import { copyFailure } from '../copy-error.js';
+import { countSources } from '../filesystem/count-tree.js';
+import type { ListRequest } from '../engine.js';
+import { withMounts, type MountStep } from '../filesystem/mounted-trees.js';
+import { treesBelow } from '../filesystem/open-trees.js';
+import type { OpenRequest, OpenTrees } from '../filesystem/opened-trees.js';
+import { requireStored } from '../stored/stored-file.js';
+import { HashingStream, pipePrograms } from '../stream-pipe.js';
+
+/** Beside what the streams bring: what an empty btrfs needs. */
+const EMPTY_BYTES = 1024 ** 3;
+
+/** What a file takes beyond its size, at most. */
+const PER_FILE_BYTES = 4096;
+
+/** One stream of those that must be received, one after the other. */
+interface Link {
+  file: string;
+  bytes: number;
+}
+
+/** The streams that a subvolume is made of, the full one first. */
+async function chainOf(dataDirectory: string, contents: BtrfsContents, name: string): Promise<Link[]> {
+  const chain: Link[] = [];
+  let [at, known, wanted]: [string, BtrfsContents, string | undefined] = [dataDirectory, contents, name];
+  while (wanted !== undefined) {
+    const current: string = wanted;
+    const subvolume = known.subvolumes.find((one) => one.name === current);
+    if (subvolume === undefined) throw new Error(`${at} has no ${current}`);
+    const file = path.join(at, streamFile(current));
+    await requireStored(file);
+    chain.unshift({ file, bytes: subvolume.bytes });
+    wanted = subvolume.parent?.name;
+    if (subvolume.parent === undefined) break;
+    at = siblingData(at, subvolume.parent.backupId);
+    known = await readContents(at);
+  }
+  return chain;
+}
+
+/** Receives the streams into a btrfs in a sparse file of `scratch`; returns how to see it. */
+async function receive(
+  links: readonly Link[],
+  { scratch, signal, onProgress }: OpenRequest,
+  run: typeof runCommand,
+): Promise<MountStep> {
+  const [image, mountpoint] = [path.join(scratch, 'received.img'), path.join(scratch, 'received')];
+  await mkdir(mountpoint, { mode: 0o700 });
+  const handle = await open(image, 'wx', 0o600);
+  await handle.truncate(links.reduce((sum, { bytes }) => sum + 2 * bytes, EMPTY_BYTES));
+  await handle.close();
+  const made = await run(['mkfs.btrfs', '-q', '-m', 'single', image], { signal });
+  if (made.exitCode !== 0) throw copyFailure('mkfs.btrfs', made);
+  const step = { fstype: 'btrfs', options: 'loop', source: image, at: mountpoint };
+  for (const { file } of links) {
+    const { sent, taken } = await pipePrograms(
+      {
+        from: ['zstd', '-q', '--decompress', '--stdout', '--', file],
+        to: withMounts([step], ['btrfs', 'receive', '-q', mountpoint]),
+        through: new HashingStream((bytes) => onProgress({ bytes, files: 0 })),
+        signal,
+      },
+      run,
+    );
+    // A stream that is damaged is why btrfs could not take it.
+    if (sent.exitCode !== 0 && sent.signal === undefined && taken.exitCode === 0)
+      throw copyFailure('zstd', sent);
+    if (taken.exitCode !== 0) throw copyFailure('btrfs', taken);
+  }
+  return { ...step, options: 'loop,ro' };
+}
+
+/** Everything that must be received of a backup. */
+async function linksOf(dataDirectory: string, contents: BtrfsContents): Promise<Link[]> {
+  const links: Link[] = [];
+  for (const { name } of contents.subvolumes) links.push(...(await chainOf(dataDirectory, contents, name)));
+  return links;
+}
+
+/** Opens what the btrfs-send engine wrote. */
+export function btrfsOpener(run: typeof runCommand): OpenTrees {
+  return async (request, use) => {
+    const { dataDirectory, scratch } = request;
+    const contents = await readContents(dataDirectory);
+    const mounts: MountStep[] = [];
+    if (contents.kind === 'stream')
+      mounts.push(await receive(await linksOf(dataDirectory, contents), request, run));
+    const root = mounts[0]?.at ?? dataDirectory;
+    const trees = treesBelow(contents.trees, ({ subvolume }) => path.join(root, subvolume));
+    const rootTimesVary = contents.kind === 'stream';
+    return await use({ trees, mounts, scratch, rootTimesVary });
+  };
+}
+
+/** `CopyEngine.roomToRestore`: what must be received, and as much again for what is copied from it. */
+export async function roomForBtrfs({ dataDirectory, signal }: ListRequest): Promise<number> {
+  const contents = await readContents(dataDirectory);
+  if (contents.kind === 'stream') {
+    const links = await linksOf(dataDirectory, contents);
+    return links.reduce((sum, { bytes }) => sum + 2 * bytes, 0);
+  }
+  const trees = treesBelow(contents.trees, ({ subvolume }) => path.join(dataDirectory, subvolume));
+  const { bytes, files } = await countSources(
+    trees.map((tree) => ({ ...tree, exclude: [] })),
+    signal,
+  );
+  return bytes + files * PER_FILE_BYTES;
+}

@@ -1,0 +1,99 @@
+import { existsSync } from 'node:fs';
+import { lstat, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { FsbackupError } from '../../errors.js';
+import { closest } from '../../suggest.js';
+import { stateDirectory } from '../../system/directories.js';
+import { consultCatalogue, targetAt } from '../repository/catalogue.js';
+import { readVariables } from '../repository/secrets.js';
+import { parseSshPlace } from '../../system/ssh-place.js';
+import { canKeepIn, ENGINE_NAMES, wordsNameRepositories, type EngineName } from '../../engine-names.js';
+import {
+  catalogueDirectory,
+  isWrittenAsPath,
+  repositoryFromFlag,
+  type BackupTarget,
+  type EngineTarget,
+} from '../../backup-target.js';
+
+/** A target as a command line names it, instead of those of the configuration. */
+export interface FromTarget {
+  /** Undefined: those of the configuration. */
+  from: string | undefined;
+  /** The engine whose repository it is. */
+  engine?: string | undefined;
+  /** A file with the password of the repository. */
+  passwordFile?: string | undefined;
+}
+
+function usage(message: string, hint: string): FsbackupError {
+  return new FsbackupError('usage', message, { hint });
+}
+
+/** The engine that a command line names as that of a repository. Throws `usage` for one without repositories. */
+export function engineOfRepository(name: string): EngineName {
+  const engine = ENGINE_NAMES.find((one) => one === name);
+  const able = ENGINE_NAMES.filter((one) => canKeepIn(one, 'repository'));
+  if (engine !== undefined && canKeepIn(engine, 'repository')) return engine;
+  const near = closest(name, able);
+  throw usage(
+    `--engine ${name}: ${engine === undefined ? 'there is no such engine' : 'it has no repositories'}`,
+    near === undefined ? `Engines with repositories: ${able.join(', ')}.` : `Did you mean ${near}?`,
+  );
+}
+
+/** A repository of `config`, `data` and so on is easily taken for a directory in which there are no backups. */
+async function refuseRepository(directory: string): Promise<void> {
+  const config = path.join(directory, 'config');
+  const found = await lstat(config).catch(() => undefined);
+  if (found?.isFile() !== true || found.size > 64 * 1024) return;
+  const isBorg = (await readFile(config, 'utf8').catch(() => '')).startsWith('[repository]');
+  const isRestic = existsSync(path.join(directory, 'keys')) && existsSync(path.join(directory, 'snapshots'));
+  if (!isBorg && !isRestic) return;
+  const engine = isBorg ? 'borg' : 'restic';
+  throw usage(
+    `${directory} is a repository of ${engine}, and no directory of backups`,
+    `Say so: --engine ${engine} --password-file FILE.`,
+  );
+}
+
+async function directoryTarget(directory: string): Promise<BackupTarget> {
+  await refuseRepository(directory);
+  return await targetAt(directory);
+}
+
+/**
+ * The one target that a command line names; its catalogue, if it is a repository and has one, is brought up to date. The engine is known where it
+ * was named, or where only one writes to such a place. Rejects with `usage`, also for a password file without a password.
+ */
+export async function targetFrom(
+  { from, engine, passwordFile }: FromTarget & { from: string },
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<BackupTarget & Partial<EngineTarget>> {
+  if (from === '') {
+    throw usage(
+      '--from names no target',
+      'Name the directory or repository, or leave --from out; an unset shell variable may be why it is empty.',
+    );
+  }
+  // Nothing else is written like it, and no directory is.
+  const isRemote = parseSshPlace(from) !== undefined && !existsSync(from);
+  if (engine === undefined && !isRemote) return await directoryTarget(path.resolve(from));
+  const name = engineOfRepository(engine ?? 'rsync');
+  if (name === 'rsync' && !isRemote) return await directoryTarget(path.resolve(from));
+  if (wordsNameRepositories(name) && isWrittenAsPath(from)) return await directoryTarget(path.resolve(from));
+  const repository = repositoryFromFlag(name, from);
+  const directory = catalogueDirectory(name, repository, stateDirectory(env));
+  // What an earlier run was told of it by the configuration, the command line cannot say.
+  const { repository: known = { repository, environment: {} } } = await targetAt(directory);
+  const password = passwordFile === undefined ? undefined : { file: path.resolve(passwordFile) };
+  const target = {
+    path: directory,
+    engine: name,
+    repository: { ...known, initialise: false, ...(password === undefined ? {} : { password }) },
+  };
+  // What is mistyped here must not take the place of what was right: `recover` reaches the repository by that.
+  if (password !== undefined) await readVariables({ password });
+  await consultCatalogue(target);
+  return target;
+}
