@@ -107,6 +107,15 @@ static napi_value thaw(napi_env env, napi_callback_info info) {
     return ioctl(fd, FITHAW, 0) == 0 ? NULL : throw_errno(env, errno, "ioctl(FITHAW)");
 }
 
+static int run_thaw(struct task *task) { return ioctl(task->fd, FITHAW, 0) == 0 ? 0 : errno; }
+
+/* thawTask(fd): promise */
+static napi_value start_thaw(napi_env env, napi_callback_info info) {
+    struct task task = {.syscall_name = "ioctl(FITHAW)", .run = run_thaw};
+    if (!read_ints(env, info, 1, &task.fd)) return NULL;
+    return queue_task(env, &task, NULL);
+}
+
 static int run_syncfs(struct task *task) { return syncfs(task->fd) == 0 ? 0 : errno; }
 
 /* syncfs(fd): promise */
@@ -224,6 +233,7 @@ static napi_value boottime_ms(napi_env env, napi_callback_info info) {
 NAPI_MODULE_INIT() {
     const napi_property_descriptor functions[] = {
         {"thaw", NULL, thaw, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"thawTask", NULL, start_thaw, NULL, NULL, NULL, napi_enumerable, NULL},
         {"syncfs", NULL, start_syncfs, NULL, NULL, NULL, napi_enumerable, NULL},
         {"ficlone", NULL, start_ficlone, NULL, NULL, NULL, napi_enumerable, NULL},
         {"openDirectory", NULL, start_open_directory, NULL, NULL, NULL, napi_enumerable, NULL},

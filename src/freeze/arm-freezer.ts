@@ -3,8 +3,9 @@ import path from 'node:path';
 import { FsbackupError } from '../errors.js';
 import { ownCommandLine } from '../system/command-line.js';
 import { ensurePrivateDirectory, runDirectory } from '../system/directories.js';
-import { createPage } from '../system/native.js';
-import { lockRecord, readBootId, writeRecord } from './freeze-record.js';
+import { boottimeMs, createPage } from '../system/native.js';
+import { endDeadFreeze } from './dead-freeze.js';
+import { lockRecord, readBootId, readLocked, writeRecord, writeStatus } from './freeze-record.js';
 import { DeviceWatch } from './device-watch.js';
 import type { FreezeOptions, FreezeRequest, FreezeTarget } from './freezer.js';
 import { FreezeSet, type FreezerSlot } from './freeze-set.js';
@@ -16,6 +17,17 @@ import { startWatchdog, type Watchdog } from './watchdog-process.js';
 export interface ArmOptions extends FreezeOptions {
   /** The freeze will be handed over to the watchdog, which then owns it. */
   detachable?: boolean;
+}
+
+/**
+ * Ends what is still frozen though all who guarded it are dead: its record is about to be overwritten, and nobody would know of it any
+ * more. Rejects with `thawFailed` where that may still be frozen.
+ */
+async function endWhatIsDead(recordFd: number, { fstype }: FreezeTarget): Promise<void> {
+  const before = readLocked(recordFd);
+  if (before?.status.kind !== 'armed' || before.body.fstype !== fstype) return;
+  await endDeadFreeze(before.body);
+  writeStatus(recordFd, { kind: 'lost', reason: 'guard-died', at: new Date().toISOString() });
 }
 
 /** Opens one target and takes its lock. */
@@ -31,9 +43,13 @@ async function openSlot(target: FreezeTarget): Promise<FreezerSlot> {
       },
     );
   }
+  let recordFd: number | undefined;
   try {
-    return { target, mountpointFd: fd, recordFd: await lockRecord(target) };
+    recordFd = await lockRecord(target);
+    await endWhatIsDead(recordFd, target);
+    return { target, mountpointFd: fd, recordFd };
   } catch (error) {
+    if (recordFd !== undefined) closeSync(recordFd);
     closeSync(fd);
     throw error;
   }
@@ -80,12 +96,14 @@ export async function armFreezer(
       ...(watch === undefined ? {} : { deviceControlFd: watch.controlFd }),
     });
     const since = new Date().toISOString();
+    const sinceMs = boottimeMs();
     for (const [index, slot] of slots.entries()) {
       writeRecord(slot.recordFd, {
         version: 1,
         ...slot.target,
         bootId: readBootId(),
         since,
+        sinceMs,
         timeoutSeconds: options.timeoutMs === null ? null : options.timeoutMs / 1000,
         maxHoldSeconds: options.maxHoldMs / 1000,
         slot: index,

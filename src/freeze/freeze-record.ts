@@ -24,6 +24,8 @@ export interface FreezeRecordBody extends FreezeTarget {
   bootId: string;
   /** RFC 3339. */
   since: string;
+  /** The same in ms of CLOCK_BOOTTIME, which nobody sets back; absent in records of earlier versions. */
+  sinceMs?: number;
   /** Null: no timeout. */
   timeoutSeconds: number | null;
   maxHoldSeconds: number;
@@ -114,11 +116,14 @@ function readDiskSequence(majorMinor: string): string | undefined {
   return undefined;
 }
 
-/** A device number is used again, for a loop device soon: how a freeze of what it held before was lost concerns nobody. */
-function isOfAnotherDisk({ body, status }: Pick<FreezeRecord, 'body' | 'status'>): boolean {
-  if (status.kind !== 'lost' || body.diskSequence === undefined) return false;
-  const now = readDiskSequence(body.majorMinor);
-  return now !== undefined && now !== body.diskSequence;
+/** Whether the device holds another disk by now: its number is used again, for a loop device soon. */
+export function isOfAnotherDisk({
+  majorMinor,
+  diskSequence,
+}: Pick<FreezeRecordBody, 'majorMinor' | 'diskSequence'>): boolean {
+  if (diskSequence === undefined) return false;
+  const now = readDiskSequence(majorMinor);
+  return now !== undefined && now !== diskSequence;
 }
 
 /** Writes a whole record: what may be frozen from now on. */
@@ -176,6 +181,12 @@ function parseRecord(text: string): Omit<FreezeRecord, 'guarded'> | undefined {
   }
 }
 
+/** What the record tells that `fd` is open at and whose lock is held by it, of this boot; undefined when it tells nothing. */
+export function readLocked(fd: number): FreezeRecord | undefined {
+  const parsed = parseRecord(readAll(fd));
+  return parsed?.body.bootId === readBootId() ? { ...parsed, guarded: false } : undefined;
+}
+
 /** Calls `use` with an open record and whether somebody guards it; when nobody does, its lock is held meanwhile. */
 function withRecord<T>(file: string, use: (fd: number, record: FreezeRecord) => T): T | undefined {
   const fd = openSync(file, constants.O_RDWR | constants.O_NOFOLLOW);
@@ -201,7 +212,9 @@ export function readRecords(): FreezeRecord[] {
   return names
     .map((name) => withRecord(path.join(recordsDirectory(), name), (_, record) => record))
     .filter((record) => record !== undefined)
-    .filter((record) => record.body.bootId === bootId && !isOfAnotherDisk(record));
+    .filter(
+      ({ body, status }) => body.bootId === bootId && !(status.kind === 'lost' && isOfAnotherDisk(body)),
+    );
 }
 
 /** The record of the superblock mounted at `mountpoint`, of this boot; undefined when fsbackup never froze it. */

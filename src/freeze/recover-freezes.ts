@@ -1,15 +1,14 @@
-import { closeSync } from 'node:fs';
 import { messageOf } from '../errors.js';
-import { probeFrozen, thaw } from '../system/native.js';
-import { adoptRecord, readRecords, type FreezeRecordBody } from './freeze-record.js';
+import { endDeadFreeze, type DeadFreezeOutcome } from './dead-freeze.js';
+import { adoptRecord, readRecords, type FreezeRecord, type FreezeRecordBody } from './freeze-record.js';
 import { isGuard } from './kill-guards.js';
-import { openFilesystem } from './mountpoint.js';
 import { sweepControlSockets } from './sweep-control-sockets.js';
+import { byThawOrder } from './thaw-order.js';
 
 /** A freeze whose guards and command are all dead, and what became of it. */
 export interface RecoveredFreeze {
   mountpoint: string;
-  outcome: 'thawed' | 'was not frozen' | 'not mounted';
+  outcome: DeadFreezeOutcome;
 }
 
 export interface FreezeRecovery {
@@ -18,17 +17,23 @@ export interface FreezeRecovery {
   failures: string[];
 }
 
-async function release(body: FreezeRecordBody): Promise<RecoveredFreeze> {
-  const { mountpoint } = body;
-  const fd = await openFilesystem(body);
-  if (fd === undefined) return { mountpoint, outcome: 'not mounted' };
-  try {
-    if (!(await probeFrozen(fd))) return { mountpoint, outcome: 'was not frozen' };
-    thaw(fd);
-    return { mountpoint, outcome: 'thawed' };
-  } finally {
-    closeSync(fd);
-  }
+/** The lock alone may be that of somebody who reads the record. */
+function isDead({ body, status, guarded }: FreezeRecord): boolean {
+  return status.kind === 'armed' && !(guarded && body.watchdogPids.some(isGuard));
+}
+
+/** Undefined where somebody else was faster. */
+async function recoverOne({ majorMinor }: FreezeRecordBody): Promise<RecoveredFreeze | undefined> {
+  return await adoptRecord(majorMinor, async ({ body, status }, setStatus) => {
+    if (status.kind !== 'armed') return undefined;
+    const outcome = await endDeadFreeze(body);
+    setStatus(
+      outcome === 'thawed'
+        ? { kind: 'lost', reason: 'guard-died', at: new Date().toISOString() }
+        : { kind: 'thawed' },
+    );
+    return { mountpoint: body.mountpoint, outcome };
+  });
 }
 
 /**
@@ -39,24 +44,19 @@ async function release(body: FreezeRecordBody): Promise<RecoveredFreeze> {
 export async function recoverFreezes(): Promise<FreezeRecovery> {
   await sweepControlSockets();
   const recovery: FreezeRecovery = { recovered: [], failures: [] };
-  for (const { body, status, guarded } of readRecords()) {
-    // The lock alone may be that of somebody who reads the record.
-    if (status.kind !== 'armed' || (guarded && body.watchdogPids.some(isGuard))) continue;
-    try {
-      const done = await adoptRecord(body.majorMinor, async (record, setStatus) => {
-        if (record.status.kind !== 'armed') return undefined;
-        const freeze = await release(record.body);
-        setStatus(
-          freeze.outcome === 'thawed'
-            ? { kind: 'lost', reason: 'guard-died', at: new Date().toISOString() }
-            : { kind: 'thawed' },
-        );
-        return freeze;
-      });
-      if (done !== undefined) recovery.recovered.push(done);
-    } catch (error) {
-      recovery.failures.push(`${body.mountpoint} may still be frozen: ${messageOf(error)}`);
-    }
-  }
+  const dead = readRecords()
+    .filter(isDead)
+    .map(({ body }) => body);
+  // Begun in the order of the thaw, and side by side: one that waits keeps no other from its thaw.
+  await Promise.all(
+    dead.toSorted(byThawOrder).map(async (body) => {
+      try {
+        const done = await recoverOne(body);
+        if (done !== undefined) recovery.recovered.push(done);
+      } catch (error) {
+        recovery.failures.push(messageOf(error));
+      }
+    }),
+  );
   return recovery;
 }

@@ -9,7 +9,8 @@ import { isGuard, isStopped } from './kill-guards.js';
 import { openMount } from './mountpoint.js';
 import { FrameType, SlotState, type Reply } from './protocol.js';
 import { lostError, slotVerdict } from './slot-verdict.js';
-import { byThawOrder, thawWithoutGuards, type Asked } from './thaw-without-guards.js';
+import { byThawOrder } from './thaw-order.js';
+import { thawWithoutGuards, type Asked } from './thaw-without-guards.js';
 import { suggested } from '../system/command-line.js';
 
 const REPLY_MS = 1000;

@@ -1,19 +1,16 @@
 import { closeSync, rmSync } from 'node:fs';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
-import { thaw as fithaw } from '../system/native.js';
+import { thawInBackground } from '../system/native.js';
 import { adoptRecord, findRecord, readRecords, type FreezeRecordBody } from './freeze-record.js';
 import { thawFailed } from './freeze-errors.js';
 import type { LossReason } from './freezer.js';
 import { endSecond, killGuards } from './kill-guards.js';
 import { openFilesystem } from './mountpoint.js';
+import { byThawOrder } from './thaw-order.js';
+import { within } from './within.js';
 
-/**
- * A filesystem is frozen before those that it lies on, and its FITHAW waits for theirs: what was frozen last is to be
- * thawed first. For sort.
- */
-export function byThawOrder(a: FreezeRecordBody, b: FreezeRecordBody): number {
-  return Date.parse(b.since) - Date.parse(a.since) || b.slot - a.slot;
-}
+/** How long one may take before the next is tried. */
+const LIMIT_MS = 30_000;
 
 /** The device numbers of what is to be thawed, as records have them. */
 export type Asked = ReadonlySet<string>;
@@ -24,13 +21,17 @@ type Thawed = 'was held' | 'was not frozen' | FsbackupError;
 async function fithawMount(body: FreezeRecordBody): Promise<Thawed> {
   const fd = await openFilesystem(body);
   if (fd === undefined) return thawFailed(body, 'it is not mounted here any more');
+  // It may wait for what lies below, and is not to keep the others from their thaw.
+  const thawing = thawInBackground(fd);
+  void thawing.catch(() => undefined).finally(() => closeSync(fd));
   try {
-    fithaw(fd);
-    return 'was held';
+    const hasEnded = await within(
+      LIMIT_MS,
+      thawing.then(() => true),
+    );
+    return hasEnded ? 'was held' : thawFailed(body, 'FITHAW waits for what it lies on');
   } catch (error) {
     return errnoOf(error) === 'EINVAL' ? 'was not frozen' : thawFailed(body, messageOf(error));
-  } finally {
-    closeSync(fd);
   }
 }
 

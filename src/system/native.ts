@@ -57,6 +57,7 @@ export interface SubvolumeFacts {
 /** native/addon.c, as it exports itself. */
 interface Addon {
   thaw(fd: number): void;
+  thawTask(fd: number): Promise<number>;
   syncfs(fd: number): Promise<number>;
   ficlone(destinationFd: number, sourceFd: number): Promise<number>;
   openDirectory(beneathFd: number, directory: string): Promise<number>;
@@ -102,6 +103,11 @@ function addon(): Addon {
 /** ioctl(2) FITHAW on the filesystem of `fd`, synchronously: it also drops a freeze that somebody else made. */
 export function thaw(fd: number): void {
   addon().thaw(fd);
+}
+
+/** As `thaw`, on the thread pool: FITHAW waits for what lies below, and for a device that does not answer. */
+export async function thawInBackground(fd: number): Promise<void> {
+  await addon().thawTask(fd);
 }
 
 /** syncfs(2): writes what is dirty now, so that a freeze has little left to write. */
