@@ -2,6 +2,7 @@ import { Flags } from '@oclif/core';
 import { MAX_DURATION_MS, parseDurationOrSeconds } from './config/duration.js';
 import type { Overrides } from './config/overrides.js';
 import { FsbackupError } from './errors.js';
+import { isFreezeId } from './freeze/freeze-id.js';
 
 /** A flag whose value is a duration: seconds, or a number with its unit. */
 export function durationFlag(summary: string) {
@@ -21,6 +22,18 @@ export function durationFlag(summary: string) {
     },
   })();
 }
+
+/** Which freeze of the mountpoints is meant, by what `freeze` told of it. */
+export const freezeIdFlag = Flags.custom<string>({
+  summary: 'That freeze alone, by the id that `freeze` told: exits 21 when another one is held by now.',
+  helpValue: 'ID',
+  parse: async (text) => {
+    if (isFreezeId(text)) return text;
+    throw new FsbackupError('usage', `"${text}" is not the id of a freeze`, {
+      hint: 'Give the freezeId that `fsbackup freeze --json` told; `fsbackup status --json` shows those that are held.',
+    });
+  },
+});
 
 /** The dead-man's times, for every command that freezes. */
 export const freezeFlags = {

@@ -3,7 +3,7 @@ import { BaseCommand } from '../base-command.js';
 import { FsbackupError, messageOf } from '../errors.js';
 import { exitCode, worstExitCode } from '../exit-codes.js';
 import { jsonFlag } from '../flags.js';
-import { freezeFlags, freezeOverrides } from '../freeze-flags.js';
+import { freezeFlags, freezeIdFlag, freezeOverrides } from '../freeze-flags.js';
 
 function exitCodeOf(error: unknown): number {
   return error instanceof FsbackupError ? error.exitCode : exitCode('bug');
@@ -14,12 +14,13 @@ export default class Reset extends BaseCommand {
   static override description =
     'Exits 21 when the freeze was lost meanwhile, so that the snapshot taken under it is bad. The longest hold (--max-hold of the freeze) stays. Of several each is tried, whatever became of the others.';
   static override examples = ['<%= config.bin %> <%= command.id %> --timeout 10 /srv'];
-  static override usage = 'reset MOUNTPOINT... [--timeout SECONDS] [--no-timeout] [--json]';
+  static override usage = 'reset MOUNTPOINT... [--freeze ID] [--timeout SECONDS] [--no-timeout] [--json]';
   static override strict = false;
   static override args = {
     mountpoint: Args.string({ required: true, description: 'Where the filesystem is mounted.' }),
   };
   static override flags = {
+    freeze: freezeIdFlag(),
     timeout: freezeFlags.timeout,
     'no-timeout': freezeFlags['no-timeout'],
     json: jsonFlag,
@@ -34,7 +35,7 @@ export default class Reset extends BaseCommand {
     const failures: unknown[] = [];
     for (const mountpoint of argv.map(String)) {
       try {
-        const { expiresInMs } = await resetByHand(mountpoint, timeoutMs);
+        const { expiresInMs } = await resetByHand({ path: mountpoint, freezeId: flags.freeze }, timeoutMs);
         reset.push({ mountpoint, expiresAt: new Date(Date.now() + expiresInMs).toISOString() });
         if (!flags.json)
           this.printLines(

@@ -3,16 +3,17 @@ import { BaseCommand } from '../base-command.js';
 import { FsbackupError, messageOf } from '../errors.js';
 import { exitCode, worstExitCode } from '../exit-codes.js';
 import { jsonFlag } from '../flags.js';
+import { freezeIdFlag } from '../freeze-flags.js';
 
 export default class Thaw extends BaseCommand {
   static override summary = 'Thaw what fsbackup froze.';
   static override description =
-    'Exits 21 when a freeze had been lost before, so that the snapshot taken under it is bad. --all thaws what is held, and says nothing of what was lost: a script that took a snapshot names its mountpoints. What is not ours is not touched (exit 20), except with --force: a bare FITHAW, the emergency exit for anything that is frozen.';
+    'Exits 21 when a freeze had been lost before, so that the snapshot taken under it is bad. Where others freeze the same filesystem, --freeze says which is meant; without it 21 is also what thaws a freeze while an earlier one was lost and nobody has asked for that. --all thaws what is held, and says nothing of what was lost: a script that took a snapshot names its mountpoints. What is not ours is not touched (exit 20), except with --force: a bare FITHAW, the emergency exit for anything that is frozen.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> /srv',
     '<%= config.bin %> <%= command.id %> --all',
   ];
-  static override usage = 'thaw (MOUNTPOINT... [--force] | --all [--orphaned]) [--json]';
+  static override usage = 'thaw (MOUNTPOINT... [--freeze ID | --force] | --all [--orphaned]) [--json]';
   static override strict = false;
   static override args = { mountpoint: Args.string({ description: 'Where the filesystem is mounted.' }) };
   static override flags = {
@@ -26,6 +27,7 @@ export default class Thaw extends BaseCommand {
       summary:
         'Of all, only what a command that is dead had frozen; nothing that a run or a freeze by hand holds.',
     }),
+    freeze: freezeIdFlag({ exclusive: ['all', 'force'] }),
     force: Flags.boolean({ default: false, summary: 'Thaw whoever froze it.' }),
     json: jsonFlag,
   };
@@ -48,7 +50,14 @@ export default class Thaw extends BaseCommand {
     }
     const { thaw } = await import('../freeze/early-thaw.js');
     const { thawed, failures } = await thaw(
-      flags.all ? { all: true, orphaned: flags.orphaned } : { all: false, mountpoints, force: flags.force },
+      flags.all
+        ? { all: true, orphaned: flags.orphaned }
+        : {
+            all: false,
+            mountpoints,
+            force: flags.force,
+            ...(flags.freeze === undefined ? {} : { freezeId: flags.freeze }),
+          },
     );
     if (!flags.json) {
       for (const mountpoint of thawed) this.printLines(`Thawed: ${mountpoint}`);

@@ -5,29 +5,42 @@ import { ownCommandLine } from '../system/command-line.js';
 import { ensurePrivateDirectory, runDirectory } from '../system/directories.js';
 import { boottimeMs, createPage } from '../system/native.js';
 import { endDeadFreeze } from './dead-freeze.js';
-import { lockRecord, readBootId, readLocked, writeRecord, writeStatus } from './freeze-record.js';
+import {
+  isOfAnotherDisk,
+  lockRecord,
+  readBootId,
+  readLocked,
+  writeRecord,
+  writeStatus,
+} from './freeze-record.js';
 import { DeviceWatch } from './device-watch.js';
 import type { FreezeOptions, FreezeRequest, FreezeTarget } from './freezer.js';
 import { FreezeSet, type FreezerSlot } from './freeze-set.js';
 import { GuardedFreezer } from './guarded-freezer.js';
 import { openMount } from './mountpoint.js';
 import { MAX_DEVICES, MAX_SLOTS } from './protocol.js';
+import { keepUntold } from './untold-losses.js';
 import { startWatchdog, type Watchdog } from './watchdog-process.js';
 
 export interface ArmOptions extends FreezeOptions {
-  /** The freeze will be handed over to the watchdog, which then owns it. */
-  detachable?: boolean;
+  /** The freeze will be handed over to the watchdog, which then owns it: what it is known by from then on. */
+  freezeId?: string;
 }
 
 /**
- * Ends what is still frozen though all who guarded it are dead: its record is about to be overwritten, and nobody would know of it any
- * more. Rejects with `thawFailed` where that may still be frozen.
+ * A record is about to be overwritten: what it tells is not to be lost. A freeze that all who guarded are dead of is ended, since
+ * nobody would know of it any more; a loss that nobody has asked for is kept. Rejects with `thawFailed` where something may still be
+ * frozen, with `failed` where a loss cannot be kept.
  */
-async function endWhatIsDead(recordFd: number, { fstype }: FreezeTarget): Promise<void> {
+async function settleBefore(recordFd: number, { fstype }: FreezeTarget): Promise<void> {
   const before = readLocked(recordFd);
-  if (before?.status.kind !== 'armed' || before.body.fstype !== fstype) return;
-  await endDeadFreeze(before.body);
-  writeStatus(recordFd, { kind: 'lost', reason: 'guard-died', at: new Date().toISOString() });
+  if (before === undefined || before.body.fstype !== fstype || isOfAnotherDisk(before.body)) return;
+  if (before.status.kind === 'armed') {
+    await endDeadFreeze(before.body);
+    before.status = { kind: 'lost', reason: 'guard-died', at: new Date().toISOString() };
+    writeStatus(recordFd, before.status);
+  }
+  keepUntold(before);
 }
 
 /** Opens one target and takes its lock. */
@@ -46,7 +59,7 @@ async function openSlot(target: FreezeTarget): Promise<FreezerSlot> {
   let recordFd: number | undefined;
   try {
     recordFd = await lockRecord(target);
-    await endWhatIsDead(recordFd, target);
+    await settleBefore(recordFd, target);
     return { target, mountpointFd: fd, recordFd };
   } catch (error) {
     if (recordFd !== undefined) closeSync(recordFd);
@@ -108,7 +121,8 @@ export async function armFreezer(
         maxHoldSeconds: options.maxHoldMs / 1000,
         slot: index,
         controlPath,
-        detached: options.detachable === true,
+        detached: options.freezeId !== undefined,
+        ...(options.freezeId === undefined ? {} : { freezeId: options.freezeId }),
         owner: { pid: process.pid, command: ownCommandLine() },
         watchdogPids: watchdog.pids,
       });

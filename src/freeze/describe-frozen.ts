@@ -19,6 +19,7 @@ export function describeFrozen(
   return {
     json: {
       version: 1,
+      freezeId: left.freezeId,
       frozen: targets.map(({ mountpoint, device, fstype }) => ({ mountpoint, device, fstype })),
       timeoutSeconds: settings.timeoutMs === null ? null : settings.timeoutMs / 1000,
       maxHoldSeconds: settings.maxHoldMs / 1000,
@@ -26,7 +27,7 @@ export function describeFrozen(
       watchdogPids: left.watchdogPids,
       warnings: left.warnings,
     },
-    text: `Frozen: ${names.join(', ')}. Thawed by itself in ${seconds} s unless reset; thaw it with: ${suggested('thaw', names)}`,
+    text: `Frozen: ${names.join(', ')}. Thawed by itself in ${seconds} s unless reset; thaw it with: ${suggested('thaw', ['--freeze', left.freezeId, ...names])}`,
     warnings: left.warnings,
   };
 }

@@ -1,3 +1,4 @@
+import { isFreezeId } from './freeze-id.js';
 import { thawAll, thawMountpoints, type ThawReport } from './release-by-hand.js';
 
 /**
@@ -5,7 +6,8 @@ import { thawAll, thawMountpoints, type ThawReport } from './release-by-hand.js'
  * anybody's.
  */
 export type ThawRequest =
-  { all: true; orphaned: boolean } | { all: false; mountpoints: readonly string[]; force: boolean };
+  | { all: true; orphaned: boolean }
+  | { all: false; mountpoints: readonly string[]; force: boolean; freezeId?: string | undefined };
 
 let begun: { request: string; report: Promise<ThawReport> } | undefined;
 
@@ -16,8 +18,12 @@ async function start(request: ThawRequest): Promise<ThawReport> {
 /** The request behind the plainest of command lines; undefined for any other, which the parser is to judge first. */
 function plainRequest(args: readonly string[]): ThawRequest | undefined {
   if (args.length === 1 && args[0] === '--all') return { all: true, orphaned: false };
-  const plain = args.length > 0 && args.every((argument) => argument.startsWith('/'));
-  return plain ? { all: false, mountpoints: args, force: false } : undefined;
+  const [flag, freezeId] = args;
+  const isNamed = flag === '--freeze' && freezeId !== undefined && isFreezeId(freezeId);
+  const mountpoints = isNamed ? args.slice(2) : args;
+  if (mountpoints.length === 0 || !mountpoints.every((argument) => argument.startsWith('/')))
+    return undefined;
+  return { all: false, mountpoints, force: false, ...(isNamed ? { freezeId } : {}) };
 }
 
 /**

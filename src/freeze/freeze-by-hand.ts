@@ -2,7 +2,8 @@ import { closeSync } from 'node:fs';
 import { FsbackupError } from '../errors.js';
 import { syncfs } from '../system/native.js';
 import { ignoreSignals, withSignals, type SignalSource } from '../system/signals.js';
-import { armFreezer } from './arm-freezer.js';
+import { armFreezer, type ArmOptions } from './arm-freezer.js';
+import { makeFreezeId } from './freeze-id.js';
 import type { FreezeOptions, FreezeOutcome, FreezeTarget } from './freezer.js';
 import type { GuardedFreezer } from './guarded-freezer.js';
 import { openMount } from './mountpoint.js';
@@ -22,10 +23,7 @@ async function syncAll(targets: readonly FreezeTarget[]): Promise<void> {
   );
 }
 
-async function frozen(
-  targets: readonly FreezeTarget[],
-  options: FreezeOptions & { detachable: boolean },
-): Promise<GuardedFreezer> {
+async function frozen(targets: readonly FreezeTarget[], options: ArmOptions): Promise<GuardedFreezer> {
   await syncAll(targets);
   const freezer = await armFreezer({ targets, devices: [] }, options);
   try {
@@ -41,9 +39,9 @@ async function frozen(
  * Thaws what nobody could be told of: who sees an exit code that is not 0 takes it that nothing is frozen. Rejects with what
  * the first thaw that fails has to say, else with `why`.
  */
-async function thawUntold(targets: readonly FreezeTarget[], why: unknown): Promise<never> {
+async function thawUntold(targets: readonly FreezeTarget[], freezeId: string, why: unknown): Promise<never> {
   const names = targets.map(({ mountpoint }) => mountpoint);
-  const { failures } = await thawMountpoints(names, { force: false });
+  const { failures } = await thawMountpoints(names, { force: false, freezeId });
   throw failures[0] ?? why;
 }
 
@@ -58,6 +56,8 @@ function untold(targets: readonly FreezeTarget[]): FsbackupError {
 
 /** A freeze that the watchdogs own. */
 export interface DetachedFreeze {
+  /** What `reset` and `thaw` know it by, beside the mountpoints. */
+  freezeId: string;
   /** When the first of its filesystems is thawed by itself. */
   expiresInMs: number;
   watchdogPids: readonly number[];
@@ -76,14 +76,20 @@ export async function freezeDetached(
   options: FreezeOptions,
   host: { signals: SignalSource; tell: (frozen: DetachedFreeze) => Promise<boolean> },
 ): Promise<void> {
-  const freezer = await frozen(targets, { ...options, detachable: true });
+  const freezeId = makeFreezeId();
+  const freezer = await frozen(targets, { ...options, freezeId });
   await withSignals(host.signals, async (interrupted) => {
     const { expiresInMs } = await freezer.detach();
     const isTold =
       !interrupted.aborted &&
-      (await host.tell({ expiresInMs, watchdogPids: freezer.watchdogPids, warnings: freezer.warnings }));
-    if (interrupted.aborted) await thawUntold(targets, interrupted.reason);
-    if (!isTold) await thawUntold(targets, untold(targets));
+      (await host.tell({
+        freezeId,
+        expiresInMs,
+        watchdogPids: freezer.watchdogPids,
+        warnings: freezer.warnings,
+      }));
+    if (interrupted.aborted) await thawUntold(targets, freezeId, interrupted.reason);
+    if (!isTold) await thawUntold(targets, freezeId, untold(targets));
     ignoreSignals(host.signals);
   });
 }
@@ -94,7 +100,7 @@ export async function freezeWhile<T>(
   options: FreezeOptions,
   work: (freezer: GuardedFreezer) => Promise<T>,
 ): Promise<{ result: T; outcomes: readonly FreezeOutcome[]; warnings: readonly string[] }> {
-  const freezer = await frozen(targets, { ...options, detachable: false });
+  const freezer = await frozen(targets, options);
   try {
     const result = await work(freezer);
     const { filesystems } = await freezer.thaw();

@@ -29,6 +29,8 @@ export interface FreezeRecordBody extends FreezeTarget {
   /** Null: no timeout. */
   timeoutSeconds: number | null;
   maxHoldSeconds: number;
+  /** Names what was frozen together by hand, for who comes back to it; absent where a command holds its freeze itself. */
+  freezeId?: string;
   /** Its place in the set that was frozen together. */
   slot: number;
   /** Where its watchdog answers. */
@@ -41,9 +43,9 @@ export interface FreezeRecordBody extends FreezeTarget {
   diskSequence?: string;
 }
 
-/** The status line: `armed` while it may be frozen, then how it ended. */
+/** The status line: `armed` while it may be frozen, then how it ended; of a loss, whether its `thaw` came and was told. */
 export type FreezeStatus =
-  { kind: 'armed' } | { kind: 'thawed' } | { kind: 'lost'; reason: LossReason; at: string };
+  { kind: 'armed' } | { kind: 'thawed' } | { kind: 'lost'; reason: LossReason; at: string; isTold?: boolean };
 
 /** A record as another process finds it. */
 export interface FreezeRecord {
@@ -99,7 +101,7 @@ export async function lockRecord(target: FreezeTarget): Promise<number> {
 function statusLine(status: FreezeStatus): string {
   const text =
     status.kind === 'lost'
-      ? `lost ${status.reason} ${Math.floor(Date.parse(status.at) / 1000)}`
+      ? `lost ${status.reason} ${Math.floor(Date.parse(status.at) / 1000)}${status.isTold === true ? ' told' : ''}`
       : status.kind;
   return `${text.padEnd(RECORD_STATUS_SIZE - 1)}\n`;
 }
@@ -164,10 +166,11 @@ function readAll(fd: number): string {
 }
 
 function parseStatus(line: string): FreezeStatus | undefined {
-  const [kind, reason, seconds] = line.trim().split(' ');
+  const [kind, reason, seconds, told] = line.trim().split(' ');
   if (kind === 'armed' || kind === 'thawed') return { kind };
   if (kind !== 'lost' || reason === undefined) return undefined;
-  return { kind, reason: reason as LossReason, at: new Date(Number(seconds) * 1000).toISOString() };
+  const at = new Date(Number(seconds) * 1000).toISOString();
+  return { kind, reason: reason as LossReason, at, ...(told === undefined ? {} : { isTold: true }) };
 }
 
 /** The parts of a record's text; undefined for one that is empty or was cut short: then nothing was frozen. */

@@ -4,6 +4,7 @@ import { thaw as fithaw } from '../system/native.js';
 import { isAlive } from '../system/process-identity.js';
 import { askWatchdog } from './control-client.js';
 import { NoReply } from './frame-connection.js';
+import { doubtfulError, findHeld, noteTold, type Held, type Meant } from './find-held.js';
 import { findRecord, readRecords, type FreezeRecord, type FreezeRecordBody } from './freeze-record.js';
 import { isGuard, isStopped } from './kill-guards.js';
 import { openMount } from './mountpoint.js';
@@ -16,22 +17,6 @@ import { suggested } from '../system/command-line.js';
 const REPLY_MS = 1000;
 /** How long a watchdog that works may take for a thaw before we do it ourselves. */
 const PATIENCE_MS = 30_000;
-
-function notOurs(mountpoint: string): FsbackupError {
-  return new FsbackupError('notFrozen', `${mountpoint} is not frozen by fsbackup; nothing was touched`, {
-    hint: `See "fsbackup status"; \`${suggested('thaw', ['--force', mountpoint])}\` ends a freeze that is not ours.`,
-  });
-}
-
-/** The freeze of the filesystem at `path`, in a guard's care. Rejects with what became of it when there is none. */
-async function heldRecord(path: string): Promise<FreezeRecordBody> {
-  const { fd, mount } = await openMount(path);
-  closeSync(fd);
-  const record = findRecord(mount);
-  if (record === undefined || record.status.kind === 'thawed') throw notOurs(path);
-  if (record.status.kind === 'lost') throw lostError(path, record.status.reason);
-  return record.body;
-}
 
 function ownedByCommand(body: FreezeRecordBody): FsbackupError {
   return new FsbackupError(
@@ -70,14 +55,15 @@ async function unansweredError(body: FreezeRecordBody, cause: NoReply): Promise<
 
 /**
  * Proves that the freeze is still held, and gives it `timeoutMs` (0: none; undefined: as frozen) from now. Rejects with `freezeLost` when it
- * was lost, with `notFrozen` when it is not ours, or not frozen yet.
+ * was lost, or may be the one that was, with `notFrozen` when it is not ours, or not frozen yet.
  */
 export async function resetByHand(
-  path: string,
+  meant: Meant,
   timeoutMs: number | undefined,
 ): Promise<{ expiresInMs: number }> {
-  const body = await heldRecord(path);
+  const { body, doubt } = await findHeld(meant);
   if (!body.detached) throw ownedByCommand(body);
+  if (doubt !== undefined) throw doubtfulError(meant.path, doubt);
   const reply = await askWatchdog(
     body.controlPath,
     { type: FrameType.reset, slot: body.slot, timeoutMs: timeoutMs ?? (body.timeoutSeconds ?? 0) * 1000 },
@@ -86,14 +72,14 @@ export async function resetByHand(
     throw error instanceof NoReply ? await unansweredError(body, error) : error;
   });
   // The guards ended between our look and our question: the record tells how.
-  if (reply === undefined) throw await endedError(path);
+  if (reply === undefined) throw await endedError(meant);
   slotVerdict(body, reply);
   return { expiresInMs: (reply.slots[body.slot]?.deadlineMs ?? 0) - reply.nowMs };
 }
 
-async function endedError(path: string): Promise<FsbackupError> {
-  return await heldRecord(path).then(
-    () => lostError(path, 'guard-died'),
+async function endedError(meant: Meant): Promise<FsbackupError> {
+  return await findHeld(meant).then(
+    () => lostError(meant.path, 'guard-died'),
     (error: unknown) => {
       if (error instanceof FsbackupError) return error;
       throw error;
@@ -131,16 +117,23 @@ async function thawRecord(body: FreezeRecordBody, asked: Asked): Promise<void> {
   // The guards are gone: either they thawed and said so in the record meanwhile, or they died with it frozen.
   const status = findRecord(body)?.status.kind;
   if (status === 'armed') await thawInPlaceOfGuards(body, asked);
-  else if (status !== 'thawed') throw await endedError(body.mountpoint);
+  else if (status !== 'thawed') throw await endedError({ path: body.mountpoint, freezeId: body.freezeId });
 }
 
 /**
  * Ends a freeze that fsbackup made and left in the care of its watchdogs. Rejects with `freezeLost` when it had been
- * lost before, with `notFrozen` when it is not ours: then nothing is touched.
+ * lost before, or may be the one that was, with `notFrozen` when it is not ours: then nothing is touched.
  */
-async function thawByHand(path: string): Promise<void> {
-  const body = await heldRecord(path);
-  await thawRecord(body, new Set([body.majorMinor]));
+async function thawByHand(meant: Meant, held: Held | undefined, asked: Asked): Promise<void> {
+  try {
+    // Why it is not held, where it was not a moment ago.
+    const { body, doubt } = held ?? (await findHeld(meant));
+    await thawRecord(body, new Set([...asked, body.majorMinor]));
+    if (doubt !== undefined) throw doubtfulError(meant.path, doubt);
+  } catch (error) {
+    if (error instanceof FsbackupError && error.code === 'freezeLost') await noteTold(meant);
+    throw error;
+  }
 }
 
 /** What of this boot is in a guard's care, or was left by dead ones. */
@@ -179,46 +172,45 @@ async function thawEach(filesystems: readonly ToThaw[]): Promise<ThawReport> {
 interface Named {
   names: readonly [string, ...string[]];
   /** Undefined: fsbackup does not hold it. */
-  body: FreezeRecordBody | undefined;
+  held: Held | undefined;
 }
 
 /**
  * Mountpoints in the order in which they can be thawed; first those that fsbackup does not hold, as they were given. All
  * names of one filesystem that it holds (a bind mount, a symlink) are together: `freeze` takes them for one, too.
  */
-async function inThawOrder(mountpoints: readonly string[]): Promise<Named[]> {
-  const held = new Map<string, { names: [string, ...string[]]; body: FreezeRecordBody }>();
+async function inThawOrder(mountpoints: readonly string[], freezeId: string | undefined): Promise<Named[]> {
+  const known = new Map<string, { names: [string, ...string[]]; held: Held }>();
   const others: Named[] = [];
   for (const path of mountpoints) {
     // Why it is not held is told when it is thawed.
-    const body = await heldRecord(path).catch(() => undefined);
-    if (body === undefined) others.push({ names: [path], body });
+    const held = await findHeld({ path, freezeId }).catch(() => undefined);
+    if (held === undefined) others.push({ names: [path], held });
     else {
-      const known = held.get(body.majorMinor);
-      if (known === undefined) held.set(body.majorMinor, { names: [path], body });
-      else known.names.push(path);
+      const same = known.get(held.body.majorMinor);
+      if (same === undefined) known.set(held.body.majorMinor, { names: [path], held });
+      else same.names.push(path);
     }
   }
-  return [...others, ...[...held.values()].toSorted((a, b) => byThawOrder(a.body, b.body))];
+  return [...others, ...[...known.values()].toSorted((a, b) => byThawOrder(a.held.body, b.held.body))];
 }
 
 /**
- * Thaws these, in the order that is needed; `force`: whoever froze them. What is wrong with one, as `thawByHand` and
- * `thawForcibly` say it, keeps the others from nothing.
+ * Thaws these, in the order that is needed; `force`: whoever froze them; `freezeId`: what was frozen by that freeze alone. What is
+ * wrong with one, as `thawByHand` and `thawForcibly` say it, keeps the others from nothing.
  */
 export async function thawMountpoints(
   mountpoints: readonly string[],
-  { force }: { force: boolean },
+  { force, freezeId }: { force: boolean; freezeId?: string | undefined },
 ): Promise<ThawReport> {
-  const filesystems = await inThawOrder(mountpoints);
-  const asked = new Set(filesystems.flatMap(({ body }) => body?.majorMinor ?? []));
+  const filesystems = await inThawOrder(mountpoints, freezeId);
+  const asked = new Set(filesystems.flatMap(({ held }) => held?.body.majorMinor ?? []));
   return await thawEach(
-    filesystems.map(({ names, body }) => ({
+    filesystems.map(({ names, held }) => ({
       names,
       thaw: async () => {
         if (force) await thawForcibly(names[0]);
-        else if (body === undefined) await thawByHand(names[0]);
-        else await thawRecord(body, asked);
+        else await thawByHand({ path: names[0], freezeId }, held, asked);
       },
     })),
   );

@@ -127,7 +127,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
   });
 
   it('hands over nothing of which a part was lost meanwhile, and thaws the rest', async () => {
-    const freezer = await frozen({ ...LONG, detachable: true }, ext4, xfs);
+    const freezer = await frozen({ ...LONG, freezeId: 'abcd1234' }, ext4, xfs);
     const controlPath = findRecord(ext4)?.body.controlPath ?? '';
     await askWatchdog(controlPath, { type: FrameType.thaw, slot: 0 }, 60_000);
     expect([await isFrozen(ext4), await isFrozen(xfs)]).toEqual([false, true]);
@@ -139,7 +139,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
   });
 
   it('says for how long it is handed over: that of which the time is up first', async () => {
-    const freezer = await frozen({ ...LONG, detachable: true }, ext4, xfs);
+    const freezer = await frozen({ ...LONG, freezeId: 'abcd1234' }, ext4, xfs);
     const { expiresInMs } = await freezer.detach();
     expect(expiresInMs).toBeLessThan(LONG.timeoutMs);
     expect(expiresInMs).toBeGreaterThan(LONG.timeoutMs / 2);
@@ -255,7 +255,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
   });
 
   it('hands the freeze over, and is done with it', async () => {
-    const freezer = await frozen({ ...LONG, detachable: true }, ext4);
+    const freezer = await frozen({ ...LONG, freezeId: 'abcd1234' }, ext4);
     await freezer.detach();
     await freezer.close();
     expect(await isFrozen(ext4)).toBe(true);
@@ -264,7 +264,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
   });
 
   it('hands nothing over to a watchdog that is alone', async () => {
-    const freezer = await frozen({ ...LONG, detachable: true }, ext4);
+    const freezer = await frozen({ ...LONG, freezeId: 'abcd1234' }, ext4);
     process.kill(freezer.watchdogPids[1] ?? 0, 'SIGKILL');
     await expect(freezer.detach()).rejects.toMatchObject({ code: 'freezeLost' });
     expect(await isFrozen(ext4)).toBe(false);
@@ -283,7 +283,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
   });
 
   it('thaws by itself, from the lowest up, what nobody takes over, and ends guards that are stopped', async () => {
-    const freezer = await frozen({ ...LONG, detachable: true }, upper, xfs);
+    const freezer = await frozen({ ...LONG, freezeId: 'abcd1234' }, upper, xfs);
     signal(freezer, 'SIGSTOP');
     await expect(freezer.detach()).rejects.toMatchObject({ code: 'freezeLost' });
     expect((await freezer.thaw()).filesystems).toMatchObject([
@@ -312,7 +312,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
     const other = await armed(LONG, ext4);
     await expect(armed(LONG, xfs, ext4)).rejects.toMatchObject({ code: 'locked' });
     await other.close();
-    const handedOver = await frozen({ ...LONG, detachable: true }, ext4);
+    const handedOver = await frozen({ ...LONG, freezeId: 'abcd1234' }, ext4);
     await handedOver.detach();
     process.kill(handedOver.watchdogPids[0] ?? 0, 'SIGTERM');
     await ended(handedOver);

@@ -21,7 +21,11 @@ const target = {
 };
 const freezer = await armFreezer(
   { targets: [target], devices: [] },
-  { timeoutMs: Number(timeout), maxHoldMs: 60_000, detachable: what === 'hand-over' },
+  {
+    timeoutMs: Number(timeout),
+    maxHoldMs: 60_000,
+    ...(what === 'hand-over' ? { freezeId: 'abcd1234' } : {}),
+  },
 );
 freezer.lost.addEventListener('abort', () => say(`lost ${String(freezer.lost.reason)}`));
 const interrupted = new Promise<void>((resolve) => {
