@@ -82,7 +82,7 @@ napi_value watch_settle_task(napi_env env, napi_callback_info info) {
     if (task.page == NULL) return NULL;
     task.fd = values[0];
     task.loss = values[1];
-    return queue_page_task(env, info, &task);
+    return queue_page_task(env, info, &task, start_task);
 }
 
 static int run_measure(struct task *task) {
@@ -98,7 +98,7 @@ napi_value measure_start(napi_env env, napi_callback_info info) {
     if (task.page == NULL) return NULL;
     task.fd = control;
     atomic_store(&task.page->measuring, 1);
-    return queue_page_task(env, info, &task);
+    return queue_page_task(env, info, &task, start_task);
 }
 
 /* measureStop(page) */

@@ -77,11 +77,11 @@ static struct page *read_slot_arguments(napi_env env, napi_callback_info info, s
     return NULL;
 }
 
-napi_value queue_page_task(napi_env env, napi_callback_info info, const struct task *task) {
+napi_value queue_page_task(napi_env env, napi_callback_info info, const struct task *task, task_queue queue) {
     napi_value page;
     size_t count = 1;
     CHECK(napi_get_cb_info(env, info, &count, &page, NULL, NULL));
-    return queue_task(env, task, page);
+    return queue(env, task, page);
 }
 
 napi_status set_number(napi_env env, napi_value object, const char *name, double value) {
@@ -146,7 +146,7 @@ static napi_value queue_freeze(napi_env env, napi_callback_info info, int (*run)
     if (task.page == NULL) return NULL;
     task.slot = (uint32_t)values[0];
     task.fd = values[1];
-    return queue_page_task(env, info, &task);
+    return queue_page_task(env, info, &task, queue_task);
 }
 
 /* pageFreeze(page, slot, fd): promise. ECANCELED: the dead-man was faster. */
@@ -154,7 +154,7 @@ napi_value page_freeze(napi_env env, napi_callback_info info) {
     return queue_freeze(env, info, run_freeze);
 }
 
-/* The fallback for when no watchdog answers; see pageThaw. */
+/* The fallback for when no watchdog answers: true when nothing of the slot is frozen any more. */
 static bool thaw_slot(struct page *page, uint32_t index, int fd, int loss) {
     struct slot *slot = &page->slots[index];
     uint32_t none = LOSS_NONE;
@@ -181,19 +181,6 @@ static bool thaw_slot(struct page *page, uint32_t index, int fd, int loss) {
 }
 
 /*
- * pageThaw(page, slot, fd, loss): true when nothing of the slot is frozen any more, false when a freeze is in flight or
- * another process is at it: call again.
- */
-napi_value page_thaw(napi_env env, napi_callback_info info) {
-    int32_t values[3];
-    napi_value result;
-    struct page *page = read_slot_arguments(env, info, 3, values);
-    if (page == NULL) return NULL;
-    CHECK(napi_get_boolean(env, thaw_slot(page, (uint32_t)values[0], values[1], values[2]), &result));
-    return result;
-}
-
-/*
  * In one thread, with nothing in between that could be waited for: on some kernels a device that is resumed while a freeze
  * is held on top of it is wrecked (decision 9), and writers wait.
  */
@@ -216,8 +203,11 @@ static int run_thaw(struct task *task) {
     return 0;
 }
 
-/* pageThawTask: the same as a promise of 1 or 0, since FITHAW waits for a device below that is suspended. */
-napi_value page_thaw_task(napi_env env, napi_callback_info info) {
+/*
+ * pageThaw(page, slot, fd, loss): a promise of 1 when nothing of the slot is frozen any more, of 0 when a freeze is in flight or
+ * another process is at it: call again. In a thread of its own, since FITHAW waits for what lies below, and for a FIFREEZE in flight.
+ */
+napi_value page_thaw(napi_env env, napi_callback_info info) {
     int32_t values[3];
     struct task task = {.syscall_name = "ioctl(FITHAW)", .run = run_thaw};
     task.page = read_slot_arguments(env, info, 3, values);
@@ -225,5 +215,5 @@ napi_value page_thaw_task(napi_env env, napi_callback_info info) {
     task.slot = (uint32_t)values[0];
     task.fd = values[1];
     task.loss = values[2];
-    return queue_page_task(env, info, &task);
+    return queue_page_task(env, info, &task, start_task);
 }

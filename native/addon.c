@@ -1,5 +1,5 @@
 /* The system calls that Node lacks. Plain calls are here, those over the page shared with the watchdog in addon-page.c,
- * those of one kind of filesystem or device in addon-btrfs.c and addon-loop.c. */
+ * those of one kind of filesystem or device in addon-btrfs.c and addon-loop.c; what waits does so by addon-tasks.c. */
 #include "addon.h"
 
 #include <errno.h>
@@ -49,57 +49,6 @@ bool read_ints(napi_env env, napi_callback_info info, size_t count, int32_t *val
     return valid;
 }
 
-struct queued {
-    struct task task;
-    napi_async_work work;
-    napi_deferred deferred;
-    napi_ref kept;
-    int error;
-};
-
-static void execute(napi_env env, void *data) {
-    (void)env;
-    struct queued *queued = data;
-    queued->error = queued->task.run(&queued->task);
-}
-
-static void complete(napi_env env, napi_status status, void *data) {
-    struct queued *queued = data;
-    napi_value value;
-    if (status == napi_cancelled) queued->error = ECANCELED;
-    if (queued->error != 0) {
-        value = make_errno_error(env, queued->error, queued->task.syscall_name);
-        napi_reject_deferred(env, queued->deferred, value);
-    } else {
-        napi_create_int32(env, queued->task.result, &value);
-        napi_resolve_deferred(env, queued->deferred, value);
-    }
-    if (queued->kept != NULL) napi_delete_reference(env, queued->kept);
-    napi_delete_async_work(env, queued->work);
-    free(queued->task.owned);
-    free(queued);
-}
-
-napi_value queue_task(napi_env env, const struct task *task, napi_value keep) {
-    napi_value promise, name;
-    struct queued *queued = calloc(1, sizeof *queued);
-    if (queued == NULL) {
-        free(task->owned);
-        return throw_errno(env, ENOMEM, task->syscall_name);
-    }
-    queued->task = *task;
-    if ((keep != NULL && napi_create_reference(env, keep, 1, &queued->kept) != napi_ok) ||
-        napi_create_promise(env, &queued->deferred, &promise) != napi_ok ||
-        napi_create_string_utf8(env, task->syscall_name, NAPI_AUTO_LENGTH, &name) != napi_ok ||
-        napi_create_async_work(env, NULL, name, execute, complete, queued, &queued->work) != napi_ok ||
-        napi_queue_async_work(env, queued->work) != napi_ok) {
-        free(queued->task.owned);
-        free(queued);
-        return throw_errno(env, ENOMEM, task->syscall_name);
-    }
-    return promise;
-}
-
 /* thaw(fd): FITHAW, here and now. */
 static napi_value thaw(napi_env env, napi_callback_info info) {
     int32_t fd;
@@ -113,7 +62,7 @@ static int run_thaw(struct task *task) { return ioctl(task->fd, FITHAW, 0) == 0 
 static napi_value start_thaw(napi_env env, napi_callback_info info) {
     struct task task = {.syscall_name = "ioctl(FITHAW)", .run = run_thaw};
     if (!read_ints(env, info, 1, &task.fd)) return NULL;
-    return queue_task(env, &task, NULL);
+    return start_task(env, &task, NULL);
 }
 
 static int run_syncfs(struct task *task) { return syncfs(task->fd) == 0 ? 0 : errno; }
@@ -122,7 +71,7 @@ static int run_syncfs(struct task *task) { return syncfs(task->fd) == 0 ? 0 : er
 static napi_value start_syncfs(napi_env env, napi_callback_info info) {
     struct task task = {.syscall_name = "syncfs", .run = run_syncfs};
     if (!read_ints(env, info, 1, &task.fd)) return NULL;
-    return queue_task(env, &task, NULL);
+    return start_task(env, &task, NULL);
 }
 
 static int run_ficlone(struct task *task) { return ioctl(task->fd, FICLONE, task->other_fd) == 0 ? 0 : errno; }
@@ -249,7 +198,6 @@ NAPI_MODULE_INIT() {
         {"pageFreeze", NULL, page_freeze, NULL, NULL, NULL, napi_enumerable, NULL},
         {"pageProbe", NULL, page_probe, NULL, NULL, NULL, napi_enumerable, NULL},
         {"pageThaw", NULL, page_thaw, NULL, NULL, NULL, napi_enumerable, NULL},
-        {"pageThawTask", NULL, page_thaw_task, NULL, NULL, NULL, napi_enumerable, NULL},
         {"pageAddDevice", NULL, page_add_device, NULL, NULL, NULL, napi_enumerable, NULL},
         {"deviceIsSuspended", NULL, device_is_suspended, NULL, NULL, NULL, napi_enumerable, NULL},
         {"watchOpen", NULL, watch_open, NULL, NULL, NULL, napi_enumerable, NULL},

@@ -24,7 +24,7 @@ napi_value throw_errno(napi_env env, int error, const char *syscall_name);
 /* Reads exactly `count` int32 arguments; throws a TypeError and returns false when they are not there. */
 bool read_ints(napi_env env, napi_callback_info info, size_t count, int32_t *values);
 
-/* What runs on the thread pool. `run` returns 0 or an errno, and touches nothing of JavaScript. */
+/* What runs in another thread. `run` returns 0 or an errno, and touches nothing of JavaScript. */
 struct task {
     const char *syscall_name;
     int (*run)(struct task *task);
@@ -37,24 +37,31 @@ struct task {
     /* Of malloc(3), or NULL: freed with the task. */
     char *owned;
 };
+/* addon-tasks.c */
 /*
- * Queues a copy of `task`; the promise resolves to `result`, or rejects with the errno. `keep`, or NULL: a JavaScript
+ * Has Node's thread pool run a copy of `task`; the promise resolves to `result`, or rejects with the errno. `keep`, or NULL: a JavaScript
  * object that must outlive the task.
  */
 napi_value queue_task(napi_env env, const struct task *task, napi_value keep);
+/*
+ * The same in a thread of its own, for what may have to end a wait of all that the pool has: who waits for what is frozen, or for a
+ * disk that does not answer, keeps a thread of the pool for as long.
+ */
+napi_value start_task(napi_env env, const struct task *task, napi_value keep);
+
+typedef napi_value (*task_queue)(napi_env env, const struct task *task, napi_value keep);
 
 /* addon-page.c */
 /* The page of argument 0, and the int32 arguments after it; NULL with a pending exception when they are not these. */
 struct page *read_page_arguments(napi_env env, napi_callback_info info, size_t count, int32_t *values);
-/* Queues `task` and keeps the page, which is argument 0, for it. */
-napi_value queue_page_task(napi_env env, napi_callback_info info, const struct task *task);
+/* `queue` (queue_task or start_task) of `task`, for which the page, argument 0, is kept. */
+napi_value queue_page_task(napi_env env, napi_callback_info info, const struct task *task, task_queue queue);
 napi_status set_number(napi_env env, napi_value object, const char *name, double value);
 napi_value page_create(napi_env env, napi_callback_info info);
 napi_value page_read(napi_env env, napi_callback_info info);
 napi_value page_freeze(napi_env env, napi_callback_info info);
 napi_value page_probe(napi_env env, napi_callback_info info);
 napi_value page_thaw(napi_env env, napi_callback_info info);
-napi_value page_thaw_task(napi_env env, napi_callback_info info);
 
 /* addon-devices.c */
 napi_value device_is_suspended(napi_env env, napi_callback_info info);

@@ -3,7 +3,8 @@ import { findCommand, NOT_FOUND } from '../system/find-command.js';
 import { withSignals, type SignalSource } from '../system/signals.js';
 import { freezeWhile } from './freeze-by-hand.js';
 import type { FreezeOptions, FreezeOutcome, FreezeTarget, LossReason } from './freezer.js';
-import { startHeldCommand } from './held-command.js';
+import type { GuardedFreezer } from './guarded-freezer.js';
+import { startHeldCommand, type HeldEnd } from './held-command.js';
 
 function notRunnable(name: string, code: number): HeldResult {
   const why = code === NOT_FOUND ? 'was not found' : 'is not executable';
@@ -44,7 +45,7 @@ export async function freezeAroundCommand(
   const found = await findCommand(argv[0], host.searchPath);
   if (!('file' in found)) return notRunnable(argv[0], found.exitCode);
   return await withSignals(host.signals, async (interrupted) => {
-    const { result, outcomes, warnings } = await freezeWhile(targets, options, async (freezer) => {
+    const hold = async (freezer: GuardedFreezer): Promise<HeldEnd> => {
       interrupted.throwIfAborted();
       const command = startHeldCommand(found.file, argv);
       const onInterrupt = (): void => {
@@ -54,7 +55,8 @@ export async function freezeAroundCommand(
       };
       interrupted.addEventListener('abort', onInterrupt, { once: true });
       return await command.ended;
-    });
+    };
+    const { result, outcomes, warnings } = await freezeWhile(targets, options, hold, interrupted);
     // Not before: while it is frozen, nothing is written.
     for (const warning of warnings) host.warn(warning);
     const lost = outcomes.find((outcome) => outcome.lost !== undefined);

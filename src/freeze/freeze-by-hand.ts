@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs';
 import { FsbackupError } from '../errors.js';
 import { syncfs } from '../system/native.js';
+import { unlessAborted } from '../system/unless-aborted.js';
 import { ignoreSignals, withSignals, type SignalSource } from '../system/signals.js';
 import { armFreezer, type ArmOptions } from './arm-freezer.js';
 import { makeFreezeId } from './freeze-id.js';
@@ -9,29 +10,41 @@ import type { GuardedFreezer } from './guarded-freezer.js';
 import { openMount } from './mountpoint.js';
 import { thawMountpoints } from './release-by-hand.js';
 
+/** A signal ends the process: the watchdogs thaw then. */
+const UNHEARD = new AbortController().signal;
+
 /** Writes what is dirty before the freeze has to: writers then stall a fifth to a twentieth of the time. */
-async function syncAll(targets: readonly FreezeTarget[]): Promise<void> {
+async function syncAll(targets: readonly FreezeTarget[], signal: AbortSignal): Promise<void> {
   await Promise.all(
     targets.map(async ({ mountpoint }) => {
       const { fd } = await openMount(mountpoint);
-      try {
-        await syncfs(fd);
-      } finally {
-        closeSync(fd);
-      }
+      await unlessAborted(
+        syncfs(fd).finally(() => closeSync(fd)),
+        signal,
+      );
     }),
   );
 }
 
-async function frozen(targets: readonly FreezeTarget[], options: ArmOptions): Promise<GuardedFreezer> {
-  await syncAll(targets);
+async function frozen(
+  targets: readonly FreezeTarget[],
+  options: ArmOptions,
+  signal: AbortSignal,
+): Promise<GuardedFreezer> {
+  await syncAll(targets, signal);
   const freezer = await armFreezer({ targets, devices: [] }, options);
+  // A FIFREEZE in flight ends only by itself; what the others froze is thawed meanwhile.
+  const thaw = (): void => void freezer.thaw().catch(() => undefined);
+  signal.addEventListener('abort', thaw, { once: true });
   try {
+    signal.throwIfAborted();
     await freezer.freeze();
     return freezer;
   } catch (error) {
     await freezer.close();
-    throw error;
+    throw signal.aborted ? signal.reason : error;
+  } finally {
+    signal.removeEventListener('abort', thaw);
   }
 }
 
@@ -77,7 +90,7 @@ export async function freezeDetached(
   host: { signals: SignalSource; tell: (frozen: DetachedFreeze) => Promise<boolean> },
 ): Promise<void> {
   const freezeId = makeFreezeId();
-  const freezer = await frozen(targets, { ...options, freezeId });
+  const freezer = await frozen(targets, { ...options, freezeId }, UNHEARD);
   await withSignals(host.signals, async (interrupted) => {
     const { expiresInMs } = await freezer.detach();
     const isTold =
@@ -94,13 +107,17 @@ export async function freezeDetached(
   });
 }
 
-/** Freezes all or none, holds them with a heartbeat while `work` runs, and thaws whatever becomes of it. */
+/**
+ * Freezes all or none, holds them with a heartbeat while `work` runs, and thaws whatever becomes of it. Rejects with the reason of
+ * `signal` when that is aborted before all are frozen; from then on it is `work`'s to hear.
+ */
 export async function freezeWhile<T>(
   targets: readonly FreezeTarget[],
   options: FreezeOptions,
   work: (freezer: GuardedFreezer) => Promise<T>,
+  signal: AbortSignal,
 ): Promise<{ result: T; outcomes: readonly FreezeOutcome[]; warnings: readonly string[] }> {
-  const freezer = await frozen(targets, options);
+  const freezer = await frozen(targets, options, signal);
   try {
     const result = await work(freezer);
     const { filesystems } = await freezer.thaw();

@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, type FsbackupError } from '../errors.js';
-import { readPage, thaw, thawSlot, thawSlotInBackground, type PageHandle } from '../system/native.js';
+import { readPage, thawInBackground, thawSlot, type PageHandle } from '../system/native.js';
 import type { DeviceWatch } from './device-watch.js';
 import { stillFrozenError } from './freeze-errors.js';
 import { readStatus, writeStatus } from './freeze-record.js';
@@ -25,9 +25,9 @@ const LIMIT_MS = 30_000;
 const ENDED: ReadonlySet<number> = new Set([SlotState.thawed, SlotState.failed]);
 
 /** Where there may be nothing to thaw. */
-function fithawAgain(fd: number): void {
+async function fithawAgain(fd: number): Promise<void> {
   try {
-    thaw(fd);
+    await thawInBackground(fd);
   } catch (error) {
     if (errnoOf(error) !== 'EINVAL') throw error;
   }
@@ -51,6 +51,17 @@ export class FreezeSet {
     return readPage(this.page).some(({ state }) => state === SlotState.calling);
   }
 
+  /** Whether one is frozen, and nobody is at its thaw. */
+  get isHeld(): boolean {
+    return readPage(this.page).some(({ state }) => state === SlotState.held);
+  }
+
+  /** When the first FIFREEZE was called, in ms of CLOCK_BOOTTIME; undefined before that. */
+  get firstCallMs(): number | undefined {
+    const calls = readPage(this.page).flatMap(({ callMs }) => (callMs === 0 ? [] : [callMs]));
+    return calls.length === 0 ? undefined : Math.min(...calls);
+  }
+
   /** Whether nothing of it is frozen or suspended any more. */
   get hasEnded(): boolean {
     return readPage(this.page).every(({ state }) => ENDED.has(state)) && this.watch?.settled !== false;
@@ -71,6 +82,8 @@ export class FreezeSet {
       // Those in the middle of a probe or a thaw too: a guard may be stopped just there.
       .filter(({ state }) => !ENDED.has(state))
       .map((slot) => slot.deadlineMs)
+      // FIFREEZE has not been called yet.
+      .filter((deadlineMs) => deadlineMs !== 0)
       .concat(this.watch?.deadlineMs ?? []);
     return deadlines.length === 0 ? undefined : Math.min(...deadlines);
   }
@@ -99,15 +112,10 @@ export class FreezeSet {
     const number = loss === undefined ? 0 : lossNumber(loss);
     // The last is the lowest: thawing a filesystem waits for those below it.
     const slots = [...this.slots.entries()].toReversed();
-    if (this.watch === undefined) {
-      return slots
-        .map(([index, slot]) => thawSlot(this.page, index, slot.mountpointFd, number))
-        .every(Boolean);
-    }
-    // Side by side: FITHAW waits for a device that is suspended, and a program may wait for what is frozen.
+    // Side by side: FITHAW waits for a device that is suspended, or for a FIFREEZE in flight, and a program for what is frozen.
     const ended = Promise.all([
-      this.watch.settle(loss),
-      ...slots.map(([index, slot]) => thawSlotInBackground(this.page, index, slot.mountpointFd, number)),
+      this.watch?.settle(loss) ?? true,
+      ...slots.map(([index, slot]) => thawSlot(this.page, index, slot.mountpointFd, number)),
     ]);
     return await within(
       limitMs,
@@ -125,11 +133,13 @@ export class FreezeSet {
   }
 
   /** Thaws what a probe froze after the end of its slot. Only when both guards are dead: else the second does it. */
-  undoProbes(): void {
-    for (const [index, { probing }] of readPage(this.page).entries()) {
-      const slot = this.slots[index];
-      if (probing !== 0 && slot !== undefined) fithawAgain(slot.mountpointFd);
-    }
+  async undoProbes(): Promise<void> {
+    await Promise.all(
+      readPage(this.page).map(async ({ probing }, index) => {
+        const slot = this.slots[index];
+        if (probing !== 0 && slot !== undefined) await fithawAgain(slot.mountpointFd);
+      }),
+    );
   }
 
   /** What became of each, once it has ended. */

@@ -28,6 +28,8 @@ export class GuardedFreezer implements Freezer {
   #heartbeat: NodeJS.Timeout | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #thawing: Promise<ThawOutcome> | undefined;
+  /** FIFREEZE of one after the other is under way. */
+  #isFreezing = false;
   #ended = false;
 
   constructor(set: FreezeSet, options: FreezeOptions, watchdog: Watchdog) {
@@ -62,14 +64,19 @@ export class GuardedFreezer implements Freezer {
       await this.thaw();
       throw thawedMeanwhile(error);
     }
+    this.#isFreezing = true;
+    // What is frozen already is not to wait for a FIFREEZE that does not return.
+    this.#watchDeadline();
     for (const [index, slot] of this.#set.slots.entries()) {
       try {
         await freezeSlot(this.#set.page, index, slot.mountpointFd);
       } catch (error) {
+        this.#isFreezing = false;
         await this.thaw();
         throw freezeError(slot.target, error);
       }
     }
+    this.#isFreezing = false;
     // Thawed while the last FIFREEZE was still in flight: there is nothing to keep alive.
     if (this.#thawing !== undefined) {
       await this.#thawing.catch(() => undefined);
@@ -77,10 +84,9 @@ export class GuardedFreezer implements Freezer {
       if (!this.#set.hasEnded) await this.#set.thawByOurselves(undefined);
       throw thawedMeanwhile();
     }
-    this.#watchDeadline();
     const { timeoutMs } = this.#options;
     // The 2008 series resets a timeout of N seconds every N/2.
-    if (timeoutMs !== null) this.#heartbeat = setInterval(() => void this.#beat(), timeoutMs / 2);
+    if (timeoutMs !== null) this.#keepAlive(timeoutMs / 2);
   }
 
   async probe(): Promise<void> {
@@ -149,7 +155,7 @@ export class GuardedFreezer implements Freezer {
       if (!isThawed || this.#set.watch?.over === false) this.#watchdog.release();
       else {
         await this.#watchdog.end();
-        this.#set.undoProbes();
+        await this.#set.undoProbes();
       }
       this.#set.recordEnded();
       this.#set.close();
@@ -161,11 +167,24 @@ export class GuardedFreezer implements Freezer {
     clearTimeout(this.#deadline);
   }
 
+  /** The deadline counts from the first FIFREEZE on: one that was slow, or several, have used up a part of the first half. */
+  #keepAlive(everyMs: number): void {
+    const { firstCallMs = boottimeMs() } = this.#set;
+    this.#heartbeat = setTimeout(
+      () => {
+        void this.#beat();
+        this.#heartbeat = setInterval(() => void this.#beat(), everyMs);
+      },
+      Math.max(0, firstCallMs + everyMs - boottimeMs()),
+    );
+  }
+
   /** Both guards may be stopped: then we are the third that keeps the deadline. */
   #watchDeadline(): void {
     const { deadlineMs } = this.#set;
-    if (deadlineMs === undefined) return;
-    const dueMs = deadlineMs + OWN_GRACE_MS - boottimeMs();
+    if (deadlineMs === undefined && !this.#isFreezing) return;
+    // It is published by the thread that calls FIFREEZE, a moment from now.
+    const dueMs = (deadlineMs ?? boottimeMs()) + OWN_GRACE_MS - boottimeMs();
     if (dueMs <= 0) this.#guardDied('timeout');
     else this.#deadline = setTimeout(() => this.#watchDeadline(), dueMs);
   }
@@ -206,8 +225,9 @@ export class GuardedFreezer implements Freezer {
       () => false,
     );
     let thawed = await within(THAW_REPLY_MS, answered);
-    // Nothing can thaw a filesystem whose FIFREEZE is still in flight: only then is patience in order.
-    const isInFlight = (): boolean => !this.#watchdog.connection.closed && this.#set.isInFlight;
+    // Nothing can thaw a filesystem whose FIFREEZE is still in flight: only then is patience in order, and while a guard thaws the others.
+    const isInFlight = (): boolean =>
+      !this.#watchdog.connection.closed && this.#set.isInFlight && !this.#set.isHeld;
     while (!thawed && isInFlight()) {
       thawed = await within(RETRY_MS, answered);
       if (!thawed && !isInFlight()) thawed = await within(THAW_REPLY_MS, answered);

@@ -117,8 +117,8 @@ export interface ExecuteDependencies {
   treeOrigin: (filesystem: FilesystemFacts, directory: string) => Promise<string>;
   /** Names the mount that shows a directory, see `shownMount`. */
   shownMount: (directory: string) => Promise<string | undefined>;
-  /** syncfs(2) of the filesystem at this mountpoint. */
-  syncFilesystem: (mountpoint: string) => Promise<void>;
+  /** syncfs(2) of the filesystem at this mountpoint; nobody waits for it any more once `signal` is aborted. */
+  syncFilesystem: (mountpoint: string, signal: AbortSignal) => Promise<void>;
   /** Snapshots are exposed in numbered directories below this one: the same for every run of the job. */
   mountDirectory: string;
   /** Between two tries. */

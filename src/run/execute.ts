@@ -20,7 +20,7 @@ import { ReleaseStack, type ReleaseFailure } from './release-stack.js';
 import { reportRun, type FailedCopy } from './run-outcome.js';
 import { retainAfterRun } from './retain-after-run.js';
 import { SourceRecord } from './source-record.js';
-import { takeSnapshots, type TakenSnapshot } from './take-snapshots.js';
+import { syncAhead, takeSnapshots, type TakenSnapshot } from './take-snapshots.js';
 import { TreeMounts } from './tree-mounts.js';
 import { withOrigins } from './with-origins.js';
 import { watchSnapshots, type SnapshotWatch } from './watch-snapshots.js';
@@ -151,6 +151,7 @@ class Execution {
       await windowDevices(window, this.#context);
       await refuseFrozen(window, this.#context);
     }
+    if (this.#plan.quiesce.length > 0) await syncAhead(prepared.flat(), this.#context);
     signal.throwIfAborted();
     faultPoint('run.preflighted');
     return { tools, prepared };

@@ -27,6 +27,7 @@ import { automaticProviders, providerByName } from '../snapshots/registry.js';
 import { ownCommandLine } from '../system/command-line.js';
 import { runDirectory, stateDirectory } from '../system/directories.js';
 import { readMounts } from '../system/mountinfo.js';
+import { unlessAborted } from '../system/unless-aborted.js';
 import { syncfs, tryLock } from '../system/native.js';
 import { endOrphans } from '../system/orphans.js';
 import { snapshotMounts } from '../system/own-mounts.js';
@@ -60,13 +61,12 @@ const RETRY_DELAY_MS = 1000;
 /** A look at an LVM snapshot starts a program that takes some 20 ms. */
 const WATCH_INTERVAL_MS = 2000;
 
-async function syncFilesystem(mountpoint: string): Promise<void> {
+async function syncFilesystem(mountpoint: string, signal: AbortSignal): Promise<void> {
   const handle = await open(mountpoint, 'r');
-  try {
-    await syncfs(handle.fd);
-  } finally {
-    await handle.close();
-  }
+  await unlessAborted(
+    syncfs(handle.fd).finally(() => handle.close()),
+    signal,
+  );
 }
 
 function locksOf(identity: ProcessIdentity, runId: string): LockDependencies {

@@ -131,7 +131,7 @@ export async function probeOrigins(
     // A look costs the writers nothing. Where it does not tell, what is written now need not be while they wait.
     const looks = await Promise.all(origins.map(dependencies.looksFrozen));
     if (looks.every((look) => look === false)) return;
-    for (const { mountpoint } of origins) await dependencies.syncFilesystem(mountpoint);
+    for (const { mountpoint } of origins) await dependencies.syncFilesystem(mountpoint, signal);
     await probe.probe(signal);
   } finally {
     await probe.close();

@@ -59,6 +59,43 @@ function isWorthAnotherTry(error: unknown): boolean {
   return error instanceof FsbackupError && (error.code === 'freezeLost' || error.code === 'snapshotFailed');
 }
 
+function syncHangs(mountpoints: readonly string[], limitMs: number): FsbackupError {
+  return new FsbackupError(
+    'notFrozen',
+    `what was written to ${mountpoints.join(', ')} is not on its disk after ${formatMs(limitMs)}, so nothing was frozen`,
+    {
+      hint: 'The applications go on. See the kernel log (dmesg) for a disk that does not answer; one that is slow wants a longer freeze.maxHold.',
+    },
+  );
+}
+
+/** Applications do not wait for a disk without end. */
+async function syncSources(
+  prepared: readonly PreparedSnapshot[],
+  { plan, dependencies, signal }: RunContext,
+): Promise<void> {
+  const limit = new AbortController();
+  const mountpoints = [...new Set(prepared.map(({ source }) => source.mountpoint))];
+  const { maxHoldMs } = plan.freeze;
+  const timer =
+    plan.quiesce.length === 0 ? undefined : setTimeout(() => limit.abort(syncHangs(mountpoints, maxHoldMs)), maxHoldMs);
+  const either = AbortSignal.any([signal, limit.signal]);
+  try {
+    await Promise.all(mountpoints.map((mountpoint) => dependencies.syncFilesystem(mountpoint, either)));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** While nobody waits: what the sync between the applications' rest and the freeze has left to write is little then. */
+export async function syncAhead(
+  prepared: readonly PreparedSnapshot[],
+  { dependencies, signal }: RunContext,
+): Promise<void> {
+  const mountpoints = new Set(prepared.map(({ source }) => source.mountpoint));
+  await Promise.all([...mountpoints].map((mountpoint) => dependencies.syncFilesystem(mountpoint, signal)));
+}
+
 async function tryWindow(
   window: PlannedWindow,
   attempt: number,
@@ -78,8 +115,7 @@ async function tryWindow(
       });
     }
     // What is written now need not be written while the writers wait.
-    const mountpoints = [...new Set(prepared.map(({ source }) => source.mountpoint))];
-    await timeline.step('sync', () => Promise.all(mountpoints.map(dependencies.syncFilesystem)));
+    await timeline.step('sync', () => syncSources(prepared, context));
     faultPoint('window.synced');
     const result = await takeWindow(
       {

@@ -72,8 +72,7 @@ interface Addon {
   pageRead(page: PageHandle): PageSlot[];
   pageFreeze(page: PageHandle, slot: number, fd: number): Promise<number>;
   pageProbe(page: PageHandle, slot: number, fd: number): Promise<number>;
-  pageThaw(page: PageHandle, slot: number, fd: number, loss: number): boolean;
-  pageThawTask(page: PageHandle, slot: number, fd: number, loss: number): Promise<number>;
+  pageThaw(page: PageHandle, slot: number, fd: number, loss: number): Promise<number>;
   pageAddDevice(page: PageHandle, major: number, minor: number): void;
   deviceIsSuspended(controlFd: number, major: number, minor: number): boolean;
   watchOpen(page: PageHandle): void;
@@ -105,7 +104,7 @@ export function thaw(fd: number): void {
   addon().thaw(fd);
 }
 
-/** As `thaw`, on the thread pool: FITHAW waits for what lies below, and for a device that does not answer. */
+/** As `thaw`, in a thread of its own: FITHAW waits for what lies below, and for a device that does not answer. */
 export async function thawInBackground(fd: number): Promise<void> {
   await addon().thawTask(fd);
 }
@@ -201,24 +200,11 @@ export async function probeSlot(page: PageHandle, slot: number, fd: number): Pro
 }
 
 /**
- * FITHAW of a slot without the watchdog, synchronously; `loss` (0: none) is published as the reason. False when it
- * must be called again a little later: a freeze is in flight, or FITHAW failed.
+ * FITHAW of a slot without the watchdog, in a thread of its own: it waits for what lies below, and for a FIFREEZE in flight. `loss`
+ * (0: none) is published as the reason. False when it must be called again a little later: a freeze is in flight, or FITHAW failed.
  */
-export function thawSlot(page: PageHandle, slot: number, fd: number, loss: number): boolean {
-  return addon().pageThaw(page, slot, fd, loss);
-}
-
-/**
- * As `thawSlot`, on the thread pool: FITHAW waits for a suspended device below, and Node's own thread must not. One that
- * waits takes a thread of the pool away.
- */
-export async function thawSlotInBackground(
-  page: PageHandle,
-  slot: number,
-  fd: number,
-  loss: number,
-): Promise<boolean> {
-  return (await addon().pageThawTask(page, slot, fd, loss)) === 1;
+export async function thawSlot(page: PageHandle, slot: number, fd: number, loss: number): Promise<boolean> {
+  return (await addon().pageThaw(page, slot, fd, loss)) === 1;
 }
 
 /** Adds a device-mapper device to a page that no guard has seen yet: the upper before the lower. */
@@ -243,7 +229,7 @@ export function readWatch(page: PageHandle): WatchFacts {
 }
 
 /**
- * Resumes what is suspended without the watchdog, on the thread pool, as the guards do it: programs that live are given
+ * Resumes what is suspended without the watchdog, in a thread of its own, as the guards do it: programs that live are given
  * a second, and then killed. Resolves, after seconds at most, to the state of the watch.
  */
 export async function settleWatch(page: PageHandle, controlFd: number, loss: number): Promise<number> {

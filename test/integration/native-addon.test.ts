@@ -27,7 +27,6 @@ import {
   syncfs,
   thaw,
   thawSlot,
-  thawSlotInBackground,
   tryLock,
 } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
@@ -71,7 +70,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     expect(held?.heldMs).toBeGreaterThanOrEqual(held?.callMs ?? Infinity);
     expect(held?.deadlineMs).toBeCloseTo((held?.callMs ?? 0) + 10_000, 3);
     expect(await probeFrozen(fd)).toBe(true);
-    expect(thawSlot(page, 1, fd, 0)).toBe(true);
+    expect(await thawSlot(page, 1, fd, 0)).toBe(true);
     expect(readPage(page)[1]).toMatchObject({ state: SlotState.thawed, thawErrno: 0, loss: 0 });
     expect(await probeFrozen(fd)).toBe(false);
   });
@@ -87,7 +86,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
         syscall: 'ioctl(FIFREEZE)',
       });
       expect(readPage(page)[0]).toMatchObject({ state: SlotState.failed, freezeErrno: 16 });
-      expect(thawSlot(page, 0, fd, 0)).toBe(true);
+      expect(await thawSlot(page, 0, fd, 0)).toBe(true);
       expect(await probeFrozen(fd)).toBe(true);
     } finally {
       thaw(fd);
@@ -118,14 +117,14 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     closeSync(pageFd);
     await freezeSlot(page, 0, fd);
     const [slot] = readPage(page);
-    thawSlot(page, 0, fd, 0);
+    await thawSlot(page, 0, fd, 0);
     expect(slot?.deadlineMs).toBeCloseTo((slot?.callMs ?? 0) + 3000, 3);
   });
 
   it('does not freeze a slot that was cancelled', async () => {
     const { fd: pageFd, page } = createPage(1, 0, 60_000);
     closeSync(pageFd);
-    expect(thawSlot(page, 0, fd, 0)).toBe(true);
+    expect(await thawSlot(page, 0, fd, 0)).toBe(true);
     await expect(freezeSlot(page, 0, fd)).rejects.toMatchObject({ code: 'ECANCELED' });
     expect(await probeFrozen(fd)).toBe(false);
   });
@@ -135,7 +134,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     closeSync(pageFd);
     await freezeSlot(page, 0, fd);
     thaw(fd);
-    expect(thawSlot(page, 0, fd, 0)).toBe(true);
+    expect(await thawSlot(page, 0, fd, 0)).toBe(true);
     expect(readPage(page)[0]).toMatchObject({ state: SlotState.thawed, thawErrno: 22, loss: 4 });
   });
 
@@ -148,7 +147,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     const states = readPage(page).map((slot) => slot.state);
     thaw(lowerFd);
     await freezing;
-    expect(thawSlot(page, 0, upperFd, 0)).toBe(true);
+    expect(await thawSlot(page, 0, upperFd, 0)).toBe(true);
     expect(states).toEqual([SlotState.calling]);
   });
 
@@ -194,7 +193,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     await must('fsfreeze', '--freeze', xfs.mountpoint);
     let thawing: Promise<boolean> | undefined;
     try {
-      thawing = thawSlotInBackground(page, 0, upperFd, lossNumber('timeout'));
+      thawing = thawSlot(page, 0, upperFd, lossNumber('timeout'));
       await eventually('the claim', () => readPage(page)[0]?.state === SlotState.thawing);
       hand.publish({ pageFd }, SlotState.thawed);
     } finally {
@@ -210,7 +209,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     const { fd: pageFd, page } = createPage(1, 0, 60_000);
     closeSync(pageFd);
     await freezeSlot(page, 0, fd);
-    expect(await thawSlotInBackground(page, 0, fd, lossNumber('signal'))).toBe(true);
+    expect(await thawSlot(page, 0, fd, lossNumber('signal'))).toBe(true);
     const [slot] = readPage(page);
     expect(slot).toMatchObject({ state: SlotState.thawed, thawErrno: 0, loss: lossNumber('signal') });
     expect(slot?.thawBeginMs).toBeGreaterThanOrEqual(slot?.heldMs ?? Infinity);
@@ -221,19 +220,19 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     const { fd: pageFd, page } = createPage(1, 0, 60_000);
     hand.publish({ pageFd }, SlotState[state]);
     closeSync(pageFd);
-    expect(thawSlot(page, 0, fd, 0)).toBe(false);
+    expect(await thawSlot(page, 0, fd, 0)).toBe(false);
     expect(readPage(page)[0]).toMatchObject({ state: SlotState[state], thawErrno: 22 });
-    expect(await thawSlotInBackground(page, 0, fd, 0)).toBe(false);
+    expect(await thawSlot(page, 0, fd, 0)).toBe(false);
   });
 
   it('does not call thawed what it could not thaw', async () => {
     const { fd: pageFd, page } = createPage(1, 0, 60_000);
     closeSync(pageFd);
     await freezeSlot(page, 0, fd);
-    expect(thawSlot(page, 0, BAD_FD, 0)).toBe(false);
+    expect(await thawSlot(page, 0, BAD_FD, 0)).toBe(false);
     expect(readPage(page)[0]).toMatchObject({ thawErrno: 9, thawedMs: 0 });
     expect(await probeFrozen(fd)).toBe(true);
-    expect(thawSlot(page, 0, fd, 0)).toBe(true);
+    expect(await thawSlot(page, 0, fd, 0)).toBe(true);
   });
 
   it('makes pages that nobody can make shorter or longer', () => {
@@ -270,12 +269,12 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     expect(() => createPage(1, 0, 0)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
   });
 
-  it('refuses a page that is none, and a slot that is not in it', () => {
+  it('refuses a page that is none, and a slot that is not in it', async () => {
     const { fd: pageFd, page } = createPage(1, 0, 60_000);
     closeSync(pageFd);
-    expect(() => thawSlot(page, 1, fd, 0)).toThrow(TypeError);
-    expect(() => thawSlot(page, -1, fd, 0)).toThrow(TypeError);
-    expect(() => thawSlot(page, 0, undefined as unknown as number, 0)).toThrow(TypeError);
+    await expect(thawSlot(page, 1, fd, 0)).rejects.toThrow(TypeError);
+    await expect(thawSlot(page, -1, fd, 0)).rejects.toThrow(TypeError);
+    await expect(thawSlot(page, 0, undefined as unknown as number, 0)).rejects.toThrow(TypeError);
     expect(() => readPage({} as typeof page)).toThrow(TypeError);
     expect(() => readPage(undefined as unknown as typeof page)).toThrow(TypeError);
   });

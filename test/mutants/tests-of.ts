@@ -12,6 +12,7 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
   'addon-devices.c': [addon, devices],
   'addon-loop.c': [addon],
   'addon-page.c': [addon, freezer, duties, 'thaw-orphaned', 'thaw-guardless'],
+  'addon-tasks.c': [addon, freezer],
   'addon.c': [addon, freezer],
   'cgroup.c': [protocol, survival, start],
   'clock.c': [addon, freezer],

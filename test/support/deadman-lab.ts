@@ -129,7 +129,7 @@ export class DeadmanLab {
     for (const old of [said, this.file('removed'), this.file('outlived')]) rmSync(old, { force: true });
     const commands = {
       create: ['sh', '-c', `echo $$ > ${said}; ${script}`],
-      expose: ['false'],
+      expose: ['false', '{directory}'],
       remove: ['touch', this.file('removed')],
     };
     const source = { path: this.volume.mountpoint, snapshot: 'command', freezeMode, commands };

@@ -14,6 +14,7 @@ import type { FoundNested } from '../../src/run/find-nested.js';
 import { Timeline } from '../../src/run/timeline.js';
 import type { Reporter } from '../../src/report/reporter.js';
 import type { SnapshotProvider } from '../../src/snapshots/provider.js';
+import { unlessAborted } from '../../src/system/unless-aborted.js';
 import { suits } from './plan-facts.js';
 
 /** An answer to a call: fail with it, or do something first. */
@@ -364,7 +365,7 @@ export class FakeWorld {
       lookBelow: (directory) => this.lookBelow(directory),
       treeOrigin: async ({ mount }, directory) => `${mount.mountpoint} ${directory}`,
       shownMount: async (directory) => this.shown(directory),
-      syncFilesystem: (mountpoint) => this.#call(`sync ${mountpoint}`),
+      syncFilesystem: (mountpoint, signal) => unlessAborted(this.#call(`sync ${mountpoint}`), signal),
       mountDirectory,
       retryDelayMs: 0,
       watchIntervalMs: 1,

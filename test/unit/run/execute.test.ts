@@ -93,6 +93,8 @@ describe('a run that goes well', () => {
       'engine preflight',
       'target preflight /b2',
       'prepare',
+      'sync /srv',
+      'sync /home',
       'journal quiesce',
       'before db',
       'journal quiesce',
@@ -331,6 +333,30 @@ it('lets the applications go before it removes what a last try may have made', a
   expect(await execute(aPlan({ attempts: 1 }))).toMatchObject({ exitCode: 30 });
   expect(world.log.indexOf('after db')).toBeLessThan(world.log.indexOf('remove'));
   await expectNothingHeld();
+});
+
+describe('a sync that hangs', () => {
+  const hangs = (): Promise<void> => new Promise(() => undefined);
+  const done = (): Promise<void> => Promise.resolve();
+
+  it('keeps no application at rest for longer than a freeze may be held: exit 20, nothing frozen', async () => {
+    world.fail('sync /home', done, hangs);
+    const report = await execute(aPlan({ freeze: { timeoutMs: 10_000, maxHoldMs: 100 } }));
+    expect(report).toMatchObject({ exitCode: 20, error: { code: 'notFrozen' } });
+    expect(report.error?.message).toContain('/home');
+    expect(world.log.slice(-4)).toEqual(['after web', 'after db', 'remove', 'remove']);
+    for (const never of ['arm', 'create 2']) expect(world.log).not.toContain(never);
+    await expectNothingHeld();
+  });
+
+  it('stops nobody before the applications are, and hears an interrupt', async () => {
+    world.fail('sync /srv', hangs);
+    const running = execute();
+    setTimeout(() => controller.abort(failure('interrupted')), 50);
+    expect(await running).toMatchObject({ exitCode: 130 });
+    expect(world.log).not.toContain('before db');
+    await expectNothingHeld();
+  });
 });
 
 it('gives a snapshot that hangs no other try: the applications wait', async () => {

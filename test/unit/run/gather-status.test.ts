@@ -2,7 +2,14 @@ import { expect, it } from 'vitest';
 import { FsbackupError } from '../../../src/errors.js';
 import { gatherStatus } from '../../../src/run/gather-status.js';
 
-const lost = { mountpoint: '/srv', device: '/dev/x', fstype: 'ext4', freezeId: null, reason: 'timeout', at: 'now' } as const;
+const lost = {
+  mountpoint: '/srv',
+  device: '/dev/x',
+  fstype: 'ext4',
+  freezeId: null,
+  reason: 'timeout',
+  at: 'now',
+} as const;
 
 it('shows what is frozen and lost whatever else cannot be read, and tells why that is missing', async () => {
   const damaged = new FsbackupError('cleanupIncomplete', 'x.json is damaged', { hint: 'Remove it.' });

@@ -1,0 +1,157 @@
+import { writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { armFreezer } from '../../src/freeze/arm-freezer.js';
+import type { FreezeOptions } from '../../src/freeze/freezer.js';
+import type { GuardedFreezer } from '../../src/freeze/guarded-freezer.js';
+import { probeFrozen } from '../../src/system/native.js';
+import { describeNeeding } from '../support/capabilities.js';
+import { ended, eventually, FreezeHarness, isGuard } from '../support/freeze-harness.js';
+import { GuardsByHand } from '../support/guards-by-hand.js';
+import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
+
+/** A disk that does no I/O for a while: that of `upper` is a file on what somebody else holds frozen. */
+describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a call that waits for a disk', () => {
+  const disks = throwawayDisks(afterAll);
+  const hand = new GuardsByHand(disks);
+  let ext4: ThrowawayFilesystem;
+  let lower: ThrowawayFilesystem;
+  let upper: ThrowawayFilesystem;
+  let freezers: GuardedFreezer[];
+
+  beforeAll(async () => {
+    ext4 = await disks.filesystem({ fstype: 'ext4' });
+    lower = await disks.filesystem({ fstype: 'xfs' });
+    upper = await disks.filesystem({ fstype: 'ext4', on: lower });
+  });
+  beforeEach(() => {
+    freezers = [];
+    hand.begin();
+  });
+  afterEach(async () => {
+    await letGo().catch(() => undefined);
+    for (const freezer of freezers) {
+      signal(freezer, 'SIGCONT');
+      await freezer.close().catch(() => undefined);
+      await eventually('the guards to end', () => !freezer.watchdogPids.some(isGuard));
+    }
+    await hand.end();
+  });
+
+  async function hang(): Promise<void> {
+    writeFileSync(`${upper.mountpoint}/dirty`, Math.random().toString().repeat(10_000));
+    await must('fsfreeze', '--freeze', lower.mountpoint);
+  }
+
+  async function letGo(): Promise<void> {
+    await must('fsfreeze', '--unfreeze', lower.mountpoint);
+  }
+
+  async function armed(
+    options: FreezeOptions,
+    ...filesystems: ThrowawayFilesystem[]
+  ): Promise<GuardedFreezer> {
+    const targets = filesystems.map(({ mountpoint, majorMinor, device, fstype }) => ({
+      ...{ mountpoint, majorMinor, device, fstype },
+    }));
+    const freezer = await armFreezer({ targets, devices: [] }, options);
+    freezers.push(freezer);
+    return freezer;
+  }
+
+  /** The second first: the watchdog would not outlive it by much. */
+  function signal({ watchdogPids }: GuardedFreezer, name: NodeJS.Signals): void {
+    for (const pid of watchdogPids.toReversed()) if (isGuard(pid)) process.kill(pid, name);
+  }
+
+  async function isFrozen({ mountpoint }: ThrowawayFilesystem): Promise<boolean> {
+    return await probeFrozen(hand.open(mountpoint));
+  }
+
+  /** The first of two is frozen, the FIFREEZE of the other in flight. */
+  async function halfFrozen(
+    options: FreezeOptions,
+  ): Promise<{ freezer: GuardedFreezer; freezing: Promise<string> }> {
+    const freezer = await armed(options, ext4, upper);
+    await hang();
+    const freezing = freezer.freeze().then(
+      () => 'frozen',
+      () => 'given up',
+    );
+    await eventually('the first to be frozen', () => isFrozen(ext4));
+    return { freezer, freezing };
+  }
+
+  it.each([
+    ['killed', ['SIGSTOP', 'SIGKILL'], 60_000],
+    ['stopped', ['SIGSTOP'], 2000],
+  ] as const)('keeps no other filesystem frozen when both guards are %s', async (_, signals, timeoutMs) => {
+    const { freezer, freezing } = await halfFrozen({ timeoutMs, maxHoldMs: 90_000 });
+    for (const name of signals) signal(freezer, name);
+    await eventually('the other to be thawed', async () => !(await isFrozen(ext4)));
+    expect(freezer.lost.aborted).toBe(true);
+    await letGo();
+    expect(await freezing).toBe('given up');
+    await eventually('this one, too', async () => !(await isFrozen(upper)));
+  });
+
+  it('keeps no other filesystem frozen when all are to be thawed, and no guard does it', async () => {
+    const { freezer, freezing } = await halfFrozen({ timeoutMs: 60_000, maxHoldMs: 90_000 });
+    signal(freezer, 'SIGSTOP');
+    const thawing = freezer.thaw();
+    await eventually('the other to be thawed', async () => !(await isFrozen(ext4)));
+    await letGo();
+    expect(await freezing).toBe('given up');
+    await thawing;
+    expect(await isFrozen(upper)).toBe(false);
+  });
+
+  it('counts for the heartbeat: what took most of the timeout to freeze is held all the same', async () => {
+    const freezer = await armed({ timeoutMs: 5000, maxHoldMs: 90_000 }, upper);
+    await hang();
+    const freezing = freezer.freeze();
+    await sleep(3000);
+    await letGo();
+    await freezing;
+    await sleep(3500);
+    expect((await freezer.thaw()).filesystems).toMatchObject([{ lost: undefined }]);
+  });
+
+  it('leaves the command line able to hear, and to say that it cannot thaw', async () => {
+    const freezer = await armed({ timeoutMs: 60_000, maxHoldMs: 90_000 }, upper);
+    await freezer.freeze();
+    await must('fsfreeze', '--freeze', lower.mountpoint);
+    const thawing = freezer.thaw().then(
+      () => 'thawed',
+      () => 'failed',
+    );
+    let turns = 0;
+    for (const until = Date.now() + 3000; Date.now() < until; turns += 1) await sleep(10);
+    expect(turns).toBeGreaterThan(10);
+    await letGo();
+    expect(await thawing).toBe('thawed');
+    expect(await isFrozen(upper)).toBe(false);
+  });
+
+  it('in the sync before a freeze is no reason to be deaf: what was to be frozen is not', async () => {
+    const harness = new FreezeHarness(`${disks.directory}/state`);
+    await hang();
+    const freezing = harness.startFsbackup(
+      'freeze',
+      upper.mountpoint,
+      '--',
+      'touch',
+      `${disks.directory}/ran`,
+    );
+    let said = '';
+    freezing.stderr?.on('data', (text: Buffer) => (said += text.toString()));
+    // Loading takes a moment; until then a signal just ends it.
+    await sleep(3000);
+    freezing.kill('SIGINT');
+    await eventually('the interrupt to be told', () => said.includes('interrupted'));
+    await letGo();
+    expect(await ended(freezing)).toBe(130);
+    expect((await harness.status()).frozen).toEqual([]);
+    await harness.dispose();
+  });
+});
