@@ -54,9 +54,10 @@ static struct queued *make_queued(napi_env env, const struct task *task, napi_va
         if ((keep == NULL || napi_create_reference(env, keep, 1, &queued->kept) == napi_ok) &&
             napi_create_promise(env, &queued->deferred, promise) == napi_ok)
             return queued;
-        free(queued);
+        forget(env, queued);
+    } else {
+        free(task->owned);
     }
-    free(task->owned);
     throw_errno(env, ENOMEM, task->syscall_name);
     return NULL;
 }

@@ -24,7 +24,7 @@ export function durationFlag(summary: string) {
 }
 
 /** Which freeze of the mountpoints is meant, by what `freeze` told of it. */
-export const freezeIdFlag = Flags.custom<string>({
+export const freezeIdFlag = Flags.custom({
   summary: 'That freeze alone, by the id that `freeze` told: exits 21 when another one is held by now.',
   helpValue: 'ID',
   parse: async (text) => {

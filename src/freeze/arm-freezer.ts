@@ -22,6 +22,9 @@ import { MAX_DEVICES, MAX_SLOTS } from './protocol.js';
 import { keepUntold } from './untold-losses.js';
 import { startWatchdog, type Watchdog } from './watchdog-process.js';
 
+/** Whoever is told who holds it needs no more of a script. */
+const MAX_COMMAND = 1000;
+
 export interface ArmOptions extends FreezeOptions {
   /** The freeze will be handed over to the watchdog, which then owns it: what it is known by from then on. */
   freezeId?: string;
@@ -123,7 +126,7 @@ export async function armFreezer(
         controlPath,
         detached: options.freezeId !== undefined,
         ...(options.freezeId === undefined ? {} : { freezeId: options.freezeId }),
-        owner: { pid: process.pid, command: ownCommandLine() },
+        owner: { pid: process.pid, command: ownCommandLine().slice(0, MAX_COMMAND) },
         watchdogPids: watchdog.pids,
       });
     }

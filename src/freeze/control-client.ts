@@ -18,12 +18,18 @@ function open(path: string): Promise<Socket> {
   });
 }
 
+/** Whether as many wait already as may: unix(7). One that hung up goes on waiting until a guard that is stopped goes on. */
+function isFull(error: unknown): boolean {
+  return errnoOf(error) === 'EAGAIN';
+}
+
 /** Whether anybody listens at a control socket. */
 export async function isListenedTo(controlPath: string): Promise<boolean> {
   try {
     (await open(controlPath)).destroy();
     return true;
   } catch (error) {
+    if (isFull(error)) return true;
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ECONNREFUSED') return false;
     throw error;
   }
@@ -67,13 +73,17 @@ export async function askWatchdog(
   timeoutMs: number,
   mayAnswer: () => boolean = never,
 ): Promise<Reply | undefined> {
+  const giveUpAt = performance.now() + timeoutMs;
   for (let hangUps = 1; ; hangUps += 1) {
     let socket: Socket;
     try {
       socket = await open(controlPath);
     } catch (error) {
       if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ECONNREFUSED') return undefined;
-      throw error;
+      if (!isFull(error)) throw error;
+      if (performance.now() > giveUpAt && !mayAnswer()) throw new NoReply(timeoutMs);
+      await sleep(LOOK_MS);
+      continue;
     }
     const connection = new FrameConnection(socket);
     try {

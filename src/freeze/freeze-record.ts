@@ -86,8 +86,18 @@ export async function lockRecord(target: FreezeTarget): Promise<number> {
   await ensurePrivateDirectory(recordsDirectory());
   const fd = openSync(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
   if (await lockPatiently(fd)) return fd;
-  const body = parseRecord(readAll(fd))?.body;
+  const record = parseRecord(readAll(fd));
+  const body = record?.body;
   closeSync(fd);
+  if (body !== undefined && record?.status.kind !== 'armed') {
+    throw new FsbackupError(
+      'locked',
+      `${target.mountpoint} was frozen together with others, which are held still (pid ${body.owner.pid}: ${body.owner.command})`,
+      {
+        hint: `It can be frozen again once they are thawed: see "fsbackup status"; \`${suggested('thaw', ['--all'])}\` ends them.`,
+      },
+    );
+  }
   const by = body === undefined ? '' : ` (pid ${body.owner.pid}: ${body.owner.command})`;
   throw body?.detached === true
     ? new FsbackupError('locked', `${target.mountpoint} is held frozen already, by an earlier command${by}`, {
@@ -135,7 +145,8 @@ export function writeRecord(fd: number, body: FreezeRecordBody): void {
   const text = Buffer.from(`${statusLine({ kind: 'armed' })}${JSON.stringify(whole)}\n`);
   try {
     ftruncateSync(fd, text.length);
-    writeSync(fd, text, 0, text.length, 0);
+    // write(2) may take less, and says why only the next time.
+    for (let at = 0; at < text.length;) at += writeSync(fd, text, at, text.length - at, at);
   } catch (error) {
     const directory = recordsDirectory();
     throw new FsbackupError(
@@ -202,8 +213,13 @@ function withRecord<T>(file: string, use: (fd: number, record: FreezeRecord) => 
   }
 }
 
-/** All records of this boot, but those of a lost freeze of what a device held before. A freeze of an earlier boot ended with it. */
-export function readRecords(): FreezeRecord[] {
+/**
+ * All records of this boot, but those of what a device held before: while that was frozen the device could hold nothing else. A freeze
+ * of an earlier boot ended with it. One that cannot be read keeps none of the others from being found.
+ */
+export function readRecords(
+  onUnreadable: (file: string, error: unknown) => void = () => undefined,
+): FreezeRecord[] {
   let names: string[];
   try {
     names = readdirSync(recordsDirectory());
@@ -213,11 +229,16 @@ export function readRecords(): FreezeRecord[] {
   }
   const bootId = readBootId();
   return names
-    .map((name) => withRecord(path.join(recordsDirectory(), name), (_, record) => record))
+    .map((name) => {
+      try {
+        return withRecord(path.join(recordsDirectory(), name), (_, record) => record);
+      } catch (error) {
+        onUnreadable(path.join(recordsDirectory(), name), error);
+        return undefined;
+      }
+    })
     .filter((record) => record !== undefined)
-    .filter(
-      ({ body, status }) => body.bootId === bootId && !(status.kind === 'lost' && isOfAnotherDisk(body)),
-    );
+    .filter(({ body, guarded }) => body.bootId === bootId && (guarded || !isOfAnotherDisk(body)));
 }
 
 /** The record of the superblock mounted at `mountpoint`, of this boot; undefined when fsbackup never froze it. */

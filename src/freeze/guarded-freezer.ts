@@ -84,6 +84,12 @@ export class GuardedFreezer implements Freezer {
       if (!this.#set.hasEnded) await this.#set.thawByOurselves(undefined);
       throw thawedMeanwhile();
     }
+    // While others were being frozen: nobody is to begin what would be in vain.
+    if (this.#set.loss !== undefined) {
+      this.#noticeLoss();
+      await this.thaw();
+      throw thawedMeanwhile();
+    }
     const { timeoutMs } = this.#options;
     // The 2008 series resets a timeout of N seconds every N/2.
     if (timeoutMs !== null) this.#keepAlive(timeoutMs / 2);

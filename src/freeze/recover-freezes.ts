@@ -44,7 +44,9 @@ async function recoverOne({ majorMinor }: FreezeRecordBody): Promise<RecoveredFr
 export async function recoverFreezes(): Promise<FreezeRecovery> {
   await sweepControlSockets();
   const recovery: FreezeRecovery = { recovered: [], failures: [] };
-  const dead = readRecords()
+  const dead = readRecords((file, error) => {
+    recovery.failures.push(`what ${file} tells of a freeze cannot be read: ${messageOf(error)}`);
+  })
     .filter(isDead)
     .map(({ body }) => body);
   // Begun in the order of the thaw, and side by side: one that waits keeps no other from its thaw.

@@ -1,11 +1,17 @@
 import { closeSync } from 'node:fs';
 import { errnoOf, FsbackupError } from '../errors.js';
-import { thaw as fithaw } from '../system/native.js';
+import { thawInBackground } from '../system/native.js';
 import { isAlive } from '../system/process-identity.js';
 import { askWatchdog } from './control-client.js';
 import { NoReply } from './frame-connection.js';
 import { doubtfulError, findHeld, noteTold, type Held, type Meant } from './find-held.js';
-import { findRecord, readRecords, type FreezeRecord, type FreezeRecordBody } from './freeze-record.js';
+import {
+  adoptRecord,
+  findRecord,
+  readRecords,
+  type FreezeRecord,
+  type FreezeRecordBody,
+} from './freeze-record.js';
 import { isGuard, isStopped } from './kill-guards.js';
 import { openMount } from './mountpoint.js';
 import { FrameType, SlotState, type Reply } from './protocol.js';
@@ -87,9 +93,13 @@ async function endedError(meant: Meant): Promise<FsbackupError> {
   );
 }
 
-/** By ourselves, where no guard does it. */
+let takenOver: Promise<unknown> = Promise.resolve();
+
+/** By ourselves, where no guard does it; all that it held, so one after the other. */
 async function thawInPlaceOfGuards(body: FreezeRecordBody, asked: Asked): Promise<void> {
-  const lost = await thawWithoutGuards(body, asked);
+  const taking = takenOver.then(async () => await thawWithoutGuards(body, asked));
+  takenOver = taking.catch(() => undefined);
+  const lost = await taking;
   if (lost !== undefined) throw lostError(body.mountpoint, lost);
 }
 
@@ -154,18 +164,13 @@ interface ToThaw {
   thaw: () => Promise<void>;
 }
 
-/** Thaws each, in this order, going on past failures. */
+/** Thaws each, side by side: one may wait in the kernel for another. Goes on past failures. */
 async function thawEach(filesystems: readonly ToThaw[]): Promise<ThawReport> {
-  const report: ThawReport = { thawed: [], failures: [] };
-  for (const { names, thaw } of filesystems) {
-    try {
-      await thaw();
-      report.thawed.push(...names);
-    } catch (error) {
-      report.failures.push(error);
-    }
-  }
-  return report;
+  const results = await Promise.allSettled(filesystems.map(async ({ thaw }) => await thaw()));
+  return {
+    thawed: filesystems.flatMap(({ names }, index) => (results[index]?.status === 'fulfilled' ? names : [])),
+    failures: results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : [])),
+  };
 }
 
 /** One filesystem, by all the names that it was given. */
@@ -231,14 +236,26 @@ export async function thawAll({ orphaned = false } = {}): Promise<ThawReport> {
   );
 }
 
+/** What nobody guarded any more is not frozen by us any more: who freezes it next is not to be thawed by `recover`. */
+async function noteForced(mount: Pick<FreezeRecordBody, 'majorMinor' | 'fstype'>): Promise<void> {
+  const record = findRecord(mount);
+  if (record?.status.kind !== 'armed') return;
+  await adoptRecord(mount.majorMinor, ({ status }, setStatus) => {
+    if (status.kind === 'armed')
+      setStatus({ kind: 'lost', reason: 'third-party', at: new Date().toISOString() });
+    return Promise.resolve();
+  });
+}
+
 /**
  * The emergency exit: a bare FITHAW, whoever froze it. Rejects with `notFrozen` when it was not frozen.
  * Blocks as long as the kernel does.
  */
 async function thawForcibly(path: string): Promise<void> {
-  const { fd } = await openMount(path);
+  const { fd, mount } = await openMount(path);
   try {
-    fithaw(fd);
+    await thawInBackground(fd);
+    await noteForced(mount);
   } catch (error) {
     if (errnoOf(error) !== 'EINVAL') throw error;
     throw new FsbackupError('notFrozen', `${path} was not frozen`, {

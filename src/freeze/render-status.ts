@@ -31,7 +31,8 @@ function frozenLine(frozen: FrozenStatus, nowMs: number): string {
     frozen.expiresAt === null ? undefined : Math.max(0, (Date.parse(frozen.expiresAt) - nowMs) / 1000);
   const rest = {
     alive: `thawed by itself in ${left?.toFixed(1) ?? '?'} s`,
-    stopped: 'its watchdog does not answer; the second thaws it at the deadline',
+    stopped:
+      'its watchdog does not answer; the second thaws it at the deadline, and `fsbackup thaw` does at once',
     dead: 'ITS WATCHDOGS ARE DEAD: run "fsbackup recover"',
   }[frozen.guards];
   return `  ${mountpoint} (${fstype} on ${device}) since ${frozen.since}: ${rest}; by pid ${owner.pid} (${owner.command}), watchdogs ${watchdogPids.join(' and ')}`;

@@ -33,10 +33,15 @@ export function keepUntold({ body, status }: FreezeRecord): void {
   if (status.kind !== 'lost' || status.isTold === true || !body.detached) return;
   const { mountpoint, majorMinor, device, fstype, bootId, diskSequence, freezeId } = body;
   const loss: UntoldLoss = {
-    ...{ mountpoint, majorMinor, device, fstype, bootId },
+    mountpoint,
+    majorMinor,
+    device,
+    fstype,
+    bootId,
     ...(diskSequence === undefined ? {} : { diskSequence }),
     ...(freezeId === undefined ? {} : { freezeId }),
-    ...{ reason: status.reason, at: status.at },
+    reason: status.reason,
+    at: status.at,
   };
   try {
     mkdirSync(lossesDirectory(), { recursive: true, mode: 0o700 });

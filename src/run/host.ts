@@ -63,10 +63,14 @@ const WATCH_INTERVAL_MS = 2000;
 
 async function syncFilesystem(mountpoint: string, signal: AbortSignal): Promise<void> {
   const handle = await open(mountpoint, 'r');
-  await unlessAborted(
-    syncfs(handle.fd).finally(() => handle.close()),
-    signal,
-  );
+  const work = (async () => {
+    try {
+      await syncfs(handle.fd);
+    } finally {
+      await handle.close();
+    }
+  })();
+  await unlessAborted(work, signal);
 }
 
 function locksOf(identity: ProcessIdentity, runId: string): LockDependencies {

@@ -26,7 +26,9 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze by hand', () => {
     const { exitCode, stdout, stderr } = await harness.fsbackup(
       'freeze',
       '--json',
-      ...['--timeout', timeout, disk.mountpoint],
+      '--timeout',
+      timeout,
+      disk.mountpoint,
     );
     expect(exitCode, stderr).toBe(0);
     return (JSON.parse(stdout) as { freezeId: string }).freezeId;
@@ -101,7 +103,10 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze by hand', () => {
       const holding = harness.startFsbackup(
         'freeze',
         disk.mountpoint,
-        ...['--', 'sh', '-c', `until [ -e ${file} ]; do sleep 0.05; done`],
+        '--',
+        'sh',
+        '-c',
+        `until [ -e ${file} ]; do sleep 0.05; done`,
       );
       await harness.held(disk.mountpoint);
       expect(await exitCodeOf('thaw', disk.mountpoint)).toBe(21);

@@ -52,7 +52,10 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a call that waits for a disk',
     ...filesystems: ThrowawayFilesystem[]
   ): Promise<GuardedFreezer> {
     const targets = filesystems.map(({ mountpoint, majorMinor, device, fstype }) => ({
-      ...{ mountpoint, majorMinor, device, fstype },
+      mountpoint,
+      majorMinor,
+      device,
+      fstype,
     }));
     const freezer = await armFreezer({ targets, devices: [] }, options);
     freezers.push(freezer);
@@ -115,6 +118,30 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a call that waits for a disk',
     await freezing;
     await sleep(3500);
     expect((await freezer.thaw()).filesystems).toMatchObject([{ lost: undefined }]);
+  });
+
+  it('of a second filesystem costs the first its time: nothing is begun that would be in vain', async () => {
+    const below = await disks.filesystem({ fstype: 'ext4', sizeMiB: 160 });
+    const second = await disks.filesystem({ fstype: 'ext4', on: below });
+    const freezer = await armed({ timeoutMs: 4000, maxHoldMs: 90_000 }, upper, second);
+    await hang();
+    writeFileSync(`${second.mountpoint}/dirty`, 'x'.repeat(100_000));
+    await must('fsfreeze', '--freeze', below.mountpoint);
+    try {
+      const freezing = freezer.freeze().then(
+        () => 'frozen',
+        () => 'given up',
+      );
+      await sleep(3000);
+      await letGo();
+      // The first is lost by now, the second in time.
+      await sleep(2500);
+      await must('fsfreeze', '--unfreeze', below.mountpoint);
+      expect(await freezing).toBe('given up');
+    } finally {
+      await must('fsfreeze', '--unfreeze', below.mountpoint).catch(() => undefined);
+    }
+    expect(await isFrozen(second)).toBe(false);
   });
 
   it('leaves the command line able to hear, and to say that it cannot thaw', async () => {

@@ -70,6 +70,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'filesystems that one pair of g
     expect(thawed.exitCode, thawed.stderr).toBe(0);
     expect([await isFrozen(upper), await isFrozen(other)]).toEqual([false, false]);
     await eventually('the second to end', () => !isGuard(second));
+    expect((await harness.fsbackup('thaw', other.mountpoint)).exitCode).toBe(21);
   });
 
   it('stay held but for the one that is asked for, whose thaw waits in the kernel for seconds', async () => {
