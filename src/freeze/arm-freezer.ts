@@ -22,6 +22,7 @@ import { MAX_DEVICES, MAX_SLOTS } from './protocol.js';
 import { keepUntold } from './untold-losses.js';
 import { startWatchdog, type Watchdog } from './watchdog-process.js';
 
+const MAX_SOCKET_PATH = 107;
 /** Whoever is told who holds it needs no more of a script. */
 const MAX_COMMAND = 1000;
 
@@ -71,6 +72,15 @@ async function openSlot(target: FreezeTarget): Promise<FreezerSlot> {
   }
 }
 
+/** A socket's name has its end in struct sockaddr_un (unix(7)). */
+function refuseLong(controlPath: string): void {
+  const excess = Buffer.byteLength(controlPath) - MAX_SOCKET_PATH;
+  if (excess <= 0) return;
+  throw new FsbackupError('usage', `the run directory's path is too long for a socket, by ${excess} bytes`, {
+    hint: `Name a shorter one by FSBACKUP_RUN_DIR than ${runDirectory()}.`,
+  });
+}
+
 /**
  * Takes the superblock locks, opens the mountpoints and starts the dead-man over them; nothing is frozen yet. The order
  * of `targets` is that of the freeze, top-down. See `ArmFreezer` for how it fails.
@@ -87,6 +97,8 @@ export async function armFreezer(
   }
   const controlDirectory = path.join(runDirectory(), 'control');
   await ensurePrivateDirectory(controlDirectory);
+  const controlPath = path.join(controlDirectory, `${process.pid}-${Date.now().toString(36)}`);
+  refuseLong(controlPath);
   const slots: FreezerSlot[] = [];
   let pageFd: number | undefined;
   let expediteFd: number | undefined;
@@ -102,7 +114,6 @@ export async function armFreezer(
       constants.O_RDWR | constants.O_CREAT,
       0o600,
     );
-    const controlPath = path.join(controlDirectory, `${process.pid}-${Date.now().toString(36)}`);
     watchdog = await startWatchdog({
       pageFd,
       expediteFd,

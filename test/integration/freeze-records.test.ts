@@ -90,6 +90,14 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the records of freezes', () =>
     }
   });
 
+  it('are in a directory whose name leaves room for that of a socket, or nothing is frozen', async () => {
+    const far = new FreezeHarness(`${disks.directory}/${'x'.repeat(100)}`);
+    const { exitCode, stderr } = await far.fsbackup('freeze', upper.mountpoint);
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('FSBACKUP_RUN_DIR');
+    expect(await isFrozen(upper)).toBe(false);
+  });
+
   it('hold no more of a command line than whoever reads them needs', async () => {
     const held = harness.startFsbackup(
       'freeze',
