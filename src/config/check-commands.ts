@@ -1,5 +1,6 @@
 import type { EngineName } from '../engine-names.js';
 import { commandsOf, purposeOf, type TargetCommand } from '../target-commands.js';
+import { mistypedPlaceholders, TARGET_PLACEHOLDERS } from './check-placeholders.js';
 import type { RawJob } from './schema.js';
 
 type RawTarget = Exclude<RawJob['targets'][number], string>;
@@ -32,6 +33,9 @@ export function checkCommands(
   for (const name of Object.keys(commands ?? {}))
     if (!usable.includes(name as TargetCommand))
       complain('commands', `${engine} has no use for ${name}; known here: ${usable.join(', ')}`);
+  for (const argv of Object.values(commands ?? {}))
+    for (const message of mistypedPlaceholders(argv ?? [], TARGET_PLACEHOLDERS))
+      complain('commands', message);
   for (const key of OF_PROGRAMS)
     if (target[key] !== undefined)
       complain(key, 'the commands are told nothing of it: a secret is a variable of `environment`');

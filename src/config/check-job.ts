@@ -1,5 +1,6 @@
 import { sendableBy } from '../engine-names.js';
 import { targetName } from '../backup-target.js';
+import { DIRECTORY_PLACEHOLDER, mistypedPlaceholders, SNAPSHOT_PLACEHOLDERS } from './check-placeholders.js';
 import type { Complaint, ValuePath } from './problems.js';
 import type { JobConfig, SourceConfig } from './types.js';
 
@@ -17,6 +18,14 @@ function checkSource(source: SourceConfig, path: ValuePath, complain: Complain):
       [...path, 'commands'],
       'expose is not told where: it must show the snapshot at {directory}, as one of its arguments',
     );
+  }
+  for (const [name, argv] of Object.entries(source.commands ?? {})) {
+    const known = [
+      ...SNAPSHOT_PLACEHOLDERS,
+      ...(name === 'expose' || name === 'unexpose' ? DIRECTORY_PLACEHOLDER : []),
+    ];
+    for (const message of mistypedPlaceholders(argv ?? [], known))
+      complain([...path, 'commands', name], message);
   }
   if (source.lvm !== undefined && source.snapshot !== 'auto' && source.snapshot !== 'lvm') {
     complain([...path, 'lvm'], `with snapshot: ${source.snapshot} these settings have no effect`);
@@ -65,6 +74,8 @@ export function checkJob(job: JobConfig, path: ValuePath): Complaint[] {
       complain([...path, 'targets', index], `"${target.path}" is a source of this job too`);
     }
   }
+  for (const message of mistypedPlaceholders(job.drill?.command ?? [], DIRECTORY_PLACEHOLDER))
+    complain([...path, 'drill', 'command'], message);
   for (const [index, { before, after }] of job.quiesce.entries()) {
     if (before.length > 0 || after.length > 0) continue;
     complain([...path, 'quiesce', index], 'runs nothing: give it before, after or both');
