@@ -7,7 +7,7 @@ import type { HostFacts } from './facts.js';
 import { numberInstants } from './instants.js';
 import { describeSteps } from './steps.js';
 import type { Plan, PlannedSource, PlannedWindow } from './plan.js';
-import { refuseFrozenInUse, refuseTargetInSource, refuseUnsendable } from './refusals.js';
+import { refuseFrozenInUse, refuseTargetInSource, refuseUnsendable, refuseUntranslatable } from './refusals.js';
 import { weakest, type Detectors } from './resolve-mode.js';
 import { groupIntoWindows } from './windows.js';
 
@@ -97,6 +97,7 @@ function isGrouped(job: JobConfig, facts: HostFacts): boolean {
  */
 export function makePlan(job: JobConfig, facts: HostFacts, detectors: Detectors, options: PlanOptions): Plan {
   refuseTargetInSource(job, facts);
+  refuseUntranslatable(job);
   const {
     sources: collected,
     trees,

@@ -3,7 +3,9 @@ import type { JobConfig } from '../config/types.js';
 import { atPlace } from '../config/written-at.js';
 import { FsbackupError } from '../errors.js';
 import { isWithin } from '../system/mountinfo.js';
-import { sendableBy } from '../engine-names.js';
+import { translateForBorg } from '../copy/borg/borg-excludes.js';
+import { translateExclude } from '../copy/restic/restic-excludes.js';
+import { sendableBy, type EngineName } from '../engine-names.js';
 import { localRepository } from '../backup-target.js';
 import { isExcluded } from './excludes.js';
 import type { HostFacts } from './facts.js';
@@ -58,6 +60,25 @@ export function refuseUnsendable(job: JobConfig, sources: readonly PlannedSource
       },
     );
     throw atPlace(target, error);
+  }
+}
+
+/** What each engine with patterns of its own makes of one; it throws where it has nothing for that. */
+const TRANSLATIONS: Readonly<Partial<Record<EngineName, (pattern: string) => unknown>>> = {
+  borg: (pattern) => translateForBorg(pattern, ''),
+  restic: (pattern) => translateExclude(pattern, ''),
+};
+
+/** Throws `usage` for a pattern that the engine of a target has nothing for: the copy would find that out each time. */
+export function refuseUntranslatable({ sources, targets }: JobConfig): void {
+  for (const target of targets) {
+    const translate = TRANSLATIONS[target.engine];
+    if (translate === undefined) continue;
+    try {
+      for (const pattern of sources.flatMap(({ exclude }) => exclude)) translate(pattern);
+    } catch (error) {
+      throw error instanceof FsbackupError ? atPlace(target, error) : error;
+    }
   }
 }
 

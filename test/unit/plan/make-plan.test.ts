@@ -228,6 +228,23 @@ describe('what fsbackup itself needs', () => {
   });
 });
 
+describe('a pattern that the engine of a target has nothing for', () => {
+  const sources = [aSource({ exclude: ['*.tmp', 'cache**'] })];
+  const target = { mustBeMountpoint: false, path: '/state/repository' } as const;
+
+  it.each([
+    ['restic', ['*.tmp', 'cache**']],
+    ['borg', ['*.tmp', '/']],
+  ] as const)('is refused before anything is stopped or frozen: %s', (engine, exclude) => {
+    const job = { sources: [aSource({ exclude: [...exclude] })], targets: [{ ...target, engine }] };
+    expect(refusal(() => plan(job))).toMatchObject({ code: 'usage', exitCode: 2 });
+  });
+
+  it('is let be where the engine has something for it', () => {
+    expect(plan({ sources, targets: [{ ...target, engine: 'tar' }] }).targets).toHaveLength(1);
+  });
+});
+
 describe('a target inside a source', () => {
   const inside = { path: '/srv/backup', realPath: '/srv/backup', majorMinor: '7:5', mountpoint: '/srv' };
 
