@@ -14,6 +14,11 @@ export function describeFrozen(
   nowMs: number,
 ): { json: object; text: string; warnings: readonly string[] } {
   const seconds = Number((left.expiresInMs / 1000).toFixed(1));
+  const maxHold = settings.maxHoldMs / 1000;
+  const limit =
+    settings.timeoutMs === null
+      ? ''
+      : ` unless reset, and ${maxHold} s after the freeze in any case (--max-hold)`;
   const expiresAt = new Date(nowMs + left.expiresInMs).toISOString();
   const names = targets.map((target) => target.mountpoint);
   return {
@@ -27,7 +32,7 @@ export function describeFrozen(
       watchdogPids: left.watchdogPids,
       warnings: left.warnings,
     },
-    text: `Frozen: ${names.join(', ')}. Thawed by itself in ${seconds} s unless reset; thaw it with: ${suggested('thaw', ['--freeze', left.freezeId, ...names])}`,
+    text: `Frozen: ${names.join(', ')}. Thawed by itself in ${seconds} s${limit}; thaw it with: ${suggested('thaw', ['--freeze', left.freezeId, ...names])}`,
     warnings: left.warnings,
   };
 }

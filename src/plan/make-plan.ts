@@ -7,7 +7,12 @@ import type { HostFacts } from './facts.js';
 import { numberInstants } from './instants.js';
 import { describeSteps } from './steps.js';
 import type { Plan, PlannedSource, PlannedWindow } from './plan.js';
-import { refuseFrozenInUse, refuseTargetInSource, refuseUnsendable, refuseUntranslatable } from './refusals.js';
+import {
+  refuseFrozenInUse,
+  refuseTargetInSource,
+  refuseUnsendable,
+  refuseUntranslatable,
+} from './refusals.js';
 import { weakest, type Detectors } from './resolve-mode.js';
 import { groupIntoWindows } from './windows.js';
 

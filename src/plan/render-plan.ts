@@ -40,7 +40,7 @@ export function renderPlan(
   const mountpoint = (index: number): string => plan.sources[index]?.mountpoint ?? '';
   const width = Math.max(0, ...plan.steps.map(({ step }) => step.length));
   const lines = [
-    `Job ${plan.job}: consistency ${plan.consistency}, ${instants(plan)}, ${plan.attempts} attempts`,
+    `Job ${plan.job}: consistency ${plan.consistency}, ${instants(plan)}, ${plan.attempts === 1 ? 'one attempt' : `${plan.attempts} attempts`}`,
     ...section('Snapshots', plan.sources.flatMap(sourceLines)),
     ...section(
       'Trees',

@@ -206,7 +206,13 @@ export function renderRestore(report: RestoreReport): string {
   return asLines([
     `${head} ${what} of ${from} to ${where}`,
     `From ${report.target} by ${report.engine}, completed ${report.completedAt}, consistency ${report.consistency}`,
-    ...(report.matched === null ? [] : [`${report.matched} entries of the backup matched the patterns`]),
+    ...(report.matched === null
+      ? []
+      : [
+          report.matched === 1
+            ? 'one entry of the backup matched the patterns'
+            : `${report.matched} entries of the backup matched the patterns`,
+        ]),
     ...report.notRestored.map((lost) => `not restored: ${lost}`),
     ...report.notInBackup.map((lost) => `not in the backup, it could not be read then: ${lost}`),
     ...(report.doubt === undefined ? [] : [`the backup may be bad: ${report.doubt}`]),

@@ -65,7 +65,9 @@ export function renderPreview(
     ...more(paths.length - shown.length),
     existing === 0
       ? 'None of them is there now.'
-      : `${existing} of them are there now, and are overwritten where they differ:`,
+      : existing === 1
+        ? 'One of them is there now, and is overwritten where it differs:'
+        : `${existing} of them are there now, and are overwritten where they differ:`,
     ...sample.map((one) => `    ${one}`),
     ...more(existing - sample.length),
     'Nothing is deleted: what is not in the backup stays.',

@@ -163,5 +163,6 @@ describe('bin/run.js', () => {
     expect(stdout).toMatch(/EXIT CODES\n {2}0 +done\n/);
     expect(stdout).toMatch(/ 22 +thaw failed: may still be frozen\n/);
     expect(fsbackup(['config', 'show', '--help']).stdout).toContain('EXIT CODES');
+    expect(fsbackup(['config', 'show', '-h']).stdout).toContain('EXIT CODES');
   });
 });
