@@ -7,10 +7,12 @@ import { gatherHost } from './gather-host.js';
 
 /** This host, as `doctor` sees it. */
 export function doctorHost(): DoctorHost {
+  const plan = planHost();
   return {
     gatherHost,
     findStrays: (jobs, config) => findStrays(jobs, otherConfiguration(config), scheduleHost().units),
-    plan: planHost(),
+    plan,
+    refuseFrozenSources: plan.refuseFrozenSources,
     providerOf: ({ provider, commands }) => {
       if (provider === 'none') throw new Error('a copy of the live tree has no provider');
       return providerByName(provider, commands);

@@ -26,6 +26,8 @@ export interface ExaminedJob {
 export interface ExaminingHost {
   plan: PlanHost;
   providerOf: ProviderOf;
+  /** Rejects with `notFrozen` where somebody holds a source of a plan frozen. */
+  refuseFrozenSources: (plan: Plan) => Promise<void>;
 }
 
 /** The sources of a job, and what concerns them together. */
@@ -156,6 +158,16 @@ async function explain(
   return { mountpoints, findings: isExplained ? [] : [whole] };
 }
 
+async function frozenSource(plan: Plan, host: ExaminingHost): Promise<FsbackupError | undefined> {
+  try {
+    await host.refuseFrozenSources(plan);
+    return undefined;
+  } catch (error) {
+    if (error instanceof FsbackupError) return error;
+    throw error;
+  }
+}
+
 /** What the plan warns of, and is not told otherwise. */
 function findingsOfPlan({ plan, refusal }: Extract<Planned, { plan: Plan }>, check: string): Finding[] {
   return plan.warnings
@@ -181,7 +193,8 @@ export async function examineJob(examined: ExaminedJob, host: ExaminingHost): Pr
   }
   const planned = planOf(job, facts, host);
   if (!('plan' in planned)) return await explain(planned.refusal, examined, host);
-  const { plan, refusal } = planned;
+  const { plan } = planned;
+  const refusal = planned.refusal ?? (await frozenSource(plan, host));
   const mode = refusal === undefined ? ok('mode', 'a run can take it') : refused(refusal, isAsked);
   const findings = findingsOfPlan(planned, isConfigured ? `job-${job.name}` : 'plan');
   // A job made up for one filesystem is that filesystem.

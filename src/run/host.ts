@@ -42,12 +42,13 @@ import { runCommand } from '../system/run-command.js';
 import { looksFrozen } from '../system/looks-frozen.js';
 import { endHook } from './end-hook.js';
 import { endMakers } from './end-makers.js';
+import type { Plan } from '../plan/plan.js';
 import type { Examine } from './examine-plan.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
 import { findNested } from './find-nested.js';
 import { gatherFacts } from './gather-facts.js';
 import { recordRun } from './history.js';
-import { refuseUnwritableTarget } from './refuse-unwritable.js';
+import { refuseFrozenSources, refuseUnwritableTarget } from './refuse-unwritable.js';
 import { releaseSnapshot } from './release-snapshot.js';
 import { retainBackups } from './retain.js';
 import type { PlanHost } from './plan-jobs.js';
@@ -176,7 +177,10 @@ export async function recoverHost({
 }
 
 /** This host, as planning sees it. */
-export function planHost(): PlanHost & { examine: Examine } {
+export function planHost(): PlanHost & {
+  examine: Examine;
+  refuseFrozenSources: (plan: Plan) => Promise<void>;
+} {
   return {
     detectors: { auto: automaticProviders(), named: providerByName },
     gatherFacts,
@@ -184,6 +188,7 @@ export function planHost(): PlanHost & { examine: Examine } {
       await refuseUnwritableTarget(target, requireAnswer);
       return await examineTarget({ target, job, sources: trees });
     },
+    refuseFrozenSources: (plan) => refuseFrozenSources(plan, { looksFrozen, requireAnswer }),
   };
 }
 

@@ -1,7 +1,7 @@
 import type { JobConfig } from '../config/types.js';
 import { makePlan } from '../plan/make-plan.js';
 import { targetName } from '../backup-target.js';
-import type { PlannedSource, PlannedTarget, UnplannedJob } from '../plan/plan.js';
+import type { Plan, PlannedSource, PlannedTarget, UnplannedJob } from '../plan/plan.js';
 import type { Detectors } from '../plan/resolve-mode.js';
 import type { HostFacts } from '../plan/facts.js';
 import { toErrorReport } from '../report/error-report.js';
@@ -14,18 +14,19 @@ export interface PlanHost {
 }
 
 /**
- * Plans jobs and looks at their targets, without doing anything. One job alone: rejects when it cannot be done, as
+ * Plans jobs and looks at their sources and targets, without doing anything. One job alone: rejects when it cannot be done, as
  * `makePlan` throws and `examinePlan` rejects. Of several each is looked at, as each would be run.
  */
 export async function planJobs(
   jobs: readonly JobConfig[],
-  host: PlanHost & { examine: Examine },
+  host: PlanHost & { examine: Examine; refuseFrozenSources: (plan: Plan) => Promise<void> },
   options: { force: boolean },
 ): Promise<(ExaminedPlan | UnplannedJob)[]> {
   const plans: (ExaminedPlan | UnplannedJob)[] = [];
   for (const job of jobs) {
     try {
       const plan = makePlan(job, await host.gatherFacts(job), host.detectors, options);
+      await host.refuseFrozenSources(plan);
       plans.push(await examinePlan(plan, host.examine));
     } catch (error) {
       if (jobs.length === 1) throw error;

@@ -1,6 +1,6 @@
 import { localRepository, type BackupTarget } from '../backup-target.js';
 import type { FreezeTarget } from '../freeze/freezer.js';
-import type { PlannedSource } from '../plan/plan.js';
+import type { Plan, PlannedSource } from '../plan/plan.js';
 import type { Mount } from '../system/mountinfo.js';
 import type { RunContext } from './context.js';
 import { freezeTarget, probeOrigins, windowOrigins } from './prepare-window.js';
@@ -60,6 +60,25 @@ export async function refuseUnwritable(context: RunContext): Promise<void> {
     isRetryable: isLocked,
     signal,
   });
+}
+
+/** What looks at a filesystem, and asks one that looks frozen. */
+export interface FrozenLook {
+  looksFrozen: (filesystem: FreezeTarget) => Promise<boolean | undefined>;
+  requireAnswer: (directory: string) => Promise<unknown>;
+}
+
+/**
+ * The same without a run, for a plan: what looks frozen is asked, and nothing is frozen for an answer. Rejects with `notFrozen`. What
+ * no look tells of, a btrfs say, only the run finds out.
+ */
+export async function refuseFrozenSources(
+  { sources }: Pick<Plan, 'sources'>,
+  { looksFrozen, requireAnswer }: FrozenLook,
+): Promise<void> {
+  const filesystems = new Map(sources.flatMap(filesystemsOf).map((one) => [one.majorMinor, one]));
+  for (const one of filesystems.values())
+    if ((await looksFrozen(one)) === true) await requireAnswer(one.mountpoint);
 }
 
 /**

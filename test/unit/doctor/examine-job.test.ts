@@ -22,6 +22,7 @@ function aHost(facts: HostFacts, overrides: Partial<ExaminingHost> = {}): Examin
       gatherFacts: async ({ targets }) => (targets.length > 0 ? facts : { ...facts, targets: [] }),
     },
     providerOf: () => ({ prepare: async () => [] }),
+    refuseFrozenSources: async () => undefined,
     ...overrides,
   };
 }
@@ -33,6 +34,15 @@ function examined(overrides: Partial<ExaminedJob> = {}): ExaminedJob {
 function statuses(findings: readonly { check: string; status: string }[]): string[] {
   return findings.map(({ check, status }) => `${check} ${status}`);
 }
+
+it('tells of a source that somebody holds frozen', async () => {
+  const frozen = new FsbackupError('notFrozen', '/srv is frozen', { hint: 'Let its owner thaw it.' });
+  const host = aHost(hostFacts(), { refuseFrozenSources: () => Promise.reject(frozen) });
+  const { mountpoints } = await examineJob(examined(), host);
+  expect(mountpoints[0]?.findings).toContainEqual(
+    expect.objectContaining({ check: 'mode', status: 'problem', summary: '/srv is frozen' }),
+  );
+});
 
 describe('the examination of a job', () => {
   const recursive = aJob({ sources: [aSource({ recursive: true })] });

@@ -69,6 +69,7 @@ it('shows of several jobs each that cannot be run, beside the plans of the other
       return hostFacts();
     },
     examine: gone('/gone'),
+    refuseFrozenSources: async () => undefined,
   };
   const plans = await planJobs(jobs, host, { force: false });
   expect(printable(plans)).toMatchObject([
