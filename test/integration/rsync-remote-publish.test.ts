@@ -1,17 +1,20 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RemoteAttempt } from '../../src/copy/rsync-remote/rsync-remote-attempt.js';
 import { RsyncRemoteStore } from '../../src/copy/rsync-remote/rsync-remote-store.js';
 import { exists } from '../../src/system/exists.js';
 import { hostLabel } from '../../src/system/host-label.js';
 import { runCommand } from '../../src/system/run-command.js';
 import { parseSshPlace, SshClient } from '../../src/system/ssh-place.js';
+import { describeNeeding } from '../support/capabilities.js';
+import { must, throwawayDisks } from '../support/throwaway-filesystem.js';
 
-const LONG_MS = 120_000;
+const LONG_MS = 300_000;
 const SIGNAL = new AbortController().signal;
+const MIB = 1024 ** 2;
 const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 const [FIRST, SECOND] = [
   { job: 'srv', backupId: '20261123T184500Z-1a2b3c' },
@@ -27,7 +30,7 @@ afterEach(async () => {
 });
 
 /** A place in `root` that is reached by a shell with the programs of `search`, as ssh would start it. */
-async function storeIn(root: string, search = PATH): Promise<RsyncRemoteStore> {
+async function storeIn(root: string, { shell = ['sh'], search = PATH } = {}): Promise<RsyncRemoteStore> {
   await mkdir(root, { recursive: true });
   await writeFile(path.join(root, '.fsbackup-repository'), `${'0'.repeat(32)}\n`);
   const place = parseSshPlace(`ssh://root@host${root}`);
@@ -35,7 +38,7 @@ async function storeIn(root: string, search = PATH): Promise<RsyncRemoteStore> {
   return new RsyncRemoteStore(
     { place, ssh: new SshClient(place), name: 'there' },
     async (argv, options) =>
-      await runCommand(['env', `PATH=${search}`, 'sh', '-c', argv.at(-1) ?? ''], options),
+      await runCommand(['env', `PATH=${search}`, ...shell, '-c', argv.at(-1) ?? ''], options),
   );
 }
 
@@ -78,7 +81,7 @@ PATH=${PATH} exec sync "$@"
 `;
     await writeFile(path.join(bin ?? '', 'sync'), script, { mode: 0o755 });
     return {
-      store: await storeIn(root, `${bin}:${PATH}`),
+      store: await storeIn(root, { search: `${bin}:${PATH}` }),
       isHeld: async () => {
         while (!(await exists(held ?? ''))) await sleep(10);
       },
@@ -174,4 +177,106 @@ PATH=${PATH} exec sync "$@"
     await publish(next);
     expect(await below()).toEqual([SECOND.backupId, `${SECOND.backupId}.json`, ...others].toSorted());
   });
+});
+
+const NEEDS = ['root', 'loop', 'ext4', 'program:busybox'] as const;
+
+describeNeeding(NEEDS, 'a disk of another host that does not take what was written', () => {
+  const disks = throwawayDisks(afterAll);
+  let count = 0;
+
+  /** An ext4 that takes all but what lies from 40 to 100 MiB of its disk, and says so to nobody who does not ask. */
+  async function badDisk(): Promise<string> {
+    count += 1;
+    const [thin, mountpoint] = ['thin', 'bad'].map((name) => path.join(disks.directory, `${name}-${count}`));
+    if (thin === undefined || mountpoint === undefined) throw new Error('unreachable');
+    for (const one of [thin, mountpoint]) await mkdir(one);
+    await must('mount', '-t', 'tmpfs', '-o', 'size=150M', 'none', thin);
+    const image = path.join(thin, 'image');
+    await must('dd', 'if=/dev/zero', `of=${image}`, 'bs=1M', 'count=110', 'status=none');
+    const device = await must('losetup', '--find', '--show', image);
+    const features = 'packed_meta_blocks=1,lazy_itable_init=0,lazy_journal_init=0,nodiscard';
+    await must('mkfs.ext4', '-q', '-N', '2000', '-E', features, device);
+    // What it zeroed by punching holes has room again once it is written to itself.
+    await must('dd', `if=${image}`, `of=${image}`, 'bs=1M', 'conv=notrunc', 'status=none');
+    await must('fallocate', '--punch-hole', '--offset', '40MiB', '--length', '60MiB', image);
+    await runCommand(['dd', 'if=/dev/zero', `of=${thin}/filler`, 'bs=64K', 'status=none']);
+    await must('mount', device, mountpoint);
+    return path.join(mountpoint, 'backups');
+  }
+
+  async function writeMuch(attempt: RemoteAttempt): Promise<void> {
+    const file = await open(path.join(attempt.tree, 'much'), 'w');
+    await file.write(Buffer.alloc(70 * MIB, 'much'));
+    await file.close();
+  }
+
+  async function busybox(): Promise<{ shell: string[]; search: string }> {
+    const search = path.join(directory, 'busybox');
+    await mkdir(search);
+    const program = await must('sh', '-c', 'command -v busybox');
+    await must(program, '--install', '-s', search);
+    return { shell: ['busybox', 'sh'], search };
+  }
+
+  /** Programs of a kernel that tells of single files alone. */
+  async function ofOldKernel(): Promise<{ search: string }> {
+    const old = path.join(directory, 'old');
+    await mkdir(old);
+    await writeFile(path.join(old, 'uname'), '#!/bin/sh\necho 5.4.0-150-generic\n', { mode: 0o755 });
+    const sync = `#!/bin/sh\nPATH=${PATH} sync "$@" || [ "$1" = -f ]\n`;
+    await writeFile(path.join(old, 'sync'), sync, { mode: 0o755 });
+    return { search: `${old}:${PATH}` };
+  }
+
+  it.each([
+    ['coreutils', async () => await Promise.resolve({})],
+    ['busybox', busybox],
+    ['coreutils of an old kernel', ofOldKernel],
+  ])(
+    'has nothing published, told by %s',
+    async (_, tools) => {
+      const root = await badDisk();
+      const store = await storeIn(root, await tools());
+      const attempt = store.attempt(FIRST);
+      await begin(attempt, 'small');
+      await publish(attempt);
+      const next = store.attempt(SECOND);
+      await begin(next, 'small');
+      await writeMuch(next);
+      await expect(publish(next)).rejects.toThrow(/No space left on device|Input\/output error/);
+      expect(await exists(path.join(root, 'srv', SECOND.backupId))).toBe(false);
+      await next.abandon();
+      await store.remove(SECOND);
+      expect((await readdir(path.join(root, 'srv'))).toSorted()).toEqual([
+        FIRST.backupId,
+        `${FIRST.backupId}.json`,
+      ]);
+    },
+    LONG_MS,
+  );
+
+  it(
+    'is told to those beside who was told, of whom nothing is kept either',
+    async () => {
+      const root = await badDisk();
+      const store = await storeIn(root);
+      const one = store.attempt(FIRST, 'one@1');
+      const other = store.attempt({ job: 'etc', backupId: SECOND.backupId }, 'other@2');
+      await begin(one, 'small');
+      await begin(other, 'small');
+      await writeMuch(other);
+      await expect(publish(one)).rejects.toThrow(/No space left on device|Input\/output error/);
+      await expect(publish(other)).rejects.toThrow(
+        'Input/output error, which a copy beside this one was told of',
+      );
+      expect((await readdir(path.join(root, 'etc'))).filter((name) => /^2\d+T\d+Z-\w+$/.test(name))).toEqual(
+        [],
+      );
+      const found = await other.trees(SIGNAL).prepare(SECOND.backupId);
+      expect(found).toMatchObject({ hasEarlier: false, hasKnown: false });
+      expect(await readdir(other.tree)).toEqual([]);
+    },
+    LONG_MS,
+  );
 });

@@ -40,7 +40,7 @@ discard() {
 
 /**
  * `$1` yes or no: whether it may be made; `$2` the id that it then gets. On disk first, then under its name: a mark that a
- * power cut leaves empty would have the place refused from then on.
+ * power cut leaves empty would have the place refused from then on. As for `sync` see `PUBLISH`.
  */
 export const OPEN = `set -e
 umask 077
@@ -50,7 +50,7 @@ if ! [ -f "$mark" ]; then
   if [ "$2" != yes ]; then echo 'fsbackup: absent'; exit 0; fi
   mkdir -p "$root"
   printf '%s\\n' "$3" >"$mark.new"
-  sync "$mark.new" 2>/dev/null || sync
+  if [ -e /proc/self ] && sync -f /proc 2>/dev/null; then sync "$mark.new"; else sync; fi
   mv "$mark.new" "$mark"
 fi
 printf 'fsbackup: user %s\\n' "$(id -u)"
@@ -60,7 +60,7 @@ printf 'fsbackup: id %s\\n' "$(cat "$mark")"
 /**
  * `$1` the job, `$2` the id, `$3` the mark of the attempt, `$4` what the marks of this host's attempts begin with, `$5` its name
  * alone, by which earlier versions named what they left; `$6` yes or no: whether what was copied before stays; `$7` the id that
- * it was to get, under which it may be published, though nobody here knows. See `ResumeTrees.prepare`.
+ * it was to get, under which it may be published, though nobody here knows. See `ResumeTrees.prepare`. Of `lost` see `PUBLISH`.
  *
  * What is there may be of a clone that has our id, too: `copies` tells of which backups it was. What an earlier version left tells
  * nothing of that: no instance is told, so that it is read.
@@ -95,6 +95,10 @@ mkdir "$gone"
 for one in ".incomplete-$4"*; do
   if [ "$one" != "$attempt" ]; then discard "$one"; fi
 done
+if [ -e "$attempt/lost" ]; then
+  keep=no
+  discard "$attempt/lost"
+fi
 discard "$attempt/new" "$attempt/note" "$attempt/digests.gz"
 if [ "$keep" = yes ]; then
   if [ -e "$attempt/earlier" ]; then discard "$attempt/tree"
@@ -164,18 +168,41 @@ receive "$attempt/digests.gz" "$6"
 /**
  * As `PREPARE`. `$6` is how many bytes of the note come. On disk first, then under its name: a backup with a name is a whole one.
  * Its note and its list are there before it, and are nothing without it.
+ *
+ * What the disk did not take is told by `sync -f` of GNU coreutils (8.24 has it, as a filesystem shows that nobody writes to) on Linux 5.8
+ * and later: once for a filesystem, to whoever asks first. So those whose copy is going on, or is kept, in this place are told that
+ * theirs may be `lost`. busybox asks and does not tell, others do not ask: there each file that this copy brought is asked for. It has
+ * one name, once `known`, which has nothing that the tree lacks, is gone.
  */
 export const PUBLISH = `${RECEIVING}
 cd "$1"
 if [ -e "$2" ]; then echo "$2 is there already" >&2; exit 1; fi
 if ! [ -d "$attempt/tree" ]; then echo 'another copy has taken the place of this one' >&2; exit 1; fi
-flush() { sync -f . 2>/dev/null || sync; }
+tells=no
+case "$(sync --version 2>/dev/null || true)" in
+*GNU*) if [ -e /proc/self ] && sync -f /proc 2>/dev/null; then tells=yes; fi ;;
+esac
+case "$(uname -r)" in
+[0-4].* | 5.[0-7].*) tells=no ;;
+esac
+flush() {
+  if [ "$tells" = no ]; then sync -f . 2>/dev/null || sync
+  elif ! sync -f .; then
+    for one in "$root"/*/.incomplete-*=*; do
+      if [ -d "$one" ]; then touch "$one/lost" || true; fi
+    done
+    return 1
+  fi
+  if [ -e "$attempt/lost" ]; then echo 'Input/output error, which a copy beside this one was told of' >&2; return 1; fi
+}
 receive "$attempt/note" "$6"
 mv "$attempt/note" "$2.json"
 if [ -f "$attempt/digests.gz" ]; then mv "$attempt/digests.gz" "$2.digests.gz"; fi
+rm -rf "$attempt/known" "$attempt/earlier"
 flush
+if [ "$tells" = no ]; then find "$attempt/tree" -type f -links 1 -exec sync {} +; fi
 mv "$attempt/tree" "$2"
-flush
+if ! flush; then mv "$2" "$attempt/tree"; exit 1; fi
 if mv "$attempt" ".removing-$3"; then rm -rf ".removing-$3" || true; fi
 `;
 
