@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MAX_NOTE_BYTES } from '../../src/copy/rsync-remote/rsync-remote-note.js';
+import type { RemoteAttempt } from '../../src/copy/rsync-remote/rsync-remote-attempt.js';
 import { RsyncRemoteStore } from '../../src/copy/rsync-remote/rsync-remote-store.js';
 import { runCommand, type CommandOptions, type CommandResult } from '../../src/system/run-command.js';
 import { parseSshPlace, SshClient } from '../../src/system/ssh-place.js';
@@ -47,14 +48,23 @@ describe.each(['sh', 'bash'])('the directory of another host, whose shell is %s'
     return path.join(root, 'srv', ...names);
   }
 
-  async function copied(store: RsyncRemoteStore): Promise<void> {
-    await store.treesOf(backup, SIGNAL).prepare(undefined);
-    await mkdir(path.join(store.incompleteOf(backup), 'srv'));
+  async function copied(store: RsyncRemoteStore): Promise<RemoteAttempt> {
+    const attempt = store.attempt(backup);
+    await attempt.trees(SIGNAL).prepare(undefined);
+    await mkdir(path.join(attempt.tree, 'srv'));
+    return attempt;
+  }
+
+  /** What lies in the directory of the one attempt that there is. */
+  async function inAttempt(): Promise<string[]> {
+    const [name = '', ...others] = (await readdir(at())).filter((one) => one.startsWith('.incomplete-'));
+    expect(others).toEqual([]);
+    return (await readdir(at(name))).toSorted();
   }
 
   it('keeps what was broken off, if asked to, and tells in which boot of the place', async () => {
     const store = storeOver(local);
-    const trees = store.treesOf(backup, SIGNAL);
+    const trees = store.attempt(backup).trees(SIGNAL);
     const nothing = { hasEarlier: false, hasKnown: false };
     const first = await trees.prepare(undefined);
     expect(first).toMatchObject(nothing);
@@ -68,32 +78,31 @@ describe.each(['sh', 'bash'])('the directory of another host, whose shell is %s'
     await writeFile(path.join(trees.fresh, 'two'), '2');
     await trees.renew();
     expect(await readdir(trees.known)).toEqual(['two']);
-    expect((await readdir(at())).toSorted()).toEqual(
-      [trees.incomplete, trees.known].map((one) => path.basename(one)),
-    );
+    expect(await readdir(at())).toHaveLength(1);
+    expect(await inAttempt()).toEqual(['copies', 'known', 'tree']);
     expect(await trees.prepare(undefined)).toEqual(first);
-    expect(await readdir(at())).toEqual([path.basename(trees.incomplete)]);
+    expect(await readdir(at())).toHaveLength(1);
+    expect(await inAttempt()).toEqual(['copies', 'tree']);
   });
 
   it('goes on from what was published when nobody heard of it', async () => {
     const store = storeOver(local);
-    await copied(store);
-    await store.publish(backup, { note: '{}', list }, SIGNAL);
+    const attempt = await copied(store);
+    await attempt.publish({ note: '{}', list }, SIGNAL);
     const next = { job: 'srv', backupId: '20261124T184500Z-4d5e6f' };
-    const trees = store.treesOf(next, SIGNAL);
+    const trees = store.attempt(next).trees(SIGNAL);
     expect(await trees.prepare(backup.backupId)).toMatchObject({
       hasEarlier: true,
     });
     expect(await readdir(trees.earlier)).toEqual(['srv']);
-    expect((await readdir(at())).toSorted()).toEqual(
-      [trees.incomplete, trees.earlier].map((one) => path.basename(one)),
-    );
+    expect(await readdir(at())).toHaveLength(1);
+    expect(await inAttempt()).toEqual(['copies', 'earlier', 'tree']);
   });
 
   it('has a note and a list beside each tree, before its name, and they go with it', async () => {
     const store = storeOver(local);
-    await copied(store);
-    await store.publish(backup, { note: '{"ü": 1}\n', list }, SIGNAL);
+    const attempt = await copied(store);
+    await attempt.publish({ note: '{"ü": 1}\n', list }, SIGNAL);
     const { backupId } = backup;
     expect((await readdir(at())).toSorted()).toEqual([
       backupId,
@@ -108,10 +117,10 @@ describe.each(['sh', 'bash'])('the directory of another host, whose shell is %s'
     expect(await readFile(file, 'utf8')).toBe('');
 
     // One that has no list does not get that of another.
-    await writeFile(at(`.digests-${os.hostname()}`), 'old');
-    await copied(store);
+    await writeFile(path.join(path.dirname((await copied(store)).tree), 'digests.gz'), 'old');
+    const other = await copied(store);
     expect((await readdir(at())).filter((name) => !name.startsWith('.incomplete'))).toEqual([]);
-    await store.publish(backup, { note: '{}', list: undefined }, SIGNAL);
+    await other.publish({ note: '{}', list: undefined }, SIGNAL);
     expect(await store.fetchList(backup, { file, sizeBytes: 7 }, SIGNAL)).toBe(false);
 
     await store.remove(backup);
@@ -126,10 +135,10 @@ describe.each(['sh', 'bash'])('the directory of another host, whose shell is %s'
       sent += 1;
       return await local(argv, sent === broken ? { ...options, stdinFrom: Readable.from(['x']) } : options);
     });
-    await copied(store);
-    await expect(store.publish(backup, { note: '{}\n', list }, SIGNAL)).rejects.toThrow('came cut short');
+    const attempt = await copied(store);
+    await expect(attempt.publish({ note: '{}\n', list }, SIGNAL)).rejects.toThrow('came cut short');
     expect((await readdir(at())).filter((name) => !name.startsWith('.'))).toEqual([]);
-    await store.abandon(backup);
+    await attempt.abandon();
     await store.remove(backup);
     expect(await readdir(at())).toEqual([]);
   });

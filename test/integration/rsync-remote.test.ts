@@ -1,8 +1,10 @@
-import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { exists } from '../../src/system/exists.js';
+import { hostLabel } from '../../src/system/host-label.js';
 import { compareTrees } from '../support/compare-trees.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli, type StartedCli } from '../support/fsbackup-cli.js';
@@ -111,8 +113,15 @@ esac
       await must('dd', 'if=/dev/urandom', `of=${source}/${name}`, 'bs=1M', 'count=48', 'status=none');
   }
 
-  function incomplete(): string {
-    return path.join(remote, 'srv', `.incomplete-${os.hostname()}`);
+  /** The directory of the attempt that is going on, or was broken off. */
+  async function attempt(): Promise<string> {
+    const [name = '.none', ...others] = (await below('srv')).filter((one) => one.startsWith('.incomplete-'));
+    expect(others).toEqual([]);
+    return path.join(remote, 'srv', name);
+  }
+
+  async function incomplete(): Promise<string> {
+    return path.join(await attempt(), 'tree');
   }
 
   /** What was recorded of the copy that goes on. */
@@ -126,7 +135,7 @@ esac
   /** Waits until a file has been copied whole, and that is recorded; the next one is then on its way. */
   async function copied(name: string, started: StartedCli): Promise<number> {
     for (;;) {
-      const found = await stat(path.join(incomplete(), source, name)).catch(() => undefined);
+      const found = await stat(path.join(await incomplete(), source, name)).catch(() => undefined);
       if (found !== undefined && (await records()).includes(`/${name}\n`)) return found.ino;
       expect(started.hasEnded, started.output).toBe(false);
       await sleep(5);
@@ -164,7 +173,7 @@ esac
   async function expectKept(): Promise<void> {
     const { stdout } = await cli.run('backups', 'list', '--config', config);
     expect(stdout.replaceAll(/\s+/g, ' ')).toContain('was broken off, and is kept for the next run of srv');
-    expect(await below('srv')).toContain(path.basename(incomplete()));
+    expect(await below('srv')).toEqual([path.basename(await attempt())]);
   }
 
   it(
@@ -270,6 +279,27 @@ esac
   );
 
   it(
+    'what an earlier version left, under the name of the host alone, is gone on with too',
+    async () => {
+      await large('a', 'b', 'c', 'd');
+      await configureHeld();
+      const started = cli.start('run', '--config', config);
+      const inode = await copied('a', started);
+      await loseConnection();
+      expect(await started.ended(), started.output).toBe(40);
+      const [left, old] = [await attempt(), path.join(remote, 'srv', `.incomplete-${hostLabel()}`)];
+      expect(path.basename(left)).toMatch(/^\.incomplete-.*@[0-9a-f]{16}=[0-9a-f]{12}$/);
+      await rename(path.join(left, 'tree'), old);
+      if (await exists(path.join(left, 'partial')))
+        await rename(path.join(left, 'partial'), `${old}+partial`);
+      await rm(left, { recursive: true });
+      await writeFile(path.join(remote, 'srv', `.note-${hostLabel()}`), '');
+      await expectGoneOnWith('a', inode);
+    },
+    LONG_MS,
+  );
+
+  it(
     'a file that changed, of the same size, and a connection that is lost twice after it was sent',
     async () => {
       await large('a');
@@ -306,7 +336,7 @@ esac
       const text = await readFile(note, 'utf8');
       expect(text).toContain(bootId);
       await writeFile(note, text.replace(bootId, bootId.replaceAll(/[0-9]/g, '0')));
-      const held = await open(path.join(incomplete(), source, 'a'), 'r+');
+      const held = await open(path.join(await incomplete(), source, 'a'), 'r+');
       const { atime, mtime } = await held.stat();
       await held.write('lost', 4096);
       await held.utimes(atime, mtime);
@@ -335,7 +365,7 @@ esac
       await configure({ environment: { RSYNC_RSH: shell } });
       const started = cli.start('run', '--config', config);
       const halfWay = async (): Promise<boolean> => {
-        const inside = path.join(incomplete(), source);
+        const inside = path.join(await incomplete(), source);
         const name = (await readdir(inside).catch(() => [])).find((one) => one.startsWith('.a.')) ?? '';
         return ((await stat(path.join(inside, name)).catch(() => undefined))?.size ?? 0) > 48 * MIB;
       };

@@ -10,6 +10,7 @@ import { beginCopy, Resumption, type ResumeTrees } from '../rsync/resumption.js'
 import { compareChanged, type CopyPlace } from '../rsync/rsync-compare.js';
 import { asBytes, chooseChecksum } from '../rsync/rsync-digests.js';
 import { linkingFrom, readAnew, takenAt, type LinkedTree, type Linking } from '../rsync/rsync-linking.js';
+import type { RemoteAttempt } from './rsync-remote-attempt.js';
 import { noteOf } from './rsync-remote-found.js';
 import { remoteReference } from './rsync-remote-reference.js';
 import type { RsyncRemoteStore } from './rsync-remote-store.js';
@@ -23,6 +24,13 @@ import {
   type Tally,
 } from '../rsync/rsync-transfer.js';
 import { deepestFirst, parentsOf, pathInBackup, requireSources, topmost } from '../source-layout.js';
+
+/** An attempt, and what it can go on with. */
+interface Going {
+  attempt: RemoteAttempt;
+  trees: ResumeTrees;
+  resumption: Resumption | undefined;
+}
 
 /** Copies into a directory of another host: what of the rsync engine sends. */
 export class RsyncRemoteCopy {
@@ -40,29 +48,26 @@ export class RsyncRemoteCopy {
   copy(request: CopyRequest): Promise<CopyResult> {
     return withCopyErrors(async () => {
       const { digests, backup, signal } = request;
-      const trees = this.#store.treesOf(backup, signal);
+      const attempt = this.#store.attempt(backup);
+      const trees = attempt.trees(signal);
       const resumption =
         digests === undefined
           ? undefined
           : new Resumption(request, { file: digests.file, algorithm: await this.#checksum(), trees });
       try {
-        return await this.#copy(request, trees, resumption);
+        return await this.#copy(request, { attempt, trees, resumption });
       } catch (error) {
         // What was broken off is gone on with. Of what a full or broken disk refused nothing is to stay on it.
         if (isRefusal(error)) {
           await resumption?.end();
-          await this.#store.abandon(backup).catch(() => undefined);
+          await attempt.abandon().catch(() => undefined);
         }
         throw error;
       }
     });
   }
 
-  async #copy(
-    request: CopyRequest,
-    trees: ResumeTrees,
-    resumption: Resumption | undefined,
-  ): Promise<CopyResult> {
+  async #copy(request: CopyRequest, { attempt, trees, resumption }: Going): Promise<CopyResult> {
     const { sources, backup, signal, dataDirectory, digests } = request;
     await requireSources(sources);
     const resumed = await beginCopy(trees, resumption);
@@ -77,16 +82,16 @@ export class RsyncRemoteCopy {
     });
     const tally = newTally(taking);
     const copyAll = async (): Promise<void> => {
-      await this.#sendParents(sources, request);
+      await this.#sendParents(sources, request, attempt);
       for (const source of deepestFirst(sources)) {
         const { from, byContent } = linking;
         const how = { from, byContent: byContent || anew.has(source.path) };
-        await this.#copySource(source, request, how, tally);
+        await this.#copySource(source, { request, attempt }, how, tally);
       }
     };
     await (taking === undefined ? copyAll() : taking.log.closeAfter(copyAll));
     if (taking !== undefined && linking.since !== undefined) {
-      const placeOf = (source: CopySource): CopyPlace => this.#placeOf(source, request);
+      const placeOf = (source: CopySource): CopyPlace => this.#placeOf(source, attempt);
       await compareChanged({ request, tally, taking, since: linking.since, placeOf }, this.#run);
     }
     // The times of those that lie in no source, now that nothing is made in them any more.
@@ -94,13 +99,14 @@ export class RsyncRemoteCopy {
     await this.#sendParents(
       sources.filter((source) => outermost.includes(source.path)),
       request,
+      attempt,
     );
     await resumption?.settle(parent.length > 0 ? { list: taking?.parentList } : undefined);
     const result = await resultOf(tally);
     const note = await noteOf(request, result);
     // From now on there may be a backup there of which nobody has heard.
     await remoteReference.announce(dataDirectory);
-    await this.#store.publish(backup, { note, list: result.digests && digests?.file }, signal);
+    await attempt.publish({ note, list: result.digests && digests?.file }, signal);
     await remoteReference.write(dataDirectory, { version: 1, job: backup.job, backupId: backup.backupId });
     await resumption?.end();
     return result;
@@ -130,22 +136,24 @@ export class RsyncRemoteCopy {
   }
 
   /** The directories above the sources, with what they have on the live system. */
-  async #sendParents(sources: readonly CopySource[], request: CopyRequest): Promise<void> {
+  async #sendParents(
+    sources: readonly CopySource[],
+    { dataDirectory, signal }: CopyRequest,
+    { tree }: RemoteAttempt,
+  ): Promise<void> {
     if (sources.every((source) => parentsOf(source.path).length === 0)) return;
-    const { dataDirectory, signal, backup } = request;
     const skeleton = path.join(dataDirectory, 'parents');
     // What an attempt that was killed left.
     await removeTree(skeleton);
     await mkdir(skeleton, { mode: 0o700 });
     await makeParents(skeleton, sources, signal);
     await setParentTimes(skeleton, sources);
-    const incomplete = this.#store.incompleteOf(backup);
     await transfer(
-      ['-s', `${skeleton}/`, `${this.#at(incomplete)}/`],
+      ['-s', `${skeleton}/`, `${this.#at(tree)}/`],
       {
         request: { signal, onProgress: () => undefined },
         tally: newTally(),
-        toLivePath: livePaths({ [skeleton]: '/', [incomplete]: '/' }, '/'),
+        toLivePath: livePaths({ [skeleton]: '/', [tree]: '/' }, '/'),
       },
       this.#run,
     );
@@ -158,12 +166,12 @@ export class RsyncRemoteCopy {
 
   async #copySource(
     source: CopySource,
-    request: CopyRequest,
+    { request, attempt }: { request: CopyRequest; attempt: RemoteAttempt },
     { from, byContent }: Pick<Linking, 'from' | 'byContent'>,
     tally: Tally,
   ): Promise<void> {
     const inside = pathInBackup(source.path);
-    const { destination, directory, args, toLivePath } = this.#placeOf(source, request);
+    const { destination, directory, args, toLivePath } = this.#placeOf(source, attempt);
     const links = from.map((one) => path.join(one, inside));
     await transfer(
       [
@@ -183,15 +191,14 @@ export class RsyncRemoteCopy {
     );
   }
 
-  #placeOf(source: CopySource, { backup }: CopyRequest): CopyPlace {
-    const incomplete = this.#store.incompleteOf(backup);
-    const directory = path.join(incomplete, pathInBackup(source.path));
+  #placeOf(source: CopySource, { tree, partial }: RemoteAttempt): CopyPlace {
+    const directory = path.join(tree, pathInBackup(source.path));
     return {
       destination: this.#at(directory),
       directory,
       run: this.#store.runThere,
       // Of a large file that was half sent the rest is enough, the next time.
-      args: ['-s', `--partial-dir=${incomplete}+partial`],
+      args: ['-s', `--partial-dir=${partial}`],
       toLivePath: livePaths({ [source.readFrom]: source.path, [directory]: source.path }, source.path),
     };
   }

@@ -2,11 +2,26 @@
  * What the other end of rsync over ssh is given to run: fixed scripts for a POSIX shell with coreutils. What they are
  * about comes as their arguments. Of each backup `JOB/ID` is the tree, `JOB/ID.json` the note and `JOB/ID.digests.gz` the
  * list of its digests.
+ *
+ * A script goes on there when its connection is lost, beside those of the next attempt. So all that an attempt has before it
+ * is published lies in `JOB/.incomplete-MARK`, which no other attempt is named by, and the next one begins by giving that its
+ * own name: whatever a script of before then does to `.incomplete-MARK/…` fails. None does a thing to a backup but by a rename
+ * from or to there, and none changes into it.
  */
+
+/** What the scripts said, by the first word. A login's own greetings are passed over. */
+export function answers(stdout: string, word: string): string[] {
+  const prefix = `fsbackup: ${word}`;
+  return stdout
+    .split('\n')
+    .filter((line) => line === prefix || line.startsWith(`${prefix} `))
+    .map((line) => line.slice(prefix.length + 1));
+}
 
 /**
  * What each script begins with: `$1` is the directory, which must be what was made for backups, and not the empty place
- * where a disk is not mounted. The umask makes all that it makes private.
+ * where a disk is not mounted. The umask makes all that it makes private. `discard FILE...` of scripts that have an attempt:
+ * into `gone`, which they make and remove.
  */
 const PROLOGUE = `set -e
 umask 077
@@ -14,11 +29,18 @@ root=$1
 shift
 if ! [ -f "$root/.fsbackup-repository" ]; then echo 'fsbackup: absent'; exit 0; fi
 cd "$root"
+attempt=".incomplete-$3"
+gone="$attempt/gone-$3"
+discard() {
+  for one do
+    if [ -e "$one" ]; then mv "$one" "$gone/"; fi
+  done
+}
 `;
 
 /**
  * `$1` yes or no: whether it may be made; `$2` the id that it then gets. On disk first, then under its name: a mark that a
- * power cut leaves empty would have the place refused from then on.
+ * power cut leaves empty would have the place refused from then on. As for `sync` see `PUBLISH`.
  */
 export const OPEN = `set -e
 umask 077
@@ -28,7 +50,7 @@ if ! [ -f "$mark" ]; then
   if [ "$2" != yes ]; then echo 'fsbackup: absent'; exit 0; fi
   mkdir -p "$root"
   printf '%s\\n' "$3" >"$mark.new"
-  sync "$mark.new" 2>/dev/null || sync
+  if [ -e /proc/self ] && sync -f /proc 2>/dev/null; then sync "$mark.new"; else sync; fi
   mv "$mark.new" "$mark"
 fi
 printf 'fsbackup: user %s\\n' "$(id -u)"
@@ -36,51 +58,85 @@ printf 'fsbackup: id %s\\n' "$(cat "$mark")"
 `;
 
 /**
- * `$1` the job, `$2` the id, `$3` the incomplete directory, `$4` and `$5` the same of the note and of the list; `$6` yes or no:
- * whether what was copied before stays; `$7` the id that it was to get, under which it may be published, though nobody here
- * knows. See `ResumeTrees.prepare`.
+ * `$1` the job, `$2` the id, `$3` the mark of the attempt, `$4` what the marks of this host's attempts begin with, `$5` its name
+ * alone, by which earlier versions named what they left; `$6` yes or no: whether what was copied before stays; `$7` the id that
+ * it was to get, under which it may be published, though nobody here knows. See `ResumeTrees.prepare`. Of `lost` see `PUBLISH`.
+ *
+ * What is there may be of a clone that has our id, too: `copies` tells of which backups it was. What an earlier version left tells
+ * nothing of that: no instance is told, so that it is read.
  */
 export const PREPARE = `${PROLOGUE}
 mkdir -p "$1"
 cd "$1"
+keep="$6"
+old=".incomplete-$5"
 boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || true)
 now=
 if [ -n "$boot" ]; then now="$boot $(stat -c %d . 2>/dev/null || true)"; fi
+adopt() {
+  if [ -e "$1" ]; then mv "$1" "$2"; now=; fi
+}
+for one in ".incomplete-$4"*; do
+  if [ -d "$one" ] && ! [ -e "$attempt" ]; then mv "$one" "$attempt"; fi
+done
+if ! [ -d "$attempt" ]; then
+  mkdir "$attempt"
+  if [ "$keep" = yes ]; then
+    adopt "$old" "$attempt/tree"
+    adopt "$old+earlier" "$attempt/earlier"
+    adopt "$old+known" "$attempt/known"
+    adopt "$old+partial" "$attempt/partial"
+  fi
+elif ! grep -q -x -F -e "$7" "$attempt/copies" 2>/dev/null; then keep=no
+fi
 printf 'fsbackup: instance %s\\n' "$now"
-rm -rf "$3+new" "$3".earlier-*
-rm -f "$4" "$5"
-if [ "$6" = yes ]; then
-  if [ -e "$3+earlier" ]; then rm -rf "$3"
-  elif [ -e "$3" ]; then mv "$3" "$3+earlier"
+rm -rf "$attempt"/gone-*
+mkdir "$gone"
+for one in ".incomplete-$4"*; do
+  if [ "$one" != "$attempt" ]; then discard "$one"; fi
+done
+if [ -e "$attempt/lost" ]; then
+  keep=no
+  discard "$attempt/lost"
+fi
+discard "$attempt/new" "$attempt/note" "$attempt/digests.gz"
+if [ "$keep" = yes ]; then
+  if [ -e "$attempt/earlier" ]; then discard "$attempt/tree"
+  elif [ -e "$attempt/tree" ]; then mv "$attempt/tree" "$attempt/earlier"
   fi
   for id in "$2" "$7"; do
-    if [ -n "$id" ] && [ -d "$id" ] && ! [ -e "$3+earlier" ]; then mv "$id" "$3+earlier"; fi
+    if [ -n "$id" ] && [ -d "$id" ] && ! [ -e "$attempt/earlier" ]; then mv "$id" "$attempt/earlier"; fi
   done
-  if [ -e "$3+earlier" ]; then echo 'fsbackup: earlier'; fi
-  if [ -e "$3+known" ]; then echo 'fsbackup: known'; fi
+  if [ -e "$attempt/earlier" ]; then echo 'fsbackup: earlier'; fi
+  if [ -e "$attempt/known" ]; then echo 'fsbackup: known'; fi
 else
-  rm -rf "$3" "$3"+*
+  discard "$attempt/tree" "$attempt/earlier" "$attempt/known" "$attempt/partial" "$attempt/copies"
 fi
 for id in "$2" "$7"; do
-  if [ -n "$id" ]; then rm -rf "$id" "$id.json" "$id.digests.gz"; fi
+  if [ -n "$id" ]; then discard "$id" "$id.json" "$id.digests.gz"; fi
 done
-mkdir "$3"
+printf '%s\\n' "$2" >>"$attempt/copies"
+mkdir "$attempt/tree"
+rm -rf "$gone" ".removing-$4"* "$old" "$old"+* "$old".earlier-* ".note-$5" ".digests-$5"
 `;
 
 /** As `PREPARE`. */
 export const RENEW = `${PROLOGUE}
 cd "$1"
-mkdir -p "$3+new"
-rm -rf "$3+known"
-mv "$3+new" "$3+known"
-rm -rf "$3+earlier"
+mkdir "$gone"
+if ! [ -d "$attempt/new" ]; then mkdir "$attempt/new"; fi
+discard "$attempt/known"
+mv "$attempt/new" "$attempt/known"
+discard "$attempt/earlier"
+rm -rf "$gone"
 `;
 
 /** As `PREPARE`. */
 export const FORGET = `${PROLOGUE}
-if ! [ -d "$1" ]; then exit 0; fi
 cd "$1"
-rm -rf "$3"+*
+mkdir "$gone"
+discard "$attempt/new" "$attempt/known" "$attempt/earlier" "$attempt/partial"
+rm -rf "$gone"
 `;
 
 /** As `PREPARE`. Tells of the last backup of the job, whoever made it. */
@@ -106,31 +162,59 @@ receive() {
 /** As `PREPARE`. `$6` is how many bytes of the list come. */
 export const STORE_LIST = `${RECEIVING}
 cd "$1"
-receive "$5" "$6"
+receive "$attempt/digests.gz" "$6"
 `;
 
 /**
  * As `PREPARE`. `$6` is how many bytes of the note come. On disk first, then under its name: a backup with a name is a whole one.
  * Its note and its list are there before it, and are nothing without it.
+ *
+ * What the disk did not take is told by `sync -f` of GNU coreutils (8.24 has it, as a filesystem shows that nobody writes to) on Linux 5.8
+ * and later: once for a filesystem, to whoever asks first. So those whose copy is going on, or is kept, in this place are told that
+ * theirs may be `lost`. busybox asks and does not tell, others do not ask: there each file that this copy brought is asked for. It has
+ * one name, once `known`, which has nothing that the tree lacks, is gone.
  */
 export const PUBLISH = `${RECEIVING}
 cd "$1"
 if [ -e "$2" ]; then echo "$2 is there already" >&2; exit 1; fi
-flush() { sync -f . 2>/dev/null || sync; }
-receive "$4" "$6"
-mv "$4" "$2.json"
-if [ -f "$5" ]; then mv "$5" "$2.digests.gz"; fi
+if ! [ -d "$attempt/tree" ]; then echo 'another copy has taken the place of this one' >&2; exit 1; fi
+tells=no
+case "$(sync --version 2>/dev/null || true)" in
+*GNU*) if [ -e /proc/self ] && sync -f /proc 2>/dev/null; then tells=yes; fi ;;
+esac
+case "$(uname -r)" in
+[0-4].* | 5.[0-7].*) tells=no ;;
+esac
+flush() {
+  if [ "$tells" = no ]; then sync -f . 2>/dev/null || sync
+  elif ! sync -f .; then
+    for one in "$root"/*/.incomplete-*=*; do
+      if [ -d "$one" ]; then touch "$one/lost" || true; fi
+    done
+    return 1
+  fi
+  if [ -e "$attempt/lost" ]; then echo 'Input/output error, which a copy beside this one was told of' >&2; return 1; fi
+}
+receive "$attempt/note" "$6"
+mv "$attempt/note" "$2.json"
+if [ -f "$attempt/digests.gz" ]; then mv "$attempt/digests.gz" "$2.digests.gz"; fi
+rm -rf "$attempt/known" "$attempt/earlier"
 flush
-mv "$3" "$2"
-flush
-rm -rf "$3"+* || true
+if [ "$tells" = no ]; then find "$attempt/tree" -type f -links 1 -exec sync {} +; fi
+mv "$attempt/tree" "$2"
+if ! flush; then mv "$2" "$attempt/tree"; exit 1; fi
+if mv "$attempt" ".removing-$3"; then rm -rf ".removing-$3" || true; fi
 `;
 
 /** As `PREPARE`. */
 export const ABANDON = `${PROLOGUE}
 if ! [ -d "$1" ]; then exit 0; fi
 cd "$1"
-rm -rf "$3" "$3"+* "$3".earlier-* "$4" "$5"
+rm -rf ".removing-$4"*
+for one in ".incomplete-$4"*; do
+  if [ -d "$one" ]; then mv "$one" ".removing-$3"; rm -rf ".removing-$3"; fi
+done
+rm -rf ".incomplete-$5" ".incomplete-$5"+* ".note-$5" ".digests-$5"
 `;
 
 /** The name goes first: without it there is no backup. */

@@ -1,7 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { FsbackupError } from '../../errors.js';
 import type { CommandOptions, CommandResult, runCommand } from '../../system/run-command.js';
 import { isBackupId, type BackupRef } from '../backup/backup-layout.js';
@@ -10,22 +8,8 @@ import { LimitedFile } from './limited-file.js';
 import { NoRepositoryError } from '../repository/open-repository.js';
 import { RemoteListing, type RemoteBackup } from './rsync-remote-listing.js';
 import { MAX_NOTE_BYTES } from './rsync-remote-note.js';
-import {
-  ABANDON,
-  EXISTS,
-  FETCH,
-  FIND,
-  FORGET,
-  LAST,
-  OPEN,
-  PREPARE,
-  PUBLISH,
-  REMOVE,
-  RENEW,
-  STORE_LIST,
-} from './rsync-remote-scripts.js';
-import type { ResumeTrees } from '../rsync/resumption.js';
-import { hostLabel } from '../../system/host-label.js';
+import { RemoteAttempt } from './rsync-remote-attempt.js';
+import { answers, EXISTS, FETCH, FIND, LAST, OPEN, REMOVE } from './rsync-remote-scripts.js';
 import type { SshClient, SshPlace } from '../../system/ssh-place.js';
 
 /** A host that does not answer within it is no place to freeze a filesystem for. */
@@ -40,19 +24,9 @@ const NOT_THERE = 66;
 
 type Backup = Pick<BackupRef, 'job' | 'backupId'>;
 
-/** What the scripts said, by the first word. A login's own greetings are passed over. */
-function answers(stdout: string, word: string): string[] {
-  const prefix = `fsbackup: ${word}`;
-  return stdout
-    .split('\n')
-    .filter((line) => line === prefix || line.startsWith(`${prefix} `))
-    .map((line) => line.slice(prefix.length + 1));
-}
-
 /**
  * The directory of another host that rsync copies to: `<directory>/<job>/<backupId>` is the tree of a backup, whole from
- * the moment on that it has that name. `<job>/.incomplete-<this host>` is what is being copied, and stays when the copy
- * is broken off, for the next one to go on from. Of the other host a shell, coreutils and rsync are needed.
+ * the moment on that it has that name. Of the other host a shell, coreutils and rsync are needed.
  */
 export class RsyncRemoteStore {
   readonly #place: SshPlace;
@@ -74,16 +48,6 @@ export class RsyncRemoteStore {
   /** Where the tree of a backup lies there. */
   directoryOf({ job, backupId }: Backup): string {
     return `${this.#place.directory}/${job}/${backupId}`;
-  }
-
-  /** Where it is copied to, until it is whole. One for each host: two may have a job of the same name. */
-  incompleteOf({ job }: Pick<Backup, 'job'>): string {
-    return `${this.#place.directory}/${job}/${this.#unfinished('incomplete')}`;
-  }
-
-  /** What is not whole has a name that no other host gives. */
-  #unfinished(what: 'incomplete' | 'note' | 'digests'): string {
-    return `.${what}-${hostLabel()}`;
   }
 
   /** Runs a program there. */
@@ -115,47 +79,21 @@ export class RsyncRemoteStore {
     return found;
   }
 
-  /** The trees that a copy can be gone on with. */
-  treesOf(backup: Backup, signal: AbortSignal): ResumeTrees {
-    const incomplete = this.incompleteOf(backup);
-    return {
-      place: 'there',
-      incomplete,
-      earlier: `${incomplete}+earlier`,
-      known: `${incomplete}+known`,
-      fresh: `${incomplete}+new`,
+  /** Begins no copy yet. `host` is this one, as `hostMark` has it. */
+  attempt(backup: Backup, host?: string): RemoteAttempt {
+    return new RemoteAttempt(backup, {
+      directory: `${this.#place.directory}/${backup.job}`,
+      script: (script, args, signal, input) => this.#about(script, args, signal, input),
       run: this.runThere,
-      prepare: async (former) => {
-        const keep = former === undefined ? 'no' : 'yes';
-        const { stdout } = await this.#on(PREPARE, backup, signal, [keep, former ?? '']);
-        const [instance = ''] = answers(stdout, 'instance');
-        const has = (word: string): boolean => answers(stdout, word).length > 0;
-        return { instance, hasEarlier: has('earlier'), hasKnown: has('known') };
-      },
-      renew: async () => void (await this.#on(RENEW, backup, signal)),
-      forget: async () => void (await this.#on(FORGET, backup, signal)),
-    };
+      ...(host === undefined ? {} : { host }),
+    });
   }
 
   /** The last backup of the job, whichever host made it. */
   async findLast(backup: Backup, signal: AbortSignal): Promise<string | undefined> {
-    const { stdout } = await this.#on(LAST, backup, signal);
-    const last = answers(stdout, 'backup').find(isBackupId);
+    const said = await this.#on(LAST, backup, signal);
+    const last = answers(said, 'backup').find(isBackupId);
     return last === undefined ? undefined : `${this.#place.directory}/${backup.job}/${last}`;
-  }
-
-  /** Gives what was copied its name, once all of it is on disk there, its note and the list of its digests beside it. */
-  async publish(
-    backup: Backup,
-    { note, list }: { note: string; list: string | undefined },
-    signal: AbortSignal,
-  ): Promise<void> {
-    if (list !== undefined) {
-      const { size } = await stat(list);
-      await this.#on(STORE_LIST, backup, signal, [String(size)], createReadStream(list));
-    }
-    const text = Buffer.from(note, 'utf8');
-    await this.#on(PUBLISH, backup, signal, [String(text.length)], Readable.from([text]));
   }
 
   /**
@@ -199,36 +137,33 @@ export class RsyncRemoteStore {
     return true;
   }
 
-  /** Removes what is incomplete there. */
-  async abandon(backup: Backup): Promise<void> {
-    await this.#on(ABANDON, backup);
-  }
-
   /** Idempotent. */
   async remove(backup: Backup, signal?: AbortSignal): Promise<void> {
     await this.#on(REMOVE, backup, signal);
   }
 
   async exists(backup: Backup, signal: AbortSignal): Promise<boolean> {
-    return answers((await this.#on(EXISTS, backup, signal)).stdout, 'there').length > 0;
+    return answers(await this.#on(EXISTS, backup, signal), 'there').length > 0;
   }
 
-  /** Runs a script about a backup, which reads `input`. Rejects with `copyFailed` unless it succeeds. */
-  async #on(
+  async #on(script: string, { job, backupId }: Backup, signal?: AbortSignal): Promise<string> {
+    return await this.#about(script, [job, backupId], signal);
+  }
+
+  /** Runs a script about a backup, which reads `input`. Returns what it says. Rejects with `copyFailed` unless it succeeds. */
+  async #about(
     script: string,
-    { job, backupId }: Backup,
+    args: readonly string[],
     signal?: AbortSignal,
-    more: readonly string[] = [],
     input?: Readable,
-  ): Promise<CommandResult> {
-    const unfinished = (['incomplete', 'note', 'digests'] as const).map((what) => this.#unfinished(what));
-    const result = await this.#script(script, [job, backupId, ...unfinished, ...more], {
+  ): Promise<string> {
+    const result = await this.#script(script, args, {
       timeoutMs: REMOVE_TIMEOUT_MS,
       ...(signal === undefined ? {} : { signal }),
       ...(input === undefined ? {} : { stdinFrom: input }),
     });
     this.#requireDone(result, signal);
-    return result;
+    return result.stdout;
   }
 
   #requireDone(result: CommandResult, signal: AbortSignal | undefined): void {
