@@ -209,6 +209,7 @@ export function renderRestore(report: RestoreReport): string {
     ...(report.matched === null ? [] : [`${report.matched} entries of the backup matched the patterns`]),
     ...report.notRestored.map((lost) => `not restored: ${lost}`),
     ...report.notInBackup.map((lost) => `not in the backup, it could not be read then: ${lost}`),
+    ...(report.warnings ?? []).map((warning) => `warning: ${warning}`),
     ...(report.doubt === undefined ? [] : [`the backup may be bad: ${report.doubt}`]),
     ...(report.backupWarnings ?? []).map((warning) => `the backup was made with a warning: ${warning}`),
   ]);

@@ -4,7 +4,7 @@ import { parseAttributeComplaint, parseBorgMessage } from './borg-output.js';
 import { WARNINGS, type BorgRepository } from './borg-repository.js';
 import { batchesOf } from '../path-batches.js';
 import { parentsOf, pathInBackup } from '../source-layout.js';
-import type { Extraction } from '../repository/staged-restore.js';
+import type { Wanted } from '../repository/staged-restore.js';
 
 /** What borg tells in place of a byte that is no UTF-8, or of itself. */
 export const STANDS_FOR_BYTE = '?';
@@ -21,7 +21,7 @@ function patternOf(kind: 'pf' | 'pp', live: string): string {
 export async function extractArchive(
   repository: BorgRepository,
   archive: string,
-  extraction: Extraction,
+  extraction: Wanted,
   signal: AbortSignal,
 ): Promise<void> {
   for (const paths of batchesOf(extraction.paths))
@@ -31,7 +31,7 @@ export async function extractArchive(
 async function extractPaths(
   repository: BorgRepository,
   archive: string,
-  { staged, paths, unreadable }: Extraction,
+  { staged, paths, unreadable }: Wanted,
   signal: AbortSignal,
 ): Promise<void> {
   const parents = [...new Set(paths.flatMap(parentsOf))];
