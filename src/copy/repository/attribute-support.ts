@@ -28,9 +28,10 @@ const CAPABILITY = Buffer.from(`00000002${'00'.repeat(16)}`, 'hex');
 /** XATTR_SIZE_MAX */
 const LARGEST = 65_536;
 
-async function takes(file: string, name: string, value: Buffer): Promise<boolean> {
+/** Whether an attribute could be set. Its name: one character for each byte. */
+export async function takes(file: Buffer, name: string, value: Buffer): Promise<boolean> {
   try {
-    await setAttribute(Buffer.from(file), Buffer.from(name), value);
+    await setAttribute(file, Buffer.from(name, 'latin1'), value);
     return true;
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
@@ -40,7 +41,7 @@ async function takes(file: string, name: string, value: Buffer): Promise<boolean
 
 /** Tries it in a private directory, in which nothing stays. */
 export async function probeAttributes(directory: string): Promise<AttributeSupport> {
-  const file = path.join(directory, 'probe');
+  const file = Buffer.from(path.join(directory, 'probe'));
   await writeFile(file, '', { flag: 'wx', mode: 0o600 });
   try {
     const acls = await takes(file, ACCESS_ACL, ACL);

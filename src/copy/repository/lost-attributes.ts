@@ -2,6 +2,7 @@ import type { Dirent } from 'node:fs';
 import { chmod, lstat, readdir } from 'node:fs/promises';
 import { errnoOf } from '../../errors.js';
 import { attributesOf, type Attributes } from '../../system/attributes.js';
+import { takes } from './attribute-support.js';
 import { printable } from '../printable.js';
 import { ACCESS_ACL, aclOfAttribute, modeWithoutAcl, type AclEntry } from './posix-acl.js';
 
@@ -28,6 +29,10 @@ async function originalOf(file: Buffer): Promise<Attributes | undefined> {
   }
 }
 
+function aclFirst(name: string): number {
+  return name === ACCESS_ACL ? 0 : 1;
+}
+
 class Comparison {
   readonly #root: Buffer;
   readonly #onLost: (live: string) => void;
@@ -43,11 +48,15 @@ class Comparison {
     const was = await originalOf(shown);
     if (was?.size === 0) return;
     const is = await attributesOf(restored);
-    const isLost = ([name, value]: [string, Buffer]): boolean => is.get(name)?.equals(value) !== true;
-    if (was !== undefined && ![...was].some(isLost)) return;
-    this.#onLost(printable(restored.subarray(this.#root.length).toString('latin1')));
-    const acl = was?.get(ACCESS_ACL);
-    if (acl !== undefined && isLost([ACCESS_ACL, acl])) await closeWithoutAcl(restored, aclOfAttribute(acl));
+    const lost = [...(was ?? [])].filter(([name, value]) => is.get(name)?.equals(value) !== true);
+    let isWhole = was !== undefined;
+    // It may be for another one that they were not set. What rights depend on has the room first.
+    for (const [name, value] of lost.toSorted(([one], [another]) => aclFirst(one) - aclFirst(another))) {
+      if (await takes(restored, name, value)) continue;
+      isWhole = false;
+      if (name === ACCESS_ACL) await closeWithoutAcl(restored, aclOfAttribute(value));
+    }
+    if (!isWhole) this.#onLost(printable(restored.subarray(this.#root.length).toString('latin1')));
   }
 
   async into(restored: Buffer, shown: Buffer): Promise<void> {
@@ -66,8 +75,8 @@ class Comparison {
 
 /**
  * Compares the extended attributes, ACLs among them, of the files and directories below `restored` with those of the same
- * paths below `shown`, where the backup is mounted. `onLost` is told those that lack any, as on the live system; one that
- * lacks its ACL gets a mode that gives nobody more than that did.
+ * paths below `shown`, where the backup is mounted, and sets what is lacking. `onLost` is told those that do not take all, as on the
+ * live system; one that does not take its ACL gets a mode that gives nobody more than that did.
  */
 export async function findLostAttributes(
   restored: string,
