@@ -348,6 +348,11 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
       code: 'EPERM',
       syscall: 'lsetxattr',
     });
+    for (const given of [
+      [link, 'x'],
+      ['x', Buffer.alloc(9)],
+    ] as never[][])
+      await expect(readAttributes(...(given as [never, never]))).rejects.toThrow('expected buffers');
     await expect(attributesOf(Buffer.from(`${xfs.mountpoint}/gone`))).rejects.toMatchObject({
       code: 'ENOENT',
     });
