@@ -36,6 +36,9 @@ struct task {
     int result;
     /* Of malloc(3), or NULL: freed with the task. */
     char *owned;
+    /* Bytes of the object that is kept for it. */
+    unsigned char *kept;
+    size_t kept_length;
 };
 /* addon-tasks.c */
 /*
@@ -77,6 +80,10 @@ napi_value command_ended(napi_env env, napi_callback_info info);
 
 /* addon-btrfs.c */
 napi_value btrfs_subvolume(napi_env env, napi_callback_info info);
+
+/* addon-attributes.c */
+napi_value start_read_attributes(napi_env env, napi_callback_info info);
+napi_value start_set_attribute(napi_env env, napi_callback_info info);
 
 /* addon-loop.c */
 napi_value start_loop_reads(napi_env env, napi_callback_info info);

@@ -65,6 +65,8 @@ interface Addon {
   xfsReservedBlocks(fd: number): number;
   btrfsSubvolume(fd: number): SubvolumeFacts;
   loopReads(loopFd: number, fileFd: number): Promise<number>;
+  readAttributes(file: Buffer, into: Buffer): Promise<number>;
+  setAttribute(file: Buffer, name: Buffer, value: Buffer): Promise<number>;
   tryLock(fd: number): boolean;
   memfd(): number;
   boottimeMs(): number;
@@ -155,6 +157,19 @@ export function btrfsSubvolume(fd: number): SubvolumeFacts {
  */
 export async function loopReads(loopFd: number, fileFd: number): Promise<boolean> {
   return (await addon().loopReads(loopFd, fileFd)) === 1;
+}
+
+/**
+ * All extended attributes (xattr(7)) of a file, of a symlink itself, into a buffer; resolves to how much of it they take: for each its
+ * name and a NUL, the length of its value in four bytes of the machine's order, its value. Rejects with ERANGE where it is too small.
+ */
+export async function readAttributes(file: Buffer, into: Buffer): Promise<number> {
+  return await addon().readAttributes(file, into);
+}
+
+/** lsetxattr(2). */
+export async function setAttribute(file: Buffer, name: Buffer, value: Buffer): Promise<void> {
+  await addon().setAttribute(file, name, value);
 }
 
 /** flock(2) LOCK_EX|LOCK_NB: whether the lock was got. It ends with the last descriptor of this open file. */

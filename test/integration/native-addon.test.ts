@@ -7,6 +7,7 @@ import {
   linkSync,
   openSync,
   readFileSync,
+  symlinkSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -15,6 +16,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lossNumber, SlotState } from '../../src/freeze/protocol.js';
+import { attributesOf } from '../../src/system/attributes.js';
 import {
   boottimeMs,
   createPage,
@@ -23,7 +25,9 @@ import {
   loopReads,
   probeFrozen,
   probeSlot,
+  readAttributes,
   readPage,
+  setAttribute,
   syncfs,
   thaw,
   thawSlot,
@@ -318,6 +322,39 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     } finally {
       for (const opened of [device, image, copy, namesake]) closeSync(opened);
     }
+  });
+
+  it('reads and sets extended attributes, of any size and any name, and of a symlink itself', async () => {
+    const file = Buffer.from(`${xfs.mountpoint}/attributes-\u{ff}`, 'latin1');
+    writeFileSync(file, '');
+    expect([...(await attributesOf(file))]).toEqual([]);
+    const values = new Map([
+      ['user.empty', Buffer.alloc(0)],
+      ['user.\u{fe}', Buffer.from('strange')],
+      ['user.large', Buffer.alloc(65_536, 'x')],
+      // It fills what there is room for at first, to the last byte and without one.
+      ['user.a', Buffer.alloc(4096 - 7 - 4, 'a')],
+    ]);
+    for (const [name, value] of values) await setAttribute(file, Buffer.from(name, 'latin1'), value);
+    expect(await attributesOf(file)).toEqual(values);
+    for (const room of [0, 10, 11, 4095, 4096, 69_679])
+      await expect(readAttributes(file, Buffer.alloc(room))).rejects.toMatchObject({ code: 'ERANGE' });
+    const link = Buffer.from(`${xfs.mountpoint}/attributes-link`);
+    symlinkSync(file, link);
+    await setAttribute(link, Buffer.from('trusted.own'), Buffer.from('x'));
+    expect([...(await attributesOf(link)).keys()]).toEqual(['trusted.own']);
+    await expect(setAttribute(link, Buffer.from('user.own'), Buffer.from('x'))).rejects.toMatchObject({
+      code: 'EPERM',
+      syscall: 'lsetxattr',
+    });
+    for (const given of [
+      [link, 'x'],
+      ['x', Buffer.alloc(9)],
+    ] as never[][])
+      await expect(readAttributes(...(given as [never, never]))).rejects.toThrow('expected buffers');
+    await expect(attributesOf(Buffer.from(`${xfs.mountpoint}/gone`))).rejects.toMatchObject({
+      code: 'ENOENT',
+    });
   });
 
   it('locks once, until the descriptor is closed', () => {

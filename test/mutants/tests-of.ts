@@ -8,6 +8,7 @@ const freezer = 'guarded-freezer';
 
 /** Of each source file in native, the tests in test/integration that try what it does: the likeliest to find out first. */
 const TESTS: Readonly<Record<string, readonly string[]>> = {
+  'addon-attributes.c': [addon, 'restore-attributes'],
   'addon-btrfs.c': ['btrfs-subvolume', 'btrfs-provider'],
   'addon-devices.c': [addon, devices],
   'addon-loop.c': [addon],

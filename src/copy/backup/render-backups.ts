@@ -215,6 +215,7 @@ export function renderRestore(report: RestoreReport): string {
         ]),
     ...report.notRestored.map((lost) => `not restored: ${lost}`),
     ...report.notInBackup.map((lost) => `not in the backup, it could not be read then: ${lost}`),
+    ...(report.warnings ?? []).map((warning) => `warning: ${warning}`),
     ...(report.doubt === undefined ? [] : [`the backup may be bad: ${report.doubt}`]),
     ...(report.backupWarnings ?? []).map((warning) => `the backup was made with a warning: ${warning}`),
   ]);

@@ -1,5 +1,6 @@
 import { targetName, type BackupTarget } from '../../backup-target.js';
 import { runCommand, type CommandResult } from '../../system/run-command.js';
+import { closeLostAcls } from './borg-acls.js';
 import { archiveName, backupOfArchive } from './borg-archive.js';
 import { createArchive } from './borg-create.js';
 import { extractArchive, STANDS_FOR_BYTE } from './borg-extract.js';
@@ -80,7 +81,10 @@ class BorgEngine implements CopyEngine {
         root,
         standsForByte: STANDS_FOR_BYTE,
         countsLinksOfSpecial: true,
-        extract: (extraction) => extractArchive(this.#repository, archive, extraction, request.signal),
+        extract: async (extraction) => {
+          await extractArchive(this.#repository, archive, extraction, request.signal);
+          await closeLostAcls(this.#repository, archive, extraction, request.signal);
+        },
       });
     });
   }

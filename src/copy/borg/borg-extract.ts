@@ -1,10 +1,10 @@
 import { literalForPython } from './borg-excludes.js';
-import { parseBorgMessage, parseWarning } from './borg-output.js';
-import { toLivePath } from './borg-reference.js';
+import { BorgExtractLosses } from './borg-extract-losses.js';
+import { parseAttributeComplaint, parseBorgMessage } from './borg-output.js';
 import { WARNINGS, type BorgRepository } from './borg-repository.js';
 import { batchesOf } from '../path-batches.js';
 import { parentsOf, pathInBackup } from '../source-layout.js';
-import type { Extraction } from '../repository/staged-restore.js';
+import type { Wanted } from '../repository/staged-restore.js';
 
 /** What borg tells in place of a byte that is no UTF-8, or of itself. */
 export const STANDS_FOR_BYTE = '?';
@@ -21,7 +21,7 @@ function patternOf(kind: 'pf' | 'pp', live: string): string {
 export async function extractArchive(
   repository: BorgRepository,
   archive: string,
-  extraction: Extraction,
+  extraction: Wanted,
   signal: AbortSignal,
 ): Promise<void> {
   for (const paths of batchesOf(extraction.paths))
@@ -31,30 +31,28 @@ export async function extractArchive(
 async function extractPaths(
   repository: BorgRepository,
   archive: string,
-  { staged, paths, unreadable }: Extraction,
+  { staged, paths, unreadable }: Wanted,
   signal: AbortSignal,
 ): Promise<void> {
   const parents = [...new Set(paths.flatMap(parentsOf))];
   const wanted = [...parents.map((one) => patternOf('pf', one)), ...paths.map((one) => patternOf('pp', one))];
   // What cannot be changed or removed any more can neither be moved into place, nor be removed after a drill.
   const how = ['--numeric-ids', '--sparse', '--noflags'];
-  const argv = repository.argv('extract', ...how, `::${archive}`, ...wanted);
-  let complaints = 0;
+  const argv = repository.argv('extract', '--list', ...how, `::${archive}`, ...wanted);
+  const losses = new BorgExtractLosses(staged, (live) => unreadable.add(live));
   const result = await repository.run(argv, {
     cwd: staged,
     signal,
     onStderrLine: (line) => {
       const said = parseBorgMessage(line);
-      if (said?.type !== 'log_message') return;
-      // A path that is not in the archive is noticed by its absence.
-      if (/never matched/.test(said.message)) complaints += 1;
-      const lost = parseWarning(said);
-      if (lost === undefined) return;
-      complaints += 1;
-      unreadable.add(toLivePath(lost));
+      if (said !== undefined) losses.heard(said);
     },
   });
-  if (result.exitCode !== 0 && !(result.exitCode === WARNINGS && complaints > 0)) {
-    throw repository.failure(result);
+  const isPartial = result.exitCode === WARNINGS && losses.hasWarned && !losses.isRefused;
+  if (result.exitCode !== 0 && !isPartial) {
+    // An attribute for which a filesystem has no place is no full disk.
+    const said = result.stderr.split('\n').filter((line) => parseAttributeComplaint(line) === undefined);
+    throw repository.failure({ ...result, stderr: said.join('\n') });
   }
+  if (isPartial) losses.end(paths);
 }

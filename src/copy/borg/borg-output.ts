@@ -13,6 +13,8 @@ const message = z.discriminatedUnion('type', [
     levelname: z.string().default(''),
     message: z.string(),
     msgid: z.string().nullish(),
+    /** Of the part of borg that says it. */
+    name: z.string().default(''),
   }),
 ]);
 
@@ -45,6 +47,9 @@ function withoutTraceback(text: string): string {
   return `${text.slice(0, start)}${exception}`;
 }
 
+/** Whose messages are the names of files, of an extract with `--list`. */
+export const LIST = 'borg.output.list';
+
 /** What borg says, without the JSON around it: as people are to read it. */
 export function plainText(stderr: string): string {
   return stderr
@@ -52,20 +57,48 @@ export function plainText(stderr: string): string {
     .flatMap((line) => {
       const said = parseBorgMessage(line);
       if (said === undefined) return line.startsWith('{') ? [] : [line];
-      return said.type === 'log_message' ? [withoutTraceback(said.message).trim()] : [];
+      if (said.type !== 'log_message' || said.name === LIST) return [];
+      return [withoutTraceback(said.message).trim()];
     })
     .join('\n')
     .trim();
 }
 
+/** What has the path before it and no errno after it: its `BackupError`s. */
+const WITHOUT_ERRNO =
+  /^(.+): (?:file (?:type|inode) changed \(race condition\), skipping file$|File has damaged \(all-zero\) chunks|Size inconsistency detected: )/s;
+
 /**
  * The path that a warning is about: `srv/file: open: [Errno 5] Input/output error: 'file'`, `srv/file: extended stat
- * (xattrs): [Errno 117] …`, `srv/file: file type changed (race condition), skipping file`.
+ * (xattrs): [Errno 117] …`, `srv/file: file type changed (race condition), skipping file`, `srv/file: File has damaged
+ * (all-zero) chunks. …`. Undefined for one of an attribute: see `parseAttributeComplaint`.
  */
 export function parseWarning(said: BorgMessage): string | undefined {
   if (said.type !== 'log_message' || said.levelname !== 'WARNING') return undefined;
+  if (parseAttributeComplaint(said.message) !== undefined) return undefined;
   return (/^(.+?): (?:[a-z][\w ]*(?: \(\w+\))?: )?\[Errno \d+\]/s.exec(said.message) ??
-    /^(.+): file (?:type|inode) changed \(race condition\), skipping file$/s.exec(said.message))?.[1];
+    WITHOUT_ERRNO.exec(said.message))?.[1];
+}
+
+/** How Python writes bytes: as ASCII, the others as `\xff`. One character for each. */
+function binaryOfRepr(text: string): string {
+  const known: Record<string, string> = { n: '\n', r: '\r', t: '\t' };
+  return text.replaceAll(/\\(?:x([0-9a-f]{2})|(.))/gs, (_, hex: string | undefined, other: string) =>
+    hex === undefined ? (known[other] ?? other) : String.fromCodePoint(Number.parseInt(hex, 16)),
+  );
+}
+
+/**
+ * A complaint of a single extended attribute that could not be read or set: `when setting extended attribute user.a: fs full
+ * or xattr too big? [xattr len = 5000] ([Errno 28] No space left on device: b'/restored/srv')`. `path` is that of what it
+ * was reached by, one character for each byte; undefined where that was a descriptor, which a file has. Undefined for
+ * every other message.
+ */
+export function parseAttributeComplaint(text: string): { path: string | undefined } | undefined {
+  if (!/^when (?:getting|setting) extended attribute /.test(text)) return undefined;
+  const quoted = /: b(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\)?$/s.exec(text);
+  const told = quoted?.[1] ?? quoted?.[2];
+  return { path: told === undefined ? undefined : binaryOfRepr(told) };
 }
 
 /** Python writes a byte that is no UTF-8 as a lone surrogate. One character per byte, as `printable` takes it. */

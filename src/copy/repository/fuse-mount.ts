@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { access, mkdir, rmdir } from 'node:fs/promises';
+import { access, mkdir, open, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, FsbackupError } from '../../errors.js';
@@ -34,6 +34,18 @@ function stageOf(directory: string): string {
   return path.join(runDirectory(), 'served', name);
 }
 
+/** Whether this machine, or container, has FUSE. */
+export async function hasFuse(): Promise<boolean> {
+  try {
+    // In a container it may be there, and be refused.
+    await (await open(DEVICE, 'r+')).close();
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return false;
+  }
+}
+
 async function requireFuse(name: string): Promise<void> {
   try {
     await access(DEVICE);
@@ -52,6 +64,14 @@ export async function releaseServed(directory: string): Promise<void> {
   await rmdir(stage).catch((error: unknown) => {
     if (errnoOf(error) !== 'ENOENT') throw error;
   });
+}
+
+/** A program that did not come to show anything: it cannot, here. */
+export class NotShownError extends FsbackupError {
+  constructor(message: string, hint: string) {
+    super('failed', message, { hint });
+    this.name = 'NotShownError';
+  }
 }
 
 function brokeOff(program: FuseProgram, result: CommandResult): FsbackupError {
@@ -103,6 +123,35 @@ class Server {
 
   stop(): void {
     this.#stop.abort();
+  }
+}
+
+/**
+ * Runs `work` with the directory in which a program shows a backup by FUSE, at `stage`, which is made and removed. An abort ends
+ * the program, and so whatever waits for it. Rejects as `work` does, and with a `NotShownError`.
+ */
+export async function whileServed<T>(
+  program: FuseProgram,
+  stage: string,
+  signal: AbortSignal,
+  work: (shown: string) => Promise<T>,
+): Promise<T> {
+  await mkdir(stage, { mode: 0o700 });
+  const server = new Server(program, stage);
+  const stop = (): void => server.stop();
+  signal.addEventListener('abort', stop);
+  try {
+    if (!(await server.shows(signal))) {
+      server.stop();
+      const { message, hint } = brokeOff(program, await server.end());
+      throw new NotShownError(message, hint ?? '');
+    }
+    return await work(path.join(stage, program.inside));
+  } finally {
+    signal.removeEventListener('abort', stop);
+    await unmount(stage);
+    await server.end();
+    await rmdir(stage);
   }
 }
 

@@ -12,12 +12,17 @@ import { writeRootAttributes, type RootAttributes } from '../root-attributes.js'
 import { pathInBackup, topmost } from '../source-layout.js';
 
 /** What an engine's program is to bring back. */
-export interface Extraction {
+export interface Wanted {
   /** An empty directory: `/srv/x` is to become `<staged>/srv/x`. */
   staged: string;
   /** Empty: everything. None lies in another. */
   paths: readonly string[];
   unreadable: UnreadablePaths;
+}
+
+export interface Extraction extends Wanted {
+  /** A private directory on the same filesystem, for whatever is needed meanwhile; `staged` lies in it. */
+  directory: string;
 }
 
 export interface StagedRestoreDependencies {
@@ -32,7 +37,8 @@ export interface StagedRestoreDependencies {
   standsForByte?: string;
   /** Further names of FIFOs and devices count as files, as of whoever tells of all hard links alike. */
   countsLinksOfSpecial?: true;
-  extract: (extraction: Extraction) => Promise<void>;
+  /** Resolves to what somebody should know who believes that all is as it was. */
+  extract: (extraction: Extraction) => Promise<readonly string[] | void>;
 }
 
 async function deviceOf(directory: string): Promise<number | undefined> {
@@ -110,6 +116,7 @@ export async function restoreStaged(
   const asked = topmost(request.paths);
   const isAll = asked.length === 0 || asked.includes('/');
   const unreadable = new UnreadablePaths();
+  const warnings = new Set<string>();
   const special = countsLinksOfSpecial && new Set<string>();
   const tally: Tally = { files: 0, bytes: 0, special, standsForByte };
   const groups = await groupByFilesystem(destination, isAll ? topmost(sources) : asked);
@@ -119,7 +126,8 @@ export async function restoreStaged(
       const staged = path.join(directory, 'tree');
       await mkdir(staged, { mode: 0o700 });
       const paths = isAll && groups.length === 1 ? [] : group.paths;
-      await extract({ staged, paths, unreadable });
+      const warned = await extract({ staged, directory, paths, unreadable });
+      for (const warning of warned ?? []) warnings.add(warning);
       signal.throwIfAborted();
       for (const live of isAll ? [] : group.paths) {
         if (standsForByte !== undefined && live.includes(standsForByte)) continue;
@@ -140,5 +148,6 @@ export async function restoreStaged(
   }
   if (isAll && root !== undefined) await writeRootAttributes(destination, root);
   const { files, bytes } = tally;
-  return { files, bytes, unreadable: unreadable.paths };
+  const told = warnings.size === 0 ? {} : { warnings: [...warnings] };
+  return { files, bytes, unreadable: unreadable.paths, ...told };
 }

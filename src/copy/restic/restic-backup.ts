@@ -7,7 +7,7 @@ import type { CopyRequest, CopyResult } from '../engine.js';
 import type { TreeOfJob } from '../repository/merged-copy.js';
 import { readRootAttributes } from '../root-attributes.js';
 import { resticExcludes } from './restic-excludes.js';
-import { parseMessage } from './restic-output.js';
+import { parseMessage, withoutAttribute } from './restic-output.js';
 import { resticReference as reference, toLivePath } from './restic-reference.js';
 import type { ResticRepository } from './restic-repository.js';
 import { consistencyTag, resticTags } from './restic-tags.js';
@@ -108,8 +108,8 @@ export async function makeSnapshot(request: CopyRequest, context: ResticBackupCo
       onStderrLine: (line) => {
         watch.said(line);
         const said = parseMessage(line);
-        if (said?.message_type === 'error' && said.item !== '')
-          unreadable.add(toLivePath(said.item, directory));
+        const lost = said?.message_type === 'error' ? said.item : withoutAttribute(line);
+        if (lost !== undefined && lost !== '') unreadable.add(toLivePath(lost, directory));
       },
     },
     tree.inTree,

@@ -21,14 +21,15 @@ import type {
 import type { FoundBackup } from '../repository/found-backup.js';
 import { listRepository } from '../repository/list-repository.js';
 import { copyMerged, type RepositoryDependencies } from '../repository/merged-copy.js';
-import { byFuse } from '../repository/fuse-mount.js';
+import { byFuse, hasFuse as hasFuseHere } from '../repository/fuse-mount.js';
 import { resticFuse } from './restic-mount.js';
 import { settingsOf, withSecrets } from '../repository/repository-program.js';
 import { describeChangedLinks } from './restic-links.js';
 import { makeSnapshot } from './restic-backup.js';
 import { resticReference as reference } from './restic-reference.js';
 import { ResticRepository } from './restic-repository.js';
-import { extractSnapshot, STANDS_FOR_BYTE } from './restic-restore.js';
+import { restoreSnapshot } from './restic-attributes.js';
+import { STANDS_FOR_BYTE } from './restic-restore.js';
 import { backupOfSnapshot } from './restic-tags.js';
 import { restoreStaged } from '../repository/staged-restore.js';
 
@@ -41,6 +42,8 @@ const MAX_PROBLEMS = 100;
 export interface ResticDependencies extends RepositoryDependencies {
   /** How long restic may try to get its connection back. */
   patienceMs?: number;
+  /** Whether what was restored can be compared with what `restic mount` shows. */
+  hasFuse?: () => Promise<boolean>;
 }
 
 /** A REST server's credentials, which restic before 0.17 takes in the URL alone. It reaches restic by its environment. */
@@ -102,13 +105,15 @@ class ResticEngine implements CopyEngine {
   }
 
   restore(request: RestoreRequest): Promise<CopyResult> {
+    const { hasFuse = hasFuseHere } = this.#dependencies;
     return withCopyErrors(async () => {
       const { snapshot, root } = await reference.read(request.dataDirectory);
       return await restoreStaged(request, {
         run: this.#run,
         root,
         standsForByte: STANDS_FOR_BYTE,
-        extract: (extraction) => extractSnapshot(this.#repository, snapshot, extraction, request),
+        extract: (extraction) =>
+          restoreSnapshot(this.#repository, snapshot, extraction, { ...request, hasFuse }),
       });
     });
   }

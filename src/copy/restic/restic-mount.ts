@@ -4,14 +4,19 @@ import { OUR_TAG } from './restic-tags.js';
 
 /**
  * `restic mount` of one snapshot. Takes no lock: one that is killed would leave it. Without its cache, since it cannot be
- * begun anew where that cannot be written (`restic-cache.ts`): somebody looks at what it shows.
+ * begun anew where that cannot be written (`restic-cache.ts`): somebody looks at what it shows. `cache` are arguments in place of
+ * that.
  */
-export function resticFuse(repository: ResticRepository, snapshot: string): FuseProgram {
+export function resticFuse(
+  repository: ResticRepository,
+  snapshot: string,
+  cache: readonly string[] = ['--no-cache'],
+): FuseProgram {
   return {
     name: 'restic',
     serve: (stage, options) =>
       repository.run(
-        ['mount', '--no-cache', '--no-lock', '--path-template=%I', `--tag=${OUR_TAG}`, '--', stage],
+        ['mount', ...cache, '--no-lock', '--path-template=%I', `--tag=${OUR_TAG}`, '--', stage],
         options,
       ),
     inside: snapshot,

@@ -44,6 +44,14 @@ export function parseIgnored(line: string): string | undefined {
   return /^ignoring error for (\/.*?): /.exec(line)?.[1];
 }
 
+/**
+ * The path in `can not obtain extended attribute NAME for PATH:`, which a backup says of one that it could not read. Up to 0.18 at
+ * least it goes on without, and ends as if all were well.
+ */
+export function withoutAttribute(line: string): string | undefined {
+  return /^can not obtain extended attribute .+? for (.+):$/.exec(line)?.[1];
+}
+
 const snapshotSchema = z.object({
   id: z.string(),
   tree: z.string(),

@@ -107,9 +107,15 @@ export class ResticRepository {
     return this.#isSince(16);
   }
 
-  async #isSince(wanted: number): Promise<boolean> {
-    const [major = 0, minor = 0] = (await this.version()).split('.').map(Number);
-    return major > 0 || minor >= wanted;
+  /** Since 0.17.1; an older one says nothing of an attribute that it could not set, none of what is not supported. */
+  tellsOfAttributes(): Promise<boolean> {
+    return this.#isSince(17, 1);
+  }
+
+  async #isSince(minor: number, patch = 0): Promise<boolean> {
+    const parts = (await this.version()).split('.').map((part) => Number.parseInt(part, 10));
+    const [major = 0, isMinor = 0, isPatch = 0] = parts;
+    return major > 0 || isMinor > minor || (isMinor === minor && isPatch >= patch);
   }
 
   /** How the failure of a program on the repository is to be told; `lost`: it got no connection. */

@@ -83,6 +83,8 @@ export interface RestoreReport {
   notRestored: string[];
   /** The first 100 of what could not be read when the backup was made, as far as it was asked for. */
   notInBackup: string[];
+  /** What nobody could find out of what was restored. Absent when there is nothing. */
+  warnings?: string[];
   /** What the run that made the backup warned of: a subvolume that is not in it, for one. Absent when it had nothing to. */
   backupWarnings?: string[];
   /** Why what the backup holds is not to be relied on: it, or what it may share something with, failed a verify. */
@@ -147,7 +149,8 @@ export function reportRestore(
   const { manifest } = backup;
   const wanted = paths.length === 0 ? ['/'] : paths;
   const notInBackup = manifest.unreadable.filter((lost) => wanted.some((one) => isWithin(lost, one)));
-  const isLess = notInBackup.length > 0 || doubt !== undefined;
+  const warnings = result.warnings ?? [];
+  const isLess = notInBackup.length > 0 || doubt !== undefined || warnings.length > 0;
   const outcome = result.unreadable.length > 0 ? 'partial' : isLess ? 'warnings' : 'success';
   return {
     version: 1,
@@ -167,6 +170,7 @@ export function reportRestore(
     bytes: result.bytes,
     notRestored: [...result.unreadable],
     notInBackup,
+    ...(warnings.length === 0 ? {} : { warnings: [...warnings] }),
     // Of a success they are about the host, as it is on every run.
     ...(manifest.report.outcome === 'success' || manifest.report.warnings.length === 0
       ? {}

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { errnoOf, FsbackupError } from '../../errors.js';
 import type { Payload } from '../../journal/entry.js';
 import type { Journal } from '../../journal/journal.js';
+import { unmount } from '../../system/mount.js';
 import { removeTree } from '../remove-tree.js';
 
 const PREFIX = '.fsbackup-restore-';
@@ -23,6 +24,11 @@ function notOurs(directory: string): FsbackupError {
   });
 }
 
+/** In what a restore staged: where the backup itself is shown meanwhile, for comparison. */
+export function shownIn(staging: string): string {
+  return path.join(staging, 'backup');
+}
+
 /** What is made and removed in a directory would give it another time. */
 export async function keepingTimes<T>(directory: string, work: () => Promise<T>): Promise<T> {
   const { atimeMs, mtimeMs } = await stat(directory);
@@ -35,7 +41,7 @@ export async function keepingTimes<T>(directory: string, work: () => Promise<T>)
 
 /**
  * Removes what a restore staged, its parent's times kept. Idempotent. Follows no symlink. Rejects with `cleanupIncomplete`
- * for what is not the directory that was made, and where something is mounted in it. Before the entry has an identity
+ * for what is not the directory that was made, and where something is mounted in it that no restore mounts. Before the entry has an identity
  * there is nothing in the directory yet, and what has something in it is somebody else's.
  */
 export async function removeStaging({ directory, identity }: Staging): Promise<void> {
@@ -58,6 +64,8 @@ export async function removeStaging({ directory, identity }: Staging): Promise<v
     }
     const { inode, bornNs } = identityOf(found);
     if (inode !== identity.inode || bornNs !== identity.bornNs) throw notOurs(directory);
+    // By a program that outlived a restore: it ends with its mount.
+    await unmount(shownIn(directory));
     await removeTree(directory);
   });
 }

@@ -67,6 +67,21 @@ describe('what an archive of borg lacks', () => {
     ]);
   });
 
+  it('is that too when something else was told in words that are known', () => {
+    const known = [warning('srv/x: open: [Errno 5] Input/output error: x'), status('E', 'srv/x')];
+    const unknown = warning('what it never said before');
+    const told = ['/srv/x', ...SOURCES.map(({ path }) => `${path}/(some files: what it never said before)`)];
+    expect(lostOf(1, ...known, unknown)).toEqual(told);
+    expect(lostOf(1, unknown, status('A', 'srv/a'), ...known)).toEqual(told);
+  });
+
+  it('is a file without an attribute that could not be read, though borg ends well', () => {
+    const said = "when getting extended attribute user.a: [Errno 5] Input/output error: '<FD 6>'";
+    expect(
+      lostOf(0, status('A', 'srv/a'), warning(said), status('A', 'srv/x'), status('A', 'srv/z')),
+    ).toEqual(['/srv/x']);
+  });
+
   it('is nothing when it ends well, whatever it warns of, or when a file only changed meanwhile', () => {
     expect(lostOf(0, warning('a newer borg is there'), status('A', 'srv/a'))).toEqual([]);
     const changed = 'srv/log: file changed while we backed it up';

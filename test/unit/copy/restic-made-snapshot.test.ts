@@ -23,13 +23,18 @@ afterEach(() => rm(directory, { recursive: true }));
 /** A restic that backs up, says that it made `told`, and lists `listed`; the commands that it was given. */
 async function make(
   told: string,
-  { localPath, listed = [] }: { localPath?: string; listed?: readonly string[] },
-): Promise<{ commands: string[]; snapshot: string }> {
+  {
+    localPath,
+    listed = [],
+    said,
+  }: { localPath?: string; listed?: readonly string[]; said?: (tree: string) => string },
+): Promise<{ commands: string[]; snapshot: string; unreadable?: readonly string[] }> {
   const commands: string[] = [];
   const run: typeof runCommand = async (argv, options) => {
     const command = argv.find((word) => word === 'backup' || word === 'snapshots') ?? '';
     commands.push(command);
     const summary = { total_files_processed: 1, total_bytes_processed: 2, snapshot_id: told };
+    if (command === 'backup' && said !== undefined) options?.onStderrLine?.(said(directory));
     if (command === 'backup')
       options?.onStdoutLine?.(JSON.stringify({ message_type: 'summary', ...summary }));
     const snapshots = listed.map((id) => ({ id, tree: 'a', time: '2026-11-25T00:00:00Z' }));
@@ -44,7 +49,7 @@ async function make(
     inTree: (argv: readonly [string, ...string[]]): [string, ...string[]] => [...argv],
     remove: async () => {},
   };
-  await makeSnapshot(
+  const { unreadable } = await makeSnapshot(
     {
       sources: [{ path: '/srv', readFrom: directory, exclude: [] }],
       dataDirectory,
@@ -55,7 +60,8 @@ async function make(
     },
     { repository: new ResticRepository(run, 'r', []), tree, directory, localPath, patienceMs: 60_000 },
   );
-  return { commands, snapshot: (await resticReference.read(dataDirectory)).snapshot };
+  const { snapshot } = await resticReference.read(dataDirectory);
+  return { commands, snapshot, ...(said === undefined ? {} : { unreadable }) };
 }
 
 describe('the snapshot that restic made', () => {
@@ -74,6 +80,12 @@ describe('the snapshot that restic made', () => {
     await writeFile(path.join(directory, 'snapshots', ID), '');
     for (const told of [ID, SHORT])
       expect(await make(told, { localPath: directory })).toEqual({ commands: ['backup'], snapshot: ID });
+  });
+
+  it('lacks an attribute that could not be read, though restic ends well', async () => {
+    const said = (tree: string): string =>
+      `can not obtain extended attribute user.a for ${tree}/srv/x for y:`;
+    expect((await make(ID, { said })).unreadable).toEqual(['/srv/x for y']);
   });
 
   it('is none of several whose ids begin alike', async () => {

@@ -3,7 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findBackup } from '../../../src/copy/backup/backup-select.js';
-import type { CopyEngine, RestoreRequest } from '../../../src/copy/engine.js';
+import type { CopyEngine, CopyResult, RestoreRequest } from '../../../src/copy/engine.js';
 import { renderRestore } from '../../../src/copy/backup/render-backups.js';
 import { restoreBackup, type RestoreOptions } from '../../../src/copy/restore/restore-backup.js';
 import BackupsList from '../../../src/commands/backups/list.js';
@@ -17,6 +17,7 @@ class FakeEngine implements CopyEngine {
   readonly name = 'rsync';
   asked: RestoreRequest | undefined;
   unreadable: string[] = [];
+  warnings: string[] | undefined;
   files = 1;
   onRestore: () => Promise<void> = () => Promise.resolve();
 
@@ -32,11 +33,12 @@ class FakeEngine implements CopyEngine {
     throw new Error('nobody verifies here');
   }
 
-  async restore(request: RestoreRequest): Promise<{ bytes: number; files: number; unreadable: string[] }> {
+  async restore(request: RestoreRequest): Promise<CopyResult> {
     this.asked = request;
     await this.onRestore();
     request.onProgress({ bytes: 7, files: 1 });
-    return { bytes: 7, files: this.files, unreadable: this.unreadable };
+    const { files, unreadable, warnings } = this;
+    return { bytes: 7, files, unreadable, ...(warnings === undefined ? {} : { warnings }) };
   }
 }
 
@@ -211,6 +213,17 @@ describe('a restore from a backup that was partial', () => {
     });
     const part = { paths: ['/srv/b'], ...into('part') };
     expect((await restoreBackup(await options(part))).notInBackup).toEqual(['/srv/b/lost']);
+  });
+});
+
+describe('a restore of which something could not be found out', () => {
+  it('warns of that, and is no success', async () => {
+    const warnings = ['attributes were not compared'];
+    await makeBackup({ target, job: 'srv', backupId: ID });
+    engine.warnings = warnings;
+    const report = await restoreBackup(await options());
+    expect(report).toMatchObject({ outcome: 'warnings', exitCode: 3, warnings });
+    expect(renderRestore(report)).toContain('warning: attributes were not compared');
   });
 });
 

@@ -120,6 +120,23 @@ describe('a restic that restores', () => {
     });
   });
 
+  it('takes an attribute that a target has no room for for no full target', async () => {
+    const why = 'xattr.LSet /out/srv/a user.big: no space left on device';
+    const lost = { lost: ['/srv/a'], error: undefined };
+    expect(await restored(`ignoring error for /srv/a: ${why}\nFatal: There were 1 errors\n`)).toEqual(lost);
+    const json = { message_type: 'error', error: { message: why }, during: 'restore', item: '/srv/a' };
+    const exit = { message_type: 'exit_error', code: 1, message: 'Fatal: There were 1 errors\n' };
+    expect(await restored(`${JSON.stringify(json)}\n${JSON.stringify(exit)}\n`)).toEqual(lost);
+  });
+
+  it('tells of what restic counts and does not name, whatever else it named', async () => {
+    const said = `${IGNORED} invalid argument\nFatal: There were 2 errors\n`;
+    expect((await restored(said)).lost).toEqual([
+      '/srv/a',
+      '/srv/(some files: restic counts 2 errors, and names 1)',
+    ]);
+  });
+
   it('names a file that it could not write for another reason, and goes on', async () => {
     expect(await restore('invalid argument')).toEqual({ lost: ['/srv/a'], error: undefined });
   });

@@ -61,3 +61,26 @@ describe.each(CHECKS)('the look for %s', (_, program, check) => {
     );
   });
 });
+
+describe('a restic', () => {
+  it.each([
+    ['0.14.0', false],
+    ['0.16.5', false],
+    ['0.17.0', false],
+    ['0.17', false],
+    ['0.17.1', true],
+    ['0.17.1-dev', true],
+    ['0.18.0', true],
+    ['1.0.0', true],
+  ])('%s tells of an attribute that it could not set: %s', async (version, expected) => {
+    const answer = {
+      ...KILLED,
+      signal: undefined,
+      exitCode: 0,
+      stdout: `restic ${version} compiled with go1.24\n`,
+    };
+    expect(await new ResticRepository(async () => answer, 'a repository', []).tellsOfAttributes()).toBe(
+      expected,
+    );
+  });
+});
