@@ -31,7 +31,7 @@ function isReaderGone(error: Error, stream: Output): boolean {
  * Writes a text and tells whether it got where it leads: false when that failed, of which the guard tells. A reader that left
  * is no failure.
  */
-export async function isWritten(stream: Output, text: string): Promise<boolean> {
+export async function isWritten(stream: Output, text: string | Uint8Array): Promise<boolean> {
   const error = await new Promise<Error | null | undefined>((resolve) => {
     stream.write(text, resolve);
   });

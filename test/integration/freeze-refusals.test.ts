@@ -256,7 +256,9 @@ describeNeeding(['root', 'loop', 'ext4'], 'refused before anything is frozen', (
       const refused = await harness.fsbackup('thaw', blank);
       expect(refused.stderr).toContain(`fsbackup thaw --force '${blank}'`);
       const frozen = await harness.fsbackup('freeze', blank);
-      expect(frozen.stdout).toContain(`thaw it with: fsbackup thaw '${blank}'\n`);
+      expect(frozen.stdout).toMatch(
+        new RegExp(`thaw it with: fsbackup thaw --freeze [0-9a-f]{8} '${blank}'\n`),
+      );
       expect((await harness.fsbackup('thaw', blank)).exitCode).toBe(0);
     } finally {
       await must('umount', blank);
