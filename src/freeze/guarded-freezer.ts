@@ -77,10 +77,11 @@ export class GuardedFreezer implements Freezer {
       if (!this.#set.hasEnded) await this.#set.thawByOurselves(undefined);
       throw thawedMeanwhile();
     }
-    this.#watchDeadline();
     const { timeoutMs } = this.#options;
     // The 2008 series resets a timeout of N seconds every N/2.
     if (timeoutMs !== null) this.#heartbeat = setInterval(() => void this.#beat(), timeoutMs / 2);
+    // May find that it has passed, and then ends the heartbeat.
+    this.#watchDeadline();
   }
 
   async probe(): Promise<void> {
