@@ -47,8 +47,8 @@ int main(void) {
     for (size_t i = 0; i < sizeof frame; i++) printf("%02x", ((unsigned char *)&frame)[i]);
     struct frame request;
     if (fread(&request, sizeof request, 1, stdin) != 1) return 1;
-    printf("\\n%d %u %u %llu %s\\n", request.magic == FRAME_MAGIC && request.version == PROTOCOL_VERSION, request.type,
-           request.slot_count, (unsigned long long)request.timeout_ns, request.control_path);
+    printf("\\n%d %u %u %u %u %llu %s\\n", request.magic == FRAME_MAGIC && request.version == PROTOCOL_VERSION, request.type,
+           request.sequence, request.slot == ALL_SLOTS, request.slot_count, (unsigned long long)request.timeout_ns, request.control_path);
     return 0;
 }
 `;
@@ -66,7 +66,7 @@ describe('the mirror of native/protocol.h', () => {
     expect(compiled.exitCode, compiled.stderr).toBe(0);
     const request = encodeRequest({
       type: FrameType.arm,
-      sequence: 1,
+      sequence: 9,
       slotCount: 3,
       timeoutMs: 1500,
       controlPath: '/run/x',
@@ -127,7 +127,7 @@ describe('the mirror of native/protocol.h', () => {
   });
 
   it('writes what C reads', () => {
-    expect(lines[7]).toBe('1 1 3 1500000000 /run/x');
+    expect(lines[7]).toBe('1 1 9 1 3 1500000000 /run/x');
   });
 
   it('refuses what is no frame, and a socket path that does not fit', () => {
