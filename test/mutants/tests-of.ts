@@ -46,12 +46,15 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
   'freeze/control-client.ts': {
     modules: ['unit/freeze/control-client'],
   },
-  'freeze/describe-frozen.ts': { commands: ['integration/freeze-refusals'] },
+  'freeze/describe-frozen.ts': { commands: ['integration/thaw-orphaned'] },
   'freeze/device-watch.ts': { modules: ['unit/freeze/device-watch'] },
   'freeze/early-thaw.ts': { modules: ['unit/freeze/early-thaw'], commands: ['integration/thaw-orphaned'] },
   'freeze/frame-connection.ts': { modules: ['unit/freeze/frame-connection'] },
-  'freeze/freeze-around-command.ts': { commands: ['integration/freeze-hostile'] },
-  'freeze/freeze-by-hand.ts': { commands: ['integration/freeze-refusals', 'integration/freeze-hostile'] },
+  'freeze/freeze-around-command.ts': { modules: ['integration/freeze-by-hand'] },
+  'freeze/freeze-by-hand.ts': {
+    modules: ['integration/freeze-by-hand'],
+    commands: ['integration/freeze-refusals'],
+  },
   'freeze/freeze-errors.ts': { modules: ['integration/guarded-freezer'] },
   'freeze/freeze-record.ts': {
     modules: ['unit/freeze/freeze-record', 'integration/guarded-freezer'],
