@@ -12,6 +12,7 @@ const BUILT = ['dist', 'native/build'];
 const BUILD_MS = 120_000;
 /** A test that waits for what a mutant never does is red then. */
 const TEST_MS = 30_000;
+const UNIT_TEST_MS = 10_000;
 
 /** What came of a mutant: `passed` is what must not be. */
 export interface Trial {
@@ -110,7 +111,8 @@ export class Workshop {
   }
 
   async #test(test: string, limitMs: number): Promise<Trial> {
-    const limits = [`--testTimeout=${TEST_MS}`, `--hookTimeout=${TEST_MS}`];
+    const testMs = test.startsWith('test/unit/') ? UNIT_TEST_MS : TEST_MS;
+    const limits = [`--testTimeout=${testMs}`, `--hookTimeout=${testMs}`];
     const vitest = [
       'node_modules/.bin/vitest',
       'run',
