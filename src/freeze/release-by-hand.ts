@@ -133,15 +133,6 @@ async function thawRecord(body: FreezeRecordBody, asked: Asked): Promise<void> {
   else if (status !== 'thawed') throw await endedError(body.mountpoint);
 }
 
-/**
- * Ends a freeze that fsbackup made and left in the care of its watchdogs. Rejects with `freezeLost` when it had been
- * lost before, with `notFrozen` when it is not ours: then nothing is touched.
- */
-async function thawByHand(path: string): Promise<void> {
-  const body = await heldRecord(path);
-  await thawRecord(body, new Set([body.majorMinor]));
-}
-
 /** What of this boot is in a guard's care, or was left by dead ones. */
 function heldRecords(): FreezeRecord[] {
   return readRecords().filter(({ status }) => status.kind === 'armed');
@@ -174,12 +165,10 @@ async function thawEach(filesystems: readonly ToThaw[]): Promise<ThawReport> {
   return report;
 }
 
-/** One filesystem, by all the names that it was given. */
-interface Named {
-  names: readonly [string, ...string[]];
-  /** Undefined: fsbackup does not hold it. */
-  body: FreezeRecordBody | undefined;
-}
+/** One filesystem, by all the names that it was given; `why` fsbackup does not hold it. */
+type Named = { names: readonly [string, ...string[]] } & (
+  { body: FreezeRecordBody } | { body: undefined; why: unknown }
+);
 
 /**
  * Mountpoints in the order in which they can be thawed; first those that fsbackup does not hold, as they were given. All
@@ -189,21 +178,23 @@ async function inThawOrder(mountpoints: readonly string[]): Promise<Named[]> {
   const held = new Map<string, { names: [string, ...string[]]; body: FreezeRecordBody }>();
   const others: Named[] = [];
   for (const path of mountpoints) {
-    // Why it is not held is told when it is thawed.
-    const body = await heldRecord(path).catch(() => undefined);
-    if (body === undefined) others.push({ names: [path], body });
-    else {
-      const known = held.get(body.majorMinor);
-      if (known === undefined) held.set(body.majorMinor, { names: [path], body });
-      else known.names.push(path);
+    let body: FreezeRecordBody;
+    try {
+      body = await heldRecord(path);
+    } catch (why) {
+      others.push({ names: [path], body: undefined, why });
+      continue;
     }
+    const known = held.get(body.majorMinor);
+    if (known === undefined) held.set(body.majorMinor, { names: [path], body });
+    else known.names.push(path);
   }
   return [...others, ...[...held.values()].toSorted((a, b) => byThawOrder(a.body, b.body))];
 }
 
 /**
- * Thaws these, in the order that is needed; `force`: whoever froze them. What is wrong with one, as `thawByHand` and
- * `thawForcibly` say it, keeps the others from nothing.
+ * Thaws these, in the order that is needed; `force`: whoever froze them. What is wrong with one keeps the others from nothing:
+ * `freezeLost` when it had been lost before, `notFrozen` when it is not ours (then nothing is touched), or, with `force`, not frozen.
  */
 export async function thawMountpoints(
   mountpoints: readonly string[],
@@ -212,12 +203,12 @@ export async function thawMountpoints(
   const filesystems = await inThawOrder(mountpoints);
   const asked = new Set(filesystems.flatMap(({ body }) => body?.majorMinor ?? []));
   return await thawEach(
-    filesystems.map(({ names, body }) => ({
-      names,
+    filesystems.map((named) => ({
+      names: named.names,
       thaw: async () => {
-        if (force) await thawForcibly(names[0]);
-        else if (body === undefined) await thawByHand(names[0]);
-        else await thawRecord(body, asked);
+        if (force) await thawForcibly(named.names[0]);
+        else if (named.body === undefined) throw named.why;
+        else await thawRecord(named.body, asked);
       },
     })),
   );
