@@ -61,7 +61,10 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
     commands: ['integration/thaw-guardless', 'integration/freeze-hostile'],
   },
   'freeze/freeze-set.ts': { modules: ['unit/freeze/freeze-set', 'integration/guarded-freezer'] },
-  'freeze/freeze-status.ts': { commands: ['integration/thaw-guardless', 'integration/freeze-hostile'] },
+  'freeze/freeze-status.ts': {
+    modules: ['integration/release-by-hand'],
+    commands: ['integration/freeze-hostile'],
+  },
   'freeze/freeze-targets.ts': { commands: ['integration/layers-below', 'integration/freeze-refusals'] },
   'freeze/freezer.ts': { modules: [] },
   'freeze/guarded-devices.ts': { modules: ['unit/system/block-stack'] },
@@ -73,25 +76,27 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
     modules: ['unit/freeze/kill-guards'],
   },
   'freeze/mountpoint.ts': {
-    modules: ['integration/guarded-freezer'],
+    modules: ['integration/release-by-hand'],
     commands: ['integration/thaw-guardless', 'integration/freeze-refusals'],
   },
   'freeze/protocol.ts': { modules: ['unit/freeze/protocol'] },
-  'freeze/recover-freezes.ts': { commands: ['integration/thaw-guardless', 'integration/freeze-hostile'] },
+  'freeze/recover-freezes.ts': {
+    modules: ['integration/release-by-hand'],
+    commands: ['integration/thaw-guardless', 'integration/freeze-hostile'],
+  },
   'freeze/refuse-held.ts': { commands: ['integration/run-frozen'] },
   'freeze/release-by-hand.ts': {
-    commands: [
-      'integration/thaw-orphaned',
-      'integration/thaw-guardless',
-      'integration/thaw-order',
-      'integration/freeze-hostile',
-    ],
+    modules: ['integration/release-by-hand'],
+    commands: ['integration/thaw-guardless', 'integration/thaw-order', 'integration/freeze-hostile'],
   },
   'freeze/render-status.ts': { modules: ['unit/freeze/render-status'] },
   'freeze/resume-devices.ts': { modules: ['unit/freeze/resume-devices'] },
   'freeze/slot-verdict.ts': { modules: ['unit/freeze/slot-verdict'] },
   'freeze/sweep-control-sockets.ts': { modules: ['unit/freeze/sweep-control-sockets'] },
-  'freeze/thaw-without-guards.ts': { commands: ['integration/thaw-guardless', 'integration/thaw-orphaned'] },
+  'freeze/thaw-without-guards.ts': {
+    modules: ['integration/release-by-hand'],
+    commands: ['integration/thaw-guardless'],
+  },
   'freeze/watchdog-process.ts': { modules: ['integration/guarded-freezer', 'integration/watchdog-start'] },
   'freeze/within.ts': { modules: ['unit/freeze/within'] },
   'run/window.ts': {
