@@ -1,10 +1,11 @@
+import { closeSync, openSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { FreezeSet } from '../../../src/freeze/freeze-set.js';
 import { GuardedFreezer } from '../../../src/freeze/guarded-freezer.js';
 import { FrameType, type Reply } from '../../../src/freeze/protocol.js';
 import type { Watchdog } from '../../../src/freeze/watchdog-process.js';
-import { boottimeMs } from '../../../src/system/native.js';
+import { boottimeMs, createPage } from '../../../src/system/native.js';
 import { eventually } from '../../support/freeze-harness.js';
 
 const LONG = { timeoutMs: 60_000, maxHoldMs: 90_000 };
@@ -195,6 +196,35 @@ describe('the freezer, whose guards and filesystems are as they are told to be',
     });
     await freezer.thaw();
     expect(done).toEqual(['thaw', 'thaw by ourselves undefined']);
+  });
+
+  it('thaws what a probe left frozen, and after one that failed', async () => {
+    const { page, fd } = createPage(1, 1000, 1000);
+    const recordFd = openSync('/dev/null', 'w');
+    const slots = [{ target: { mountpoint: '/srv', fstype: 'ext4' }, recordFd }];
+    try {
+      const left = aFreezer({ set: { page, slots, probe: async () => false } });
+      await left.freezer.probe();
+      expect(left.done).toEqual(['thaw']);
+      const cause = Object.assign(new Error('busy'), { code: 'EBUSY' });
+      const refused = aFreezer({ set: { page, slots, probe: () => Promise.reject(cause) } });
+      await expect(refused.freezer.probe()).rejects.toMatchObject({ code: 'notFrozen', cause });
+      expect(refused.done).toEqual(['thaw']);
+      const failure = new Error('FITHAW keeps failing');
+      const stuck = aFreezer({
+        set: {
+          page,
+          slots,
+          probe: async () => false,
+          hasEnded: false,
+          thawByOurselves: () => Promise.reject(failure),
+        },
+      });
+      await expect(stuck.freezer.probe()).rejects.toBe(failure);
+    } finally {
+      closeSync(recordFd);
+      closeSync(fd);
+    }
   });
 
   it('ends its guards, then undoes what a probe of theirs left, and puts it on record', async () => {
