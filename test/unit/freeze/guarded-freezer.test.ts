@@ -189,6 +189,12 @@ describe('the freezer, whose guards and filesystems are as they are told to be',
     expect(done).toEqual(['thaw']);
   });
 
+  it('learns at the thaw, if not before, that it was lost', async () => {
+    const { freezer } = aFreezer({ set: { loss: 'third-party' } });
+    expect(await freezer.thaw()).toBe(OUTCOME);
+    expect(freezer.lost.reason).toBe('third-party');
+  });
+
   it('thaws by itself where the watchdog does not answer', async () => {
     const { freezer, done } = aFreezer({
       set: { hasEnded: false },
