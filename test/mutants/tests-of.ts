@@ -101,7 +101,6 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
   'freeze/within.ts': { modules: ['unit/freeze/within'] },
   'run/window.ts': {
     modules: ['unit/run/window', 'unit/run/device-window', 'unit/run/execute', 'unit/chaos/fault-points'],
-    commands: ['integration/run-window'],
   },
 };
 

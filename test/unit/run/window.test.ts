@@ -11,6 +11,8 @@ const SRV: FreezeTarget = { mountpoint: '/srv', majorMinor: '8:1', device: '/dev
 const VOLUME = { name: 'vg-srv', majorMinor: '252:1', mountpoints: ['/srv'] };
 
 let done: string[];
+/** The steps of the window that somebody was told of. */
+let told: string[];
 let timeline: Timeline;
 let stack: ReleaseStack;
 let stopping: AbortController;
@@ -21,8 +23,12 @@ let acts: Partial<Record<'freeze' | 'create' | 'thaw' | 'close' | 'probe', () =>
 
 beforeEach(() => {
   done = [];
+  told = [];
   let clock = 0;
-  timeline = new Timeline(silentReporter, () => (clock += 1));
+  const stepStarted = (step: string, { frozen: isFrozen }: { frozen: boolean }): void => {
+    if (isFrozen) told.push(step);
+  };
+  timeline = new Timeline({ ...silentReporter, stepStarted }, () => (clock += 1));
   stack = new ReleaseStack();
   stopping = new AbortController();
   lost = new AbortController();
@@ -96,8 +102,8 @@ async function take(
       stack,
       warn: (message) => done.push(message),
       beginning: () => done.push('beginning'),
-      thawed: (told) => {
-        expect(told).toEqual(done.includes('thaw failed') ? { filesystems: [], devices: [] } : outcome);
+      thawed: (came) => {
+        expect(came).toEqual(done.includes('thaw failed') ? { filesystems: [], devices: [] } : outcome);
         done.push('told');
       },
     },
@@ -107,7 +113,9 @@ async function take(
 
 describe('a window in which we freeze', () => {
   it('freezes, makes the snapshots, thaws, and tells of it then', async () => {
+    acts = { freeze: async () => expect(told).toEqual(['freeze']) };
     expect(await take()).toMatchObject({ warnings: ['weak'] });
+    expect(told).toEqual(['freeze', 'snapshot', 'thaw']);
     expect(done).toEqual(['arm', 'freeze', 'beginning', 'create', 'thaw', 'told', 'close']);
     expect(timeline.steps.map(({ step }) => step)).toEqual(['arm', 'freeze', 'snapshot', 'thaw']);
     expect(stack.isEmpty).toBe(true);
