@@ -100,7 +100,12 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
   'freeze/watchdog-process.ts': { modules: ['integration/guarded-freezer', 'integration/watchdog-start'] },
   'freeze/within.ts': { modules: ['unit/freeze/within'] },
   'run/window.ts': {
-    modules: ['unit/run/window', 'unit/run/device-window', 'unit/run/execute', 'unit/chaos/fault-points'],
+    modules: [
+      'unit/run/window',
+      'unit/run/device-window',
+      'unit/run/execute',
+      'unit/docs/generated-sections',
+    ],
   },
 };
 
