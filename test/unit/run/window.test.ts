@@ -13,6 +13,7 @@ const VOLUME = { name: 'vg-srv', majorMinor: '252:1', mountpoints: ['/srv'] };
 let done: string[];
 /** The steps of the window that somebody was told of. */
 let told: string[];
+let failed: string[];
 let timeline: Timeline;
 let stack: ReleaseStack;
 let stopping: AbortController;
@@ -24,11 +25,13 @@ let acts: Partial<Record<'freeze' | 'create' | 'thaw' | 'close' | 'probe', () =>
 beforeEach(() => {
   done = [];
   told = [];
+  failed = [];
   let clock = 0;
   const stepStarted = (step: string, { frozen: isFrozen }: { frozen: boolean }): void => {
     if (isFrozen) told.push(step);
   };
-  timeline = new Timeline({ ...silentReporter, stepStarted }, () => (clock += 1));
+  const stepFailed = (step: string): void => void failed.push(step);
+  timeline = new Timeline({ ...silentReporter, stepStarted, stepFailed }, () => (clock += 1));
   stack = new ReleaseStack();
   stopping = new AbortController();
   lost = new AbortController();
@@ -211,6 +214,8 @@ describe('a window in which we freeze', () => {
     acts = { freeze: async () => stopping.abort(new Error('told to stop')), thaw: failing('thaw') };
     await expect(take()).rejects.toThrow('no thaw');
     expect(timeline.steps.at(-1)).toMatchObject({ step: 'thaw', frozen: true });
+    // Of a thaw it is said only when something may still be frozen.
+    expect(failed).toEqual(['snapshot', 'freeze', 'freeze', 'freeze', 'thaw']);
   });
 
   it('keeps guards that cannot be ended on the stack, and hides no failure by that', async () => {
