@@ -6,6 +6,7 @@ import type { DeviceWatch } from '../../../src/freeze/device-watch.js';
 import { FreezeSet, type FreezerSlot } from '../../../src/freeze/freeze-set.js';
 import { SlotState } from '../../../src/freeze/protocol.js';
 import { createPage, type PageHandle } from '../../../src/system/native.js';
+import { PROBING_AT } from '../../support/page-layout.js';
 
 /** Of struct page in native/protocol.h. */
 const SLOTS_AT = 24;
@@ -80,6 +81,13 @@ it('does not try again all the time', async () => {
   const begun = performance.now();
   await new FreezeSet(unthawable(), aWatch({ settle }), page).thawByOurselves(undefined);
   expect(performance.now() - begun).toBeGreaterThan(140);
+});
+
+it('thaws what a probe froze after the end of its slot, and nothing else', () => {
+  const set = new FreezeSet(unthawable(), undefined, page);
+  expect(() => set.undoProbes()).not.toThrow();
+  writeSync(pageFd, Uint32Array.of(1), 0, 4, PROBING_AT);
+  expect(() => set.undoProbes()).toThrow(expect.objectContaining({ code: 'EBADF' }));
 });
 
 it('asks for what became of the devices once their measurement has ended, and closes them with the rest', async () => {

@@ -21,7 +21,7 @@ import {
   WatchState,
 } from '../../../src/freeze/protocol.js';
 import { runCommand } from '../../../src/system/run-command.js';
-import { COMMANDS_AT, MAX_COMMANDS, WATCH_STATE_AT } from '../../support/page-layout.js';
+import { COMMANDS_AT, MAX_COMMANDS, PROBING_AT, WATCH_STATE_AT } from '../../support/page-layout.js';
 
 const NATIVE = fileURLToPath(new URL('../../../native', import.meta.url));
 
@@ -39,7 +39,7 @@ int main(void) {
     frame.now_ns = 13000000;
     frame.slots[1] = (struct slot_report){SLOT_HELD, LOSS_SIGNAL, 16, 5, 1000000, 2000000, 3000000, 4000000, 5000000};
     printf("%u %zu %u %u %u %u\\n", FRAME_MAGIC, sizeof frame, MAX_SLOTS, RECORD_STATUS_SIZE, MAX_DEVICES, PROTOCOL_VERSION);
-    printf("%u %zu %zu\\n", MAX_COMMANDS, offsetof(struct page, commands), offsetof(struct page, watch_state));
+    printf("%u %zu %zu %zu\\n", MAX_COMMANDS, offsetof(struct page, commands), offsetof(struct page, watch_state), offsetof(struct page, probing));
     printf("%d %d %d %d %d %d %d %d\\n", SLOT_IDLE, SLOT_CALLING, SLOT_HELD, SLOT_FAILED, SLOT_THAWING, SLOT_THAWED, SLOT_PROBING, SLOT_STUCK);
     printf("%d %d %d %d %d %d %d\\n", FRAME_ARM, FRAME_RESET, FRAME_THAW, FRAME_DETACH, FRAME_STATUS, FRAME_QUIT, FRAME_EVENT);
     printf("%d %d %d %d %d %d %d\\n", LOSS_TIMEOUT, LOSS_MAX_HOLD, LOSS_HOLDER_DIED, LOSS_THIRD_PARTY, LOSS_GUARD_DIED, LOSS_SIGNAL, LOSS_LEFT_SUSPENDED);
@@ -84,7 +84,7 @@ describe('the mirror of native/protocol.h', () => {
     expect(lines[0]).toBe(
       [FRAME_MAGIC, FRAME_SIZE, MAX_SLOTS, RECORD_STATUS_SIZE, MAX_DEVICES, PROTOCOL_VERSION].join(' '),
     );
-    expect(lines[1]).toBe([MAX_COMMANDS, COMMANDS_AT, WATCH_STATE_AT].join(' '));
+    expect(lines[1]).toBe([MAX_COMMANDS, COMMANDS_AT, WATCH_STATE_AT, PROBING_AT].join(' '));
   });
 
   it('has its states, frame types and losses', () => {
