@@ -37,7 +37,8 @@ export class Workshop {
   private constructor(directory: string) {
     this.#directory = directory;
     this.#checkout = path.join(directory, 'checkout');
-    this.#scratch = path.join(directory, 'scratch');
+    // Its loop devices are known by its name: no other run has one of that name.
+    this.#scratch = path.join(directory, `${path.basename(directory)}-disks`);
     this.#mountpoint = path.join(directory, 'mnt');
   }
 
