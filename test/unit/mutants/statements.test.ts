@@ -74,6 +74,18 @@ export async function f(pair: Pair): Promise<void> {
     h(String(last));
   }
 }
+
+function g(x: number): number | undefined {
+  for (const i of [x]) {
+    if (i > 1) return undefined;
+  }
+  try {
+    if (x > 2) return undefined;
+    else h('last');
+  } catch {
+    return undefined;
+  }
+}
 `;
 
 const linesOf = (source: string, text: string): string[] =>
@@ -107,6 +119,9 @@ it('finds each statement of a function of TypeScript, of those within another to
     '31 last = word;',
     '34 throw error;',
     '36 h(String(last));',
+    // Not those that end what ends there anyway.
+    '42 return undefined;',
+    "46 h('last');",
   ]);
 });
 
