@@ -19,4 +19,9 @@ export const KEPT: readonly Kept[] = [
     text: 'guard.dm_fd = guard.page->device_count == 0 ? -1 : FD_FIRST_SLOT + 2 * (int)guard.slot_count;',
     because: 'a kernel with device-mapper is needed: test/lab/device-mapper-guards.test.ts',
   },
+  {
+    source: 'src/freeze/frame-connection.ts',
+    text: 'this.#waiting.delete(sequence);',
+    because: 'memory alone: whoever has an answer, or has given up, is not changed by another',
+  },
 ];
