@@ -37,8 +37,8 @@ export class Workshop {
   private constructor(directory: string) {
     this.#directory = directory;
     this.#checkout = path.join(directory, 'checkout');
-    // Its loop devices are known by its name: no other run has one of that name.
-    this.#scratch = path.join(directory, `${path.basename(directory)}-disks`);
+    // Its loop devices are known by its name, which no other run has; short, for the paths of sockets in it.
+    this.#scratch = path.join(directory, directory.slice(-6));
     this.#mountpoint = path.join(directory, 'mnt');
   }
 
