@@ -3,11 +3,12 @@ import { readdirSync, symlinkSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { armFreezer } from '../../src/freeze/arm-freezer.js';
 import { freezeDetached } from '../../src/freeze/freeze-by-hand.js';
-import { findRecord } from '../../src/freeze/freeze-record.js';
+import { findRecord, type FreezeRecordBody } from '../../src/freeze/freeze-record.js';
 import { readFreezeStatus } from '../../src/freeze/freeze-status.js';
 import type { FreezeTarget } from '../../src/freeze/freezer.js';
 import { recoverFreezes } from '../../src/freeze/recover-freezes.js';
 import { resetByHand, thawAll, thawMountpoints } from '../../src/freeze/release-by-hand.js';
+import { thawWithoutGuards } from '../../src/freeze/thaw-without-guards.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { eventually, isFrozen, isGuard } from '../support/freeze-harness.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
@@ -61,6 +62,12 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze in the care of its guards', 
 
   const openFiles = (): number => readdirSync('/proc/self/fd').length;
   const statusOf = (filesystem: ThrowawayFilesystem): unknown => findRecord(filesystem)?.status;
+
+  function bodyOf(filesystem = disk): FreezeRecordBody {
+    const body = findRecord(filesystem)?.body;
+    if (body === undefined) throw new Error('it is not on record');
+    return body;
+  }
 
   it('is given time, told of, and thawed by any of its names, each told; nothing stays open', async () => {
     const alias = `${disks.directory}/alias`;
@@ -181,6 +188,29 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze in the care of its guards', 
       { kind: 'thawed' },
       { kind: 'lost', reason: 'guard-died' },
     ]);
+  });
+
+  it('is left to guards that did at last what they were asked for, with what else they hold', async () => {
+    await frozen(disk, other);
+    const body = bodyOf();
+    expect((await thawMountpoints([disk.mountpoint], ALIVE)).thawed).toEqual([disk.mountpoint]);
+    expect(await thawWithoutGuards(body, new Set([disk.majorMinor]))).toBeUndefined();
+    expect(await isFrozen(other)).toBe(true);
+    expect(pids.filter(isGuard)).toHaveLength(2);
+  });
+
+  it('that is mounted nowhere any more may still be frozen, and its guards are left alone', async () => {
+    await frozen(disk);
+    await must('umount', '--lazy', disk.mountpoint);
+    try {
+      await expect(thawWithoutGuards(bodyOf(), new Set([disk.majorMinor]))).rejects.toMatchObject({
+        code: 'thawFailed',
+        message: `${disk.mountpoint} may still be frozen: it is not mounted here any more`,
+      });
+      expect(pids.filter(isGuard)).toHaveLength(2);
+    } finally {
+      await must('mount', disk.device, disk.mountpoint);
+    }
   });
 
   it('whose guards were killed is thawed, and was held until then', async () => {
