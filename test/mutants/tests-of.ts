@@ -51,10 +51,7 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
   'freeze/early-thaw.ts': { modules: ['unit/freeze/early-thaw'], commands: ['integration/thaw-orphaned'] },
   'freeze/frame-connection.ts': { modules: ['unit/freeze/frame-connection'] },
   'freeze/freeze-around-command.ts': { modules: ['integration/freeze-by-hand'] },
-  'freeze/freeze-by-hand.ts': {
-    modules: ['integration/freeze-by-hand'],
-    commands: ['integration/freeze-refusals'],
-  },
+  'freeze/freeze-by-hand.ts': { modules: ['integration/freeze-by-hand'] },
   'freeze/freeze-errors.ts': { modules: ['integration/guarded-freezer'] },
   'freeze/freeze-record.ts': {
     modules: ['unit/freeze/freeze-record', 'integration/guarded-freezer'],
