@@ -20,7 +20,20 @@ import { resumeCommand, suspendedError } from './guarded-devices.js';
 import { deviceLossReason, lossNumber, WatchState } from './protocol.js';
 import { within } from './within.js';
 
-const CONTROL = '/dev/mapper/control';
+/** Device-mapper, as the kernel of this host has it. */
+export interface DeviceMapper {
+  control: string;
+  isSuspended: typeof isSuspended;
+  measureDevices: typeof measureDevices;
+  stopMeasuring: typeof stopMeasuring;
+}
+
+const DEVICE_MAPPER: DeviceMapper = {
+  control: '/dev/mapper/control',
+  isSuspended,
+  measureDevices,
+  stopMeasuring,
+};
 /** Whatever suspends a device for an instant is done by then. */
 const CHECKS = 10;
 const CHECK_INTERVAL_MS = 100;
@@ -30,14 +43,14 @@ const MEASURED_WITHIN_MS = 500;
 /** None is suspended and none becomes so without a program that was killed and hangs in the kernel. */
 const SETTLED: ReadonlySet<number> = new Set([WatchState.ended, WatchState.lingering]);
 
-function openControl(devices: readonly GuardedDevice[]): number {
+function openControl(devices: readonly GuardedDevice[], control: string): number {
   try {
-    return openSync(CONTROL, constants.O_RDWR);
+    return openSync(control, constants.O_RDWR);
   } catch (error) {
     const names = devices.map(({ name }) => name).join(', ');
     throw new FsbackupError(
       'notFrozen',
-      `${CONTROL} cannot be opened (${errnoOf(error) ?? messageOf(error)}), so nobody could resume ${names}`,
+      `${control} cannot be opened (${errnoOf(error) ?? messageOf(error)}), so nobody could resume ${names}`,
       {
         hint: 'A snapshot command that dies would leave it suspended. Run as root, where that file and CAP_SYS_ADMIN are.',
         cause: error,
@@ -47,9 +60,9 @@ function openControl(devices: readonly GuardedDevice[]): number {
 }
 
 /** False for a device that was removed meanwhile. Rejects with `notFrozen` for one that stays suspended. */
-async function isRunning(controlFd: number, device: GuardedDevice): Promise<boolean> {
+async function isRunning(mapper: DeviceMapper, controlFd: number, device: GuardedDevice): Promise<boolean> {
   try {
-    for (let check = 1; isSuspended(controlFd, device.majorMinor); check += 1) {
+    for (let check = 1; mapper.isSuspended(controlFd, device.majorMinor); check += 1) {
       if (check === CHECKS) throw suspendedError(device);
       await sleep(CHECK_INTERVAL_MS);
     }
@@ -66,11 +79,18 @@ export class DeviceWatch {
   readonly controlFd: number;
   readonly #devices: readonly GuardedDevice[];
   readonly #page: PageHandle;
+  readonly #mapper: DeviceMapper;
   #measuring: Promise<boolean> | undefined;
 
-  private constructor(devices: readonly GuardedDevice[], page: PageHandle, controlFd: number) {
+  private constructor(
+    devices: readonly GuardedDevice[],
+    page: PageHandle,
+    mapper: DeviceMapper,
+    controlFd: number,
+  ) {
     this.#devices = devices;
     this.#page = page;
+    this.#mapper = mapper;
     this.controlFd = controlFd;
   }
 
@@ -78,16 +98,20 @@ export class DeviceWatch {
    * Puts the devices into a page that no guard has seen yet. Rejects with `notFrozen` when one is suspended, or when
    * device-mapper cannot be spoken to.
    */
-  static async create(devices: readonly GuardedDevice[], page: PageHandle): Promise<DeviceWatch> {
-    const controlFd = openControl(devices);
+  static async create(
+    devices: readonly GuardedDevice[],
+    page: PageHandle,
+    mapper = DEVICE_MAPPER,
+  ): Promise<DeviceWatch> {
+    const controlFd = openControl(devices, mapper.control);
     const running: GuardedDevice[] = [];
     try {
       for (const device of devices) {
-        if (!(await isRunning(controlFd, device))) continue;
+        if (!(await isRunning(mapper, controlFd, device))) continue;
         addDevice(page, device.majorMinor);
         running.push(device);
       }
-      return new DeviceWatch(running, page, controlFd);
+      return new DeviceWatch(running, page, mapper, controlFd);
     } catch (error) {
       closeSync(controlFd);
       if (error instanceof FsbackupError) throw error;
@@ -105,7 +129,7 @@ export class DeviceWatch {
   /** Starts deadline and measurement. Throws an Error with code ECANCELED when the dead-man was faster. */
   open(): void {
     openWatch(this.#page);
-    this.#measuring = measureDevices(this.#page, this.controlFd).then(
+    this.#measuring = this.#mapper.measureDevices(this.#page, this.controlFd).then(
       () => true,
       () => true,
     );
@@ -149,7 +173,7 @@ export class DeviceWatch {
 
   /** Ends the measurement. */
   async measured(): Promise<void> {
-    stopMeasuring(this.#page);
+    this.#mapper.stopMeasuring(this.#page);
     if (this.#measuring !== undefined) await within(MEASURED_WITHIN_MS, this.#measuring);
   }
 
@@ -183,7 +207,7 @@ export class DeviceWatch {
   }
 
   close(): void {
-    stopMeasuring(this.#page);
+    this.#mapper.stopMeasuring(this.#page);
     closeSync(this.controlFd);
   }
 }

@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, type FsbackupError } from '../errors.js';
-import { readPage, thawInBackground, thawSlot, type PageHandle } from '../system/native.js';
+import { probeSlot, readPage, thawInBackground, thawSlot, type PageHandle } from '../system/native.js';
 import type { DeviceWatch } from './device-watch.js';
 import { stillFrozenError } from './freeze-errors.js';
 import { readStatus, writeStatus } from './freeze-record.js';
@@ -44,6 +44,11 @@ export class FreezeSet {
     this.slots = slots;
     this.watch = watch;
     this.page = page;
+  }
+
+  /** As `probeSlot`, of one of its slots. */
+  async probe(index: number): Promise<boolean> {
+    return await probeSlot(this.page, index, this.slots[index]?.mountpointFd ?? -1);
   }
 
   /** Whether a FIFREEZE has not returned yet. */

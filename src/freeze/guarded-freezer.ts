@@ -1,6 +1,6 @@
 import { errnoOf, FsbackupError } from '../errors.js';
 import type { CommandWatch } from '../system/run-command.js';
-import { boottimeMs, freezeSlot, probeSlot, readPage } from '../system/native.js';
+import { boottimeMs, freezeSlot, readPage } from '../system/native.js';
 import { freezeError, thawedMeanwhile } from './freeze-errors.js';
 import { writeStatus } from './freeze-record.js';
 import { NO_LIMIT_MS } from './frame-connection.js';
@@ -96,13 +96,13 @@ export class GuardedFreezer implements Freezer {
   }
 
   async probe(): Promise<void> {
-    for (const [index, { target, mountpointFd, recordFd }] of this.#set.slots.entries()) {
+    for (const [index, { target, recordFd }] of this.#set.slots.entries()) {
       try {
         // In the page it is held then: the watchdog thaws it, or says that it cannot.
-        if (!(await probeSlot(this.#set.page, index, mountpointFd))) await this.thaw();
+        if (!(await this.#set.probe(index))) await this.thaw();
       } catch (error) {
-        if (error instanceof FsbackupError) throw error;
         if (errnoOf(error) === 'EOPNOTSUPP') continue;
+        // Where a thaw failed, this is the same, and rejects as it did.
         await this.thaw();
         throw freezeError(target, error);
       }

@@ -134,11 +134,11 @@ async function thawRecord(body: FreezeRecordBody, asked: Asked): Promise<void> {
  * Ends a freeze that fsbackup made and left in the care of its watchdogs. Rejects with `freezeLost` when it had been
  * lost before, or may be the one that was, with `notFrozen` when it is not ours: then nothing is touched.
  */
-async function thawByHand(meant: Meant, held: Held | undefined, asked: Asked): Promise<void> {
+async function thawByHand(meant: Meant, named: Named, asked: Asked): Promise<void> {
   try {
-    // Why it is not held, where it was not a moment ago.
-    const { body, doubt } = held ?? (await findHeld(meant));
-    await thawRecord(body, new Set([...asked, body.majorMinor]));
+    if (named.held === undefined) throw named.why;
+    const { body, doubt } = named.held;
+    await thawRecord(body, asked);
     if (doubt !== undefined) throw doubtfulError(meant.path, doubt);
   } catch (error) {
     if (error instanceof FsbackupError && error.code === 'freezeLost') await noteTold(meant);
@@ -173,12 +173,8 @@ async function thawEach(filesystems: readonly ToThaw[]): Promise<ThawReport> {
   };
 }
 
-/** One filesystem, by all the names that it was given. */
-interface Named {
-  names: readonly [string, ...string[]];
-  /** Undefined: fsbackup does not hold it. */
-  held: Held | undefined;
-}
+/** One filesystem, by all the names that it was given; `why` fsbackup does not hold it. */
+type Named = { names: readonly [string, ...string[]] } & ({ held: Held } | { held: undefined; why: unknown });
 
 /**
  * Mountpoints in the order in which they can be thawed; first those that fsbackup does not hold, as they were given. All
@@ -188,14 +184,16 @@ async function inThawOrder(mountpoints: readonly string[], freezeId: string | un
   const known = new Map<string, { names: [string, ...string[]]; held: Held }>();
   const others: Named[] = [];
   for (const path of mountpoints) {
-    // Why it is not held is told when it is thawed.
-    const held = await findHeld({ path, freezeId }).catch(() => undefined);
-    if (held === undefined) others.push({ names: [path], held });
-    else {
-      const same = known.get(held.body.majorMinor);
-      if (same === undefined) known.set(held.body.majorMinor, { names: [path], held });
-      else same.names.push(path);
+    let held: Held;
+    try {
+      held = await findHeld({ path, freezeId });
+    } catch (why) {
+      others.push({ names: [path], held: undefined, why });
+      continue;
     }
+    const same = known.get(held.body.majorMinor);
+    if (same === undefined) known.set(held.body.majorMinor, { names: [path], held });
+    else same.names.push(path);
   }
   return [...others, ...[...known.values()].toSorted((a, b) => byThawOrder(a.held.body, b.held.body))];
 }
@@ -211,11 +209,11 @@ export async function thawMountpoints(
   const filesystems = await inThawOrder(mountpoints, freezeId);
   const asked = new Set(filesystems.flatMap(({ held }) => held?.body.majorMinor ?? []));
   return await thawEach(
-    filesystems.map(({ names, held }) => ({
-      names,
+    filesystems.map((named) => ({
+      names: named.names,
       thaw: async () => {
-        if (force) await thawForcibly(names[0]);
-        else await thawByHand({ path: names[0], freezeId }, held, asked);
+        if (force) await thawForcibly(named.names[0]);
+        else await thawByHand({ path: named.names[0], freezeId }, named, asked);
       },
     })),
   );

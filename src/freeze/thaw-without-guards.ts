@@ -39,8 +39,7 @@ async function fithawMount(body: FreezeRecordBody): Promise<Thawed> {
 async function endGuards(set: readonly FreezeRecordBody[], pids: readonly number[]): Promise<void> {
   const [watchdog = 0, second = 0] = pids;
   killGuards([watchdog]);
-  if (await endSecond(second)) return;
-  for (const one of set) await fithawMount(one);
+  if (!(await endSecond(second))) for (const one of set) await fithawMount(one);
 }
 
 /** What became of one that is not held any more. */

@@ -13,7 +13,7 @@ export interface LeftBehind {
 const GUARD_NAMES = new Set(['qsentry', 'vigil']);
 /** In which guards of tests that have ended end, too. */
 const GUARDS_END_MS = 2000;
-const ROUNDS = 10;
+const ROUNDS = 20;
 
 /** `read`, or `otherwise` for a process that is gone by now. */
 function whileThere<Value>(read: () => Value, otherwise: Value): Value {

@@ -7,7 +7,7 @@ const addon = 'native-addon';
 const freezer = 'guarded-freezer';
 
 /** Of each source file in native, the tests in test/integration that try what it does: the likeliest to find out first. */
-const TESTS: Readonly<Record<string, readonly string[]>> = {
+const C_TESTS: Readonly<Record<string, readonly string[]>> = {
   'addon-attributes.c': [addon, 'restore-attributes'],
   'addon-btrfs.c': ['btrfs-subvolume', 'btrfs-provider'],
   'addon-devices.c': [addon, devices],
@@ -39,9 +39,94 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
   'workers.c': [duties, protocol, devices, freezer],
 };
 
-export const SOURCES = Object.keys(TESTS);
+/**
+ * Of each source file in src, those in test that load it, and those that run the command line, which has to be built for them:
+ * both the likeliest, and then the quickest, first.
+ */
+const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?: readonly string[] }>> = {
+  'freeze/arm-freezer.ts': { modules: ['integration/guarded-freezer', 'integration/watchdog-devices'] },
+  'freeze/control-client.ts': {
+    modules: ['unit/freeze/control-client'],
+  },
+  'freeze/describe-frozen.ts': { commands: ['integration/thaw-orphaned'] },
+  'freeze/device-watch.ts': { modules: ['unit/freeze/device-watch'] },
+  'freeze/early-thaw.ts': { modules: ['unit/freeze/early-thaw'], commands: ['integration/thaw-orphaned'] },
+  'freeze/frame-connection.ts': { modules: ['unit/freeze/frame-connection'] },
+  'freeze/freeze-around-command.ts': { modules: ['integration/freeze-by-hand'] },
+  'freeze/freeze-by-hand.ts': { modules: ['integration/freeze-by-hand'] },
+  'freeze/freeze-errors.ts': { modules: ['integration/guarded-freezer'] },
+  'freeze/freeze-record.ts': {
+    modules: ['unit/freeze/freeze-record', 'integration/guarded-freezer'],
+    commands: ['integration/thaw-guardless', 'integration/freeze-hostile'],
+  },
+  'freeze/freeze-set.ts': { modules: ['unit/freeze/freeze-set', 'integration/guarded-freezer'] },
+  'freeze/freeze-status.ts': {
+    modules: ['integration/release-by-hand'],
+    commands: ['integration/freeze-hostile'],
+  },
+  'freeze/freeze-targets.ts': { commands: ['integration/layers-below', 'integration/freeze-refusals'] },
+  'freeze/freezer.ts': { modules: [] },
+  'freeze/guarded-devices.ts': { modules: ['unit/system/block-stack'] },
+  'freeze/guarded-freezer.ts': {
+    modules: ['unit/freeze/guarded-freezer', 'integration/guarded-freezer', 'integration/origin-probe'],
+  },
+  'freeze/held-command.ts': { modules: ['unit/freeze/held-command'] },
+  'freeze/kill-guards.ts': {
+    modules: ['unit/freeze/kill-guards'],
+  },
+  'freeze/mountpoint.ts': {
+    modules: ['integration/release-by-hand'],
+    commands: ['integration/thaw-guardless', 'integration/freeze-refusals'],
+  },
+  'freeze/protocol.ts': { modules: ['unit/freeze/protocol'] },
+  'freeze/recover-freezes.ts': {
+    modules: ['integration/release-by-hand'],
+    commands: ['integration/thaw-guardless', 'integration/freeze-hostile'],
+  },
+  'freeze/refuse-held.ts': { commands: ['integration/run-frozen'] },
+  'freeze/release-by-hand.ts': {
+    modules: ['integration/release-by-hand'],
+    commands: ['integration/thaw-guardless', 'integration/thaw-order', 'integration/freeze-hostile'],
+  },
+  'freeze/render-status.ts': { modules: ['unit/freeze/render-status'] },
+  'freeze/resume-devices.ts': { modules: ['unit/freeze/resume-devices'] },
+  'freeze/slot-verdict.ts': { modules: ['unit/freeze/slot-verdict'] },
+  'freeze/sweep-control-sockets.ts': { modules: ['unit/freeze/sweep-control-sockets'] },
+  'freeze/thaw-without-guards.ts': {
+    modules: ['integration/release-by-hand'],
+    commands: ['integration/thaw-guardless'],
+  },
+  'freeze/watchdog-process.ts': { modules: ['integration/guarded-freezer', 'integration/watchdog-start'] },
+  'freeze/within.ts': { modules: ['unit/freeze/within'] },
+  'run/window.ts': {
+    modules: [
+      'unit/run/window',
+      'unit/run/device-window',
+      'unit/run/execute',
+      'unit/docs/generated-sections',
+    ],
+  },
+};
 
-/** Files of tests, as vitest takes them. */
-export function testsOf(source: string): string[] {
-  return (TESTS[source] ?? []).map((name) => `test/integration/${name}.test.ts`);
+/** The tests of a source file: files as vitest takes them, in the order to try them in. */
+export interface Tests {
+  /** Those that load what is in src as it stands there. */
+  modules: readonly string[];
+  /** Those of what is built. */
+  built: readonly string[];
+}
+
+/** All sources that statements are deleted from, by their paths in the checkout. */
+export const SOURCES: readonly string[] = [
+  ...Object.keys(C_TESTS).map((name) => `native/${name}`),
+  ...Object.keys(TS_TESTS).map((name) => `src/${name}`),
+];
+
+const inTest = (names: readonly string[]): string[] => names.map((name) => `test/${name}.test.ts`);
+
+export function testsOf(source: string): Tests {
+  const name = source.slice(source.indexOf('/') + 1);
+  const { modules = [], commands = [] } = TS_TESTS[name] ?? {};
+  const ofC = (C_TESTS[name] ?? []).map((test) => `integration/${test}`);
+  return { modules: inTest(modules), built: inTest([...ofC, ...commands]) };
 }

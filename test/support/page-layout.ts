@@ -11,3 +11,5 @@ export const MAX_COMMANDS = 32;
 export const COMMANDS_AT = DEVICES_AT + 40 * MAX_DEVICES;
 /** A number of 32 bits. */
 export const WATCH_STATE_AT = COMMANDS_AT + 4 * MAX_COMMANDS + 4;
+/** A number of 32 bits: one for each slot. */
+export const PROBING_AT = WATCH_STATE_AT + 44;

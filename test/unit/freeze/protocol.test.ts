@@ -21,7 +21,7 @@ import {
   WatchState,
 } from '../../../src/freeze/protocol.js';
 import { runCommand } from '../../../src/system/run-command.js';
-import { COMMANDS_AT, MAX_COMMANDS, WATCH_STATE_AT } from '../../support/page-layout.js';
+import { COMMANDS_AT, MAX_COMMANDS, PROBING_AT, WATCH_STATE_AT } from '../../support/page-layout.js';
 
 const NATIVE = fileURLToPath(new URL('../../../native', import.meta.url));
 
@@ -39,7 +39,7 @@ int main(void) {
     frame.now_ns = 13000000;
     frame.slots[1] = (struct slot_report){SLOT_HELD, LOSS_SIGNAL, 16, 5, 1000000, 2000000, 3000000, 4000000, 5000000};
     printf("%u %zu %u %u %u %u\\n", FRAME_MAGIC, sizeof frame, MAX_SLOTS, RECORD_STATUS_SIZE, MAX_DEVICES, PROTOCOL_VERSION);
-    printf("%u %zu %zu\\n", MAX_COMMANDS, offsetof(struct page, commands), offsetof(struct page, watch_state));
+    printf("%u %zu %zu %zu\\n", MAX_COMMANDS, offsetof(struct page, commands), offsetof(struct page, watch_state), offsetof(struct page, probing));
     printf("%d %d %d %d %d %d %d %d\\n", SLOT_IDLE, SLOT_CALLING, SLOT_HELD, SLOT_FAILED, SLOT_THAWING, SLOT_THAWED, SLOT_PROBING, SLOT_STUCK);
     printf("%d %d %d %d %d %d %d\\n", FRAME_ARM, FRAME_RESET, FRAME_THAW, FRAME_DETACH, FRAME_STATUS, FRAME_QUIT, FRAME_EVENT);
     printf("%d %d %d %d %d %d %d\\n", LOSS_TIMEOUT, LOSS_MAX_HOLD, LOSS_HOLDER_DIED, LOSS_THIRD_PARTY, LOSS_GUARD_DIED, LOSS_SIGNAL, LOSS_LEFT_SUSPENDED);
@@ -47,8 +47,8 @@ int main(void) {
     for (size_t i = 0; i < sizeof frame; i++) printf("%02x", ((unsigned char *)&frame)[i]);
     struct frame request;
     if (fread(&request, sizeof request, 1, stdin) != 1) return 1;
-    printf("\\n%d %u %u %llu %s\\n", request.magic == FRAME_MAGIC && request.version == PROTOCOL_VERSION, request.type,
-           request.slot_count, (unsigned long long)request.timeout_ns, request.control_path);
+    printf("\\n%d %u %u %u %u %llu %s\\n", request.magic == FRAME_MAGIC && request.version == PROTOCOL_VERSION, request.type,
+           request.sequence, request.slot == ALL_SLOTS, request.slot_count, (unsigned long long)request.timeout_ns, request.control_path);
     return 0;
 }
 `;
@@ -66,7 +66,7 @@ describe('the mirror of native/protocol.h', () => {
     expect(compiled.exitCode, compiled.stderr).toBe(0);
     const request = encodeRequest({
       type: FrameType.arm,
-      sequence: 1,
+      sequence: 9,
       slotCount: 3,
       timeoutMs: 1500,
       controlPath: '/run/x',
@@ -84,7 +84,7 @@ describe('the mirror of native/protocol.h', () => {
     expect(lines[0]).toBe(
       [FRAME_MAGIC, FRAME_SIZE, MAX_SLOTS, RECORD_STATUS_SIZE, MAX_DEVICES, PROTOCOL_VERSION].join(' '),
     );
-    expect(lines[1]).toBe([MAX_COMMANDS, COMMANDS_AT, WATCH_STATE_AT].join(' '));
+    expect(lines[1]).toBe([MAX_COMMANDS, COMMANDS_AT, WATCH_STATE_AT, PROBING_AT].join(' '));
   });
 
   it('has its states, frame types and losses', () => {
@@ -127,7 +127,7 @@ describe('the mirror of native/protocol.h', () => {
   });
 
   it('writes what C reads', () => {
-    expect(lines[7]).toBe('1 1 3 1500000000 /run/x');
+    expect(lines[7]).toBe('1 1 9 1 3 1500000000 /run/x');
   });
 
   it('refuses what is no frame, and a socket path that does not fit', () => {

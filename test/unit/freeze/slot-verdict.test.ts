@@ -6,14 +6,22 @@ const EINVAL = 22;
 const EIO = 5;
 const BODY = { mountpoint: '/srv', slot: 0, detached: true };
 
-function verdict(error: number, slot: Partial<SlotReport>): void {
+function verdict(error: number, slot: Partial<SlotReport>, body = BODY): void {
   const times = { callMs: 0, heldMs: 0, thawBeginMs: 0, thawedMs: 0, deadlineMs: 0 };
   const slots = [{ state: SlotState.held, loss: 0, freezeErrno: 0, thawErrno: 0, ...times, ...slot }];
-  slotVerdict(BODY, { error, slots });
+  slotVerdict(body, { error, slots });
 }
 
 it('is content with what is held', () => {
   expect(() => verdict(0, {})).not.toThrow();
+});
+
+it('is content with what it took away from a running command, which is told', () => {
+  const taken = { state: SlotState.thawed, loss: lossNumber('third-party') };
+  expect(() => verdict(0, taken, { ...BODY, detached: false })).not.toThrow();
+  expect(() => verdict(EINVAL, { ...taken, thawErrno: EINVAL }, { ...BODY, detached: false })).toThrow(
+    expect.objectContaining({ code: 'freezeLost' }),
+  );
 });
 
 it.each([
