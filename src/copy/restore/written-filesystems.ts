@@ -1,8 +1,8 @@
+import { stat } from 'node:fs/promises';
 import { readMounts, type Mount } from '../../system/mountinfo.js';
 import { visibleMounts } from '../../system/submounts.js';
 import { withHeldFilesystems } from '../../system/held-filesystem.js';
 import { requireOnDisk } from '../on-disk.js';
-import { withCopyErrors } from '../copy-error.js';
 import { mountsBelow, type DestinationUse } from './destination-view.js';
 
 /**
@@ -24,16 +24,22 @@ export async function writtenFilesystems(
   return writtenBelow(where, visibleMounts(await readMounts()));
 }
 
+/** A file or socket that something is mounted at cannot be replaced: nothing is written there. */
+async function directoriesOf(mountpoints: readonly string[]): Promise<string[]> {
+  const directories: string[] = [];
+  for (const mountpoint of mountpoints)
+    if ((await stat(mountpoint)).isDirectory()) directories.push(mountpoint);
+  return directories;
+}
+
 /**
- * Runs a restore to the filesystems of these directories, and resolves when all that it wrote is on disk. Rejects with
- * `copyFailed` when it may not be, whoever else was told of that, and as `restore` does.
+ * Runs a restore to the filesystems at these mountpoints, or of directories in them, and resolves when all that it wrote is
+ * on disk. Rejects with `copyFailed` when it may not be, whoever else was told of that, as open(2), and as `restore` does.
  */
-export async function restoringTo<T>(directories: readonly string[], restore: () => Promise<T>): Promise<T> {
-  return await withCopyErrors(() =>
-    withHeldFilesystems(directories, async (held) => {
-      const restored = await restore();
-      await requireOnDisk(held, 'what was restored');
-      return restored;
-    }),
-  );
+export async function restoringTo<T>(places: readonly string[], restore: () => Promise<T>): Promise<T> {
+  return await withHeldFilesystems(await directoriesOf(places), async (held) => {
+    const restored = await restore();
+    await requireOnDisk(held, 'what was restored');
+    return restored;
+  });
 }
