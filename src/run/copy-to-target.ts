@@ -93,7 +93,7 @@ export async function copyToTarget(
   });
   let mayKeep = false;
   const held = stack.push(`the incomplete backup ${runId} in ${shown}`, async () => {
-    const keptIn = await backups.discardIncomplete(name, { mayKeep, isOurs: true, storage });
+    const keptIn = await backups.discardIncomplete(name, { mayKeep, storage });
     await entry.remove();
     if (keptIn !== undefined)
       context.note(`what was copied to ${shown} is kept for the next run to go on from: ${keptIn}`);

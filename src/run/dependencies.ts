@@ -60,9 +60,12 @@ export interface BackupWriter {
   ): Promise<void>;
   /** The filesystem of the target as the preflight found it, for the journal; undefined where it could not be known again. */
   storage(name: Pick<BackupName, 'target' | 'job'>): FilesystemIdentity | undefined;
-  /** Makes the place for a backup; it stays incomplete until `complete`. */
+  /**
+   * Makes the place for a backup; it stays incomplete until `complete`. Its filesystem is held until then, or until
+   * `discardIncomplete`.
+   */
   begin(name: BackupName): Promise<BackupSpace>;
-  /** Writes the manifest, atomically. */
+  /** Writes the manifest, atomically; not before all that was written since `begin` is on disk, whoever was told that it is not. */
   complete(name: BackupName, facts: BackupFacts): Promise<void>;
   /** The data directory of a backup that is complete; undefined when it is not, or not there. */
   completeData(name: BackupName): Promise<string | undefined>;
@@ -73,12 +76,12 @@ export interface BackupWriter {
   doubt(name: BackupName): Promise<string | undefined>;
   /**
    * Removes a backup that has no manifest; one that is complete, or not there, is left alone. With `mayKeep` what the
-   * job's next run can go on from stays for it: returns where. `isOurs`: this process wrote it. Idempotent. Rejects with
+   * job's next run can go on from stays for it: returns where. Idempotent. Rejects with
    * `AbsentStorageError` where it is not to be seen since `storage` is not: that which the journal has of it.
    */
   discardIncomplete(
     name: BackupName,
-    how?: { mayKeep: boolean; isOurs?: boolean; storage?: FilesystemIdentity | undefined },
+    how?: { mayKeep: boolean; storage?: FilesystemIdentity | undefined },
   ): Promise<string | undefined>;
 }
 

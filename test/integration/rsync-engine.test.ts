@@ -163,6 +163,40 @@ describeNeeding(
       expect(await readdir(path.dirname(second))).not.toContain('digests.gz.raw.changed');
     });
 
+    it('leaves the files of earlier backups as they are, whatever becomes of a live tree meanwhile', async () => {
+      const at = (name: string): string => path.join(original, name);
+      for (const name of ['same', 'replaced']) {
+        await writeFile(at(name), 'one', { mode: 0o600 });
+        await utimes(at(name), 0, 1_000_000_000.25);
+      }
+      const [first, second] = [await place('first'), await place('second')];
+      await engine.copy(request(first, undefined, following(first)));
+      const before = path.join(disk.mountpoint, `before-${count}`);
+      await must('cp', '-a', path.join(first, 'srv'), before);
+
+      await writeFile(at('replaced'), 'two');
+      await utimes(at('replaced'), 0, 1_000_000_000.25);
+      let isCopied = false;
+      const changing = createRsyncEngine(async (argv, options) => {
+        const result = await runCommand(argv, options);
+        if (isCopied || !argv.includes(`${original}/`)) return result;
+        isCopied = true;
+        for (const name of ['same', 'replaced']) {
+          await chmod(at(name), 0o644);
+          await must('chown', '7:8', at(name));
+          await must('setfattr', '-n', 'user.x', '-v', 'y', at(name));
+          await utimes(at(name), 0, 1_100_000_000);
+        }
+        return result;
+      });
+      await changing.copy(request(second, first, following(second, first)));
+      expect(await compareTrees(before, path.join(first, 'srv'))).toEqual([]);
+      expect(await inode(second, 'srv/same')).toBe(await inode(first, 'srv/same'));
+      expect(await readFile(path.join(second, 'srv/replaced'), 'utf8')).toBe('two');
+      const { mode, uid, mtimeMs } = await lstat(path.join(second, 'srv/replaced'));
+      expect({ mode: mode & 0o7777, uid, mtimeMs }).toEqual({ mode: 0o644, uid: 7, mtimeMs: 1.1e12 });
+    });
+
     it('keeps nothing of before in place of what cannot be read again', async () => {
       const name = 'sub/\u{e9} file';
       await mkdir(path.join(original, 'sub'));

@@ -206,6 +206,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'a copy by rsync that
     ['a list that is none', (list: string) => writeFile(`${list}.known.gz`, gzipSync('x').subarray(0, 12))],
     ['digests of another kind', (list: string) => edit(list, /"algorithm":"[^"]*"/, '"algorithm":"sha1"')],
     ['no note', (list: string) => rm(`${list}.resume`)],
+    ['a note of who asked what was lost', (list: string) => edit(list, /\}\n$/, ',"isAsking":true}\n')],
   ])('is begun anew after %s', async (_, spoil) => {
     await write('a', 'one', NEW);
     const data = await begin('data');
@@ -251,6 +252,15 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'a copy by rsync that
     expect(await keeps(data, 'a', () => watched.copy(request(data)))).toBe(true);
     expect(reading).toEqual([]);
     expect(await readFile(path.join(data, 'srv', 'a'), 'utf8')).toBe('one');
+  });
+
+  it('is read where a note of before says that all of it was on disk, which others may have been told is not so', async () => {
+    await write('a', 'one', NEW);
+    const data = await begin('data');
+    await breakOff(data);
+    await edit(digestsIn(data), /"isSynced":false,"hearsOfLosses":true/, '"isSynced":true');
+    await lose(path.join(data, 'srv', 'a'));
+    expect(await keeps(data, 'a', () => complete(data))).toBe(false);
   });
 
   it('is gone on with after a kill while it is being prepared', async () => {

@@ -3,13 +3,14 @@ import path from 'node:path';
 import { errnoOf, FsbackupError } from '../../errors.js';
 import type { FilesystemIdentity } from '../../system/filesystem-identity.js';
 import { exists } from '../../system/exists.js';
+import { withHeldFilesystems } from '../../system/held-filesystem.js';
 import type { EngineName } from '../../engine-names.js';
 import { engineFor, type EngineFor } from '../engines.js';
 import { adoptInterrupted, keepInterrupted } from './interrupted-backup.js';
 import { removeStored } from './remove-stored.js';
-import { describeFailure, runCommand } from '../../system/run-command.js';
 import { backupDirectory, dataDirectory, jobDirectory, type BackupRef } from './backup-layout.js';
 import { withCopyErrors } from '../copy-error.js';
+import { requireOnDisk, type OnDisk } from '../on-disk.js';
 import { manifestFile, writeManifest, type Manifest } from './manifest.js';
 import { isRealDirectory } from '../stored/real-directory.js';
 import { requireBackupStorage } from '../target/target-storage.js';
@@ -27,40 +28,44 @@ async function makePrivate(directory: string): Promise<void> {
 
 /**
  * Makes the directories of a backup (0700), empty, or holding what a run of the job that was broken off copied, where that
- * was kept and the engine goes on from it: it is incomplete until `completeBackup`. The target must exist. Rejects with
- * `copyFailed`, for an id that is taken too.
+ * was kept and the engine goes on from it: it is incomplete until `completeBackup`. The target must exist. `beforeWriting` is
+ * called with a directory of the filesystem that it will be on. Rejects with `copyFailed`, for an id that is taken too.
  */
-export async function beginBackup(ref: BackupRef, { canGoOn = false } = {}): Promise<void> {
+export async function beginBackup(
+  ref: BackupRef,
+  {
+    canGoOn = false,
+    beforeWriting,
+  }: { canGoOn?: boolean; beforeWriting?: (directory: string) => Promise<void> } = {},
+): Promise<void> {
   await withCopyErrors(async () => {
     await makePrivate(jobDirectory(ref));
+    await beforeWriting?.(jobDirectory(ref));
     if (!(await adoptInterrupted(ref, canGoOn))) await mkdir(backupDirectory(ref), { mode: 0o700 });
     await makePrivate(dataDirectory(ref));
   });
 }
 
-/** syncfs(2), by sync(1) of coreutils: a dead disk then blocks a child and not a thread of this process. */
-async function syncFilesystem(directory: string): Promise<void> {
-  const result = await runCommand(['sync', '--file-system', '--', directory]);
-  if (result.exitCode === 0) return;
-  throw new FsbackupError('copyFailed', `the copy may not be on disk: ${describeFailure('sync', result)}`, {
-    hint: 'See the kernel log (dmesg) for errors of the target disk.',
-  });
-}
-
 /**
  * Makes a backup complete: all of its data is on disk before its manifest is, and the manifest is there whole or not
- * at all, whenever power fails. Rejects with `copyFailed`.
+ * at all, whenever power fails. `held`: its filesystem, since before anything of it was written; without it, what others
+ * were told of meanwhile is not known here. Rejects with `copyFailed`.
  */
-export async function completeBackup(ref: BackupRef, manifest: Manifest): Promise<void> {
-  await syncFilesystem(backupDirectory(ref));
-  await withCopyErrors(() => writeManifest(ref, manifest));
+export async function completeBackup(ref: BackupRef, manifest: Manifest, held?: OnDisk): Promise<void> {
+  await withCopyErrors(async () => {
+    if (held === undefined)
+      await withHeldFilesystems([backupDirectory(ref)], (anew) => requireOnDisk(anew, 'the copy'));
+    else await requireOnDisk([held], 'the copy');
+    await writeManifest(ref, manifest);
+  });
 }
 
 /**
  * Removes a backup that has no manifest, and tells what it found. One that has a manifest, be it damaged, is kept;
  * so is everything when a filesystem is mounted in it (rejects with `cleanupIncomplete`), or when somebody else could make
  * root remove something elsewhere (`usage`). What the engine that wrote it keeps elsewhere goes first. With `mayKeep`
- * what the next run of the job can go on from stays for it, under another name (`keepInterrupted`). Idempotent.
+ * what the next run of the job can go on from stays for it, under another name (`keepInterrupted`); `held` as of
+ * `completeBackup`, where this process wrote it. Idempotent.
  * Rejects with `AbsentStorageError` where it is not there, and neither is the filesystem `storage` that it was begun on.
  */
 export async function discardIncomplete(
@@ -69,9 +74,13 @@ export async function discardIncomplete(
   engines: EngineFor = engineFor,
   {
     mayKeep = false,
-    isOurs = false,
+    held,
     storage,
-  }: { mayKeep?: boolean; isOurs?: boolean; storage?: FilesystemIdentity | undefined } = {},
+  }: {
+    mayKeep?: boolean;
+    held?: OnDisk | undefined;
+    storage?: FilesystemIdentity | undefined;
+  } = {},
 ): Promise<'removed' | 'absent' | 'kept' | { keptIn: string }> {
   const named = backupDirectory(ref);
   if (!(await exists(named))) {
@@ -87,7 +96,7 @@ export async function discardIncomplete(
       hint: 'See what it is, and remove it by hand.',
     });
   }
-  const keptIn = mayKeep ? await keepInterrupted(ref, isOurs) : undefined;
+  const keptIn = mayKeep ? await keepInterrupted(ref, held) : undefined;
   if (keptIn !== undefined) return { keptIn };
   if (engine !== undefined) await removeStored(ref, { directory, engine, engines });
   await removeTree(directory);

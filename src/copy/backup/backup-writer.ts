@@ -2,6 +2,7 @@ import { localRepository } from '../../backup-target.js';
 import { messageOf } from '../../errors.js';
 import type { BackupName, BackupWriter } from '../../run/dependencies.js';
 import type { FilesystemIdentity } from '../../system/filesystem-identity.js';
+import { HeldFilesystem } from '../../system/held-filesystem.js';
 import { isNameTelling, isSameHost, thisHost } from '../../system/this-host.js';
 import { fsbackupVersion } from '../../system/version.js';
 import { backupDirectory, dataDirectory, digestFile, type BackupRef } from './backup-layout.js';
@@ -44,6 +45,13 @@ export function createBackupWriter(
 ): BackupWriter {
   const { engines = engineFor } = options;
   const identities = new Map<string, FilesystemIdentity>();
+  /** The filesystems of the backups that were begun and are not complete, since before they were, by their directories. */
+  const held = new Map<string, HeldFilesystem>();
+  const letGo = async (ref: BackupRef): Promise<void> => {
+    const filesystem = held.get(backupDirectory(ref));
+    held.delete(backupDirectory(ref));
+    await filesystem?.close();
+  };
   return {
     async preflight(target, job, sources) {
       identities.set(
@@ -64,7 +72,12 @@ export function createBackupWriter(
     async begin(name) {
       const ref = refOf(name);
       const { parent, future } = await findParent(ref.target, ref.job, name.target.engine);
-      await beginBackup(ref, { canGoOn: name.target.engine === 'rsync' });
+      await beginBackup(ref, {
+        canGoOn: name.target.engine === 'rsync',
+        beforeWriting: async (directory) => {
+          held.set(backupDirectory(ref), await HeldFilesystem.open(directory));
+        },
+      });
       return {
         dataDirectory: dataDirectory(ref),
         parentDataDirectory: parent === undefined ? undefined : dataDirectory(parent),
@@ -92,7 +105,8 @@ export function createBackupWriter(
         identity,
         options.stateDirectory,
       );
-      await completeBackup(ref, {
+      const filesystem = held.get(backupDirectory(ref));
+      const manifest: Manifest = {
         version: 1,
         fsbackupVersion: fsbackupVersion(),
         job: ref.job,
@@ -111,7 +125,9 @@ export function createBackupWriter(
           ? {}
           : { origins: facts.sources.map((source) => facts.origins?.[source] ?? '') }),
         report: facts.report,
-      });
+      };
+      await completeBackup(ref, manifest, filesystem);
+      await letGo(ref);
     },
 
     async completeData(name) {
@@ -137,8 +153,14 @@ export function createBackupWriter(
     },
 
     async discardIncomplete(name, how) {
-      const found = await discardIncomplete(refOf(name), name.target.engine, engines, how);
-      return typeof found === 'object' ? found.keptIn : undefined;
+      const ref = refOf(name);
+      try {
+        const filesystem = held.get(backupDirectory(ref));
+        const found = await discardIncomplete(ref, name.target.engine, engines, { ...how, held: filesystem });
+        return typeof found === 'object' ? found.keptIn : undefined;
+      } finally {
+        await letGo(ref);
+      }
     },
   };
 }

@@ -1,11 +1,12 @@
 import { lstat, readdir, realpath, rename } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, FsbackupError } from '../../errors.js';
 import { exists } from '../../system/exists.js';
 import { hostLabel } from '../../system/host-label.js';
-import { runCommand } from '../../system/run-command.js';
 import { backupDirectory, digestFileIn, isJobName, jobDirectory, type BackupRef } from './backup-layout.js';
 import { readResumeNote, writeResumeNote, type ResumeNote } from '../rsync/resume-note.js';
+import type { OnDisk } from '../on-disk.js';
 import { isRealDirectory } from '../stored/real-directory.js';
 import { removeTree } from '../remove-tree.js';
 import { requireTrustedJob } from '../target/trusted-target.js';
@@ -45,22 +46,27 @@ async function resolved(directory: string): Promise<string> {
 }
 
 /** Whether all that was written is on disk now; not where that takes long. */
-async function isSynced(directory: string): Promise<boolean> {
-  const argv = ['sync', '--file-system', '--', directory] as const;
-  return (await runCommand(argv, { timeoutMs: SYNC_MS })).exitCode === 0;
+async function isSynced(held: OnDisk): Promise<boolean> {
+  const synced = held.sync().then(
+    () => true,
+    () => false,
+  );
+  return await Promise.race([synced, sleep(SYNC_MS, false, { ref: false })]);
 }
 
 /**
  * Keeps what a dead or failed run copied for the next one of its job: under a name that is no backup's. Returns that;
- * undefined, and nothing done, where nothing can go on from it. `isOurs`: this process wrote it, and knows that nothing
- * came between that and a sync, which then spares the next run from reading it.
+ * undefined, and nothing done, where nothing can go on from it. `held`: its filesystem, by the process that wrote it, since
+ * before it did: where that is told of no loss, it spares the next run from reading it. Not of what an earlier process
+ * wrote, which the note still tells of where this one has not looked at that yet.
  */
-export async function keepInterrupted(ref: BackupRef, isOurs: boolean): Promise<string | undefined> {
+export async function keepInterrupted(ref: BackupRef, held?: OnDisk): Promise<string | undefined> {
   const directory = await resolved(backupDirectory(ref));
   const digests = digestFileIn(directory);
   const note = await readResumeNote(digests);
   if (note === undefined) return undefined;
-  if (note.place === 'here' && isOurs && (await isSynced(directory)))
+  const isOurs = note.place === 'here' && note.backupId === ref.backupId;
+  if (isOurs && held !== undefined && (await isSynced(held)))
     await writeResumeNote(digests, { ...note, isSynced: true });
   const kept = await resolved(keptDirectory(ref));
   await removeTree(kept);

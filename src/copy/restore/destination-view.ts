@@ -25,6 +25,20 @@ export interface DestinationUse {
 /** Where an engine restores to: see `RestoreRequest`. */
 export type Where = Pick<RestoreRequest, 'destination' | 'liveDestination' | 'under'>;
 
+/** Pure. What is mounted in a destination, not at it, where something is restored to; a mount before those below it. */
+export function mountsBelow(
+  { directory, wanted }: Pick<DestinationUse, 'directory' | 'wanted'>,
+  mounts: readonly Mount[],
+): Mount[] {
+  const places = wanted.map((live) => path.join(directory, pathInBackup(live)));
+  return mounts
+    .filter(({ mountpoint }) => mountpoint !== directory && isWithin(mountpoint, directory))
+    .filter(({ mountpoint }) =>
+      places.some((place) => isWithin(mountpoint, place) || isWithin(place, mountpoint)),
+    )
+    .toSorted((a, b) => a.mountpoint.length - b.mountpoint.length);
+}
+
 /** Pure. The destination, and what is mounted in it where something is restored to; a mount before those below it. */
 export function mountsOfDestination(
   { directory, wanted }: Pick<DestinationUse, 'directory' | 'wanted'>,
@@ -33,14 +47,7 @@ export function mountsOfDestination(
   const own = mountOfPath(mounts, directory);
   if (own === undefined) throw new Error(`nothing is mounted above ${directory}`);
   const root = path.join(own.root, path.relative(own.mountpoint, directory));
-  const places = wanted.map((live) => path.join(directory, pathInBackup(live)));
-  const below = mounts
-    .filter(({ mountpoint }) => mountpoint !== directory && isWithin(mountpoint, directory))
-    .filter(({ mountpoint }) =>
-      places.some((place) => isWithin(mountpoint, place) || isWithin(place, mountpoint)),
-    )
-    .toSorted((a, b) => a.mountpoint.length - b.mountpoint.length);
-  return [{ ...own, mountpoint: directory, root }, ...below];
+  return [{ ...own, mountpoint: directory, root }, ...mountsBelow({ directory, wanted }, mounts)];
 }
 
 function closeIt(directory: string): string {

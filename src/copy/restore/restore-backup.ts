@@ -24,6 +24,7 @@ import { withSafeDestination } from './destination-view.js';
 import { requireNotRemoved } from '../verify/verify-backup.js';
 import { isPattern } from './path-pattern.js';
 import { selectPaths, type SelectedPaths } from './select-paths.js';
+import { restoringTo, writtenFilesystems } from './written-filesystems.js';
 import { suggested } from '../../system/command-line.js';
 
 /** Asks whether to go on, with what a person needs to know to decide. */
@@ -97,6 +98,8 @@ type Bring = (
     RestoreRequest,
     'destination' | 'liveDestination' | 'isEmpty' | 'paths' | 'choose' | 'parents' | 'under'
   >,
+  /** On all filesystems that are written to. */
+  written: readonly string[],
 ) => Promise<CopyResult>;
 
 async function describePreview(
@@ -125,7 +128,10 @@ async function restoreInPlace(
         hint: 'Answer "yes", or restore with --to DIR, which overwrites nothing.',
       });
     }
-    return await bring({ destination: directory, liveDestination: '/', paths, parents, under });
+    return await bring(
+      { destination: directory, liveDestination: '/', paths, parents, under },
+      mounts.map(({ mountpoint }) => mountpoint),
+    );
   });
 }
 
@@ -197,7 +203,7 @@ function requireWhole(
 
 /**
  * Restores a backup, or some paths of it. Rejects with `usage` before anything is written when it cannot be done as
- * asked, with `notFrozen` when it would write to a frozen filesystem, with `copyFailed` when it broke off, with the
+ * asked, with `notFrozen` when it would write to a frozen filesystem, with `copyFailed` when it broke off, or what it wrote may not be on disk, with the
  * signal's reason when it was aborted, with `failed` when the backup was removed meanwhile; resolves, `partial` (exit 41), when single files could not be restored.
  */
 export async function restoreBackup(options: RestoreOptions): Promise<RestoreReport> {
@@ -227,17 +233,19 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     ({ paths, matched } = await select(async () => opened()));
     return paths;
   };
-  const bring: Bring = (where) =>
+  const bring: Bring = (where, written) =>
     options.asStep(() =>
-      engine.restore({
-        dataDirectory: dataDirectory(backup),
-        sources: manifest.sources,
-        notInBackup: manifest.unreadable,
-        ...where,
-        journal: options.journal,
-        signal,
-        onProgress: (progress) => options.onProgress({ ...progress, ...totals }),
-      }),
+      restoringTo(written, () =>
+        engine.restore({
+          dataDirectory: dataDirectory(backup),
+          sources: manifest.sources,
+          notInBackup: manifest.unreadable,
+          ...where,
+          journal: options.journal,
+          signal,
+          onProgress: (progress) => options.onProgress({ ...progress, ...totals }),
+        }),
+      ),
     );
 
   let result: CopyResult;
@@ -256,9 +264,10 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
       try {
         const { directory, isEmpty } = prepared;
         const wanted = isLate || paths.length === 0 ? manifest.sources : paths;
+        const written = await writtenFilesystems({ directory, wanted });
         result = await withSafeDestination(
           { directory, isEmpty, sources: manifest.sources, wanted, engine },
-          (where) => bring({ ...where, isEmpty, paths, ...(isLate ? { choose } : {}) }),
+          (where) => bring({ ...where, isEmpty, paths, ...(isLate ? { choose } : {}) }, written),
         );
       } catch (error) {
         // Where nothing came of it, it is as if it had not been asked for.

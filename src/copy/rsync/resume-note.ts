@@ -18,6 +18,13 @@ const noteSchema = z.object({
   instance: z.string(),
   /** All of it was on disk when this was noted. */
   isSynced: z.boolean(),
+  /**
+   * Whoever notes `isSynced` is told of all that could not be written, whoever else was. Absent, of earlier versions: others
+   * may have been told in its place.
+   */
+  hearsOfLosses: z.literal(true).exactOptional(),
+  /** The kernel is being asked what was lost of it, which it tells once: who noted this did not come to note the answer. */
+  isAsking: z.literal(true).exactOptional(),
   /** How many copies in a row were broken off. */
   rounds: z.number().int().nonnegative(),
   /** No later than anything of it was read; absent: nobody knows. */

@@ -11,6 +11,7 @@ import { agreeing, intactFiles, isKnown, linkFiles, unchangedFiles } from './kno
 import { readResumeNote, removeResumeNote, writeResumeNote, type ResumeNote } from './resume-note.js';
 import { takenAt, type LinkedTree } from './rsync-linking.js';
 import { SortedList } from '../digests/sorted-list.js';
+import { areWrittenBack } from './written-back.js';
 import { commonOrigins, originsOf } from '../backup/tree-origins.js';
 
 /** After so many copies in a row that were broken off, what none but the oldest of them copied goes. */
@@ -72,6 +73,17 @@ async function cutTornLine(file: string): Promise<void> {
   }
 }
 
+/** What an earlier attempt or run left, to be gathered. */
+interface Leavings extends FoundTrees {
+  note: ResumeNote;
+  /** It need not be read. */
+  isOnDisk: boolean;
+}
+
+function needsNoReading({ isSynced, hearsOfLosses, instance }: ResumeNote, found: FoundTrees): boolean {
+  return (isSynced && hearsOfLosses === true) || (instance !== '' && instance === found.instance);
+}
+
 /**
  * What makes a copy by rsync go on from one that was broken off, in the same run or an earlier one. Of that one only those
  * files count whose digest was told and recorded while they were copied, and which still have that content: they alone are
@@ -105,7 +117,8 @@ export class Resumption {
   async begin(): Promise<LinkedTree[]> {
     const { backup, sources } = this.#request;
     const note = await readResumeNote(this.#file);
-    const isOurs = note?.algorithm === this.algorithm && note.place === this.#trees.place;
+    const isOurs =
+      note?.algorithm === this.algorithm && note.place === this.#trees.place && note.isAsking !== true;
     const found = await this.#trees.prepare(isOurs ? note.backupId : undefined);
     const rounds = (note?.rounds ?? 0) % MAX_ROUNDS;
     const isThere = isOurs && (found.hasEarlier || found.hasKnown);
@@ -114,7 +127,8 @@ export class Resumption {
       (await this.#gathered({
         ...found,
         hasKnown: found.hasKnown && rounds + 1 < MAX_ROUNDS,
-        isOnDisk: note.isSynced || (note.instance !== '' && note.instance === found.instance),
+        note,
+        isOnDisk: needsNoReading(note, found),
       }));
     if (isThere && !this.#hasKnown) await this.#trees.forget();
     if (!this.#hasKnown) await this.#dropLists();
@@ -128,6 +142,7 @@ export class Resumption {
       algorithm: this.algorithm,
       instance: found.instance,
       isSynced: false,
+      hearsOfLosses: true,
       rounds: this.#hasKnown ? rounds + 1 : 0,
       ...(since === undefined ? {} : { since: since.toISOString() }),
       // What is gone on with and is of something else stays so, in the runs after this one too.
@@ -136,11 +151,10 @@ export class Resumption {
     return this.#hasKnown ? [{ directory: this.#trees.known, takenAt: since, origins: note?.origins }] : [];
   }
 
-  /** False for records that cannot be read: what they are of is copied anew. */
-  async #gathered(found: FoundTrees & { isOnDisk: boolean }): Promise<boolean> {
+  /** False where it is copied anew: its records cannot be read, or something of it was lost. */
+  async #gathered(found: Leavings): Promise<boolean> {
     try {
-      await this.#gather(found);
-      return true;
+      return await this.#gather(found);
     } catch (error) {
       const errno = errnoOf(error);
       // zlib's own codes are of a list that is no list any more.
@@ -150,8 +164,11 @@ export class Resumption {
     }
   }
 
-  /** What may not be on disk is read: it is known by its digest, or not at all. */
-  async #gather({ hasEarlier, hasKnown, isOnDisk }: FoundTrees & { isOnDisk: boolean }): Promise<void> {
+  /**
+   * What may not be on disk is read: it is known by its digest, or not at all. Before that the kernel is asked, which may show
+   * from its memory what it could not write. False where that is so of anything.
+   */
+  async #gather({ note, hasEarlier, hasKnown, isOnDisk }: Leavings): Promise<boolean> {
     const { earlier, known, fresh, run } = this.#trees;
     const [raw, told, next] = [this.#at('raw'), this.#at('told.gz'), this.#at('next.gz')];
     await cutTornLine(raw);
@@ -172,6 +189,14 @@ export class Resumption {
       ...before.map((list) => ({ list, from: known })),
     ];
     const using = { run, signal: this.#request.signal, algorithm: this.algorithm };
+    if (!isOnDisk && note.place === 'here') {
+      await writeResumeNote(this.#file, { ...note, isAsking: true });
+      for (const { list, from } of parts) {
+        for await (const records of agreeing(list, next))
+          if (!(await areWrittenBack(from, [...records.keys()], using.signal))) return false;
+      }
+      await writeResumeNote(this.#file, note);
+    }
     for (const { list, from } of parts) {
       for await (const records of agreeing(list, next)) {
         const names = isOnDisk ? [...records.keys()] : await intactFiles(from, records, using);
@@ -182,6 +207,7 @@ export class Resumption {
     await rename(next, this.#at('known.gz'));
     await rm(raw, { force: true });
     await rm(told, { force: true });
+    return true;
   }
 
   /**

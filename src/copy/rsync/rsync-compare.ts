@@ -16,6 +16,7 @@ import {
   type DigestTaking,
   type Tally,
   type ToLivePath,
+  type TransferContext,
 } from './rsync-transfer.js';
 import { nestedIn, pathInBackup } from '../source-layout.js';
 
@@ -148,24 +149,26 @@ async function* namesOf(list: string, index: number, inside: string): AsyncGener
   }
 }
 
-/** Of what could not be read again the copy is what it was before, and would be taken for unchanged for ever. */
-async function removeOutdated(
-  names: readonly string[],
-  { directory, run }: CopyPlace,
-  signal: AbortSignal,
-): Promise<void> {
-  if (names.length === 0) return;
-  const input = Buffer.from(names.map((name) => `${name}\0`).join(''), 'latin1');
+/** The files of a list, `PATH` a line, as rsync and xargs are told of them. */
+async function* listed(list: string): AsyncGenerator<Buffer> {
+  for await (const names of readBatches(list))
+    yield Buffer.from(names.map((name) => `${unescapePath(name)}\0`).join(''), 'latin1');
+}
+
+async function removeListed(list: string, { directory, run }: CopyPlace, signal: AbortSignal): Promise<void> {
   // From there: the whole path may be longer than one can be.
   const program = ['env', `--chdir=${directory}`, 'xargs', '-0', 'rm', '-f', '--'] as const;
-  const result = await run(program, { input, signal });
-  if (signal.aborted) throw copyStopped();
-  if (result.exitCode !== 0) throw copyFailure('rm', result, CONNECTION.has(result.exitCode ?? 0));
+  for await (const input of listed(list)) {
+    const result = await run(program, { input, signal });
+    if (signal.aborted) throw copyStopped();
+    if (result.exitCode !== 0) throw copyFailure('rm', result, CONNECTION.has(result.exitCode ?? 0));
+  }
 }
 
 /**
  * Once all is copied, by size and time: of each file that changed in any way since then, and was not read, the content is
- * compared with that of the copy, and brought where it differs. What is the same stays a link.
+ * compared with that of the copy, and brought where it differs. What is the same stays a link, and as it is: it is the file of
+ * earlier backups too, whose attributes are theirs, whatever the source has by now.
  */
 export async function compareChanged(compared: Compared, run: typeof runCommand): Promise<void> {
   const { request, taking } = compared;
@@ -188,15 +191,10 @@ async function compareSource(
   const place = placeOf(source);
   const { readFrom } = source;
   const inside = asBytes(pathInBackup(source.path));
-  const outdated: string[] = [];
-  const onComplaint = (line: string, name: string): void => {
-    // Else the content came.
-    if (!/xattr|acl/.test(line)) outdated.push(name);
-  };
+  const outdated = `${list}.outdated`;
   const log = new LineWriter(taking.raw, 'a');
-  const bring = async (how: readonly string[], inputFrom?: Readable): Promise<number | undefined> => {
-    // What is left out, or could not be read, is not there.
-    const args = [...place.args, '--existing', ...how, `${readFrom}/`, `${place.destination}/`];
+  const transferring = async (how: readonly string[], more: Partial<TransferContext> = {}): Promise<void> => {
+    const args = [...place.args, ...how, `${readFrom}/`, `${place.destination}/`];
     const context = {
       request: { signal, onProgress: () => undefined },
       // They are counted already.
@@ -204,18 +202,40 @@ async function compareSource(
       inside,
       toLivePath: place.toLivePath,
       trees: { from: readFrom, to: place.directory },
-      onComplaint,
+      ...more,
     };
-    return await transfer(args, inputFrom === undefined ? context : { ...context, inputFrom }, run);
+    await transfer(args, context, run);
   };
-  const telling = [...TELL_DIGESTS, `--checksum-choice=${taking.algorithm}`];
-  await log.closeAfter(async () => {
-    const brought = await bring(
-      [...telling, '--checksum', '--from0', '--files-from=-'],
-      Readable.from(namesOf(list, index, inside)),
-    );
-    await removeOutdated(outdated, place, signal);
-    // A list leaves the attributes of the directory itself alone: its time was right until something was brought.
-    if (brought !== 0 || outdated.length > 0) await bring(['--filter=- /*']);
-  });
+  const telling = [...TELL_DIGESTS, `--checksum-choice=${taking.algorithm}`, '--from0', '--files-from=-'];
+  try {
+    await log.closeAfter(async () => {
+      const removing = new LineWriter(outdated, 'w');
+      let [differing, lost] = [0, 0];
+      await removing.closeAfter(() =>
+        // Each file by itself. What is left out, or could not be read, is not there.
+        transferring([...telling, '--dry-run', '--checksum', '--no-hard-links', '--existing'], {
+          inputFrom: Readable.from(namesOf(list, index, inside)),
+          onTransfer: (name) => {
+            differing += 1;
+            removing.add(name);
+          },
+          // It cannot be read any more: it would stay what it was before, and be taken for unchanged for ever.
+          onComplaint: (line, name) => {
+            if (/xattr|acl/.test(line)) return;
+            lost += 1;
+            removing.add(escapePath(name));
+          },
+        }),
+      );
+      if (differing + lost === 0) return;
+      await removeListed(outdated, place, signal);
+      // Nothing that is there is touched.
+      if (differing > 0)
+        await transferring([...telling, '--ignore-existing'], { inputFrom: Readable.from(listed(outdated)) });
+      // A list leaves the attributes of the directory itself alone: its time was right until then.
+      await transferring(['--existing', '--filter=- /*']);
+    });
+  } finally {
+    await rm(outdated, { force: true });
+  }
 }

@@ -122,7 +122,7 @@ class RsyncEngine implements CopyEngine {
     await resumption?.settle(parent === undefined ? undefined : { list: taking?.parentList });
     const [result] = await Promise.all([
       resultOf(tally),
-      // The sync before the manifest, which tells of failures, then finds little left to write.
+      // The sync before the manifest then finds little left to write; it is told of all that fails here, as of all before it.
       this.#run(['sync', '--file-system', '--', dataDirectory], { signal: request.signal }),
     ]);
     await trees.forget();

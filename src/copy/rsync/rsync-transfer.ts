@@ -123,7 +123,7 @@ export function livePaths(roots: Readonly<Record<string, string>>, base: string)
 }
 
 /** What one transfer is part of. */
-interface TransferContext {
+export interface TransferContext {
   request: { signal: AbortSignal; onProgress: (progress: CopyProgress) => void };
   tally: Tally;
   toLivePath: ToLivePath;
@@ -136,6 +136,11 @@ interface TransferContext {
   inputFrom?: Readable;
   /** What is copied, if it can be looked at from here, and where it goes. */
   trees?: { from: string | undefined; to: string };
+  /**
+   * Gets each file that is transferred, as `parseDigestLine` names it, below what is copied: its digest is then not recorded. With
+   * `--dry-run`, each one that would be.
+   */
+  onTransfer?: (inside: string) => void;
   /** Gets each complaint about a file, with its path below what is copied, one character per byte. */
   onComplaint?: (line: string, inside: string) => void;
 }
@@ -186,6 +191,11 @@ export async function transfer(
     ...(input === undefined ? {} : { input }),
     ...(inputFrom === undefined ? {} : { stdinFrom: inputFrom }),
     onStdoutLine: (line) => {
+      if (context.onTransfer !== undefined && /^@[<>]f/.test(line)) {
+        const record = parseDigestLine(line, '');
+        if (record !== undefined) context.onTransfer(record.path);
+        return;
+      }
       if (line.startsWith('@')) {
         const record = parseDigestLine(line, context.inside ?? '');
         if (record !== undefined) tally.digests?.log.add(formatRecord(record));

@@ -3,11 +3,12 @@ import { link, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { backupDirectory } from '../../../src/copy/backup/backup-layout.js';
 import { beginBackup } from '../../../src/copy/backup/backup-store.js';
 import { LineWriter } from '../../../src/copy/digests/digest-lines.js';
-import { writeResumeNote } from '../../../src/copy/rsync/resume-note.js';
+import { keepInterrupted } from '../../../src/copy/backup/interrupted-backup.js';
+import { readResumeNote, writeResumeNote } from '../../../src/copy/rsync/resume-note.js';
 import { hostLabel } from '../../../src/system/host-label.js';
 import { resumeNoteOf } from '../../support/resume-note.js';
 
@@ -50,6 +51,32 @@ it.each(Object.keys(strange))('begins anew where %s is among it', async (what) =
   expect(await namesAfterBegin()).toEqual(['data']);
   expect(await readdir(path.join(backupDirectory(ref), 'data'))).toEqual([]);
   expect(await readFile(outside, 'utf8')).toBe('precious');
+});
+
+describe('what a run that fails leaves', () => {
+  const lost = Object.assign(new Error('EIO: i/o error, syncfs'), { code: 'EIO' });
+  const onDisk = { sync: () => Promise.resolve() };
+
+  /** Whether it is noted as on disk. */
+  async function notedAs(
+    writtenBy: string,
+    held?: { sync: () => Promise<void> },
+  ): Promise<boolean | undefined> {
+    await beginBackup(ref, { canGoOn: true });
+    const digests = path.join(backupDirectory(ref), 'digests.gz');
+    await writeResumeNote(digests, { ...resumeNoteOf(writtenBy), isSynced: false });
+    const directory = await keepInterrupted(ref, held);
+    return (await readResumeNote(path.join(directory ?? '', 'digests.gz')))?.isSynced;
+  }
+
+  it.each([
+    ['when it was told of no loss', ref.backupId, onDisk, true],
+    ['not when something was lost', ref.backupId, { sync: () => Promise.reject(lost) }, false],
+    ['not by another process', ref.backupId, undefined, false],
+    ['not where an earlier run wrote it, and it was not looked at yet', FORMER, onDisk, false],
+  ])('is noted as on disk: %s', async (_, writtenBy, held, expected) => {
+    expect(await notedAs(writtenBy, held)).toBe(expected);
+  });
 });
 
 it('begins anew where it is a symlink itself', async () => {
