@@ -154,10 +154,14 @@ napi_value page_freeze(napi_env env, napi_callback_info info) {
     return queue_freeze(env, info, run_freeze);
 }
 
-/* The fallback for when no watchdog answers: true when nothing of the slot is frozen any more. */
+static void set_loss(struct slot *slot, uint32_t loss) {
+    uint32_t none = LOSS_NONE;
+    if (loss != LOSS_NONE) atomic_compare_exchange_strong(&slot->loss, &none, loss);
+}
+
+/* When no watchdog answers, and the second half of every probe: true when nothing of the slot is frozen any more. */
 static bool thaw_slot(struct page *page, uint32_t index, int fd, int loss) {
     struct slot *slot = &page->slots[index];
-    uint32_t none = LOSS_NONE;
     uint32_t state = SLOT_IDLE;
     atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWED);
     if (state == SLOT_IDLE || state == SLOT_THAWED || state == SLOT_FAILED) return true;
@@ -169,9 +173,10 @@ static bool thaw_slot(struct page *page, uint32_t index, int fd, int loss) {
     int error = ioctl(fd, FITHAW, 0) == 0 ? 0 : errno;
     bool in_flight = state == SLOT_CALLING || state == SLOT_PROBING;
     bool ended = error == 0 || (error == EINVAL && !in_flight);
+    /* That may have been the freeze of the probe itself, ours being lost. Only its watchdog knows, which does not say. */
+    if (ended && atomic_load(&slot->state) == SLOT_PROBING) set_loss(slot, loss == LOSS_NONE ? LOSS_GUARD_DIED : (uint32_t)loss);
     if (ended && atomic_exchange(&slot->state, SLOT_THAWED) != SLOT_THAWED) {
-        if (loss != LOSS_NONE) atomic_compare_exchange_strong(&slot->loss, &none, (uint32_t)loss);
-        else if (error == EINVAL) atomic_compare_exchange_strong(&slot->loss, &none, LOSS_THIRD_PARTY);
+        set_loss(slot, loss == LOSS_NONE && error == EINVAL ? LOSS_THIRD_PARTY : (uint32_t)loss);
         atomic_store(&slot->thaw_errno, error);
         atomic_store(&slot->thawed_ns, boottime_ns());
     } else if (!ended) {

@@ -138,7 +138,7 @@ static void thaw(uint32_t index, uint32_t loss) {
 
 /*
  * FIFREEZE is the only question that the kernel answers: EBUSY is "still frozen". Success means that somebody had thawed
- * it, so the probe's own freeze is undone at once.
+ * it, so the loss is told and the probe's own freeze undone at once.
  */
 static void probe(uint32_t index) {
     struct slot *slot = &guard.page->slots[index];
@@ -149,6 +149,8 @@ static void probe(uint32_t index) {
         int error = FAULT_ERRNO("guard.probing");
         if (error == 0 && ioctl(mountpoint_fd(index), FIFREEZE, 0) != 0) error = errno;
         FAULT_POINT("guard.probed");
+        /* Before anybody can find it held: whoever ends it then would undo our freeze, and take it for the one that was lost. */
+        if (error == 0) set_loss(slot, LOSS_THIRD_PARTY);
         uint32_t probing = SLOT_PROBING;
         bool ours = atomic_compare_exchange_strong(&slot->state, &probing, SLOT_HELD);
         if (ours && error != EBUSY) thaw(index, LOSS_THIRD_PARTY);

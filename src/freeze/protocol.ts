@@ -15,6 +15,11 @@ export const FRAME_MAGIC = 0x5246_4246;
 export const CONTROL_PATH_SIZE = 108;
 export const RECORD_STATUS_SIZE = 64;
 
+/** The page's descriptor in each guard, and where it has its slots. */
+export const PAGE_FD = 4;
+export const SLOTS_AT = 24;
+export const SLOT_SIZE = 64;
+
 const HEADER_SIZE = 64;
 const SLOT_REPORT_SIZE = 56;
 export const FRAME_SIZE = HEADER_SIZE + SLOT_REPORT_SIZE * MAX_SLOTS;

@@ -4,6 +4,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { armFreezer } from '../../src/freeze/arm-freezer.js';
 import type { FreezeOptions } from '../../src/freeze/freezer.js';
 import type { GuardedFreezer } from '../../src/freeze/guarded-freezer.js';
+import { readGuardsPage } from '../../src/freeze/guards-page.js';
+import { SlotState } from '../../src/freeze/protocol.js';
 import { probeFrozen } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { ended, eventually, FreezeHarness, isGuard } from '../support/freeze-harness.js';
@@ -115,6 +117,21 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a call that waits for a disk',
     await freezing;
     await sleep(3500);
     expect((await freezer.thaw()).filesystems).toMatchObject([{ lost: undefined }]);
+  });
+
+  it('hides no loss: what the watchdog was about to tell when it was stopped', async () => {
+    const freezer = await armed({ timeoutMs: 2000, maxHoldMs: 90_000 }, upper);
+    await freezer.freeze();
+    await must('fsfreeze', '--unfreeze', upper.mountpoint);
+    await hang();
+    const [watchdog = 0] = freezer.watchdogPids;
+    // The heartbeat's probe freezes anew what was thawed: that takes as long as the disk does.
+    await eventually('the probe', () => readGuardsPage(freezer.watchdogPids, 0)?.state === SlotState.probing);
+    process.kill(watchdog, 'SIGSTOP');
+    await letGo();
+    expect((await freezer.thaw()).filesystems).toMatchObject([{ lost: 'guard-died' }]);
+    expect(freezer.lost.aborted).toBe(true);
+    expect(await isFrozen(upper)).toBe(false);
   });
 
   it('leaves the command line able to hear, and to say that it cannot thaw', async () => {
