@@ -12,6 +12,7 @@ struct guard {
     struct page *page;
     uint32_t slot_count;
     bool is_second;
+    pid_t holder_pid;
     int holder_pidfd;         /* readable once the command line is dead */
     int partner_fd;           /* socketpair to the other guard; EOF once it is dead */
     int done_fd;              /* eventfd: a worker finished something */

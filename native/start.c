@@ -70,6 +70,7 @@ static int watch_holder(void) {
     struct ucred holder;
     socklen_t size = sizeof holder;
     if (getsockopt(FD_SOCKET, SOL_SOCKET, SO_PEERCRED, &holder, &size) != 0) return errno;
+    guard.holder_pid = holder.pid;
     guard.holder_pidfd = (int)syscall(SYS_pidfd_open, holder.pid, 0);
     if (guard.holder_pidfd < 0) return errno;
     return getppid() == holder.pid ? 0 : ESRCH;

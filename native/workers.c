@@ -4,6 +4,7 @@
  */
 #include "fault-point.h"
 #include "guard.h"
+#include "in-freeze.h"
 
 #include <errno.h>
 #include <linux/fs.h>
@@ -14,6 +15,8 @@
 
 /* FITHAW answers EINVAL while a FIFREEZE waits for writers, so it is asked again. */
 #define RETRY_MS 50
+/* How often a FIFREEZE in flight is looked at, which a thaw waits for. */
+#define LOOK_MS 5
 /* After so many other failures in a row the slot is called stuck, and the caller gets its answer. */
 #define STUCK_AFTER 40
 /* A claim older than this belongs to a process that was stopped between the claim and the call. */
@@ -46,12 +49,17 @@ static void set_loss(struct slot *slot, uint32_t loss) {
     if (loss != LOSS_NONE) atomic_compare_exchange_strong(&slot->loss, &none, loss);
 }
 
+static uint32_t bit_of(uint32_t slot) { return 1u << slot; }
+
 /* The slot's end. The record is written here, after the thaw, since its own filesystem may have been frozen. */
 static void finish(uint32_t index, int error) {
     struct slot *slot = &guard.page->slots[index];
     atomic_store(&slot->thaw_errno, error);
     atomic_store(&slot->thawed_ns, boottime_ns());
-    if (atomic_exchange(&slot->state, SLOT_THAWED) != SLOT_THAWED) record_write(index);
+    uint32_t before = atomic_exchange(&slot->state, SLOT_THAWED);
+    /* FIFREEZE came back meanwhile, and had frozen nothing: what FITHAW thawed was not ours. */
+    if (before == SLOT_FAILED && error == 0) atomic_fetch_or(&guard.page->ended_anothers, bit_of(index));
+    if (before != SLOT_THAWED) record_write(index);
 }
 
 /* Whether the process whose FIFREEZE is in flight has gone: what it has not frozen by then, it never will. */
@@ -81,8 +89,6 @@ static bool claim(struct slot *slot, uint32_t state, uint32_t loss) {
     return true;
 }
 
-static uint32_t bit_of(uint32_t slot) { return 1u << slot; }
-
 /* FITHAW until there is nothing to thaw. */
 static void thaw_whatever(uint32_t index) {
     while (ioctl(mountpoint_fd(index), FITHAW, 0) != 0 && errno != EINVAL) sleep_ms(RETRY_MS);
@@ -106,6 +112,11 @@ static void thaw(uint32_t index, uint32_t loss) {
             continue;
         }
         bool caller_was_gone = caller_gone(state);
+        if (state == SLOT_CALLING && waits_in_freeze(guard.holder_pid, atomic_load(&guard.page->callers[index]))) {
+            set_loss(slot, loss);
+            sleep_ms(LOOK_MS);
+            continue;
+        }
         if (!claim(slot, state, loss)) {
             sleep_ms(1);
             continue;

@@ -10,7 +10,7 @@ import type { DeviceLossReason, LossReason } from './freezer.js';
 export const MAX_SLOTS = 32;
 export const MAX_DEVICES = 128;
 export const ALL_SLOTS = 0xffff_ffff;
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 export const FRAME_MAGIC = 0x5246_4246;
 export const CONTROL_PATH_SIZE = 108;
 export const RECORD_STATUS_SIZE = 64;
@@ -82,7 +82,7 @@ export function warningTexts(bits: number): string[] {
 }
 
 /** What a guard reports of one slot: what the page says of it. */
-export type SlotReport = Omit<PageSlot, 'probing'>;
+export type SlotReport = Omit<PageSlot, 'probing' | 'endedAnothers'>;
 
 export interface Request {
   type: number;
