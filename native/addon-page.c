@@ -163,9 +163,22 @@ napi_value page_freeze(napi_env env, napi_callback_info info) {
     return queue_freeze(env, info, run_freeze);
 }
 
+/* How long a guard whose FITHAW had success may need to say so. */
+#define OTHERS_WORD_MS 50
+
 static void set_loss(struct slot *slot, uint32_t loss) {
     uint32_t none = LOSS_NONE;
     if (loss != LOSS_NONE) atomic_compare_exchange_strong(&slot->loss, &none, loss);
+}
+
+/* Whether the FIFREEZE of another thread of ours is in flight, and may still end by itself, or just has. */
+static bool freeze_waits(struct page *page, uint32_t index) {
+    for (int ms = 0; ms < LAST_WORD_MS; ms += LOOK_MS) {
+        bool calling = atomic_load(&page->slots[index].state) == SLOT_CALLING;
+        if (!calling || waits_in_freeze(getpid(), atomic_load(&page->callers[index]))) return true;
+        sleep_ms(LOOK_MS);
+    }
+    return false;
 }
 
 /* When no watchdog answers, and the second half of every probe: true when nothing of the slot is frozen any more. */
@@ -179,10 +192,12 @@ static bool thaw_slot(struct page *page, uint32_t index, int fd, int loss) {
         atomic_store(&slot->thaw_begin_ns, boottime_ns());
         atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWING);
     }
-    if (state == SLOT_CALLING && waits_in_freeze(getpid(), atomic_load(&page->callers[index]))) return false;
+    if (state == SLOT_CALLING && freeze_waits(page, index)) return false;
     int error = ioctl(fd, FITHAW, 0) == 0 ? 0 : errno;
     bool in_flight = state == SLOT_CALLING || state == SLOT_PROBING;
     bool ended = error == 0 || (error == EINVAL && !in_flight);
+    /* Held, and not frozen now: a guard that waited in FITHAW as we did was faster, and says so in a moment, or somebody else was. */
+    for (int ms = 0; ended && error == EINVAL && ms < OTHERS_WORD_MS && atomic_load(&slot->state) != SLOT_THAWED; ms++) sleep_ms(1);
     /* That may have been the freeze of the probe itself, ours being lost. Only its watchdog knows, which does not say. */
     if (ended && atomic_load(&slot->state) == SLOT_PROBING) set_loss(slot, loss == LOSS_NONE ? LOSS_GUARD_DIED : (uint32_t)loss);
     uint32_t before = ended ? atomic_exchange(&slot->state, SLOT_THAWED) : SLOT_THAWED;

@@ -15,11 +15,9 @@
 
 /* FITHAW answers EINVAL while a FIFREEZE waits for writers, so it is asked again. */
 #define RETRY_MS 50
-/* How often a FIFREEZE in flight is looked at, which a thaw waits for. */
-#define LOOK_MS 5
 /* After so many other failures in a row the slot is called stuck, and the caller gets its answer. */
 #define STUCK_AFTER 40
-/* A claim older than this belongs to a process that was stopped between the claim and the call. */
+/* The process whose claim is older was stopped between the claim and the call, or its FITHAW waits: for a disk, as a rule. */
 #define CLAIM_STALE_NS (50ull * 1000 * 1000)
 
 enum job { JOB_THAW = 1, JOB_PROBE = 2 };
@@ -68,6 +66,12 @@ static bool caller_gone(uint32_t state) {
     return atomic_load(&guard.holder_dead);
 }
 
+/* Whether a deadline that ends a slot now had not passed when it was claimed: it was held to its end, which took its time. */
+static bool in_time(const struct slot *slot, uint32_t loss) {
+    bool by_deadline = loss == LOSS_TIMEOUT || loss == LOSS_MAX_HOLD;
+    return by_deadline && atomic_load(&slot->thaw_begin_ns) < atomic_load(&slot->deadline_ns);
+}
+
 /* Claims a held slot for this process; false while another has it and may still be about to thaw it. */
 static bool claim(struct slot *slot, uint32_t state, uint32_t loss) {
     if (state == SLOT_HELD) {
@@ -79,7 +83,7 @@ static bool claim(struct slot *slot, uint32_t state, uint32_t loss) {
     }
     if (state == SLOT_THAWING) {
         if (boottime_ns() - atomic_load(&slot->thaw_begin_ns) < CLAIM_STALE_NS) return false;
-        set_loss(slot, loss);
+        if (!in_time(slot, loss)) set_loss(slot, loss);
         return true;
     }
     /* In flight or stuck: nobody claims these, a thaw of them is tried again and again. */
@@ -87,6 +91,15 @@ static bool claim(struct slot *slot, uint32_t state, uint32_t loss) {
     uint64_t zero = 0;
     atomic_compare_exchange_strong(&slot->thaw_begin_ns, &zero, boottime_ns());
     return true;
+}
+
+/*
+ * What was held is not frozen now: one of us that waited in FITHAW as we did was faster, and says so in a moment, or somebody
+ * else was. Not asked of the kernel again, which may have been given another's freeze by now.
+ */
+static bool thawed_by_us(const struct slot *slot) {
+    for (int ms = 0; ms < RETRY_MS && atomic_load(&slot->state) != SLOT_THAWED; ms++) sleep_ms(1);
+    return atomic_load(&slot->state) == SLOT_THAWED;
 }
 
 /* FITHAW until there is nothing to thaw. */
@@ -101,8 +114,17 @@ void probes_undo(void) {
         if (atomic_load(&guard.page->probing) & bit_of(i)) thaw_whatever(i);
 }
 
+/* Whether the FIFREEZE in flight of a living command may still end by itself. `silent_ms`: since when it was not seen in there. */
+static bool freeze_waits(uint32_t index, int *silent_ms) {
+    if (atomic_load(&guard.holder_dead)) return false;
+    if (waits_in_freeze(guard.holder_pid, atomic_load(&guard.page->callers[index]))) *silent_ms = 0;
+    else *silent_ms += LOOK_MS;
+    return *silent_ms < LAST_WORD_MS;
+}
+
 static void thaw(uint32_t index, uint32_t loss) {
     struct slot *slot = &guard.page->slots[index];
+    int silent_ms = 0;
     for (int failures = 0;;) {
         uint32_t state = atomic_load(&slot->state);
         if (state == SLOT_THAWED || state == SLOT_FAILED) return;
@@ -112,7 +134,7 @@ static void thaw(uint32_t index, uint32_t loss) {
             continue;
         }
         bool caller_was_gone = caller_gone(state);
-        if (state == SLOT_CALLING && waits_in_freeze(guard.holder_pid, atomic_load(&guard.page->callers[index]))) {
+        if (state == SLOT_CALLING && freeze_waits(index, &silent_ms)) {
             set_loss(slot, loss);
             sleep_ms(LOOK_MS);
             continue;
@@ -134,7 +156,7 @@ static void thaw(uint32_t index, uint32_t loss) {
                 return;
             }
         } else if (error == EINVAL) {
-            /* It was held and is not frozen now: somebody else thawed it, or the process that claimed it first. */
+            if (thawed_by_us(slot)) return;
             set_loss(slot, LOSS_THIRD_PARTY);
             finish(index, EINVAL);
             return;

@@ -6,6 +6,7 @@ import { armFreezer } from '../../src/freeze/arm-freezer.js';
 import type { FreezeOptions } from '../../src/freeze/freezer.js';
 import type { GuardedFreezer } from '../../src/freeze/guarded-freezer.js';
 import { readGuardsPage } from '../../src/freeze/guards-page.js';
+import { findRecord } from '../../src/freeze/freeze-record.js';
 import { FrameType, SlotState } from '../../src/freeze/protocol.js';
 import { freezeSlot, probeFrozen, readPage } from '../../src/system/native.js';
 import { runCommand } from '../../src/system/run-command.js';
@@ -254,6 +255,21 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a call that waits for a disk',
     expect(await ended(stopped)).toBe(1);
     expect(said).toContain('took longer than the timeout');
     await harness.dispose();
+  });
+
+  it('loses nothing that was to be thawed before the deadline, and is thawed after it', async () => {
+    for (let round = 0; round < 5; round += 1) {
+      const freezer = await armed({ timeoutMs: 1000, maxHoldMs: 90_000 }, upper);
+      await freezer.freeze();
+      await must('fsfreeze', '--freeze', lower.mountpoint);
+      const thawing = freezer.thaw();
+      await sleep(1500);
+      await letGo();
+      expect((await thawing).filesystems).toMatchObject([{ lost: undefined }]);
+      expect(freezer.lost.aborted).toBe(false);
+      await freezer.close();
+      expect(findRecord(upper)?.status).toEqual({ kind: 'thawed' });
+    }
   });
 
   it('leaves the command line able to hear, and to say that it cannot thaw', async () => {

@@ -223,6 +223,27 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     expect(await lossOf(guarded)).toBe('holder-died');
   });
 
+  it.each([
+    ['before it: it was held to its end', -1, undefined],
+    ['after it', 1, 'timeout'],
+  ] as const)('takes over at the deadline what was claimed %s', async (_, ms, loss) => {
+    const guarded = await frozen({ timeoutMs: 400 });
+    hand.publishThawBegin(guarded, (readPage(guarded.page)[0]?.deadlineMs ?? 0) + ms);
+    hand.publish(guarded, SlotState.thawing);
+    expect(await lossOf(guarded)).toBe(loss);
+  });
+
+  it('takes no thaw of ours for that of somebody else: it was a moment faster, and says so in the next', async () => {
+    const guarded = await frozen();
+    thaw(guarded.mountpointFd);
+    hand.publishThawBegin(guarded, boottimeMs() - 1000);
+    hand.publish(guarded, SlotState.thawing);
+    const thawed = guarded.connection.request({ type: FrameType.thaw }, REPLY_MS);
+    await sleep(20);
+    hand.publish(guarded, SlotState.thawed);
+    expect(await thawed).toMatchObject({ error: 0, slots: [{ loss: 0 }] });
+  });
+
   it('takes what a dead watchdog was asking about, and was not frozen, for thawed', async () => {
     const guarded = await frozen();
     thaw(guarded.mountpointFd);
