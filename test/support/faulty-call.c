@@ -21,6 +21,7 @@ static const struct {
     {"clone", SYS_clone},
     {"clone3", SYS_clone3},
     {"eventfd2", SYS_eventfd2},
+    {"fsopen", SYS_fsopen},
     {"getsockopt", SYS_getsockopt},
     {"listen", SYS_listen},
 #ifdef SYS_mkdir
