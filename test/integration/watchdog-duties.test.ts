@@ -451,6 +451,39 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     }
   });
 
+  it('answers though somebody has lowered its limit of open files', async () => {
+    const guarded = await hand.guard(disk);
+    // The soft one: to raise the hard one takes a capability that root need not have.
+    await must('prlimit', '--pid', String(guarded.pids[0]), '--nofile=6:');
+    const reply = await askWatchdog(guarded.controlPath, { type: FrameType.status }, REPLY_MS);
+    expect(reply?.error).toBe(0);
+  });
+
+  it('sleeps, and keeps the deadline, where its limit of open files is below what it has', async () => {
+    const guarded = await hand.guard(disk, { timeoutMs: 1000 });
+    stop(guarded.pids[1]);
+    await must('prlimit', '--pid', String(guarded.pids[0]), '--nofile=3');
+    await freezeSlot(guarded.page, 0, guarded.mountpointFd);
+    expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
+    expect(await lossOf(guarded)).toBe('timeout');
+    process.kill(guarded.pids[0], 'SIGKILL');
+  });
+
+  it('sleeps between its tries to answer, where it can open no more files', async () => {
+    const guarded = await hand.guard(disk);
+    // As many as it asks about: poll(2) wants no fewer.
+    await must('prlimit', '--pid', String(guarded.pids[0]), '--nofile=11');
+    const socket = connect(guarded.controlPath);
+    await once(socket, 'connect');
+    try {
+      expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
+      // To the command it listens all the same.
+      expect((await guarded.connection.request({ type: FrameType.status }, REPLY_MS)).error).toBe(0);
+    } finally {
+      socket.destroy();
+    }
+  });
+
   it('takes a request in pieces', async () => {
     const guarded = await hand.guard(disk);
     const socket = connect(guarded.controlPath);
