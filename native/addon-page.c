@@ -1,6 +1,7 @@
 /* The page shared with the watchdog, and the freeze that is published in it. */
 #include "addon.h"
 #include "fault-point.h"
+#include "in-freeze.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -110,6 +111,7 @@ napi_value page_read(napi_env env, napi_callback_info info) {
         CHECK(set_number(env, object, "thawedMs", (double)atomic_load(&slot->thawed_ns) / NS_PER_MS));
         CHECK(set_number(env, object, "deadlineMs", (double)atomic_load(&slot->deadline_ns) / NS_PER_MS));
         CHECK(set_number(env, object, "probing", (atomic_load(&page->probing) >> i) & 1u));
+        CHECK(set_number(env, object, "endedAnothers", (atomic_load(&page->ended_anothers) >> i) & 1u));
         CHECK(napi_set_element(env, array, i, object));
     }
     return array;
@@ -123,6 +125,7 @@ static int run_freeze(struct task *task) {
     uint64_t cap = task->page->max_hold_ns;
     atomic_store(&slot->call_ns, now);
     atomic_store(&slot->deadline_ns, now + (timeout != 0 && timeout < cap ? timeout : cap));
+    atomic_store(&task->page->callers[task->slot], gettid());
     uint32_t state = SLOT_IDLE;
     /* Not idle: cancelled by the watchdog before it began. */
     if (!atomic_compare_exchange_strong(&slot->state, &state, SLOT_CALLING)) return ECANCELED;
@@ -132,9 +135,15 @@ static int run_freeze(struct task *task) {
     atomic_store(&slot->held_ns, boottime_ns());
     atomic_store(&slot->freeze_errno, error);
     state = SLOT_CALLING;
-    if (atomic_compare_exchange_strong(&slot->state, &state, error == 0 ? SLOT_HELD : SLOT_FAILED)) return error;
-    /* The watchdog ended it while the call was in flight. What it thawed may have been another's freeze before ours. */
-    if (error == 0) ioctl(task->fd, FITHAW, 0);
+    if (atomic_compare_exchange_strong(&slot->state, &state, error == 0 ? SLOT_HELD : SLOT_FAILED))
+        /* A guard whose time was up waited for us, and thaws now. */
+        return error == 0 && atomic_load(&slot->loss) != LOSS_NONE ? ECANCELED : error;
+    /*
+     * Ended while the call was in flight: a FITHAW had success. What that thawed may have been another's freeze before ours, so
+     * ours is thawed for certain. Where there was none of ours, or still is one, the other was.
+     */
+    bool was_anothers = error == EBUSY || (error == 0 && ioctl(task->fd, FITHAW, 0) == 0);
+    if (was_anothers) atomic_fetch_or(&task->page->ended_anothers, 1u << task->slot);
     return ECANCELED;
 }
 
@@ -154,10 +163,27 @@ napi_value page_freeze(napi_env env, napi_callback_info info) {
     return queue_freeze(env, info, run_freeze);
 }
 
-/* The fallback for when no watchdog answers: true when nothing of the slot is frozen any more. */
+/* How long a guard whose FITHAW had success may need to say so. */
+#define OTHERS_WORD_MS 50
+
+static void set_loss(struct slot *slot, uint32_t loss) {
+    uint32_t none = LOSS_NONE;
+    if (loss != LOSS_NONE) atomic_compare_exchange_strong(&slot->loss, &none, loss);
+}
+
+/* Whether the FIFREEZE of another thread of ours is in flight, and may still end by itself, or just has. */
+static bool freeze_waits(struct page *page, uint32_t index) {
+    for (int ms = 0; ms < LAST_WORD_MS; ms += LOOK_MS) {
+        bool calling = atomic_load(&page->slots[index].state) == SLOT_CALLING;
+        if (!calling || waits_in_freeze(getpid(), atomic_load(&page->callers[index]))) return true;
+        sleep_ms(LOOK_MS);
+    }
+    return false;
+}
+
+/* When no watchdog answers, and the second half of every probe: true when nothing of the slot is frozen any more. */
 static bool thaw_slot(struct page *page, uint32_t index, int fd, int loss) {
     struct slot *slot = &page->slots[index];
-    uint32_t none = LOSS_NONE;
     uint32_t state = SLOT_IDLE;
     atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWED);
     if (state == SLOT_IDLE || state == SLOT_THAWED || state == SLOT_FAILED) return true;
@@ -166,12 +192,18 @@ static bool thaw_slot(struct page *page, uint32_t index, int fd, int loss) {
         atomic_store(&slot->thaw_begin_ns, boottime_ns());
         atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWING);
     }
+    if (state == SLOT_CALLING && freeze_waits(page, index)) return false;
     int error = ioctl(fd, FITHAW, 0) == 0 ? 0 : errno;
     bool in_flight = state == SLOT_CALLING || state == SLOT_PROBING;
     bool ended = error == 0 || (error == EINVAL && !in_flight);
-    if (ended && atomic_exchange(&slot->state, SLOT_THAWED) != SLOT_THAWED) {
-        if (loss != LOSS_NONE) atomic_compare_exchange_strong(&slot->loss, &none, (uint32_t)loss);
-        else if (error == EINVAL) atomic_compare_exchange_strong(&slot->loss, &none, LOSS_THIRD_PARTY);
+    /* Held, and not frozen now: a guard that waited in FITHAW as we did was faster, and says so in a moment, or somebody else was. */
+    for (int ms = 0; ended && error == EINVAL && ms < OTHERS_WORD_MS && atomic_load(&slot->state) != SLOT_THAWED; ms++) sleep_ms(1);
+    /* That may have been the freeze of the probe itself, ours being lost. Only its watchdog knows, which does not say. */
+    if (ended && atomic_load(&slot->state) == SLOT_PROBING) set_loss(slot, loss == LOSS_NONE ? LOSS_GUARD_DIED : (uint32_t)loss);
+    uint32_t before = ended ? atomic_exchange(&slot->state, SLOT_THAWED) : SLOT_THAWED;
+    if (before == SLOT_FAILED && error == 0) atomic_fetch_or(&page->ended_anothers, 1u << index);
+    if (before != SLOT_THAWED) {
+        set_loss(slot, loss == LOSS_NONE && error == EINVAL ? LOSS_THIRD_PARTY : (uint32_t)loss);
         atomic_store(&slot->thaw_errno, error);
         atomic_store(&slot->thawed_ns, boottime_ns());
     } else if (!ended) {

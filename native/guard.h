@@ -4,6 +4,7 @@
 
 #include "devices.h"
 
+#include <poll.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -12,6 +13,7 @@ struct guard {
     struct page *page;
     uint32_t slot_count;
     bool is_second;
+    pid_t holder_pid;
     int holder_pidfd;         /* readable once the command line is dead */
     int partner_fd;           /* socketpair to the other guard; EOF once it is dead */
     int done_fd;              /* eventfd: a worker finished something */
@@ -88,6 +90,12 @@ int survive_signals(void);
 uint32_t survive_memory(void);
 uint32_t survive_oom(void);
 void survive_limits(void);
+/* As many files as a guard may ever have open. */
+void survive_files(void);
+/* Before the next try of what fails at once: a guard that never sleeps would keep a processor from all others. */
+#define PAUSE_MS 100
+/* After a poll(2) that failed: a pause, and nothing to read. What is due can be looked for all the same. */
+void survive_no_poll(struct pollfd *fds, unsigned count);
 void survive_name(char **argv, const char *name);
 
 /* cgroup.c */
@@ -120,7 +128,8 @@ void connections_start(uint32_t next_sequence);
 int connection_fd(unsigned connection);
 /* Reads what has come; answers or queues it. Closes the connection on end of file or nonsense. */
 void connection_read(unsigned connection);
-void connection_accept(void);
+/* False when it cannot be accepted now: whoever polls must pause, since it stays there to be read. */
+bool connection_accept(void);
 /* Answers each request whose slots the workers are done with, and tells the holder of new losses. */
 void connections_answer(void);
 void connections_close(void);

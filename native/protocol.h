@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 3u
+#define PROTOCOL_VERSION 4u
 #define PAGE_MAGIC 0x47504246u  /* "FBPG" */
 #define FRAME_MAGIC 0x52464246u /* "FBFR" */
 
@@ -116,6 +116,9 @@ struct page {
     _Atomic uint64_t watch_timeout_ns; /* as a slot's */
     /* A bit for each slot: the watchdog's FIFREEZE probe of it may still freeze, whatever its state says meanwhile. */
     _Atomic uint32_t probing;
+    /* The same, where a FITHAW of ours ended what somebody else had frozen while our FIFREEZE was in flight. */
+    _Atomic uint32_t ended_anothers;
+    _Atomic int32_t callers[MAX_SLOTS]; /* the thread of the command line that calls FIFREEZE, as gettid(2); 0: none yet */
 };
 
 _Static_assert(sizeof(struct slot) == 64, "the mirror in protocol.ts counts on it");

@@ -191,13 +191,22 @@ static unsigned place(void) {
     return idle;
 }
 
-void connection_accept(void) {
+/* Somebody may have lowered it; asking costs no memory, of which there may be none. */
+static int accept_again(void) {
+    survive_files();
+    return accept4(guard.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+
+bool connection_accept(void) {
     static uint64_t count;
     int fd = accept4(guard.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) return;
+    if (fd < 0 && errno == EMFILE) fd = accept_again();
+    /* Whoever has hung up is none to wait for. */
+    if (fd < 0) return errno == EAGAIN || errno == ECONNABORTED || errno == EINTR;
     unsigned at = from_root(fd) ? place() : HOLDER_CONNECTION;
     if (at == HOLDER_CONNECTION) close(fd);
     else connections[at] = (struct connection){.fd = fd, .next_sequence = 1, .number = ++count};
+    return true;
 }
 
 void connections_close(void) {

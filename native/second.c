@@ -80,7 +80,9 @@ void second_main(void) {
             [ON_DONE] = {guard.done_fd, POLLIN, 0},
             [ON_SIGNAL] = {guard.signal_fd, POLLIN, 0},
         };
-        if (poll(fds, SOURCES, -1) > 0) handle(fds);
+        int ready = poll(fds, SOURCES, -1);
+        if (ready < 0) survive_no_poll(fds, SOURCES);
+        if (ready != 0) handle(fds);
     }
     if (!quitting && !atomic_load(&guard.partner_dead)) atomic_store(&guard.partner_dead, outlived_partner());
     if (atomic_load(&guard.partner_dead)) {

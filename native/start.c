@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -65,11 +66,32 @@ static int map_page(void) {
     return 0;
 }
 
+static void close_all(unsigned first, unsigned last) {
+    struct rlimit limit;
+    if (first > last || syscall(SYS_close_range, first, last, 0) == 0) return;
+    /* Before Linux 5.9. */
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    for (unsigned fd = first; fd <= last && fd < limit.rlim_cur; fd++) close((int)fd);
+}
+
+/*
+ * What the command line itself has inherited, of a shell say: a lock or the end of a pipe there is to go with its owners, and we
+ * may outlive them all.
+ */
+static void close_inherited(void) {
+    unsigned first = FD_FIRST_SLOT + 2 * guard.slot_count + (guard.dm_fd < 0 ? 0 : 1);
+    /* The only one that we have opened so far. */
+    unsigned own = (unsigned)guard.signal_fd;
+    if (own > first) close_all(first, own - 1);
+    close_all(own + 1, UINT32_MAX);
+}
+
 /* A pid may be reused, a pidfd not; that the holder is still our parent after the open proves that it is the holder. */
 static int watch_holder(void) {
     struct ucred holder;
     socklen_t size = sizeof holder;
     if (getsockopt(FD_SOCKET, SOL_SOCKET, SO_PEERCRED, &holder, &size) != 0) return errno;
+    guard.holder_pid = holder.pid;
     guard.holder_pidfd = (int)syscall(SYS_pidfd_open, holder.pid, 0);
     if (guard.holder_pidfd < 0) return errno;
     return getppid() == holder.pid ? 0 : ESRCH;
@@ -141,6 +163,7 @@ void start_guards(char **argv) {
     guard.slot_count = request.slot_count;
 
     if (error == 0) error = map_page();
+    if (error == 0) close_inherited();
     if (error == 0) error = watch_holder();
     if (error == 0) error = listen_for_control(request.control_path);
     if (error != 0) refuse(&request, error);

@@ -13,6 +13,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+/* Two and an event descriptor for each slot, and some: 32 slots, 5 connections. */
+#define MAX_FILES 256
+
 /* A request to end is read from signal_fd, and thaws first; every other signal that can be ignored is. */
 int survive_signals(void) {
     sigset_t ends;
@@ -32,12 +35,30 @@ int survive_signals(void) {
     return guard.signal_fd < 0 ? errno : 0;
 }
 
+/* To `most`, or as near to it as may be: to raise a hard limit takes a capability that root need not have. */
+static void raise_limit(int resource, rlim_t most) {
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur >= most) return;
+    const struct rlimit wanted = {most, limit.rlim_max > most ? limit.rlim_max : most};
+    const struct rlimit permitted = {limit.rlim_max, limit.rlim_max};
+    if (setrlimit(resource, &wanted) != 0) setrlimit(resource, &permitted);
+}
+
+void survive_files(void) { raise_limit(RLIMIT_NOFILE, MAX_FILES); }
+
+/* EINVAL: somebody has lowered the limit of open files to fewer than are asked about. */
+void survive_no_poll(struct pollfd *fds, unsigned count) {
+    for (unsigned i = 0; i < count; i++) fds[i].revents = 0;
+    survive_files();
+    sleep_ms(PAUSE_MS);
+}
+
 /* The caller may run niced, idle or under ulimits: none of them may delay a thaw. Best effort. */
 void survive_limits(void) {
-    const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
-    setrlimit(RLIMIT_CPU, &none);
-    setrlimit(RLIMIT_FSIZE, &none);
-    setrlimit(RLIMIT_MEMLOCK, &none);
+    raise_limit(RLIMIT_CPU, RLIM_INFINITY);
+    raise_limit(RLIMIT_FSIZE, RLIM_INFINITY);
+    raise_limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
+    survive_files();
     setpriority(PRIO_PROCESS, 0, -20);
     const struct sched_param lowest = {.sched_priority = 1};
     sched_setscheduler(0, SCHED_FIFO, &lowest);

@@ -17,6 +17,8 @@ enum source { ON_HOLDER, ON_PARTNER, ON_TIMER, ON_DONE, ON_SIGNAL, ON_LISTEN, ON
 
 #define SECOND_END_MS 500
 
+static bool accepting = true;
+
 static void partner_said(void) {
     char byte;
     ssize_t count = recv(guard.partner_fd, &byte, 1, MSG_DONTWAIT);
@@ -41,7 +43,7 @@ static void handle(const struct pollfd *fds) {
         thaw_all(LOSS_SIGNAL);
     for (unsigned i = 0; i < MAX_CONNECTIONS; i++)
         if (fds[ON_CONNECTIONS + i].revents & (POLLIN | POLLHUP | POLLERR)) connection_read(i);
-    if (fds[ON_LISTEN].revents & POLLIN) connection_accept();
+    if (fds[ON_LISTEN].revents & POLLIN) accepting = connection_accept();
     connections_answer();
     deadlines_schedule();
 }
@@ -55,10 +57,14 @@ static void watch(void) {
             [ON_TIMER] = {guard.timer_fd, POLLIN, 0},
             [ON_DONE] = {guard.done_fd, POLLIN, 0},
             [ON_SIGNAL] = {guard.signal_fd, POLLIN, 0},
-            [ON_LISTEN] = {guard.listen_fd, POLLIN, 0},
+            [ON_LISTEN] = {accepting ? guard.listen_fd : -1, POLLIN, 0},
         };
+        int timeout = accepting ? -1 : PAUSE_MS;
+        accepting = true;
         for (unsigned i = 0; i < MAX_CONNECTIONS; i++) fds[ON_CONNECTIONS + i] = (struct pollfd){connection_fd(i), POLLIN, 0};
-        if (poll(fds, SOURCES, -1) > 0) handle(fds);
+        int ready = poll(fds, SOURCES, timeout);
+        if (ready < 0) survive_no_poll(fds, SOURCES);
+        if (ready != 0) handle(fds);
     }
 }
 

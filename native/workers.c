@@ -4,6 +4,7 @@
  */
 #include "fault-point.h"
 #include "guard.h"
+#include "in-freeze.h"
 
 #include <errno.h>
 #include <linux/fs.h>
@@ -16,7 +17,7 @@
 #define RETRY_MS 50
 /* After so many other failures in a row the slot is called stuck, and the caller gets its answer. */
 #define STUCK_AFTER 40
-/* A claim older than this belongs to a process that was stopped between the claim and the call. */
+/* The process whose claim is older was stopped between the claim and the call, or its FITHAW waits: for a disk, as a rule. */
 #define CLAIM_STALE_NS (50ull * 1000 * 1000)
 
 enum job { JOB_THAW = 1, JOB_PROBE = 2 };
@@ -46,18 +47,29 @@ static void set_loss(struct slot *slot, uint32_t loss) {
     if (loss != LOSS_NONE) atomic_compare_exchange_strong(&slot->loss, &none, loss);
 }
 
+static uint32_t bit_of(uint32_t slot) { return 1u << slot; }
+
 /* The slot's end. The record is written here, after the thaw, since its own filesystem may have been frozen. */
 static void finish(uint32_t index, int error) {
     struct slot *slot = &guard.page->slots[index];
     atomic_store(&slot->thaw_errno, error);
     atomic_store(&slot->thawed_ns, boottime_ns());
-    if (atomic_exchange(&slot->state, SLOT_THAWED) != SLOT_THAWED) record_write(index);
+    uint32_t before = atomic_exchange(&slot->state, SLOT_THAWED);
+    /* FIFREEZE came back meanwhile, and had frozen nothing: what FITHAW thawed was not ours. */
+    if (before == SLOT_FAILED && error == 0) atomic_fetch_or(&guard.page->ended_anothers, bit_of(index));
+    if (before != SLOT_THAWED) record_write(index);
 }
 
 /* Whether the process whose FIFREEZE is in flight has gone: what it has not frozen by then, it never will. */
 static bool caller_gone(uint32_t state) {
     if (state == SLOT_PROBING) return guard.is_second && atomic_load(&guard.partner_dead);
     return atomic_load(&guard.holder_dead);
+}
+
+/* Whether a deadline that ends a slot now had not passed when it was claimed: it was held to its end, which took its time. */
+static bool in_time(const struct slot *slot, uint32_t loss) {
+    bool by_deadline = loss == LOSS_TIMEOUT || loss == LOSS_MAX_HOLD;
+    return by_deadline && atomic_load(&slot->thaw_begin_ns) < atomic_load(&slot->deadline_ns);
 }
 
 /* Claims a held slot for this process; false while another has it and may still be about to thaw it. */
@@ -71,7 +83,7 @@ static bool claim(struct slot *slot, uint32_t state, uint32_t loss) {
     }
     if (state == SLOT_THAWING) {
         if (boottime_ns() - atomic_load(&slot->thaw_begin_ns) < CLAIM_STALE_NS) return false;
-        set_loss(slot, loss);
+        if (!in_time(slot, loss)) set_loss(slot, loss);
         return true;
     }
     /* In flight or stuck: nobody claims these, a thaw of them is tried again and again. */
@@ -81,7 +93,14 @@ static bool claim(struct slot *slot, uint32_t state, uint32_t loss) {
     return true;
 }
 
-static uint32_t bit_of(uint32_t slot) { return 1u << slot; }
+/*
+ * What was held is not frozen now: one of us that waited in FITHAW as we did was faster, and says so in a moment, or somebody
+ * else was. Not asked of the kernel again, which may have been given another's freeze by now.
+ */
+static bool thawed_by_us(const struct slot *slot) {
+    for (int ms = 0; ms < RETRY_MS && atomic_load(&slot->state) != SLOT_THAWED; ms++) sleep_ms(1);
+    return atomic_load(&slot->state) == SLOT_THAWED;
+}
 
 /* FITHAW until there is nothing to thaw. */
 static void thaw_whatever(uint32_t index) {
@@ -95,8 +114,17 @@ void probes_undo(void) {
         if (atomic_load(&guard.page->probing) & bit_of(i)) thaw_whatever(i);
 }
 
+/* Whether the FIFREEZE in flight of a living command may still end by itself. `silent_ms`: since when it was not seen in there. */
+static bool freeze_waits(uint32_t index, int *silent_ms) {
+    if (atomic_load(&guard.holder_dead)) return false;
+    if (waits_in_freeze(guard.holder_pid, atomic_load(&guard.page->callers[index]))) *silent_ms = 0;
+    else *silent_ms += LOOK_MS;
+    return *silent_ms < LAST_WORD_MS;
+}
+
 static void thaw(uint32_t index, uint32_t loss) {
     struct slot *slot = &guard.page->slots[index];
+    int silent_ms = 0;
     for (int failures = 0;;) {
         uint32_t state = atomic_load(&slot->state);
         if (state == SLOT_THAWED || state == SLOT_FAILED) return;
@@ -106,6 +134,11 @@ static void thaw(uint32_t index, uint32_t loss) {
             continue;
         }
         bool caller_was_gone = caller_gone(state);
+        if (state == SLOT_CALLING && freeze_waits(index, &silent_ms)) {
+            set_loss(slot, loss);
+            sleep_ms(LOOK_MS);
+            continue;
+        }
         if (!claim(slot, state, loss)) {
             sleep_ms(1);
             continue;
@@ -123,7 +156,7 @@ static void thaw(uint32_t index, uint32_t loss) {
                 return;
             }
         } else if (error == EINVAL) {
-            /* It was held and is not frozen now: somebody else thawed it, or the process that claimed it first. */
+            if (thawed_by_us(slot)) return;
             set_loss(slot, LOSS_THIRD_PARTY);
             finish(index, EINVAL);
             return;
@@ -138,7 +171,7 @@ static void thaw(uint32_t index, uint32_t loss) {
 
 /*
  * FIFREEZE is the only question that the kernel answers: EBUSY is "still frozen". Success means that somebody had thawed
- * it, so the probe's own freeze is undone at once.
+ * it, so the loss is told and the probe's own freeze undone at once.
  */
 static void probe(uint32_t index) {
     struct slot *slot = &guard.page->slots[index];
@@ -149,6 +182,8 @@ static void probe(uint32_t index) {
         int error = FAULT_ERRNO("guard.probing");
         if (error == 0 && ioctl(mountpoint_fd(index), FIFREEZE, 0) != 0) error = errno;
         FAULT_POINT("guard.probed");
+        /* Before anybody can find it held: whoever ends it then would undo our freeze, and take it for the one that was lost. */
+        if (error == 0) set_loss(slot, LOSS_THIRD_PARTY);
         uint32_t probing = SLOT_PROBING;
         bool ours = atomic_compare_exchange_strong(&slot->state, &probing, SLOT_HELD);
         if (ours && error != EBUSY) thaw(index, LOSS_THIRD_PARTY);

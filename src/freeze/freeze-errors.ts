@@ -1,4 +1,5 @@
 import { errnoOf, FsbackupError } from '../errors.js';
+import type { PageSlot } from '../system/native.js';
 import type { FreezeTarget } from './freezer.js';
 import { shellWord, suggested } from '../system/command-line.js';
 
@@ -10,9 +11,23 @@ export function thawedMeanwhile(cause?: unknown): FsbackupError {
   });
 }
 
-/** What a failed FIFREEZE means. */
-export function freezeError(target: FreezeTarget, error: unknown): FsbackupError {
+/** What a failed FIFREEZE means. `endedAnothers`: as its slot says it, after the thaw. */
+export function freezeError(
+  target: FreezeTarget,
+  error: unknown,
+  { endedAnothers }: Pick<PageSlot, 'endedAnothers'>,
+): FsbackupError {
   const { mountpoint, fstype } = target;
+  if (endedAnothers !== 0) {
+    return new FsbackupError(
+      'notFrozen',
+      `somebody else froze ${mountpoint} at the same moment, and our thaw ended that freeze`,
+      {
+        hint: 'Discard what they took under it. Let only one program at a time freeze it, and run the command again.',
+        cause: error,
+      },
+    );
+  }
   switch (errnoOf(error)) {
     case 'EBUSY':
       return new FsbackupError(

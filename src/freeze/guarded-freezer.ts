@@ -5,7 +5,7 @@ import { freezeError, thawedMeanwhile } from './freeze-errors.js';
 import { writeStatus } from './freeze-record.js';
 import { NO_LIMIT_MS } from './frame-connection.js';
 import { RETRY_MS, type FreezeSet } from './freeze-set.js';
-import type { Freezer, FreezeOptions, LossReason, ThawOutcome } from './freezer.js';
+import type { Freezer, FreezeOptions, FreezeTarget, LossReason, ThawOutcome } from './freezer.js';
 import { FrameType, lossReason, warningTexts, type Reply } from './protocol.js';
 import type { Watchdog } from './watchdog-process.js';
 import { within } from './within.js';
@@ -73,7 +73,7 @@ export class GuardedFreezer implements Freezer {
       } catch (error) {
         this.#isFreezing = false;
         await this.thaw();
-        throw freezeError(slot.target, error);
+        throw this.#freezeError(index, slot.target, error);
       }
     }
     this.#isFreezing = false;
@@ -104,7 +104,7 @@ export class GuardedFreezer implements Freezer {
         if (errnoOf(error) === 'EOPNOTSUPP') continue;
         // Where a thaw failed, this is the same, and rejects as it did.
         await this.thaw();
-        throw freezeError(target, error);
+        throw this.#freezeError(index, target, error);
       }
       // Thawed by a guard, its time being over, or by a third party.
       if (lossReason(readPage(this.#set.page)[index]?.loss ?? 0) !== undefined) throw thawedMeanwhile();
@@ -166,6 +166,10 @@ export class GuardedFreezer implements Freezer {
       this.#set.recordEnded();
       this.#set.close();
     }
+  }
+
+  #freezeError(index: number, target: FreezeTarget, error: unknown): FsbackupError {
+    return freezeError(target, error, readPage(this.#set.page)[index] ?? { endedAnothers: 0 });
   }
 
   #stopTimers(): void {

@@ -10,10 +10,15 @@ import type { DeviceLossReason, LossReason } from './freezer.js';
 export const MAX_SLOTS = 32;
 export const MAX_DEVICES = 128;
 export const ALL_SLOTS = 0xffff_ffff;
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 export const FRAME_MAGIC = 0x5246_4246;
 export const CONTROL_PATH_SIZE = 108;
 export const RECORD_STATUS_SIZE = 64;
+
+/** The page's descriptor in each guard, and where it has its slots. */
+export const PAGE_FD = 4;
+export const SLOTS_AT = 24;
+export const SLOT_SIZE = 64;
 
 const HEADER_SIZE = 64;
 const SLOT_REPORT_SIZE = 56;
@@ -77,7 +82,7 @@ export function warningTexts(bits: number): string[] {
 }
 
 /** What a guard reports of one slot: what the page says of it. */
-export type SlotReport = Omit<PageSlot, 'probing'>;
+export type SlotReport = Omit<PageSlot, 'probing' | 'endedAnothers'>;
 
 export interface Request {
   type: number;

@@ -4,6 +4,7 @@ import { thawInBackground } from '../system/native.js';
 import { adoptRecord, findRecord, readRecords, type FreezeRecordBody } from './freeze-record.js';
 import { thawFailed } from './freeze-errors.js';
 import type { LossReason } from './freezer.js';
+import { mayHaveBeenLost, readGuardsPage } from './guards-page.js';
 import { endSecond, killGuards } from './kill-guards.js';
 import { openFilesystem } from './mountpoint.js';
 import { byThawOrder } from './thaw-order.js';
@@ -16,7 +17,7 @@ const LIMIT_MS = 30_000;
 export type Asked = ReadonlySet<string>;
 
 /** What a FITHAW of ours came to. */
-type Thawed = 'was held' | 'was not frozen' | FsbackupError;
+type Thawed = 'was held' | 'was not frozen' | 'may have been lost' | FsbackupError;
 
 async function fithawMount(body: FreezeRecordBody): Promise<Thawed> {
   const fd = await openFilesystem(body);
@@ -33,6 +34,14 @@ async function fithawMount(body: FreezeRecordBody): Promise<Thawed> {
   } catch (error) {
     return errnoOf(error) === 'EINVAL' ? 'was not frozen' : thawFailed(body, messageOf(error));
   }
+}
+
+/** The same, of one whose guards may have been stopped in the middle of asking whether it is held. */
+async function thawGuarded(body: FreezeRecordBody): Promise<Thawed> {
+  const look = () => readGuardsPage(body.watchdogPids, body.slot);
+  const before = look();
+  const thawed = await fithawMount(body);
+  return thawed === 'was held' && mayHaveBeenLost(before, look()) ? 'may have been lost' : thawed;
 }
 
 /** Ends both guards of a set: the second by itself, since it looks once more at all that it guards; else we do. */
@@ -65,7 +74,7 @@ export async function thawWithoutGuards(
   // A guard did at last what it was asked for.
   if (set.every(({ majorMinor }) => majorMinor !== body.majorMinor)) return lossOf(body);
   const results = new Map<string, Thawed>();
-  for (const one of set) results.set(one.majorMinor, await fithawMount(one));
+  for (const one of set) results.set(one.majorMinor, await thawGuarded(one));
   const own = results.get(body.majorMinor);
   if (own instanceof FsbackupError) throw own;
   if ([...results.values()].every((result) => !(result instanceof FsbackupError))) {

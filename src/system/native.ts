@@ -20,6 +20,8 @@ export interface PageSlot {
   deadlineMs: number;
   /** 1 while a probe of the watchdog may still freeze, whatever the state says. */
   probing: number;
+  /** 1 where somebody else's freeze, made while our FIFREEZE was in flight, was ended by a FITHAW of ours. */
+  endedAnothers: number;
 }
 
 /** One device of the page, as `readWatch` gives it. */

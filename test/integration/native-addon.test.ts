@@ -220,6 +220,17 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     expect(slot?.thawedMs).toBeGreaterThanOrEqual(slot?.thawBeginMs ?? Infinity);
   });
 
+  it("takes no guard's thaw for that of somebody else: it was a moment faster, and says so in the next", async () => {
+    const { fd: pageFd, page } = createPage(1, 0, 60_000);
+    hand.publish({ pageFd }, SlotState.thawing);
+    const thawed = thawSlot(page, 0, fd, 0);
+    await sleep(20);
+    hand.publish({ pageFd }, SlotState.thawed);
+    closeSync(pageFd);
+    expect(await thawed).toBe(true);
+    expect(readPage(page)[0]).toMatchObject({ state: SlotState.thawed, loss: 0 });
+  });
+
   it.each(['calling', 'probing'] as const)('does not call thawed what is %s still', async (state) => {
     const { fd: pageFd, page } = createPage(1, 0, 60_000);
     hand.publish({ pageFd }, SlotState[state]);

@@ -4,16 +4,19 @@ import { connect, type Socket } from 'node:net';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { SlotState } from '../../src/freeze/protocol.js';
 import { recoverFreezes } from '../../src/freeze/recover-freezes.js';
 import { sweepControlSockets } from '../../src/freeze/sweep-control-sockets.js';
 import { tryLock } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { eventually, FreezeHarness, isFrozen, isGuard } from '../support/freeze-harness.js';
+import { GuardsByHand } from '../support/guards-by-hand.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 /** What was frozen by hand, several together, and of which one is thawed when their guards do not answer. */
 describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'filesystems that one pair of guards holds', () => {
   const disks = throwawayDisks(afterAll);
+  const hand = new GuardsByHand(disks);
   let harness: FreezeHarness;
   let lower: ThrowawayFilesystem;
   let upper: ThrowawayFilesystem;
@@ -60,6 +63,19 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'filesystems that one pair of g
     const thawed = await harness.fsbackup('thaw', other.mountpoint, upper.mountpoint);
     expect(thawed.exitCode, thawed.stderr).toBe(0);
     expect(await harness.status()).toMatchObject({ frozen: [], lost: [] });
+  });
+
+  it('are lost, where the watchdog is stopped while it asks whether they are held: nobody knows what it found', async () => {
+    const { watchdog } = await freeze(upper.mountpoint, other.mountpoint);
+    process.kill(watchdog, 'SIGSTOP');
+    const page = openSync(`/proc/${watchdog}/fd/4`, 'r+');
+    hand.publish({ pageFd: page }, SlotState.probing);
+    closeSync(page);
+    const thawed = await harness.fsbackup('thaw', upper.mountpoint, other.mountpoint);
+    expect(thawed.exitCode, thawed.stderr).toBe(21);
+    const { frozen, lost } = await harness.status();
+    expect(frozen).toEqual([]);
+    expect(lost).toMatchObject([{ mountpoint: upper.mountpoint, reason: 'guard-died' }]);
   });
 
   it('are all thawed, and all lost, where the watchdog was killed', async () => {

@@ -223,6 +223,27 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     expect(await lossOf(guarded)).toBe('holder-died');
   });
 
+  it.each([
+    ['before it: it was held to its end', -1, undefined],
+    ['after it', 1, 'timeout'],
+  ] as const)('takes over at the deadline what was claimed %s', async (_, ms, loss) => {
+    const guarded = await frozen({ timeoutMs: 400 });
+    hand.publishThawBegin(guarded, (readPage(guarded.page)[0]?.deadlineMs ?? 0) + ms);
+    hand.publish(guarded, SlotState.thawing);
+    expect(await lossOf(guarded)).toBe(loss);
+  });
+
+  it('takes no thaw of ours for that of somebody else: it was a moment faster, and says so in the next', async () => {
+    const guarded = await frozen();
+    thaw(guarded.mountpointFd);
+    hand.publishThawBegin(guarded, boottimeMs() - 1000);
+    hand.publish(guarded, SlotState.thawing);
+    const thawed = guarded.connection.request({ type: FrameType.thaw }, REPLY_MS);
+    await sleep(20);
+    hand.publish(guarded, SlotState.thawed);
+    expect(await thawed).toMatchObject({ error: 0, slots: [{ loss: 0 }] });
+  });
+
   it('takes what a dead watchdog was asking about, and was not frozen, for thawed', async () => {
     const guarded = await frozen();
     thaw(guarded.mountpointFd);
@@ -427,6 +448,39 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
         expect(connection && (await ask(connection))).toBe(0);
     } finally {
       for (const connection of connections) connection.destroy();
+    }
+  });
+
+  it('answers though somebody has lowered its limit of open files', async () => {
+    const guarded = await hand.guard(disk);
+    // The soft one: to raise the hard one takes a capability that root need not have.
+    await must('prlimit', '--pid', String(guarded.pids[0]), '--nofile=6:');
+    const reply = await askWatchdog(guarded.controlPath, { type: FrameType.status }, REPLY_MS);
+    expect(reply?.error).toBe(0);
+  });
+
+  it('sleeps, and keeps the deadline, where its limit of open files is below what it has', async () => {
+    const guarded = await hand.guard(disk, { timeoutMs: 1000 });
+    stop(guarded.pids[1]);
+    await must('prlimit', '--pid', String(guarded.pids[0]), '--nofile=3');
+    await freezeSlot(guarded.page, 0, guarded.mountpointFd);
+    expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
+    expect(await lossOf(guarded)).toBe('timeout');
+    process.kill(guarded.pids[0], 'SIGKILL');
+  });
+
+  it('sleeps between its tries to answer, where it can open no more files', async () => {
+    const guarded = await hand.guard(disk);
+    // As many as it asks about: poll(2) wants no fewer.
+    await must('prlimit', '--pid', String(guarded.pids[0]), '--nofile=11');
+    const socket = connect(guarded.controlPath);
+    await once(socket, 'connect');
+    try {
+      expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
+      // To the command it listens all the same.
+      expect((await guarded.connection.request({ type: FrameType.status }, REPLY_MS)).error).toBe(0);
+    } finally {
+      socket.destroy();
     }
   });
 

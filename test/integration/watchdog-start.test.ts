@@ -4,6 +4,7 @@ import {
   constants,
   existsSync,
   openSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   truncateSync,
@@ -287,6 +288,18 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
       expect(read('stat').split(' ')[18]).toBe('-20');
       expect(read('cmdline')).toMatch(/^(?:qsentry|vigil)\0+$/);
       expect(readlinkSync(`/proc/${pid}/cwd`)).toBe('/');
+    }
+  });
+
+  it('keep nothing open that the command had inherited, and they do not need', async () => {
+    const opened = `${disks.directory}/inherited`;
+    // The lowest that can be another's, and one beyond what they open themselves.
+    const script = `exec 8>"${opened}" 200>"${opened}"; exec "$0"`;
+    const { pids } = await armed(await hand.unarmed(disk, { through: ['bash', '-c', script] }));
+    for (const pid of pids) {
+      const files = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+      expect(files).toContain(disk.mountpoint);
+      expect(files).not.toContain(opened);
     }
   });
 

@@ -6,7 +6,8 @@ import { describe, it } from 'vitest';
 import { findPostgresql } from './databases/postgresql-server.js';
 
 /** What a test may need of the host beyond Node; `program:NAME` is a program on the PATH, sbin included. */
-export type Capability = 'root' | 'loop' | 'ext4' | 'xfs' | 'btrfs' | 'postgresql' | `program:${string}`;
+export type Capability =
+  'root' | 'loop' | 'ext4' | 'xfs' | 'btrfs' | 'cgroup2' | 'postgresql' | `program:${string}`;
 
 const PROGRAM_DIRECTORIES = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 const CAP_SYS_ADMIN = 21n;
@@ -40,6 +41,8 @@ function has(capability: Capability): boolean {
     case 'xfs':
     case 'btrfs':
       return hasProgram(`mkfs.${capability}`);
+    case 'cgroup2':
+      return readFileSync('/proc/self/mountinfo', 'utf8').includes(' - cgroup2 ');
     case 'postgresql':
       return findPostgresql() !== undefined;
     default:

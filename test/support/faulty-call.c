@@ -3,14 +3,15 @@
  * HOW is the errno that it fails with, "hang", or "kill".
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const struct {
@@ -21,6 +22,7 @@ static const struct {
     {"clone", SYS_clone},
     {"clone3", SYS_clone3},
     {"eventfd2", SYS_eventfd2},
+    {"fsopen", SYS_fsopen},
     {"getsockopt", SYS_getsockopt},
     {"listen", SYS_listen},
 #ifdef SYS_mkdir
@@ -36,6 +38,20 @@ static const struct {
     {"socketpair", SYS_socketpair},
     {"timerfd_create", SYS_timerfd_create},
 };
+
+/* Has a process that is nobody's child keep `listener` open, and never read it: the call waits as long as this program lives. */
+static void keep(int listener) {
+    pid_t program = getpid(), between = fork();
+    if (between == 0 && fork() == 0) {
+        dup2((int)syscall(SYS_pidfd_open, program, 0), 0);
+        dup2(listener, 1);
+        syscall(SYS_close_range, 2u, ~0u, 0);
+        struct pollfd end = {.fd = 0, .events = POLLIN};
+        while (poll(&end, 1, -1) != 1) continue;
+    }
+    if (between == 0) _exit(0);
+    waitpid(between, NULL, 0);
+}
 
 int main(int argc, char **argv) {
     if (argc < 4) return 2;
@@ -57,11 +73,11 @@ int main(int argc, char **argv) {
     };
     const struct sock_fprog filter = {sizeof instructions / sizeof *instructions, instructions};
     long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter);
-    /* Kept open by the program itself, and never read: the call waits for an answer as long as it lives. */
-    if (listener < 0 || (flags != 0 && fcntl((int)listener, F_SETFD, 0) != 0)) {
+    if (listener < 0) {
         perror("seccomp");
         return 1;
     }
+    if (flags != 0) keep((int)listener);
     execv(argv[3], argv + 3);
     perror(argv[3]);
     return 127;

@@ -14,8 +14,11 @@ import {
   lossReason,
   MAX_DEVICES,
   MAX_SLOTS,
+  PAGE_FD,
   PROTOCOL_VERSION,
   RECORD_STATUS_SIZE,
+  SLOT_SIZE,
+  SLOTS_AT,
   SlotState,
   warningTexts,
   WatchState,
@@ -40,6 +43,7 @@ int main(void) {
     frame.slots[1] = (struct slot_report){SLOT_HELD, LOSS_SIGNAL, 16, 5, 1000000, 2000000, 3000000, 4000000, 5000000};
     printf("%u %zu %u %u %u %u\\n", FRAME_MAGIC, sizeof frame, MAX_SLOTS, RECORD_STATUS_SIZE, MAX_DEVICES, PROTOCOL_VERSION);
     printf("%u %zu %zu %zu\\n", MAX_COMMANDS, offsetof(struct page, commands), offsetof(struct page, watch_state), offsetof(struct page, probing));
+    printf("%d %zu %zu %zu %zu\\n", FD_PAGE, offsetof(struct page, slots), sizeof(struct slot), offsetof(struct slot, state), offsetof(struct slot, loss));
     printf("%d %d %d %d %d %d %d %d\\n", SLOT_IDLE, SLOT_CALLING, SLOT_HELD, SLOT_FAILED, SLOT_THAWING, SLOT_THAWED, SLOT_PROBING, SLOT_STUCK);
     printf("%d %d %d %d %d %d %d\\n", FRAME_ARM, FRAME_RESET, FRAME_THAW, FRAME_DETACH, FRAME_STATUS, FRAME_QUIT, FRAME_EVENT);
     printf("%d %d %d %d %d %d %d\\n", LOSS_TIMEOUT, LOSS_MAX_HOLD, LOSS_HOLDER_DIED, LOSS_THIRD_PARTY, LOSS_GUARD_DIED, LOSS_SIGNAL, LOSS_LEFT_SUSPENDED);
@@ -85,22 +89,23 @@ describe('the mirror of native/protocol.h', () => {
       [FRAME_MAGIC, FRAME_SIZE, MAX_SLOTS, RECORD_STATUS_SIZE, MAX_DEVICES, PROTOCOL_VERSION].join(' '),
     );
     expect(lines[1]).toBe([MAX_COMMANDS, COMMANDS_AT, WATCH_STATE_AT, PROBING_AT].join(' '));
+    expect(lines[2]).toBe([PAGE_FD, SLOTS_AT, SLOT_SIZE, 0, 4].join(' '));
   });
 
   it('has its states, frame types and losses', () => {
-    expect(lines[2]).toBe(Object.values(SlotState).join(' '));
-    expect(lines[3]).toBe(Object.values(FrameType).join(' '));
+    expect(lines[3]).toBe(Object.values(SlotState).join(' '));
+    expect(lines[4]).toBe(Object.values(FrameType).join(' '));
     const losses = ['timeout', 'max-hold', 'holder-died', 'third-party', 'guard-died', 'signal'] as const;
     const deviceLosses = [...losses, 'left-suspended'] as const;
-    expect(lines[4]).toBe(deviceLosses.map((loss) => lossNumber(loss)).join(' '));
+    expect(lines[5]).toBe(deviceLosses.map((loss) => lossNumber(loss)).join(' '));
     expect(losses.map((loss) => lossReason(lossNumber(loss)))).toEqual(losses);
     expect(deviceLosses.map((loss) => deviceLossReason(lossNumber(loss)))).toEqual(deviceLosses);
     expect([lossReason(0), deviceLossReason(0)]).toEqual([undefined, undefined]);
-    expect(lines[5]).toBe(Object.values(WatchState).join(' '));
+    expect(lines[6]).toBe(Object.values(WatchState).join(' '));
   });
 
   it('reads what C wrote, field by field', () => {
-    const reply = decodeReply(Buffer.from(lines[6] ?? '', 'hex'));
+    const reply = decodeReply(Buffer.from(lines[7] ?? '', 'hex'));
     expect({ ...reply, slots: reply.slots[1] }).toEqual({
       type: FrameType.status,
       sequence: 7,
@@ -127,7 +132,7 @@ describe('the mirror of native/protocol.h', () => {
   });
 
   it('writes what C reads', () => {
-    expect(lines[7]).toBe('1 1 9 1 3 1500000000 /run/x');
+    expect(lines[8]).toBe('1 1 9 1 3 1500000000 /run/x');
   });
 
   it('refuses what is no frame, and a socket path that does not fit', () => {
