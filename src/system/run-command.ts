@@ -3,7 +3,6 @@ import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
 import { errnoOf } from '../errors.js';
 import { endSession } from './end-session.js';
-import { beginFeeding } from './fed-children.js';
 import { OWNER_VARIABLE, ownOwnerMark } from './process-identity.js';
 
 /** Where children are looked up, and look for others: cron's PATH lacks sbin. */
@@ -239,7 +238,6 @@ export async function runCommand(
   const outOfTime = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
   const watch = options.watch?.();
   const isFed = options.input !== undefined || options.stdinFrom !== undefined;
-  const endFeeding = isFed ? beginFeeding() : undefined;
   const child = begun(file, watch, () =>
     execa(file, args, {
       env: { ...BASE_ENVIRONMENT, [OWNER_VARIABLE]: ownOwnerMark(), ...options.env },
@@ -319,7 +317,6 @@ export async function runCommand(
       stderr: stderr.text,
     };
   } finally {
-    endFeeding?.();
     signal?.removeEventListener('abort', onStop);
     outOfTime?.removeEventListener('abort', onOutOfTime);
     clearImmediate(late);
