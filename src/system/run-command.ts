@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
@@ -35,7 +36,7 @@ export interface CommandResult {
   signal: string | undefined;
   /** True when it could not be started for want of the program. */
   notFound: boolean;
-  /** Why it could not be started, when it is there: `EAGAIN`, no process or memory left for it; `EACCES`. */
+  /** Why it could not be started, when it is there: `EAGAIN`, no process or memory left for it; `EACCES`; `ENOENT`, no `cwd`. */
   startError?: string;
   /** True when `timeoutMs` ran out. */
   timedOut: boolean;
@@ -64,6 +65,7 @@ export interface CommandOptions {
   watch?: () => CommandWatch;
   /** Added to the built environment. */
   env?: Readonly<Record<string, string>>;
+  /** Where it works, absolute. Left out: `/`, which is always there, and keeps no filesystem busy. */
   cwd?: string;
   input?: string | Uint8Array;
   /** Read as standard input; destroyed when the child does not take it all. */
@@ -234,7 +236,7 @@ export async function runCommand(
   options: CommandOptions = {},
 ): Promise<CommandResult> {
   const [file, ...args] = argv;
-  const { signal, timeoutMs } = options;
+  const { signal, timeoutMs, cwd = '/' } = options;
   const outOfTime = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
   const watch = options.watch?.();
   const isFed = options.input !== undefined || options.stdinFrom !== undefined;
@@ -249,9 +251,14 @@ export async function runCommand(
       buffer: false,
       stdin: isFed ? 'pipe' : 'ignore',
       ...(options.input === undefined ? {} : { input: options.input }),
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      // Ours may be removed while we work, and root may not even be let into it (sudo from a home on NFS or FUSE).
+      cwd,
     }),
   );
+  let startErrno: string | undefined;
+  child.once('error', (error: unknown) => {
+    startErrno = errnoOf(error);
+  });
   if (child.pid === undefined) watch?.ended();
   else watch?.started(child.pid);
   const streams = connect(child, options);
@@ -294,19 +301,24 @@ export async function runCommand(
   else signal?.addEventListener('abort', onStop, { once: true });
   outOfTime?.addEventListener('abort', onOutOfTime, { once: true });
   try {
-    const result: ExitFacts = await (options.endsAtExit === true
-      ? Promise.race([child, exitOf(child)])
-      : child);
+    // Where our own directory was gone from the start, execa stumbles over that when it words why a child did not start.
+    const ended: Promise<ExitFacts> = child.catch((error: unknown) => {
+      if (startErrno === undefined) throw error;
+      return { code: startErrno };
+    });
+    const result = await (options.endsAtExit === true ? Promise.race([ended, exitOf(child)]) : ended);
     const { inputCutShort } = await streams;
     // What outlives a program that was stopped may do its work yet.
     await ending;
     const stdoutTooLong = stdout?.isTooLong === true;
+    // execve(2) and chdir(2) before it fail alike.
+    const notFound = result.code === 'ENOENT' && existsSync(cwd);
     return {
       // Who reads what it wrote asks for its exit code first.
       exitCode: stdoutTooLong ? undefined : result.exitCode,
       signal: result.signal,
-      notFound: result.code === 'ENOENT',
-      ...(child.pid === undefined && result.code !== undefined && result.code !== 'ENOENT'
+      notFound,
+      ...(child.pid === undefined && result.code !== undefined && !notFound
         ? { startError: result.code }
         : {}),
       timedOut: timedOut && signal?.aborted !== true,
