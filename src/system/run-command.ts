@@ -335,9 +335,23 @@ export async function runCommand(
   }
 }
 
+/** As many UTF-16 units of what a child wrote are told, of the end: who writes binary data there, or a bar of progress, ends no line. */
+const MAX_SAID = 400;
+
+/** The last line of it, where a carriage return ends one too. */
+function lastLine(text: string): string {
+  const line =
+    text
+      .trim()
+      .split(/[\r\n]/)
+      .at(-1) ?? '';
+  // The half of a character is none.
+  return line.length <= MAX_SAID ? line : `…${line.slice(-MAX_SAID).replace(/^[\uDC00-\uDFFF]/, '')}`;
+}
+
 /** One clause that says how a child ended, with the last line it wrote: `rsync ended with exit code 11: no space`. */
 export function describeFailure(program: string, result: CommandResult): string {
-  const said = result.stderr.trim().split('\n').at(-1) ?? '';
+  const said = lastLine(result.stderr);
   const how = result.notFound
     ? 'is not installed'
     : result.timedOut

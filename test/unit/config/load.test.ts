@@ -160,6 +160,14 @@ describe('loadConfig', () => {
     });
   });
 
+  it.each(['[]', "['']", "['', x]"])('refuses %s, which names no program to run', async (command) => {
+    const text = MINIMAL.replace(' }', `, quiesce: [{ name: db, before: ${command} }] }`);
+    await expect(loadJob(text)).rejects.toMatchObject({
+      code: 'usage',
+      message: expect.stringContaining('quiesce'),
+    });
+  });
+
   it('refuses a .yml in conf.d, which would be passed over', async () => {
     await writeFile(file, MINIMAL);
     await mkdir(path.join(directory, 'conf.d'));

@@ -169,3 +169,23 @@ it('takes a directory that is not there for no program that is not installed', a
   const result = await runCommand(['true'], { cwd: path.join(directory, 'gone') });
   expect(result).toMatchObject({ exitCode: undefined, notFound: false, startError: 'ENOENT' });
 });
+
+it.each([
+  ['the last of several', String.raw`why\nbecause\n`, 'because'],
+  ['that which a bar of progress was drawn over', String.raw`10 %%\r20 %%\rno room\r\n`, 'no room'],
+])('tells of a failure in one line: %s', async (_, said, told) => {
+  const result = await runCommand(['sh', '-c', `printf '${said}' >&2; exit 1`]);
+  expect(describeFailure('it', result)).toBe(`it ended with exit code 1: ${told}`);
+});
+
+it('tells the end of a line that does not end', async () => {
+  const result = await runCommand([
+    'sh',
+    '-c',
+    String.raw`head -c 3000000 /dev/zero | tr '\0' x >&2; exit 1`,
+  ]);
+  expect(describeFailure('it', result)).toBe(`it ended with exit code 1: …${'x'.repeat(400)}`);
+  // Of two UTF-16 units each.
+  const smiles = describeFailure('it', { ...result, stderr: `${'\u{1F600}'.repeat(1000)}x` });
+  expect(smiles).toBe(`it ended with exit code 1: …${'\u{1F600}'.repeat(199)}x`);
+});
