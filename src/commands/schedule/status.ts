@@ -12,6 +12,7 @@ export default class ScheduleStatus extends BaseCommand {
 
   async run(): Promise<void> {
     const { flags } = await this.parse(ScheduleStatus);
+    const { configFile } = await import('../../config/read-files.js');
     const { scheduleStatus } = await import('../../schedule/schedule-status.js');
     const { scheduleHost } = await import('../../schedule/schedule-host.js');
     const { renderScheduleStatus } = await import('../../schedule/render-schedule.js');
@@ -19,7 +20,7 @@ export default class ScheduleStatus extends BaseCommand {
     const status = await scheduleStatus(scheduleHost());
     const strays = status.schedules.length === 0 ? [] : await this.#strays(flags.config);
     if (flags.json) this.printJson({ ...status, strays });
-    else this.print(renderScheduleStatus(status));
+    else this.print(renderScheduleStatus(status, configFile(flags.config, process.env)));
     if (!flags.json) for (const stray of strays ?? []) this.printWarning(describeStray(stray));
     if (strays !== null && strays.length > 0) this.exit(exitCode('warnings'));
   }

@@ -10,6 +10,7 @@ import {
   selectSchedules,
   type ScheduleHost,
 } from '../../../src/schedule/schedule-jobs.js';
+import { renderScheduleStatus } from '../../../src/schedule/render-schedule.js';
 import { readSchedule, scheduleStatus } from '../../../src/schedule/schedule-status.js';
 import { UnitDirectory } from '../../../src/schedule/unit-directory.js';
 import type { CalendarAnswer } from '../../../src/system/calendar-event.js';
@@ -184,6 +185,31 @@ describe('an installation', () => {
     await expect(refused).rejects.toThrow(/fsbackup@\.timer was not written by fsbackup schedule/);
     expect(await readdir(directory)).toEqual(['fsbackup@.timer']);
     expect(systemd.calls).toEqual([]);
+  });
+
+  it('refuses to take over the timer of another configuration, and writes nothing', async () => {
+    const daily = { job: job('srv-db'), calendar: 'daily' };
+    const other = { ...FACTS, configFile: String.raw`/etc/web "50%%\".yaml` };
+    await installSchedules([daily], other, host);
+    const before = await read(SERVICE_DROP_IN);
+    systemd.calls.length = 0;
+    const home = { job: job('home'), calendar: 'daily' };
+    await expect(installSchedules([home, daily], FACTS, host)).rejects.toMatchObject({
+      code: 'usage',
+      message: String.raw`fsbackup@srv-db.timer runs the job srv-db of /etc/web "50%%\".yaml`,
+      hint: expect.stringContaining('fsbackup schedule remove srv-db') as string,
+    });
+    expect([await read(SERVICE_DROP_IN), await host.units.jobs()]).toEqual([before, ['srv-db']]);
+    expect(systemd.calls).toEqual([]);
+    expect((await installSchedules([daily], other, host)).changed).toEqual([]);
+    const status = await scheduleStatus(host);
+    expect(status.schedules).toMatchObject([{ job: 'srv-db', configFile: other.configFile }]);
+    expect(renderScheduleStatus(status, other.configFile)).not.toContain('CONFIGURATION');
+    expect(renderScheduleStatus(status, '/etc/fsbackup/config.yaml')).toContain(
+      `BY ANOTHER CONFIGURATION: ${other.configFile}`,
+    );
+    await removeSchedules(['srv-db'], host);
+    expect((await installSchedules([daily], FACTS, host)).changed).toContain(SERVICE_DROP_IN);
   });
 
   it('gives the line for cron where systemd does not run', async () => {
