@@ -81,6 +81,11 @@ export function readSchedule(
   };
 }
 
+/** Pure. The jobs whose last run failed, by the unit's own judgement. */
+export function failedJobs({ schedules }: ScheduleStatus): string[] {
+  return schedules.filter(({ result }) => result !== null && result !== 'success').map(({ job }) => job);
+}
+
 const TIMER_PROPERTIES = 'UnitFileState,ActiveState';
 const SERVICE_PROPERTIES = 'ActiveState,Result,ExecMainCode,ExecMainStatus';
 

@@ -34,6 +34,14 @@ export function placeProgram(service: string, program: readonly string[]): strin
   return service.replaceAll(/^(Exec\w+=)fsbackup /gm, (_, key: string) => `${key}${words} `);
 }
 
+/** Pure. What `placeProgram` put into a service; nothing for a text in which it put nothing. */
+export function programOf(service: string): string[] {
+  const [, words = ''] = /^ExecStart=((?:"(?:[^"\\]|\\.)*" )*)/m.exec(service) ?? [];
+  return [...words.matchAll(/"((?:[^"\\]|\\.)*)" /g)].map(([, word = '']) =>
+    word.replaceAll(/\\(.)|(%|\$)\2/g, (_, escaped?: string, doubled?: string) => escaped ?? doubled ?? ''),
+  );
+}
+
 /** What a run finds only where it is told: see `InstallFacts`. */
 export interface OtherPlaces {
   configFile: string | undefined;
