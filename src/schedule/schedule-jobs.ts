@@ -1,3 +1,4 @@
+import path from 'node:path';
 import type { JobConfig } from '../config/types.js';
 import { CALENDAR_PATTERN, JOB_NAME_PATTERN } from '../config/schema.js';
 import { DEFAULT_CONFIG_FILE } from '../config/read-files.js';
@@ -101,6 +102,18 @@ function requireBooted({ systemd }: ScheduleHost, hint: string, below: readonly 
 }
 
 /**
+ * Has timers that do not wait for their time forget when they last ran: what was missed since (they were removed for weeks, the
+ * calendar was another one) systemd would make up for at once, in the middle of the day. It refuses that for one that waits, and
+ * without D-Bus or before systemd 243 for all.
+ */
+async function forgetLast(timers: readonly string[], { systemd }: ScheduleHost): Promise<void> {
+  for (const timer of timers)
+    await systemd.systemctl('clean', '--what=state', '--', timer).catch((error: unknown) => {
+      if (!(error instanceof FsbackupError)) throw error;
+    });
+}
+
+/**
  * Has systemd run the jobs. Idempotent; a calendar that systemd does not know, and a job whose timer is that of another
  * configuration, is refused before anything is written.
  */
@@ -118,8 +131,11 @@ export async function installSchedules(
   }
   const changed = await units.install(planInstall(schedules, facts));
   const timers = schedules.map(({ job }) => unitName(job.name, 'timer'));
+  const moved = timers.filter((timer) => changed.some((name) => path.dirname(name) === `${timer}.d`));
   await systemd.systemctl('daemon-reload');
   await systemd.systemctl('enable', '--', ...timers);
+  if (moved.length > 0) await systemd.systemctl('stop', '--', ...moved);
+  await forgetLast(timers, host);
   // Not `enable --now`: a timer that runs would go on by its old calendar.
   await systemd.systemctl('restart', '--', ...timers);
   return { version: 1, timers, changed };
@@ -135,6 +151,7 @@ export async function removeSchedules(names: readonly string[], host: ScheduleHo
   const before = await units.jobs();
   const timers = names.filter((name) => before.includes(name)).map((name) => unitName(name, 'timer'));
   if (timers.length > 0) await systemd.systemctl('disable', '--now', '--', ...timers);
+  await forgetLast(timers, host);
   const changed = await units.remove(names.flatMap(dropInsOf));
   // The templates go with the last of the schedules.
   if ((await units.jobs()).length === 0) changed.push(...(await units.remove(TEMPLATES)));

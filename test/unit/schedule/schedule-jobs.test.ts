@@ -3,7 +3,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { JobConfig } from '../../../src/config/types.js';
-import type { InstallFacts } from '../../../src/schedule/plan-install.js';
+import { FsbackupError } from '../../../src/errors.js';
+import type { InstallFacts, Schedule } from '../../../src/schedule/plan-install.js';
 import {
   installSchedules,
   removeSchedules,
@@ -52,6 +53,7 @@ class FakeSystemd {
         await symlink('../fsbackup@.timer', link);
       }
     }
+    if (args[0] === 'clean') throw new FsbackupError('failed', 'Unit is active or failed', { hint: '' });
     if (args[0] === 'list-timers') return '[]';
     return args[0] === 'show' ? 'ActiveState=active\nUnitFileState=enabled\n' : '';
   }
@@ -147,7 +149,31 @@ describe('an installation', () => {
     expect(systemd.calls).toEqual([
       'daemon-reload',
       'enable -- fsbackup@srv-db.timer',
+      'stop -- fsbackup@srv-db.timer',
+      'clean --what=state -- fsbackup@srv-db.timer',
       'restart -- fsbackup@srv-db.timer',
+    ]);
+  });
+
+  it('has no timer make up for what an earlier calendar of it did not say', async () => {
+    const at = (name: string, calendar: string): Schedule => ({ job: job(name), calendar });
+    await installSchedules([at('srv-db', 'monthly'), at('home', 'daily')], FACTS, host);
+    systemd.calls.length = 0;
+    await installSchedules([at('srv-db', 'hourly'), at('home', 'daily')], FACTS, host);
+    expect(systemd.calls).toEqual([
+      'daemon-reload',
+      'enable -- fsbackup@srv-db.timer fsbackup@home.timer',
+      'stop -- fsbackup@srv-db.timer',
+      // systemd refuses that for a timer that waits for its time.
+      'clean --what=state -- fsbackup@srv-db.timer',
+      'clean --what=state -- fsbackup@home.timer',
+      'restart -- fsbackup@srv-db.timer fsbackup@home.timer',
+    ]);
+    systemd.calls.length = 0;
+    await removeSchedules(['home'], host);
+    expect(systemd.calls.slice(0, 2)).toEqual([
+      'disable --now -- fsbackup@home.timer',
+      'clean --what=state -- fsbackup@home.timer',
     ]);
   });
 
