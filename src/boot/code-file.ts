@@ -2,6 +2,7 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { Script } from 'node:vm';
+import { openCodeCache, sealedCodeCache } from './code-cache.js';
 
 /** What the file of code of fsbackup exports: scripts/bundle.ts. */
 export interface Code {
@@ -26,9 +27,10 @@ export function codeCacheOf(file: string): string {
   return `${file}.cache`;
 }
 
-function readIfThere(file: string): Buffer | undefined {
+/** Its code cache, if there is one that this Node made of it and that is whole. */
+function readCodeCache(file: string): Buffer | undefined {
   try {
-    return readFileSync(file);
+    return openCodeCache(file, readFileSync(codeCacheOf(file)));
   } catch {
     // Whatever the reason, the code runs without it too.
     return undefined;
@@ -50,10 +52,10 @@ function run(script: Script, file: string): Code {
 
 /**
  * Runs a file of code: in latin1, an expression that is the wrapper of a CommonJS module. By its code cache, where there is one
- * that V8 takes; it refuses what another version made, or one with other flags, and what is cut short, and compiles.
+ * that this Node made of it, with the flags that it has now, and that is as it was made; else it is compiled.
  */
 export function loadCode(file: string): Code {
-  return run(compile(file, readIfThere(codeCacheOf(file))), file);
+  return run(compile(file, readCodeCache(file)), file);
 }
 
 /**
@@ -66,7 +68,7 @@ export function makeCodeCache(file: string): void {
   const cache = codeCacheOf(file);
   const scratch = `${cache}.${process.pid}`;
   try {
-    writeFileSync(scratch, script.createCachedData(), { mode: 0o644 });
+    writeFileSync(scratch, sealedCodeCache(file, script.createCachedData()), { mode: 0o644 });
     renameSync(scratch, cache);
   } catch (error) {
     rmSync(scratch, { force: true });

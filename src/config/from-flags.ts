@@ -83,7 +83,8 @@ function placeOf(target: string, flags: JobFlags, cwd: string): { repository: st
 
 /** The job that flags describe, checked and completed as one from a file is. Throws `usage`. */
 export function jobFromFlags(flags: JobFlags, context: FlagContext): JobConfig {
-  const cwd = flags.cwd ?? process.cwd();
+  // Our own, which may be gone, is asked for only where a path is relative.
+  const { cwd = '' } = flags;
   if (!JOB_NAME_PATTERN.test(flags.job)) {
     throw new FsbackupError('usage', `--job: "${flags.job}" is not a job name`, {
       hint: 'Take letters, digits, ".", "_" and "-", the first a letter or digit, 64 at most: it names a directory.',

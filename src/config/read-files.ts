@@ -1,5 +1,6 @@
+import { readlink } from 'node:fs/promises';
 import path from 'node:path';
-import { FsbackupError } from '../errors.js';
+import { errnoOf, FsbackupError } from '../errors.js';
 import { listTrustedDirectory, readTrustedFile } from '../system/trusted-file.js';
 import { parseYamlFile, type YamlFile } from './yaml-file.js';
 import { shellWord, suggested } from '../system/command-line.js';
@@ -24,9 +25,24 @@ export function configFile(flag: string | undefined, env: NodeJS.ProcessEnv): st
   return path.resolve(flag ?? fromEnvironment ?? DEFAULT_CONFIG_FILE);
 }
 
+/** Refuses a symlink that leads nowhere today, to what is not mounted for one: its jobs would be passed over without a word. */
+async function refuseDangling(link: string): Promise<void> {
+  const target = await readlink(link).catch((error: unknown) => {
+    // No symlink, or gone since it was listed.
+    if (['EINVAL', 'ENOENT'].includes(errnoOf(error) ?? '')) return;
+    throw error;
+  });
+  if (target === undefined) return;
+  throw new FsbackupError('usage', `${link} leads to ${target}, which is not there`, {
+    hint: 'Bring back what it leads to (is its filesystem mounted?), or remove the symlink: what is in it is not read.',
+  });
+}
+
 async function readDropIns(directory: string, uids: readonly number[] | undefined): Promise<YamlFile[]> {
   const files: YamlFile[] = [];
-  for (const name of await listTrustedDirectory(directory, uids)) {
+  const names = await listTrustedDirectory(directory, uids);
+  if (names.length === 0) await refuseDangling(directory);
+  for (const name of names) {
     if (name.startsWith('.')) continue;
     const file = path.join(directory, name);
     if (name.endsWith('.yml')) {
@@ -36,8 +52,8 @@ async function readDropIns(directory: string, uids: readonly number[] | undefine
     }
     if (!name.endsWith('.yaml')) continue;
     const text = await readTrustedFile(file, uids);
-    // Gone since it was listed.
-    if (text !== undefined) files.push(parseYamlFile(file, text));
+    if (text === undefined) await refuseDangling(file);
+    else files.push(parseYamlFile(file, text));
   }
   return files;
 }

@@ -84,6 +84,7 @@ const absolutePath = z
 const argv = z
   .array(z.string())
   .min(1, { error: 'an empty command: write a program and its arguments as a list' })
+  .refine(([program]) => program !== '', { error: 'an empty name of a program' })
   .describe('A program and its arguments, run without a shell');
 
 export const freezeSchema = mapping({

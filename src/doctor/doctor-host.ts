@@ -1,5 +1,6 @@
 import { planHost } from '../run/host.js';
-import { otherConfiguration, scheduleHost } from '../schedule/schedule-host.js';
+import { findOutdated } from '../schedule/outdated.js';
+import { installFacts, otherConfiguration, scheduleHost } from '../schedule/schedule-host.js';
 import { findStrays } from '../schedule/strays.js';
 import { providerByName } from '../snapshots/registry.js';
 import type { DoctorHost } from './examine.js';
@@ -11,6 +12,7 @@ export function doctorHost(): DoctorHost {
   return {
     gatherHost,
     findStrays: (jobs, config) => findStrays(jobs, otherConfiguration(config), scheduleHost().units),
+    findOutdated: async () => findOutdated(await installFacts(undefined), scheduleHost().units),
     plan,
     refuseFrozenSources: plan.refuseFrozenSources,
     providerOf: ({ provider, commands }) => {

@@ -14,6 +14,7 @@ import { checkTools, type Needs } from './check-tools.js';
 import { chooseJobs, type ChosenJobs, type DoctorRequest } from './choose-jobs.js';
 import { examineJob, type ExaminedJob, type ExaminingHost } from './examine-job.js';
 import type { HostState, Need } from './facts.js';
+import { renewal } from '../schedule/outdated.js';
 import { removalOf } from '../schedule/strays.js';
 import { warning, worstStatus, type Finding } from './finding.js';
 import type { DoctorReport, MountpointReport } from './report.js';
@@ -23,6 +24,8 @@ export interface DoctorHost extends ExaminingHost {
   gatherHost: () => Promise<HostState>;
   /** The scheduled jobs that the configuration does not have: see `findStrays`. */
   findStrays: (jobs: readonly JobConfig[], configFlag: string | undefined) => Promise<string[]>;
+  /** What is wrong with the units of the schedules: see there. */
+  findOutdated: () => Promise<string[]>;
 }
 
 const PROVIDER_NEEDS: Readonly<Record<string, Need>> = {
@@ -67,6 +70,11 @@ function checkHost(host: HostState, needs: Needs, configured: readonly JobConfig
   ];
 }
 
+/** Of the units alone, whatever the configuration says. */
+async function checkUnits({ findOutdated }: DoctorHost): Promise<Finding[]> {
+  return (await findOutdated()).map((complaint) => warning('schedule', complaint, { fix: renewal() }));
+}
+
 /** Without a configuration that can be read nothing can be said of what it has. */
 async function checkSchedules(
   { configured, configuration }: Pick<ChosenJobs, 'configured' | 'configuration'>,
@@ -99,6 +107,7 @@ export async function examine(request: DoctorRequest, doctorHost: DoctorHost): P
       ...checkHost(host, collectNeeds(jobs, mountpoints, host), configured),
       configuration,
       ...(await checkSchedules(chosen, request, doctorHost)),
+      ...(await checkUnits(doctorHost)),
       ...targets.flat(),
       ...examined.flatMap(({ findings }) => findings),
     ],

@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net';
-import { beginFeeding } from '../system/fed-children.js';
 import { decodeReply, encodeRequest, FRAME_SIZE, FrameType, type Reply, type Request } from './protocol.js';
 
 /** The longest that a timer can be set to: for who looks otherwise whether an answer may still come. */
@@ -58,8 +57,6 @@ export class FrameConnection {
     this.#sequence += 1;
     const sequence = this.#sequence;
     let timer: NodeJS.Timeout | undefined;
-    // A guard that was killed just now makes the write raise SIGPIPE, which is no wish of anybody's that we end.
-    const endFeeding = beginFeeding();
     try {
       return await new Promise<Reply>((resolve, reject) => {
         this.#waiting.set(sequence, { resolve, reject });
@@ -67,7 +64,6 @@ export class FrameConnection {
         this.#socket.write(encodeRequest({ ...request, sequence }));
       });
     } finally {
-      endFeeding();
       clearTimeout(timer);
       this.#waiting.delete(sequence);
     }

@@ -42,7 +42,7 @@ export async function freezeAroundCommand(
   argv: readonly [string, ...string[]],
   host: { signals: SignalSource; searchPath: string; warn: (message: string) => unknown },
 ): Promise<HeldResult> {
-  const found = await findCommand(argv[0], host.searchPath);
+  const found = await findCommand(argv[0], host.searchPath, '');
   if (!('file' in found)) return notRunnable(argv[0], found.exitCode);
   return await withSignals(host.signals, async (interrupted) => {
     const hold = async (freezer: GuardedFreezer): Promise<HeldEnd> => {

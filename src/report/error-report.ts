@@ -47,6 +47,20 @@ function hostFault(error: unknown): ErrorReport {
   };
 }
 
+/** Node asks where it is for a path that is relative, and the answer is ENOENT once that directory is removed. */
+function isWithoutDirectory(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error && error.syscall === 'uv_cwd';
+}
+
+function withoutDirectory(): ErrorReport {
+  return {
+    code: 'usage',
+    exitCode: exitCode('usage'),
+    message: 'the working directory does not exist any more, and a path is relative to it',
+    hint: 'Change to a directory that is there (`cd /`), or write paths that begin with /.',
+  };
+}
+
 /**
  * What is told of anything that was thrown: an FsbackupError speaks for itself, a want of
  * permission is the user's or the host's, a fault of the host is the host's, all else is a bug (exit 70).
@@ -56,6 +70,7 @@ export function toErrorReport(error: unknown, uid: number | undefined = process.
     const hint = [error.hint, ...error.below].join('\n');
     return { code: error.code, exitCode: error.exitCode, message: error.message, hint };
   }
+  if (isWithoutDirectory(error)) return withoutDirectory();
   if (['EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) return withoutPermission(error, uid);
   if (HOST_FAULTS.has(errnoOf(error))) return hostFault(error);
   return {

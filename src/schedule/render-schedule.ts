@@ -16,16 +16,17 @@ function lastRun({ running, result, exitCode }: ScheduleState): string {
   return `last run: ${result}${exitCode === null ? '' : ` (exit ${exitCode})`}`;
 }
 
-function scheduleLine(state: ScheduleState): string {
+function scheduleLine(state: ScheduleState, configFile: string): string {
   const when = !state.active
     ? `NOT ACTIVE: run "systemctl start ${state.timer}"`
     : (state.next ?? 'no next time');
   const boot = state.enabled ? '' : `, NOT ENABLED: run "systemctl enable ${state.timer}"`;
-  return `  ${state.job}: next ${when}${boot}; ${lastRun(state)}`;
+  const whose = state.configFile === configFile ? '' : `, BY ANOTHER CONFIGURATION: ${state.configFile}`;
+  return `  ${state.job}: next ${when}${boot}; ${lastRun(state)}${whose}`;
 }
 
-/** What `schedule status` shows to people. */
-export function renderScheduleStatus({ schedules }: ScheduleStatus): string {
+/** What `schedule status` shows to people who ask for a configuration. */
+export function renderScheduleStatus({ schedules }: ScheduleStatus, configFile: string): string {
   if (schedules.length === 0) return 'Scheduled: nothing';
-  return ['Scheduled:', ...schedules.map(scheduleLine)].join('\n');
+  return ['Scheduled:', ...schedules.map((state) => scheduleLine(state, configFile))].join('\n');
 }

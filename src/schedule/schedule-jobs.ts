@@ -1,12 +1,15 @@
+import path from 'node:path';
 import type { JobConfig } from '../config/types.js';
 import { CALENDAR_PATTERN, JOB_NAME_PATTERN } from '../config/schema.js';
+import { DEFAULT_CONFIG_FILE } from '../config/read-files.js';
 import { FsbackupError } from '../errors.js';
 import { pickJobs } from '../run/select-jobs.js';
+import { suggested } from '../system/command-line.js';
 import { crontabLines } from './crontab-lines.js';
 import { dropInsOf, planInstall, type InstallFacts, type Schedule } from './plan-install.js';
 import type { Systemd } from './systemd.js';
 import type { UnitDirectory } from './unit-directory.js';
-import { TEMPLATES, unitName } from './unit-text.js';
+import { configurationOf, TEMPLATES, unitName } from './unit-text.js';
 
 /** What schedules are made with. */
 export interface ScheduleHost {
@@ -75,12 +78,45 @@ async function requireCalendar({ job, calendar }: Schedule, { systemd }: Schedul
   );
 }
 
+/**
+ * Rejects where the timer of that name runs a job of another configuration, which would never run again: the instance is the
+ * job's name alone.
+ */
+async function requireUntaken(
+  { job }: Schedule,
+  facts: InstallFacts,
+  { units }: ScheduleHost,
+): Promise<void> {
+  if (!(await units.jobs()).includes(job.name)) return;
+  const other = configurationOf(await units.serviceDropIn(job.name));
+  if (other === facts.configFile) return;
+  throw usage(
+    `${unitName(job.name, 'timer')} runs the job ${job.name} of ${other ?? DEFAULT_CONFIG_FILE}`,
+    `A timer has the name of its job: rename one of the two, or end that one first: \`${suggested('schedule remove', [job.name])}\`.`,
+  );
+}
+
 function requireBooted({ systemd }: ScheduleHost, hint: string, below: readonly string[] = []): void {
   if (systemd.isBooted()) return;
   throw new FsbackupError('failed', 'this system was not booted with systemd', { hint, below });
 }
 
-/** Has systemd run the jobs. Idempotent; a calendar that systemd does not know is refused before anything is written. */
+/**
+ * Has timers that do not wait for their time forget when they last ran: what was missed since (they were removed for weeks, the
+ * calendar was another one) systemd would make up for at once, in the middle of the day. It refuses that for one that waits, and
+ * without D-Bus or before systemd 243 for all.
+ */
+async function forgetLast(timers: readonly string[], { systemd }: ScheduleHost): Promise<void> {
+  for (const timer of timers)
+    await systemd.systemctl('clean', '--what=state', '--', timer).catch((error: unknown) => {
+      if (!(error instanceof FsbackupError)) throw error;
+    });
+}
+
+/**
+ * Has systemd run the jobs. Idempotent; a calendar that systemd does not know, and a job whose timer is that of another
+ * configuration, is refused before anything is written.
+ */
 export async function installSchedules(
   schedules: readonly Schedule[],
   facts: InstallFacts,
@@ -89,11 +125,17 @@ export async function installSchedules(
   const lines = schedules.flatMap((schedule) => crontabLines(schedule, facts));
   requireBooted(host, 'With cron, write this to /etc/cron.d/fsbackup:', lines);
   const { systemd, units } = host;
-  for (const schedule of schedules) await requireCalendar(schedule, host);
+  for (const schedule of schedules) {
+    await requireUntaken(schedule, facts, host);
+    await requireCalendar(schedule, host);
+  }
   const changed = await units.install(planInstall(schedules, facts));
   const timers = schedules.map(({ job }) => unitName(job.name, 'timer'));
+  const moved = timers.filter((timer) => changed.some((name) => path.dirname(name) === `${timer}.d`));
   await systemd.systemctl('daemon-reload');
   await systemd.systemctl('enable', '--', ...timers);
+  if (moved.length > 0) await systemd.systemctl('stop', '--', ...moved);
+  await forgetLast(timers, host);
   // Not `enable --now`: a timer that runs would go on by its old calendar.
   await systemd.systemctl('restart', '--', ...timers);
   return { version: 1, timers, changed };
@@ -109,6 +151,7 @@ export async function removeSchedules(names: readonly string[], host: ScheduleHo
   const before = await units.jobs();
   const timers = names.filter((name) => before.includes(name)).map((name) => unitName(name, 'timer'));
   if (timers.length > 0) await systemd.systemctl('disable', '--now', '--', ...timers);
+  await forgetLast(timers, host);
   const changed = await units.remove(names.flatMap(dropInsOf));
   // The templates go with the last of the schedules.
   if ((await units.jobs()).length === 0) changed.push(...(await units.remove(TEMPLATES)));

@@ -1,8 +1,9 @@
-import { unitName } from './unit-text.js';
+import { DEFAULT_CONFIG_FILE } from '../config/read-files.js';
+import { configurationOf, unitName } from './unit-text.js';
 import type { ScheduleHost } from './schedule-jobs.js';
 
 /** A schedule as systemd has it. Times RFC 3339. */
-export interface ScheduleState {
+export interface SystemdSchedule {
   job: string;
   timer: string;
   /** Whether it starts with the system. */
@@ -17,6 +18,11 @@ export interface ScheduleState {
   result: string | null;
   /** The exit code of the last run of the unit; null: none yet, or ended by a signal. */
   exitCode: number | null;
+}
+
+export interface ScheduleState extends SystemdSchedule {
+  /** The configuration that its runs are by. */
+  configFile: string;
 }
 
 export interface ScheduleStatus {
@@ -54,7 +60,7 @@ const EXITED = '1';
 export function readSchedule(
   job: string,
   { timer: timerText, service: serviceText, timers }: { timer: string; service: string; timers: string },
-): ScheduleState {
+): SystemdSchedule {
   const times = (JSON.parse(timers) as TimerTimes[]).find(({ unit }) => unit === unitName(job, 'timer'));
   const timer = parseProperties(timerText);
   const service = parseProperties(serviceText);
@@ -75,6 +81,11 @@ export function readSchedule(
   };
 }
 
+/** Pure. The jobs whose last run failed, by the unit's own judgement. */
+export function failedJobs({ schedules }: ScheduleStatus): string[] {
+  return schedules.filter(({ result }) => result !== null && result !== 'success').map(({ job }) => job);
+}
+
 const TIMER_PROPERTIES = 'UnitFileState,ActiveState';
 const SERVICE_PROPERTIES = 'ActiveState,Result,ExecMainCode,ExecMainStatus';
 
@@ -89,7 +100,8 @@ export async function scheduleStatus({ systemd, units }: ScheduleHost): Promise<
   for (const job of await units.jobs()) {
     const timer = await show(unitName(job, 'timer'), TIMER_PROPERTIES);
     const service = await show(unitName(job, 'service'), SERVICE_PROPERTIES);
-    schedules.push(readSchedule(job, { timer, service, timers }));
+    const configFile = configurationOf(await units.serviceDropIn(job)) ?? DEFAULT_CONFIG_FILE;
+    schedules.push({ ...readSchedule(job, { timer, service, timers }), configFile });
   }
   return { version: 1, schedules };
 }

@@ -1,6 +1,6 @@
 import { suggested } from '../system/command-line.js';
 import type { UnitDirectory } from './unit-directory.js';
-import { isOfConfiguration, unitName } from './unit-text.js';
+import { configurationOf, unitName } from './unit-text.js';
 
 /** Where schedules are looked for that no job stands behind. */
 export type ScheduledUnits = Pick<UnitDirectory, 'jobs' | 'serviceDropIn'>;
@@ -17,7 +17,7 @@ export async function findStrays(
   const strays: string[] = [];
   for (const scheduled of await units.jobs()) {
     if (jobs.some(({ name }) => name === scheduled)) continue;
-    if (isOfConfiguration(await units.serviceDropIn(scheduled), configFile)) strays.push(scheduled);
+    if (configurationOf(await units.serviceDropIn(scheduled)) === configFile) strays.push(scheduled);
   }
   return strays;
 }

@@ -65,6 +65,12 @@ export class UnitDirectory {
     return await this.#read(path.join(`${unitName(job, 'service')}.d`, DROP_IN));
   }
 
+  /** What was installed as a template; undefined: nothing of ours. */
+  async template(name: string): Promise<string | undefined> {
+    const text = await this.#read(name);
+    return text === undefined || !isOurs(text) ? undefined : text;
+  }
+
   #path(name: string): string {
     return path.join(this.#directory, name);
   }
@@ -78,7 +84,7 @@ export class UnitDirectory {
   }
 
   #checkOurs(name: string, text: string): void {
-    if (text.split('\n')[0]?.includes(MARKER) === true) return;
+    if (isOurs(text)) return;
     throw new FsbackupError('usage', `${this.#path(name)} was not written by fsbackup schedule`, {
       hint: 'Look whether it is still needed, and move it away; what it changes belongs into a drop-in (systemctl edit).',
     });
@@ -107,6 +113,10 @@ export class UnitDirectory {
       if (errnoOf(error) !== 'ENOTEMPTY' && errnoOf(error) !== 'ENOENT') throw error;
     }
   }
+}
+
+function isOurs(text: string): boolean {
+  return text.split('\n')[0]?.includes(MARKER) === true;
 }
 
 async function orNothing<T, U>(reading: Promise<T>, nothing: U): Promise<T | U> {

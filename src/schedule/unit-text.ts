@@ -34,6 +34,14 @@ export function placeProgram(service: string, program: readonly string[]): strin
   return service.replaceAll(/^(Exec\w+=)fsbackup /gm, (_, key: string) => `${key}${words} `);
 }
 
+/** Pure. What `placeProgram` put into a service; nothing for a text in which it put nothing. */
+export function programOf(service: string): string[] {
+  const [, words = ''] = /^ExecStart=((?:"(?:[^"\\]|\\.)*" )*)/m.exec(service) ?? [];
+  return [...words.matchAll(/"((?:[^"\\]|\\.)*)" /g)].map(([, word = '']) =>
+    word.replaceAll(/\\(.)|(%|\$)\2/g, (_, escaped?: string, doubled?: string) => escaped ?? doubled ?? ''),
+  );
+}
+
 /** What a run finds only where it is told: see `InstallFacts`. */
 export interface OtherPlaces {
   configFile: string | undefined;
@@ -56,11 +64,10 @@ export function serviceDropIn(job: JobConfig, { configFile, directories }: Other
   ]);
 }
 
-/** Pure. Whether a service with this drop-in of ours, or without one, runs by that configuration; undefined: the default one. */
-export function isOfConfiguration(dropIn: string | undefined, configFile: string | undefined): boolean {
-  const lines = dropIn?.split('\n') ?? [];
-  if (configFile !== undefined) return lines.includes(environmentLine(CONFIG_VARIABLE, configFile));
-  return !lines.some((line) => line.startsWith(`Environment="${CONFIG_VARIABLE}=`));
+/** Pure. The configuration by which a service with this drop-in of ours, or without one, runs; undefined: the default one. */
+export function configurationOf(dropIn: string | undefined): string | undefined {
+  const [, written] = new RegExp(`^Environment="${CONFIG_VARIABLE}=(.*)"$`, 'm').exec(dropIn ?? '') ?? [];
+  return written?.replaceAll(/\\(.)|%%/g, (_, escaped: string | undefined) => escaped ?? '%');
 }
 
 /** Pure. When the job runs; without a calendar, what the packaged timer says. */

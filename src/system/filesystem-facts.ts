@@ -106,8 +106,9 @@ export async function readFilesystemFacts(
   requested: string,
   options: FactsOptions = {},
 ): Promise<LocatedDirectory> {
-  const space = await readSpace(requested, options.timeoutMs);
-  const { path: directory, handle } = await openDirectory(path.resolve(requested));
+  const asked = path.resolve(requested);
+  const space = await readSpace(asked, options.timeoutMs);
+  const { path: directory, handle } = await openDirectory(asked);
   try {
     await refuseUnmounted(directory, await readMounts(), options.fstab);
     const mount = await mountOfDescriptor(handle.fd);

@@ -19,9 +19,12 @@ async function check(file: string): Promise<Lookup> {
   }
 }
 
-/** Looks a command up as a shell does, before anything is frozen. */
-export async function findCommand(name: string, searchPath: string): Promise<Lookup> {
-  if (name.includes('/')) return await check(path.resolve(name));
+/**
+ * Looks a command up as a shell does, before anything is frozen. `from`: where it is to be run, `/` as programs of the
+ * configuration are; '' is our own.
+ */
+export async function findCommand(name: string, searchPath: string, from = '/'): Promise<Lookup> {
+  if (name.includes('/')) return await check(path.resolve(from, name));
   let result: Lookup = { exitCode: NOT_FOUND };
   for (const directory of searchPath.split(':')) {
     const found = await check(path.join(directory === '' ? '.' : directory, name));

@@ -1,9 +1,9 @@
+import { existsSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
 import { errnoOf } from '../errors.js';
 import { endSession } from './end-session.js';
-import { beginFeeding } from './fed-children.js';
 import { OWNER_VARIABLE, ownOwnerMark } from './process-identity.js';
 
 /** Where children are looked up, and look for others: cron's PATH lacks sbin. */
@@ -36,7 +36,7 @@ export interface CommandResult {
   signal: string | undefined;
   /** True when it could not be started for want of the program. */
   notFound: boolean;
-  /** Why it could not be started, when it is there: `EAGAIN`, no process or memory left for it; `EACCES`. */
+  /** Why it could not be started, when it is there: `EAGAIN`, no process or memory left for it; `EACCES`; `ENOENT`, no `cwd`. */
   startError?: string;
   /** True when `timeoutMs` ran out. */
   timedOut: boolean;
@@ -65,6 +65,7 @@ export interface CommandOptions {
   watch?: () => CommandWatch;
   /** Added to the built environment. */
   env?: Readonly<Record<string, string>>;
+  /** Where it works, absolute. Left out: `/`, which is always there, and keeps no filesystem busy. */
   cwd?: string;
   input?: string | Uint8Array;
   /** Read as standard input; destroyed when the child does not take it all. */
@@ -235,11 +236,10 @@ export async function runCommand(
   options: CommandOptions = {},
 ): Promise<CommandResult> {
   const [file, ...args] = argv;
-  const { signal, timeoutMs } = options;
+  const { signal, timeoutMs, cwd = '/' } = options;
   const outOfTime = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
   const watch = options.watch?.();
   const isFed = options.input !== undefined || options.stdinFrom !== undefined;
-  const endFeeding = isFed ? beginFeeding() : undefined;
   const child = begun(file, watch, () =>
     execa(file, args, {
       env: { ...BASE_ENVIRONMENT, [OWNER_VARIABLE]: ownOwnerMark(), ...options.env },
@@ -251,9 +251,14 @@ export async function runCommand(
       buffer: false,
       stdin: isFed ? 'pipe' : 'ignore',
       ...(options.input === undefined ? {} : { input: options.input }),
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      // Ours may be removed while we work, and root may not even be let into it (sudo from a home on NFS or FUSE).
+      cwd,
     }),
   );
+  let startErrno: string | undefined;
+  child.once('error', (error: unknown) => {
+    startErrno = errnoOf(error);
+  });
   if (child.pid === undefined) watch?.ended();
   else watch?.started(child.pid);
   const streams = connect(child, options);
@@ -296,19 +301,24 @@ export async function runCommand(
   else signal?.addEventListener('abort', onStop, { once: true });
   outOfTime?.addEventListener('abort', onOutOfTime, { once: true });
   try {
-    const result: ExitFacts = await (options.endsAtExit === true
-      ? Promise.race([child, exitOf(child)])
-      : child);
+    // Where our own directory was gone from the start, execa stumbles over that when it words why a child did not start.
+    const ended: Promise<ExitFacts> = child.catch((error: unknown) => {
+      if (startErrno === undefined) throw error;
+      return { code: startErrno };
+    });
+    const result = await (options.endsAtExit === true ? Promise.race([ended, exitOf(child)]) : ended);
     const { inputCutShort } = await streams;
     // What outlives a program that was stopped may do its work yet.
     await ending;
     const stdoutTooLong = stdout?.isTooLong === true;
+    // execve(2) and chdir(2) before it fail alike.
+    const notFound = result.code === 'ENOENT' && existsSync(cwd);
     return {
       // Who reads what it wrote asks for its exit code first.
       exitCode: stdoutTooLong ? undefined : result.exitCode,
       signal: result.signal,
-      notFound: result.code === 'ENOENT',
-      ...(child.pid === undefined && result.code !== undefined && result.code !== 'ENOENT'
+      notFound,
+      ...(child.pid === undefined && result.code !== undefined && !notFound
         ? { startError: result.code }
         : {}),
       timedOut: timedOut && signal?.aborted !== true,
@@ -319,16 +329,29 @@ export async function runCommand(
       stderr: stderr.text,
     };
   } finally {
-    endFeeding?.();
     signal?.removeEventListener('abort', onStop);
     outOfTime?.removeEventListener('abort', onOutOfTime);
     clearImmediate(late);
   }
 }
 
+/** As many UTF-16 units of what a child wrote are told, of the end: who writes binary data there, or a bar of progress, ends no line. */
+const MAX_SAID = 400;
+
+/** The last line of it, where a carriage return ends one too. */
+function lastLine(text: string): string {
+  const line =
+    text
+      .trim()
+      .split(/[\r\n]/)
+      .at(-1) ?? '';
+  // The half of a character is none.
+  return line.length <= MAX_SAID ? line : `…${line.slice(-MAX_SAID).replace(/^[\uDC00-\uDFFF]/, '')}`;
+}
+
 /** One clause that says how a child ended, with the last line it wrote: `rsync ended with exit code 11: no space`. */
 export function describeFailure(program: string, result: CommandResult): string {
-  const said = result.stderr.trim().split('\n').at(-1) ?? '';
+  const said = lastLine(result.stderr);
   const how = result.notFound
     ? 'is not installed'
     : result.timedOut

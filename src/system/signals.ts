@@ -1,6 +1,5 @@
 import { FsbackupError } from '../errors.js';
 import type { ExitName } from '../exit-codes.js';
-import { mayBeOfFedChild } from './fed-children.js';
 
 type Interruption = Extract<ExitName, 'hangup' | 'interrupted' | 'terminated'>;
 
@@ -10,7 +9,6 @@ const INTERRUPTIONS = {
   SIGINT: 'interrupted',
   SIGTERM: 'terminated',
   SIGQUIT: 'interrupted',
-  SIGPIPE: 'hangup',
 } as const satisfies Partial<Record<NodeJS.Signals, Interruption>>;
 
 /** The part of `process` that is used. */
@@ -40,10 +38,10 @@ function keepIgnoringPipe(source: SignalSource): void {
 }
 
 /**
- * Runs `work` with a signal that HUP, INT, TERM, QUIT and PIPE abort; its reason is the FsbackupError to end with. The
- * process lives on until `work` has thawed and cleaned up: a second Ctrl-C changes nothing. A PIPE that a child may have
- * caused by ending while we wrote to it is passed over. (Node turns the PIPE of a
- * reader that left into an error of the stream, which the output guard passes over: the backup goes on.)
+ * Runs `work` with a signal that HUP, INT, TERM and QUIT abort; its reason is the FsbackupError to end with. The process lives on
+ * until `work` has thawed and cleaned up: a second Ctrl-C changes nothing. PIPE is nobody's wish: that a child ended while we wrote
+ * to it what was asked of it tells, and that the reader of a log left (a logger that is restarted) is an error of that stream,
+ * which the output guard passes over. The backup goes on.
  */
 export async function withSignals<T>(
   source: SignalSource,
@@ -51,7 +49,6 @@ export async function withSignals<T>(
 ): Promise<T> {
   const controller = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (signal === 'SIGPIPE' && mayBeOfFedChild()) return;
     if (signal in INTERRUPTIONS) controller.abort(interruption(signal as keyof typeof INTERRUPTIONS));
   };
   const signals = Object.keys(INTERRUPTIONS) as NodeJS.Signals[];

@@ -47,7 +47,7 @@ describeInLab({}, 'LVM in the lab', (guest) => {
 
 describeInLab({}, 'the kernel of the lab', (guest) => {
   it(`${guest.kernel}, as the lab says`, async () => {
-    expect(await must('lab/guest/kernel-behaviour', guest.disks[0] ?? '')).toBe(guest.kernel);
+    expect(await must(path.resolve('lab/guest/kernel-behaviour'), guest.disks[0] ?? '')).toBe(guest.kernel);
   });
 });
 

@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Script } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { codeCacheOf, loadCode, makeCodeCache } from '../../../src/boot/code-file.js';
 
@@ -70,6 +71,29 @@ describe('a file of code', () => {
         writeFileSync(other, codeWith('the other'));
         makeCodeCache(other);
         copyFileSync(codeCacheOf(other), cache);
+      },
+    ],
+    [
+      'of other code that is as long',
+      (cache: string) => {
+        const other = path.join(directory, 'other.js');
+        writeFileSync(other, codeWith('other'));
+        makeCodeCache(other);
+        copyFileSync(codeCacheOf(other), cache);
+      },
+    ],
+    [
+      'of other code that is as long, made by a version that sealed none',
+      (cache: string) => {
+        writeFileSync(cache, new Script(codeWith('other'), { filename: file }).createCachedData());
+      },
+    ],
+    [
+      'that a power cut left half of zeros',
+      (cache: string) => {
+        makeCodeCache(file);
+        const made = readFileSync(cache);
+        writeFileSync(cache, made.fill(0, made.length / 2));
       },
     ],
     [

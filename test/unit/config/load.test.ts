@@ -160,11 +160,41 @@ describe('loadConfig', () => {
     });
   });
 
+  it.each(['[]', "['']", "['', x]"])('refuses %s, which names no program to run', async (command) => {
+    const text = MINIMAL.replace(' }', `, quiesce: [{ name: db, before: ${command} }] }`);
+    await expect(loadJob(text)).rejects.toMatchObject({
+      code: 'usage',
+      message: expect.stringContaining('quiesce'),
+    });
+  });
+
   it('refuses a .yml in conf.d, which would be passed over', async () => {
     await writeFile(file, MINIMAL);
     await mkdir(path.join(directory, 'conf.d'));
     await writeFile(path.join(directory, 'conf.d/web.yml'), 'version: 1\n');
     await expect(load()).rejects.toMatchObject({ hint: expect.stringContaining('web.yaml') });
+  });
+
+  it('refuses a symlink to what is not there today, in conf.d and in its place', async () => {
+    await writeFile(file, MINIMAL);
+    const dropIns = path.join(directory, 'conf.d');
+    const shared = path.join(directory, 'shared');
+    await mkdir(shared);
+    await writeFile(path.join(shared, 'db.yaml'), MINIMAL.replace('srv', 'db'));
+    const names = async (): Promise<string[]> => (await load()).jobs.map(({ name }) => name);
+    const refused = { code: 'usage', message: expect.stringContaining('which is not there') as string };
+    await mkdir(dropIns);
+    await symlink(path.join(shared, 'db.yaml'), path.join(dropIns, 'db.yaml'));
+    // As of an editor that has a file open: no name of a file to be read.
+    await symlink('root@host.1', path.join(dropIns, '.#web.yaml'));
+    await expect(names()).resolves.toEqual(['srv', 'db']);
+    await rename(shared, `${shared}.away`);
+    await expect(names()).rejects.toMatchObject(refused);
+    await rm(dropIns, { recursive: true });
+    await symlink(shared, dropIns);
+    await expect(names()).rejects.toMatchObject(refused);
+    await rename(`${shared}.away`, shared);
+    await expect(names()).resolves.toEqual(['srv', 'db']);
   });
 });
 

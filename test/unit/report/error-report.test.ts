@@ -32,6 +32,18 @@ it.each([
   });
 });
 
+it('takes a working directory that is gone for no bug', () => {
+  const error = Object.assign(new Error('ENOENT: no such file or directory, uv_cwd'), {
+    code: 'ENOENT',
+    syscall: 'uv_cwd',
+  });
+  expect(toErrorReport(error)).toMatchObject({
+    code: 'usage',
+    exitCode: 2,
+    message: expect.stringContaining('working directory') as string,
+  });
+});
+
 it('takes a fault of the host for that, and no missing file', () => {
   const fault = (code: string): Error => Object.assign(new Error(`${code}: read '/var'`), { code });
   expect(toErrorReport(fault('EIO'))).toMatchObject({ code: 'failed', message: "EIO: read '/var'" });

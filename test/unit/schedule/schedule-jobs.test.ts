@@ -3,13 +3,15 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { JobConfig } from '../../../src/config/types.js';
-import type { InstallFacts } from '../../../src/schedule/plan-install.js';
+import { FsbackupError } from '../../../src/errors.js';
+import type { InstallFacts, Schedule } from '../../../src/schedule/plan-install.js';
 import {
   installSchedules,
   removeSchedules,
   selectSchedules,
   type ScheduleHost,
 } from '../../../src/schedule/schedule-jobs.js';
+import { renderScheduleStatus } from '../../../src/schedule/render-schedule.js';
 import { readSchedule, scheduleStatus } from '../../../src/schedule/schedule-status.js';
 import { UnitDirectory } from '../../../src/schedule/unit-directory.js';
 import type { CalendarAnswer } from '../../../src/system/calendar-event.js';
@@ -51,6 +53,7 @@ class FakeSystemd {
         await symlink('../fsbackup@.timer', link);
       }
     }
+    if (args[0] === 'clean') throw new FsbackupError('failed', 'Unit is active or failed', { hint: '' });
     if (args[0] === 'list-timers') return '[]';
     return args[0] === 'show' ? 'ActiveState=active\nUnitFileState=enabled\n' : '';
   }
@@ -146,7 +149,31 @@ describe('an installation', () => {
     expect(systemd.calls).toEqual([
       'daemon-reload',
       'enable -- fsbackup@srv-db.timer',
+      'stop -- fsbackup@srv-db.timer',
+      'clean --what=state -- fsbackup@srv-db.timer',
       'restart -- fsbackup@srv-db.timer',
+    ]);
+  });
+
+  it('has no timer make up for what an earlier calendar of it did not say', async () => {
+    const at = (name: string, calendar: string): Schedule => ({ job: job(name), calendar });
+    await installSchedules([at('srv-db', 'monthly'), at('home', 'daily')], FACTS, host);
+    systemd.calls.length = 0;
+    await installSchedules([at('srv-db', 'hourly'), at('home', 'daily')], FACTS, host);
+    expect(systemd.calls).toEqual([
+      'daemon-reload',
+      'enable -- fsbackup@srv-db.timer fsbackup@home.timer',
+      'stop -- fsbackup@srv-db.timer',
+      // systemd refuses that for a timer that waits for its time.
+      'clean --what=state -- fsbackup@srv-db.timer',
+      'clean --what=state -- fsbackup@home.timer',
+      'restart -- fsbackup@srv-db.timer fsbackup@home.timer',
+    ]);
+    systemd.calls.length = 0;
+    await removeSchedules(['home'], host);
+    expect(systemd.calls.slice(0, 2)).toEqual([
+      'disable --now -- fsbackup@home.timer',
+      'clean --what=state -- fsbackup@home.timer',
     ]);
   });
 
@@ -184,6 +211,31 @@ describe('an installation', () => {
     await expect(refused).rejects.toThrow(/fsbackup@\.timer was not written by fsbackup schedule/);
     expect(await readdir(directory)).toEqual(['fsbackup@.timer']);
     expect(systemd.calls).toEqual([]);
+  });
+
+  it('refuses to take over the timer of another configuration, and writes nothing', async () => {
+    const daily = { job: job('srv-db'), calendar: 'daily' };
+    const other = { ...FACTS, configFile: String.raw`/etc/web "50%%\".yaml` };
+    await installSchedules([daily], other, host);
+    const before = await read(SERVICE_DROP_IN);
+    systemd.calls.length = 0;
+    const home = { job: job('home'), calendar: 'daily' };
+    await expect(installSchedules([home, daily], FACTS, host)).rejects.toMatchObject({
+      code: 'usage',
+      message: String.raw`fsbackup@srv-db.timer runs the job srv-db of /etc/web "50%%\".yaml`,
+      hint: expect.stringContaining('fsbackup schedule remove srv-db') as string,
+    });
+    expect([await read(SERVICE_DROP_IN), await host.units.jobs()]).toEqual([before, ['srv-db']]);
+    expect(systemd.calls).toEqual([]);
+    expect((await installSchedules([daily], other, host)).changed).toEqual([]);
+    const status = await scheduleStatus(host);
+    expect(status.schedules).toMatchObject([{ job: 'srv-db', configFile: other.configFile }]);
+    expect(renderScheduleStatus(status, other.configFile)).not.toContain('CONFIGURATION');
+    expect(renderScheduleStatus(status, '/etc/fsbackup/config.yaml')).toContain(
+      `BY ANOTHER CONFIGURATION: ${other.configFile}`,
+    );
+    await removeSchedules(['srv-db'], host);
+    expect((await installSchedules([daily], FACTS, host)).changed).toContain(SERVICE_DROP_IN);
   });
 
   it('gives the line for cron where systemd does not run', async () => {

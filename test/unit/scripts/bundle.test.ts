@@ -2,6 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
+import { openCodeCache } from '../../../src/boot/code-cache.js';
+import { codeCacheOf } from '../../../src/boot/code-file.js';
 
 /** The build goes before the tests. */
 const BUILT = path.resolve(import.meta.dirname, '../../../dist');
@@ -20,14 +22,21 @@ it('has of zod, which each command loads, no language but the one that is spoken
 });
 
 it('has a code cache that this Node takes, since each start without one takes half as long again', () => {
+  const sealed = readFileSync(codeCacheOf(codeFile()));
+  // As each start has it: without the flags of the tests.
+  const { versions, arch, config } = process;
+  const opened = openCodeCache(codeFile(), sealed, { versions, arch, config, execArgv: [], env: {} });
+  expect(opened).toBeDefined();
   const program = `
     const { readFileSync } = require('node:fs');
     const [, file] = process.argv;
-    const script = new (require('node:vm').Script)(readFileSync(file, 'latin1'), { cachedData: readFileSync(file + '.cache') });
+    const cachedData = readFileSync(0);
+    const script = new (require('node:vm').Script)(readFileSync(file, 'latin1'), { cachedData });
     console.log(script.cachedDataRejected);`;
   const { stdout } = spawnSync(process.execPath, ['--eval', program, codeFile()], {
     encoding: 'utf8',
     env: {},
+    input: opened,
     timeout: 60_000,
   });
   expect(stdout).toBe('false\n');

@@ -141,3 +141,51 @@ it('tells of who cannot be started, also where it would have ended at its exit',
     notFound: true,
   });
 });
+
+it('starts programs in /, whatever became of the directory that it was started in itself', async () => {
+  const program = `import { mkdirSync, rmdirSync } from 'node:fs';
+    import { describeFailure, runCommand } from './src/system/run-command.ts';
+    const told = [];
+    for (const isKnown of [false, true]) {
+      mkdirSync('${directory}/gone');
+      process.chdir('${directory}/gone');
+      // Node remembers the answer.
+      if (isKnown) process.cwd();
+      rmdirSync('${directory}/gone');
+      for (const argv of [['pwd'], ['no-such-program'], ['/dev/null']]) {
+        const result = await runCommand(argv);
+        told.push(result.stdout.trim() || describeFailure(argv[0], result));
+      }
+      process.chdir('/');
+    }
+    console.log(JSON.stringify(told));`;
+  const node = [process.execPath, '--import', 'tsx', '--input-type=module', '--eval', program] as const;
+  const { stdout, stderr } = await runCommand(node, { cwd: path.resolve(import.meta.dirname, '../../..') });
+  const each = ['/', 'no-such-program is not installed', '/dev/null cannot be executed (EACCES)'];
+  expect([stderr, JSON.parse(stdout)]).toEqual(['', [...each, ...each]]);
+});
+
+it('takes a directory that is not there for no program that is not installed', async () => {
+  const result = await runCommand(['true'], { cwd: path.join(directory, 'gone') });
+  expect(result).toMatchObject({ exitCode: undefined, notFound: false, startError: 'ENOENT' });
+});
+
+it.each([
+  ['the last of several', String.raw`why\nbecause\n`, 'because'],
+  ['that which a bar of progress was drawn over', String.raw`10 %%\r20 %%\rno room\r\n`, 'no room'],
+])('tells of a failure in one line: %s', async (_, said, told) => {
+  const result = await runCommand(['sh', '-c', `printf '${said}' >&2; exit 1`]);
+  expect(describeFailure('it', result)).toBe(`it ended with exit code 1: ${told}`);
+});
+
+it('tells the end of a line that does not end', async () => {
+  const result = await runCommand([
+    'sh',
+    '-c',
+    String.raw`head -c 3000000 /dev/zero | tr '\0' x >&2; exit 1`,
+  ]);
+  expect(describeFailure('it', result)).toBe(`it ended with exit code 1: …${'x'.repeat(400)}`);
+  // Of two UTF-16 units each.
+  const smiles = describeFailure('it', { ...result, stderr: `${'\u{1F600}'.repeat(1000)}x` });
+  expect(smiles).toBe(`it ended with exit code 1: …${'\u{1F600}'.repeat(199)}x`);
+});

@@ -1,6 +1,8 @@
+import { spawn } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import path from 'node:path';
 import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { runCommand } from '../../../src/system/run-command.js';
@@ -12,7 +14,6 @@ describe('withSignals', () => {
     ['SIGINT', 130],
     ['SIGTERM', 143],
     ['SIGQUIT', 130],
-    ['SIGPIPE', 129],
   ] as const)('%s aborts with the error that exits %i', async (name, exitCode) => {
     const source = new EventEmitter();
     const reason = await withSignals(source, async (signal) => {
@@ -36,6 +37,27 @@ describe('withSignals', () => {
       return signal.aborted;
     });
     expect(aborted).toBe(false);
+  });
+
+  it('goes on when the reader of its log has left, and nothing was fed to a child', async () => {
+    const source = `import { guardOutputs } from './src/process-guard.ts';
+      import { withSignals } from './src/system/signals.ts';
+      process.stdin.resume();
+      guardOutputs(process, () => undefined);
+      process.stdin.once('end', () => withSignals(process, async (signal) => {
+        let failed;
+        process.stdout.once('error', ({ code }) => { failed = code; });
+        process.stdout.write('a line of the log');
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        console.error(failed, signal.aborted);
+      }));`;
+    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', source], {
+      cwd: path.resolve(import.meta.dirname, '../../..'),
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    child.stdout.destroy();
+    child.stdin.end();
+    expect(await text(child.stderr)).toBe('EPIPE false\n');
   });
 
   it('leaves a write that nobody reads an error of its stream, also afterwards', async () => {
