@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -66,6 +66,18 @@ describe('the journal', () => {
     await snapshot.remove();
     await exposure.remove();
     expect(await readJournal(directories)).toEqual({ entries: [], unreadable: [] });
+  });
+
+  it('has applications where they outlive a reboot, and reads those of earlier versions where they do not', async () => {
+    const { id } = await openJournal(directories, owner).record('quiesce', {
+      name: 'db',
+      after: ['true'],
+      timeoutMs: 1,
+    });
+    expect(await readdir(directories.durable)).toEqual([`${id}.json`]);
+    await mkdir(directories.volatile, { recursive: true });
+    await rename(path.join(directories.durable, `${id}.json`), path.join(directories.volatile, `${id}.json`));
+    expect((await readJournal(directories)).entries).toMatchObject([{ entry: { kind: 'quiesce', id } }]);
   });
 
   it('tells of an entry that was amended what is known last', async () => {

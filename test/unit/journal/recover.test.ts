@@ -204,7 +204,9 @@ describe('recover', () => {
     };
     const report = await recover(dependencies({ endHook }));
     expect(asked.toSorted()).toEqual(['7-9 run-a-1-quiesce', '7-9 run-a-2-quiesce']);
-    expect(released.toSorted()).toEqual(['quiesce a-ended', 'quiesce a-held']);
+    const own = released.filter((what) => what.startsWith('quiesce a-'));
+    expect(own.toSorted()).toEqual(['quiesce a-ended', 'quiesce a-held']);
+    expect(released).toHaveLength(5);
     expect(report.failed).toMatchObject([
       { what: 'application a-stuck', message: 'sh (pid 5) still brings it to rest' },
     ]);
@@ -346,11 +348,26 @@ describe('recover', () => {
     expect(await journalFiles()).toEqual([]);
   });
 
-  it('takes mounts and applications of another boot for gone, snapshots and backups not', async () => {
+  it('takes mounts of another boot for gone; applications, snapshots and backups not', async () => {
     await aRun('a', 'another-boot');
     const report = await recover(dependencies());
-    expect(released).toEqual(['backup b-a', 'snapshot a-0']);
+    expect(released).toEqual(['quiesce a-db', 'backup b-a', 'snapshot a-0']);
     expect(report.failed).toEqual([]);
+    expect(await journalFiles()).toEqual([]);
+  });
+
+  it('tells of an application of another boot that it cannot be let go, and how that is ended', async () => {
+    await aRun('a', 'another-boot');
+    failing.add('quiesce a-db');
+    const report = await recover(dependencies());
+    expect(report.failed).toMatchObject([
+      {
+        what: 'application a-db',
+        message: expect.stringContaining('recover --goes-on run-a') as string,
+      },
+    ]);
+    expect(await journalFiles()).toEqual(['run-a-1-quiesce.json']);
+    expect((await recover(dependencies({ goesOn: 'run-a' }))).forgotten).toHaveLength(1);
     expect(await journalFiles()).toEqual([]);
   });
 
