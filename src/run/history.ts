@@ -44,7 +44,9 @@ function isWhole({ exitCode, leftOut = [] }: Pick<RunReport, 'exitCode' | 'leftO
 function readRun(line: string): PastRun | undefined {
   let value: Partial<RunSummary & Pick<RunReport, 'leftOut'>>;
   try {
-    value = JSON.parse(line) as typeof value;
+    const parsed: unknown = JSON.parse(line);
+    if (typeof parsed !== 'object' || parsed === null) return undefined;
+    value = parsed;
   } catch {
     // Torn by a crash or a full disk.
     return undefined;
@@ -52,8 +54,9 @@ function readRun(line: string): PastRun | undefined {
   const { job, runId, outcome, exitCode, consistency, startedAt, finishedAt } = value;
   if (job === undefined || runId === undefined || outcome === undefined) return undefined;
   if (exitCode === undefined || consistency === undefined) return undefined;
-  if (startedAt === undefined || finishedAt === undefined) return undefined;
+  if (typeof startedAt !== 'string' || typeof finishedAt !== 'string') return undefined;
   const { leftOut = [] } = value;
+  if (!Array.isArray(leftOut)) return undefined;
   return {
     summary: { job, runId, outcome, exitCode, consistency, startedAt, finishedAt },
     isWhole: isWhole({ exitCode, leftOut }),

@@ -65,6 +65,17 @@ describe('the history', () => {
     ]);
   });
 
+  it('passes over a line that is JSON and no run', async () => {
+    const run = report('a', '2026-11-23T02:00:00Z');
+    await recordRun(run, directory);
+    const lines = ['null', '1', '"a"', '[]', JSON.stringify({ ...run, startedAt: 1 })];
+    await appendFile(
+      path.join(directory, 'a.jsonl'),
+      `${[...lines, JSON.stringify({ ...run, leftOut: null })].join('\n')}\n`,
+    );
+    expect(await readLastRuns(directory)).toMatchObject([{ runId: run.runId, lastWholeAt: run.finishedAt }]);
+  });
+
   it.each([
     [0, '2026-11-23T02:00:00Z'],
     [3, '2026-11-23T02:00:00Z'],
