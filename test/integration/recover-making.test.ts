@@ -195,6 +195,14 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'an application whose
   it('is let go at once where it was at rest, and what its command was to leave running stays', async () => {
     const stays = `( ${wait()} ) >/dev/null 2>&1 & touch at-rest`;
     await killedRun(stays, `touch begun; ${wait()}`);
+    const { stdout } = await cli.run('status', '--json');
+    expect(JSON.parse(stdout)).toMatchObject({
+      running: [],
+      leftBehind: [
+        { kind: 'quiesce', what: 'application db', job: 'srv' },
+        { kind: 'snapshot', job: 'srv' },
+      ],
+    });
     const recovering = cli.recover();
     await eventually('it to be let go', () => existsSync(inDirectory('released')));
     // What makes the snapshot is waited for meanwhile.
