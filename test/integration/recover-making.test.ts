@@ -123,6 +123,11 @@ describeNeeding(
     it('is no matter of recover while its run lives', async () => {
       await slowJob('explicit');
       const started = await making();
+      const { stdout } = await cli.run('status', '--json');
+      expect(JSON.parse(stdout)).toMatchObject({
+        running: [{ job: 'srv', command: expect.stringContaining('run srv') as string }],
+        leftBehind: [],
+      });
       const { value } = await cli.recover();
       await writeFile(told, '');
       expect(value.released).toEqual([]);
@@ -214,6 +219,8 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'an application whose
     );
     await writeFile(inDirectory('told'), '');
     expect((await recovering).value.failed).toEqual([]);
+    const after = JSON.parse((await cli.run('status', '--json')).stdout) as unknown;
+    expect(after).toMatchObject({ leftBehind: [], runs: [{ job: 'srv', outcome: 'killed', exitCode: 1 }] });
   });
 
   it('is let go by a run of another job, which can be interrupted; one of its own job waits for that', async () => {

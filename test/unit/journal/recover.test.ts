@@ -319,6 +319,28 @@ describe('recover', () => {
     expect(await journalFiles()).toHaveLength(4);
   });
 
+  it('tells of each run that died before it releases what that left, and of none that lives', async () => {
+    await aRun('a');
+    await aRun('b');
+    const own = (runId: string): ReturnType<typeof openJournal> =>
+      openJournal(directories, { job: 'a', runId, process: { bootId: BOOT, pid: 1, startTime: 2 } });
+    await own('second-a').record('snapshot', ref('fsbackup-a-second-a-0'));
+    // Of `backups prune`, and of `backups release`, which is of a snapshot of another run.
+    await own('third-a').record('removal', { target: '/b', job: 'a', backupId: 'run-a' });
+    await own('fourth-a').record('snapshot', ref('fsbackup-a-run-a-0'));
+    living.add('b');
+    const dead: string[] = [];
+    await recover(
+      dependencies({
+        noteDead: async ({ job, runId, startedAt }) => {
+          dead.push(`${job} ${runId} after ${released.length}`);
+          expect(Date.parse(startedAt)).toBeGreaterThan(0);
+        },
+      }),
+    );
+    expect(dead).toEqual(['a run-a after 0', 'a second-a after 0']);
+  });
+
   it('says what to do about what it cannot release', async () => {
     await aRun('a');
     const { releasers, ...others } = dependencies();
