@@ -40,6 +40,7 @@ import { releaseMetadata } from '../system/thin-pool.js';
 import { requireAnswer } from '../system/probe-writable.js';
 import { runAtMost } from '../system/run-at-most.js';
 import { runCommand } from '../system/run-command.js';
+import { readUnitPrograms } from '../system/unit-programs.js';
 import { looksFrozen } from '../system/looks-frozen.js';
 import { endHook } from './end-hook.js';
 import { endMakers } from './end-makers.js';
@@ -230,6 +231,7 @@ export async function createRunHost(): Promise<RunHost> {
       bases: createBaseStore(),
       retain: retainBackups,
       runProgram: runAtMost,
+      readUnitPrograms,
       looksFrozen,
       refuseHeld,
       requireAnswer,

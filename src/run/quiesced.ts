@@ -24,12 +24,14 @@ const FURTHER_TRIES = 3;
  * later call succeeds, how long it was at rest meanwhile.
  */
 function releaseOf(hook: QuiesceConfig, recorded: QuiesceEntry, context: RunContext): () => Promise<void> {
-  const { records, dependencies, warn } = context;
+  const { records, dependencies, leftRunning, warn } = context;
   const { timeline, runProgram } = dependencies;
   let failedAt: number | undefined;
   return async () => {
     try {
-      await timeline.step(`unquiesce ${hook.name}`, () => releaseApplication(hook, runProgram));
+      await leftRunning.watch(hook.name, () =>
+        timeline.step(`unquiesce ${hook.name}`, () => releaseApplication(hook, runProgram)),
+      );
     } catch (error) {
       if (failedAt === undefined) {
         failedAt = timeline.now();

@@ -21,7 +21,7 @@ export function parseStartTime(stat: string): number {
 }
 
 /** When the process of that pid started; undefined where none runs. */
-function startOfLiving(pid: number): number | undefined {
+export function startOfLiving(pid: number): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     return /^[ZXx]/.test(statField(stat, 3)) ? undefined : parseStartTime(stat);

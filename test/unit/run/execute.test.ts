@@ -763,6 +763,35 @@ describe('a release that fails', () => {
   });
 });
 
+describe('what an application’s command leaves running in the unit of the run', () => {
+  const program = (pid: number, name: string, startTime = 1) => ({ pid, name, startTime });
+
+  it('is warned of: it ends with the run', async () => {
+    world.unitPrograms = [program(5, 'holder')];
+    world.fail('after db', () => {
+      world.unitPrograms = [program(5, 'holder'), program(7, 'postgres'), program(8, 'writer')];
+    });
+    const report = await execute();
+    expect(report).toMatchObject({ exitCode: 3, consistency: 'application' });
+    expect(report.warnings).toEqual([
+      expect.stringMatching(/`after` of db left running .*: postgres \(pid 7\), writer \(pid 8\);/) as string,
+    ]);
+  });
+
+  it('is no matter once it has ended, nor by hand', async () => {
+    world.unitPrograms = [];
+    world.fail('after db', () => {
+      world.unitPrograms = [program(7, 'sync')];
+    });
+    world.fail('copy /b1', () => {
+      world.unitPrograms = [program(7, 'another', 9)];
+    });
+    expect(await execute()).toMatchObject({ exitCode: 0, warnings: [] });
+    world.unitPrograms = undefined;
+    expect(await execute()).toMatchObject({ exitCode: 0, warnings: [] });
+  });
+});
+
 describe('an interrupt', () => {
   it.each([
     'engine preflight',
