@@ -31,7 +31,7 @@ function parseHolder(text: string): LockHolder | undefined {
  * runs. No lock is tried: that would turn away a run that starts just now.
  */
 export async function readJobLockHolders(directory: string): Promise<JobLockHolder[]> {
-  const names = await readdir(directory).catch((error: unknown) => {
+  const names = await readdir(directory).catch((error: unknown): string[] => {
     if (errnoOf(error) === 'ENOENT') return [];
     throw error;
   });

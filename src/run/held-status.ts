@@ -45,12 +45,10 @@ export function heldStatus(
       continue;
     }
     const { job, runId, pid, createdAt } = entry;
-    const owner = running.get(`${job} ${runId}`) ?? {
-      ...{ job, runId, pid, command: null, since: createdAt },
-      holds: [],
-    };
+    const key = `${job} ${runId}`;
+    const owner = running.get(key) ?? { job, runId, pid, command: null, since: createdAt, holds: [] };
     owner.holds.push({ kind: thing.kind, what: thing.what });
-    running.set(`${job} ${runId}`, owner);
+    running.set(key, owner);
   }
   const unknown = unreadable.map(({ file, reason }): LeftStatus => {
     return { kind: 'unreadable', what: `${file}: ${reason}`, job: null, runId: null, since: null };
