@@ -23,7 +23,7 @@ const FURTHER_TRIES = 3;
  * What lets an application go, to be called again where that rejects. The first failure is warned of at once, and where a
  * later call succeeds, how long it was at rest meanwhile.
  */
-function releaseOf(hook: QuiesceConfig, recorded: QuiesceEntry, context: RunContext): () => Promise<void> {
+function releaseOf(hook: QuiesceConfig, context: RunContext): () => Promise<void> {
   const { records, dependencies, leftRunning, warn } = context;
   const { timeline, runProgram } = dependencies;
   let failedAt: number | undefined;
@@ -42,10 +42,8 @@ function releaseOf(hook: QuiesceConfig, recorded: QuiesceEntry, context: RunCont
       throw error;
     }
     faultPoint('quiesce.released');
-    if (failedAt !== undefined) {
-      warn(`the application ${hook.name} was let go ${formatMs(timeline.now() - failedAt)} after that`);
-    }
-    await recorded.remove();
+    if (failedAt === undefined) return;
+    warn(`the application ${hook.name} was let go ${formatMs(timeline.now() - failedAt)} after that`);
   };
 }
 
@@ -72,12 +70,21 @@ export async function whileQuiesced<T>(context: RunContext, work: () => Promise<
   const { plan, dependencies, stack, signal } = context;
   const { timeline, journal, runProgram } = dependencies;
   const quiesced: Held[] = [];
+  const goOn: { name: string; entry: QuiesceEntry }[] = [];
+  let isOver = false;
   try {
     for (const hook of plan.quiesce) {
       let entry: QuiesceEntry | undefined;
       if (hook.after.length > 0) {
         const recorded = await journal.record('quiesce', payloadOf(hook));
-        quiesced.push(stack.push(`the application ${hook.name}`, releaseOf(hook, recorded, context)));
+        const release = releaseOf(hook, context);
+        quiesced.push(
+          stack.push(`the application ${hook.name}`, async () => {
+            await release();
+            if (isOver) await recorded.remove();
+            else goOn.push({ name: hook.name, entry: recorded });
+          }),
+        );
         entry = recorded;
         faultPoint('quiesce.intended');
       }
@@ -93,5 +100,11 @@ export async function whileQuiesced<T>(context: RunContext, work: () => Promise<
     return await work();
   } finally {
     await letGo(quiesced, context);
+    isOver = true;
+    // Only now: what waits for a disk is nothing that another application should wait for.
+    for (const { name, entry } of goOn)
+      await entry.remove().catch((error: unknown) => {
+        context.warn(`the application ${name} goes on, and stays in the journal: ${messageOf(error)}`);
+      });
   }
 }

@@ -333,6 +333,7 @@ export class FakeWorld {
             amend: async () => this.#mustNotBeFrozen(`journal of ${kind} amended`),
             remove: async () => {
               this.#mustNotBeFrozen(`journal of ${kind} removed`);
+              await this.#proof(`forget ${entry}`);
               if (this.held.includes(entry)) this.violations.push(`${entry} is forgotten while held`);
               this.journal.delete(entry);
             },

@@ -733,6 +733,19 @@ describe('a release that fails', () => {
     expect(report?.warnings[0]).toContain('db could not be let go');
   });
 
+  it('waits for no journal, and is not done again for it', async () => {
+    world.fail('forget quiesce web', new Error('EIO'));
+    const report = await execute();
+    expect(world.log.filter((call) => /^(?:after|forget) /.test(call))).toEqual([
+      'after web',
+      'after db',
+      'forget quiesce web',
+    ]);
+    expect(report).toMatchObject({ exitCode: 3, consistency: 'application' });
+    expect(report.warnings).toEqual(['the application web goes on, and stays in the journal: EIO']);
+    expect([...world.journal]).toEqual(['quiesce web']);
+  });
+
   it('of what was never brought to rest says nothing against the others', async () => {
     world.fail('after late', new Error());
     const late = { name: 'late', before: [], after: ['after late'], timeoutMs: 1000 };
