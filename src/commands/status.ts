@@ -3,7 +3,7 @@ import { jsonFlag } from '../flags.js';
 
 export default class Status extends BaseCommand {
   static override summary =
-    'Show what fsbackup holds frozen, what it lost, its last runs, what backups are mounted, and the snapshots it keeps.';
+    'Show what fsbackup holds frozen, what it lost, its last runs, what goes on or was left behind, what backups are mounted, and the snapshots it keeps.';
   static override description =
     'Reads records and asks the watchdogs; never probes a filesystem, which would freeze it.';
   static override examples = [
@@ -19,6 +19,8 @@ export default class Status extends BaseCommand {
     const { readMountedBackups } = await import('../copy/mount/mount-records.js');
     const { mountedBackup, renderMounts } = await import('../copy/mount/render-mounts.js');
     const { readLastRuns } = await import('../run/history.js');
+    const { readHeldStatus } = await import('../run/held-status.js');
+    const { renderHeld } = await import('../run/render-held.js');
     const { baseStatus } = await import('../run/release-bases.js');
     const { createBaseStore } = await import('../copy/filesystem/base-store.js');
     const { gatherStatus } = await import('../run/gather-status.js');
@@ -26,6 +28,7 @@ export default class Status extends BaseCommand {
     const { worstExitCode } = await import('../exit-codes.js');
     const { status, unread, failures } = await gatherStatus({
       freezes: readFreezeStatus,
+      held: readHeldStatus,
       runs: readLastRuns,
       bases: async () => Promise.all((await createBaseStore().list()).map(baseStatus)),
       mounts: async () => (await readMountedBackups()).map(mountedBackup),
@@ -34,7 +37,11 @@ export default class Status extends BaseCommand {
     if (flags.json)
       this.printJson({ version: 1, ...status, ...(problems.length === 0 ? {} : { unread, problems }) });
     else {
-      const parts = [renderStatus(status, Date.now(), unread), renderMounts(status.mounts, unread)];
+      const parts = [
+        renderStatus(status, Date.now(), unread),
+        renderHeld(status, unread),
+        renderMounts(status.mounts, unread),
+      ];
       this.print(parts.filter(Boolean).join('\n'));
     }
     for (const { message, hint } of problems) this.printError([message, hint]);

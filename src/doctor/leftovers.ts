@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createBaseStore } from '../copy/filesystem/base-store.js';
 import { errnoOf, FsbackupError, messageOf } from '../errors.js';
@@ -6,7 +5,7 @@ import { readFreezeStatus } from '../freeze/freeze-status.js';
 import { describeEntry } from '../journal/describe-entry.js';
 import type { JournalEntry } from '../journal/entry.js';
 import { journalDirectories, readJournal } from '../journal/journal.js';
-import { parseStartTime } from '../system/process-identity.js';
+import { isRunning, readProcessIdentity } from '../system/process-identity.js';
 import { readSuspendedDevices } from '../system/suspended-devices.js';
 import type { LeftoverState } from './facts.js';
 
@@ -21,12 +20,6 @@ async function readSuspended(): Promise<string[]> {
   return first.filter((name) => second.includes(name));
 }
 
-/** By pid and start time: taking the job's lock, the only proof, would turn away a run that starts just now. */
-async function isAlive({ pid, startTime }: JournalEntry): Promise<boolean> {
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
-  return text !== undefined && parseStartTime(text) === startTime;
-}
-
 function describe(entry: JournalEntry): string {
   return `${describeEntry(entry)} of job ${entry.job}, run ${entry.runId}`;
 }
@@ -35,8 +28,10 @@ async function readRecorded(): Promise<Omit<LeftoverState, 'suspended'>> {
   const { frozen } = await readFreezeStatus();
   const { entries, unreadable } = await readJournal(journalDirectories());
   const records = await createBaseStore().list();
-  const journalled: string[] = [];
-  for (const { entry } of entries) if (!(await isAlive(entry))) journalled.push(describe(entry));
+  const { bootId } = await readProcessIdentity();
+  // Taking the job's lock, the only proof, would turn away a run that starts just now.
+  const isDead = (entry: JournalEntry): boolean => entry.bootId !== bootId || !isRunning(entry);
+  const journalled = entries.flatMap(({ entry }) => (isDead(entry) ? [describe(entry)] : []));
   return {
     frozen: frozen.map(({ mountpoint, guards, owner }) => ({
       mountpoint,

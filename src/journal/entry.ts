@@ -23,7 +23,7 @@ const storage = filesystemIdentitySchema.exactOptional();
 
 const payloads = {
   /**
-   * An application at rest: the command that releases it. `isAtRest` once the command that brought it to rest has ended
+   * An application at rest, as it may be across a reboot (a maintenance mode that is a file): the command that releases it. `isAtRest` once the command that brought it to rest has ended
    * well; until then that may be at work.
    */
   quiesce: z.object({
@@ -111,7 +111,7 @@ export const journalEntrySchema = z.discriminatedUnion('kind', [
 /** One held thing: written before it is acquired, removed after it is released. */
 export type JournalEntry = z.infer<typeof journalEntrySchema>;
 
-/** What does not outlive a reboot is journalled where nothing does. */
+/** What does not outlive a reboot is journalled where nothing does. Earlier versions had `quiesce` there, too. */
 export function isVolatile(kind: HeldKind): boolean {
-  return kind === 'exposure' || kind === 'quiesce';
+  return kind === 'exposure';
 }

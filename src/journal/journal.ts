@@ -5,6 +5,7 @@ import { ensurePrivateDirectory, runDirectory, stateDirectory } from '../system/
 import type { ProcessIdentity } from '../system/process-identity.js';
 import { removeDurably, TEMPORARY_SUFFIX, writeDurably } from './durable-file.js';
 import { isVolatile, journalEntrySchema, type HeldKind, type JournalEntry, type Payload } from './entry.js';
+import { newestFirst } from './newest-first.js';
 
 /** Where the two halves of the journal lie. */
 export interface JournalDirectories {
@@ -88,7 +89,7 @@ export interface UnreadableEntry {
 }
 
 export interface JournalContents {
-  /** The newest first. */
+  /** The newest first, see `newestFirst`. */
   entries: FoundEntry[];
   unreadable: UnreadableEntry[];
 }
@@ -137,6 +138,5 @@ export async function readJournal(directories: JournalDirectories): Promise<Jour
     if ('entry' in found) contents.entries.push(found);
     else contents.unreadable.push(found);
   }
-  contents.entries.sort((a, b) => b.entry.createdAt.localeCompare(a.entry.createdAt));
-  return contents;
+  return { ...contents, entries: newestFirst(contents.entries) };
 }

@@ -3,7 +3,8 @@ import path from 'node:path';
 import { errnoOf, messageOf } from '../errors.js';
 import type { FreezeRecovery } from '../freeze/recover-freezes.js';
 import { TEMPORARY_SUFFIX } from './durable-file.js';
-import { readJournal, type JournalDirectories } from './journal.js';
+import type { JournalEntry } from './entry.js';
+import { readJournal, type FoundEntry, type JournalDirectories } from './journal.js';
 import type { Lock } from './lock.js';
 import { describeThing, emptyReport, frozenThing, type RecoverReport } from './recover-report.js';
 import { releaseEntries, type ReleaseDependencies } from './release-entries.js';
@@ -14,6 +15,31 @@ export interface RecoverDependencies extends ReleaseDependencies {
   recoverFreezes: () => Promise<FreezeRecovery>;
   /** Takes the job's lock: undefined when a living run holds it, and its entries are then left alone. */
   lockJob: (job: string) => Promise<Lock | undefined>;
+  /** Told of each dead run that left something, its owner's lock being held, before that is released. Never rejects. */
+  noteDead?: (run: DeadRun) => Promise<void>;
+}
+
+/** A run whose process is gone, and which left something. */
+export interface DeadRun {
+  job: string;
+  runId: string;
+  /** When it was about to acquire the first of what it left, RFC 3339. */
+  startedAt: string;
+}
+
+/** Whether only a run makes that: `prune` and `release` journal as well what they take away, under an id of their own. */
+function isOfRun({ kind, payload, runId }: JournalEntry): boolean {
+  if (kind === 'snapshot') return payload.name.includes(runId);
+  return kind === 'quiesce' || kind === 'exposure' || kind === 'backup';
+}
+
+/** Those of entries of which the newest is the first. */
+function runsOf(entries: readonly FoundEntry[]): DeadRun[] {
+  const own = entries.filter(({ entry }) => isOfRun(entry));
+  const runs = new Map(
+    own.map(({ entry: { job, runId, createdAt } }) => [runId, { job, runId, startedAt: createdAt }]),
+  );
+  return [...runs.values()].toReversed();
 }
 
 /** Temporary files so old belong to no write that is going on. */
@@ -69,11 +95,9 @@ async function recoverJournal(
     try {
       // Read again: what the owner released between our reading and its end is not ours to release once more.
       const current = await readJournal(dependencies.directories);
-      await releaseEntries(
-        current.entries.filter(({ entry }) => entry.job === job),
-        report,
-        dependencies,
-      );
+      const left = current.entries.filter(({ entry }) => entry.job === job);
+      for (const run of runsOf(left)) await dependencies.noteDead?.(run);
+      await releaseEntries(left, report, dependencies);
     } finally {
       await lock.release();
     }

@@ -69,9 +69,8 @@ async function releaseEntry(
   const { releasers, bootId } = dependencies;
   switch (entry.kind) {
     case 'quiesce':
-      // No application is at rest across a reboot.
-      if (entry.bootId !== bootId) break;
-      await endQuiescing(entry, dependencies);
+      // No program of another boot lives.
+      if (entry.bootId === bootId) await endQuiescing(entry, dependencies);
       try {
         await releasers.quiesce(entry);
       } catch (cause) {

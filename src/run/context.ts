@@ -1,5 +1,6 @@
 import type { Plan } from '../plan/plan.js';
 import type { ExecuteDependencies } from './dependencies.js';
+import type { LeftRunning } from './left-running.js';
 import type { ReleaseStack } from './release-stack.js';
 import type { SourceRecord } from './source-record.js';
 
@@ -9,6 +10,7 @@ export interface RunContext {
   runId: string;
   dependencies: ExecuteDependencies;
   stack: ReleaseStack;
+  leftRunning: LeftRunning;
   /** By index of the plan's sources. */
   records: readonly SourceRecord[];
   warn: (message: string) => void;

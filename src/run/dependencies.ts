@@ -10,6 +10,7 @@ import type { PlannedTarget, PlannedTree } from '../plan/plan.js';
 import type { RunProgram } from '../quiesce/hooks.js';
 import type { FilesystemFacts, ProviderName, SnapshotProvider } from '../snapshots/provider.js';
 import type { FilesystemIdentity } from '../system/filesystem-identity.js';
+import type { UnitProgram } from '../system/unit-programs.js';
 import type { RunReport } from '../report/run-report.js';
 import type { LookBelow } from './made-since.js';
 import type { Timeline } from './timeline.js';
@@ -108,6 +109,8 @@ export interface ExecuteDependencies {
   journal: Journal;
   timeline: Timeline;
   runProgram: RunProgram;
+  /** What systemd kills when this process ends, see there. */
+  readUnitPrograms: () => Promise<UnitProgram[] | undefined>;
   /** Whether somebody may hold it frozen, see `looksFrozen`. */
   looksFrozen: (filesystem: FreezeTarget) => Promise<boolean | undefined>;
   /** Rejects with `locked` when fsbackup holds it frozen, see `refuseHeld`. */

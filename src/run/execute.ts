@@ -10,6 +10,7 @@ import type { RunContext } from './context.js';
 import { copySources, copyToTarget, liveSources, partialCopyError } from './copy-to-target.js';
 import type { ExecuteDependencies } from './dependencies.js';
 import { exposeSnapshots } from './expose-snapshots.js';
+import { LeftRunning } from './left-running.js';
 import { madeSince } from './made-since.js';
 import { requireTrees } from './require-trees.js';
 import { prepareWindow, refuseFrozen, windowDevices, type PreparedSnapshot } from './prepare-window.js';
@@ -61,6 +62,7 @@ class Execution {
       runId: options.runId,
       dependencies,
       stack: new ReleaseStack(),
+      leftRunning: new LeftRunning(dependencies.readUnitPrograms),
       records: plan.sources.map((source) => new SourceRecord(source)),
       warn: (message) => this.#warn(message),
       note: (message) => this.#notes.push(message),
@@ -262,6 +264,7 @@ class Execution {
       : await dependencies.timeline.step('release', () => stack.releaseAll());
     await this.#prove().catch((error: unknown) => this.#errors.push(error));
     this.#retention = await retainAfterRun(this.#whole, this.#context);
+    for (const warning of await this.#context.leftRunning.warnings()) this.#warn(warning);
     return this.#report(this.#copies, failures);
   }
 }

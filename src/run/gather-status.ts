@@ -1,18 +1,21 @@
 import type { MountedBackup } from '../copy/mount/render-mounts.js';
 import type { FreezeStatusReport } from '../freeze/freeze-status.js';
+import type { HeldStatus } from './held-status.js';
 import type { LastRun } from './history.js';
 import type { BaseStatus } from './release-bases.js';
 
 /** What `status` is gathered from. */
 export interface StatusReaders {
   freezes: () => Promise<FreezeStatusReport>;
+  held: () => Promise<HeldStatus>;
   runs: () => Promise<LastRun[]>;
   mounts: () => Promise<MountedBackup[]>;
   bases: () => Promise<BaseStatus[]>;
 }
 
 /** What `status` tells. */
-export type Status = FreezeStatusReport & { runs: LastRun[]; bases: BaseStatus[]; mounts: MountedBackup[] };
+export type Status = FreezeStatusReport &
+  HeldStatus & { runs: LastRun[]; bases: BaseStatus[]; mounts: MountedBackup[] };
 
 /** What `status` shows, and why some of it is missing. */
 export interface GatheredStatus {
@@ -34,6 +37,7 @@ export async function gatherStatus(readers: StatusReaders): Promise<GatheredStat
     });
   const status = {
     ...(await orNone(['frozen', 'lost'], readers.freezes(), { frozen: [], lost: [] })),
+    ...(await orNone(['running', 'leftBehind'], readers.held(), { running: [], leftBehind: [] })),
     runs: await orNone(['runs'], readers.runs(), []),
     bases: await orNone(['bases'], readers.bases(), []),
     mounts: await orNone(['mounts'], readers.mounts(), []),

@@ -12,10 +12,13 @@ const SUFFIX = '.jsonl';
 const PUT_ASIDE = '.1';
 
 /** What `status` shows of a run. */
-export type RunSummary = Pick<
+export interface RunSummary extends Pick<
   RunReport,
-  'job' | 'runId' | 'outcome' | 'exitCode' | 'consistency' | 'startedAt' | 'finishedAt'
->;
+  'job' | 'runId' | 'exitCode' | 'consistency' | 'startedAt' | 'finishedAt'
+> {
+  /** `killed`: it told nothing of its end; `finishedAt` is when that was found. */
+  outcome: RunReport['outcome'] | 'killed';
+}
 
 export function historyDirectory(env: NodeJS.ProcessEnv = process.env): string {
   return path.join(stateDirectory(env), 'history');
@@ -44,7 +47,9 @@ function isWhole({ exitCode, leftOut = [] }: Pick<RunReport, 'exitCode' | 'leftO
 function readRun(line: string): PastRun | undefined {
   let value: Partial<RunSummary & Pick<RunReport, 'leftOut'>>;
   try {
-    value = JSON.parse(line) as typeof value;
+    const parsed: unknown = JSON.parse(line);
+    if (typeof parsed !== 'object' || parsed === null) return undefined;
+    value = parsed;
   } catch {
     // Torn by a crash or a full disk.
     return undefined;
@@ -52,8 +57,9 @@ function readRun(line: string): PastRun | undefined {
   const { job, runId, outcome, exitCode, consistency, startedAt, finishedAt } = value;
   if (job === undefined || runId === undefined || outcome === undefined) return undefined;
   if (exitCode === undefined || consistency === undefined) return undefined;
-  if (startedAt === undefined || finishedAt === undefined) return undefined;
+  if (typeof startedAt !== 'string' || typeof finishedAt !== 'string') return undefined;
   const { leftOut = [] } = value;
+  if (!Array.isArray(leftOut)) return undefined;
   return {
     summary: { job, runId, outcome, exitCode, consistency, startedAt, finishedAt },
     isWhole: isWhole({ exitCode, leftOut }),
@@ -96,12 +102,32 @@ async function rotate(file: string): Promise<string> {
   }
 }
 
+async function append(run: RunSummary, directory: string): Promise<void> {
+  await ensurePrivateDirectory(directory);
+  const file = historyFile(directory, run.job);
+  const kept = await rotate(file);
+  await appendDurably(file, `${kept}${JSON.stringify(run)}\n`);
+}
+
 /** Adds a run to its job's history: a line of JSON each. Rejects with the system's error. */
 export async function recordRun(report: RunReport, directory = historyDirectory()): Promise<void> {
-  await ensurePrivateDirectory(directory);
-  const file = historyFile(directory, report.job);
-  const kept = await rotate(file);
-  await appendDurably(file, `${kept}${JSON.stringify(report)}\n`);
+  await append(report, directory);
+}
+
+/**
+ * Adds a dead run that left something, and did not tell its end by itself, to its job's history, once. Needs the job's lock.
+ * Rejects with the system's error.
+ */
+export async function recordKilled(
+  { job, runId, startedAt }: Pick<RunSummary, 'job' | 'runId' | 'startedAt'>,
+  directory = historyDirectory(),
+): Promise<void> {
+  const file = historyFile(directory, job);
+  for (const each of [file, `${file}${PUT_ASIDE}`])
+    if ((await readRuns(each)).some(({ summary }) => summary.runId === runId)) return;
+  const finishedAt = new Date().toISOString();
+  const end = { outcome: 'killed', exitCode: exitCodeOf('failed'), consistency: 'none' } as const;
+  await append({ job, runId, startedAt, finishedAt, ...end }, directory);
 }
 
 /** The last run of every job that has a history, the newest first. Lines that cannot be read are passed over. */

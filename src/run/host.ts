@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import path from 'node:path';
 import type { SnapshotCommands } from '../config/types.js';
 import { createBaseStore } from '../copy/filesystem/base-store.js';
+import { isJobName } from '../copy/backup/backup-layout.js';
 import { createBackupWriter } from '../copy/backup/backup-writer.js';
 import { removeDrill } from '../copy/verify/drill-directory.js';
 import { engineFor } from '../copy/engines.js';
@@ -18,7 +19,7 @@ import { recoverFreezes } from '../freeze/recover-freezes.js';
 import { refuseHeld } from '../freeze/refuse-held.js';
 import { journalDirectories, openJournal, readJournal } from '../journal/journal.js';
 import { locksForRecovery, type Lock, type LockDependencies } from '../journal/lock.js';
-import { recover, recoverOwners, type RecoverDependencies } from '../journal/recover.js';
+import { recover, recoverOwners, type DeadRun, type RecoverDependencies } from '../journal/recover.js';
 import type { RecoverReport } from '../journal/recover-report.js';
 import type { Releasers } from '../journal/release-entries.js';
 import { releaseApplication } from '../quiesce/hooks.js';
@@ -39,6 +40,7 @@ import { releaseMetadata } from '../system/thin-pool.js';
 import { requireAnswer } from '../system/probe-writable.js';
 import { runAtMost } from '../system/run-at-most.js';
 import { runCommand } from '../system/run-command.js';
+import { readUnitPrograms } from '../system/unit-programs.js';
 import { looksFrozen } from '../system/looks-frozen.js';
 import { endHook } from './end-hook.js';
 import { endMakers } from './end-makers.js';
@@ -47,7 +49,7 @@ import type { Examine } from './examine-plan.js';
 import { removeEmptyDirectory } from './expose-snapshots.js';
 import { findNested } from './find-nested.js';
 import { gatherFacts } from './gather-facts.js';
-import { recordRun } from './history.js';
+import { recordKilled, recordRun } from './history.js';
 import { refuseFrozenSources, refuseUnwritableTarget } from './refuse-unwritable.js';
 import { releaseSnapshot } from './release-snapshot.js';
 import { retainBackups } from './retain.js';
@@ -118,6 +120,13 @@ function releasers(): Releasers {
   };
 }
 
+/** Restores and drills have no history of runs. */
+async function noteDead(run: DeadRun): Promise<void> {
+  if (!isJobName(run.job)) return;
+  // What it left is to be released, whatever becomes of the history.
+  await recordKilled(run).catch(() => undefined);
+}
+
 function recoverDependencies(
   identity: ProcessIdentity,
   lockJob: (job: string) => Promise<Lock | undefined>,
@@ -133,6 +142,7 @@ function recoverDependencies(
     endHook: (entry) => endHook(entry, interruptible),
     endMakers: (makers) => endMakers(makers, interruptible),
     lockJob,
+    noteDead,
     ...interruptible,
   };
 }
@@ -230,6 +240,7 @@ export async function createRunHost(): Promise<RunHost> {
       bases: createBaseStore(),
       retain: retainBackups,
       runProgram: runAtMost,
+      readUnitPrograms,
       looksFrozen,
       refuseHeld,
       requireAnswer,

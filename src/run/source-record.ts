@@ -1,7 +1,9 @@
 import type { DeviceOutcome, FreezeOutcome } from '../freeze/freezer.js';
 import type { InstantCandidate } from '../plan/instants.js';
 import type { PlannedSource } from '../plan/plan.js';
+import { consistencyOf } from '../plan/resolve-mode.js';
 import type { SourceReport } from '../report/run-report.js';
+import type { Consistency } from '../snapshots/provider.js';
 import type { WallSpan } from './timeline.js';
 
 /** What its window did to one source. */
@@ -21,6 +23,7 @@ export class SourceRecord {
   #window: number | null = null;
   #span: (WallSpan & { durationMs: number }) | undefined;
   #stall: Stall | undefined;
+  #restIsDoubtful = false;
 
   constructor(source: PlannedSource) {
     this.#source = source;
@@ -53,6 +56,20 @@ export class SourceRecord {
     this.#span = span;
   }
 
+  /** An application may not have been at rest all the time: it is worth what its snapshot alone is. */
+  restIsDoubtful(): void {
+    this.#restIsDoubtful = true;
+  }
+
+  get #consistency(): Consistency {
+    // Only what was taken is worth anything.
+    if (this.#snapshot === null) return 'none';
+    const { consistency, fstype } = this.#source;
+    return consistency === 'application' && this.#restIsDoubtful
+      ? consistencyOf(this.#source, fstype, false)
+      : consistency;
+  }
+
   /** How long the last try stalled its writers, in milliseconds; null when it did not, or nobody can tell. */
   get frozenMs(): number | null {
     const { freezeMode } = this.#source;
@@ -78,7 +95,6 @@ export class SourceRecord {
       provider,
       freezeMode,
       freezeModeReason,
-      consistency,
       filesystem,
     } = this.#source;
     const frozen = freezeMode === 'explicit' ? this.#stall?.frozen : undefined;
@@ -99,8 +115,7 @@ export class SourceRecord {
       thawMs: frozen?.thawMs ?? null,
       snapshot: this.#snapshot,
       instant,
-      // Only what was taken is worth anything.
-      consistency: this.#snapshot === null ? 'none' : consistency,
+      consistency: this.#consistency,
       attempts: this.#attempts,
     };
   }

@@ -31,7 +31,7 @@ export function quoteWord(word: string): string {
 /** The packaged service with `program` (its first words) in the place of `fsbackup`: systemd does not look where npm put it. */
 export function placeProgram(service: string, program: readonly string[]): string {
   const words = program.map(quoteWord).join(' ');
-  return service.replaceAll(/^(Exec\w+=)fsbackup /gm, (_, key: string) => `${key}${words} `);
+  return service.replaceAll(/^(Exec\w+=-?)fsbackup /gm, (_, key: string) => `${key}${words} `);
 }
 
 /** Pure. What `placeProgram` put into a service; nothing for a text in which it put nothing. */

@@ -20,14 +20,24 @@ export function parseStartTime(stat: string): number {
   return Number(statField(stat, 22));
 }
 
-/** Whether a process of that pid runs. One that has ended does not, though its parent has not taken note. */
-export function isAlive(pid: number): boolean {
+/** When the process of that pid started; undefined where none runs. */
+export function startOfLiving(pid: number): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return !/^[ZXx]/.test(statField(stat, 3));
+    return /^[ZXx]/.test(statField(stat, 3)) ? undefined : parseStartTime(stat);
   } catch {
-    return false;
+    return undefined;
   }
+}
+
+/** Whether a process of that pid runs. One that has ended does not, though its parent has not taken note. */
+export function isAlive(pid: number): boolean {
+  return startOfLiving(pid) !== undefined;
+}
+
+/** Whether that very process of this boot runs, and not another that has got its pid. As `isAlive`. */
+export function isRunning({ pid, startTime }: Pick<ProcessIdentity, 'pid' | 'startTime'>): boolean {
+  return startOfLiving(pid) === startTime;
 }
 
 /** Who this process is. */

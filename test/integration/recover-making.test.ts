@@ -123,6 +123,11 @@ describeNeeding(
     it('is no matter of recover while its run lives', async () => {
       await slowJob('explicit');
       const started = await making();
+      const { stdout } = await cli.run('status', '--json');
+      expect(JSON.parse(stdout)).toMatchObject({
+        running: [{ job: 'srv', command: expect.stringContaining('run srv') as string }],
+        leftBehind: [],
+      });
       const { value } = await cli.recover();
       await writeFile(told, '');
       expect(value.released).toEqual([]);
@@ -195,6 +200,14 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'an application whose
   it('is let go at once where it was at rest, and what its command was to leave running stays', async () => {
     const stays = `( ${wait()} ) >/dev/null 2>&1 & touch at-rest`;
     await killedRun(stays, `touch begun; ${wait()}`);
+    const { stdout } = await cli.run('status', '--json');
+    expect(JSON.parse(stdout)).toMatchObject({
+      running: [],
+      leftBehind: [
+        { kind: 'quiesce', what: 'application db', job: 'srv' },
+        { kind: 'snapshot', job: 'srv' },
+      ],
+    });
     const recovering = cli.recover();
     await eventually('it to be let go', () => existsSync(inDirectory('released')));
     // What makes the snapshot is waited for meanwhile.
@@ -206,6 +219,8 @@ describeNeeding(['root', 'loop', 'ext4', 'program:rsync'], 'an application whose
     );
     await writeFile(inDirectory('told'), '');
     expect((await recovering).value.failed).toEqual([]);
+    const after = JSON.parse((await cli.run('status', '--json')).stdout) as unknown;
+    expect(after).toMatchObject({ leftBehind: [], runs: [{ job: 'srv', outcome: 'killed', exitCode: 1 }] });
   });
 
   it('is let go by a run of another job, which can be interrupted; one of its own job waits for that', async () => {

@@ -14,6 +14,7 @@ import type { FoundNested } from '../../src/run/find-nested.js';
 import { Timeline } from '../../src/run/timeline.js';
 import type { Reporter } from '../../src/report/reporter.js';
 import type { SnapshotProvider } from '../../src/snapshots/provider.js';
+import type { UnitProgram } from '../../src/system/unit-programs.js';
 import { unlessAborted } from '../../src/system/unless-aborted.js';
 import { suits } from './plan-facts.js';
 
@@ -51,6 +52,8 @@ export class FakeWorld {
   shown: (directory: string) => string | undefined = () => 'as it was';
   /** Whether filesystems look frozen; undefined: it does not show. */
   looks: boolean | undefined = undefined;
+  /** What runs in the unit of systemd that the run is; undefined: it is none. */
+  unitPrograms: UnitProgram[] | undefined = undefined;
   /** Below all that is snapshotted. */
   devices: readonly GuardedDevice[] = [];
   /** Of each window's devices, in order: why their watch was lost. One that is `left-suspended` was resumed. */
@@ -330,6 +333,7 @@ export class FakeWorld {
             amend: async () => this.#mustNotBeFrozen(`journal of ${kind} amended`),
             remove: async () => {
               this.#mustNotBeFrozen(`journal of ${kind} removed`);
+              await this.#proof(`forget ${entry}`);
               if (this.held.includes(entry)) this.violations.push(`${entry} is forgotten while held`);
               this.journal.delete(entry);
             },
@@ -359,6 +363,7 @@ export class FakeWorld {
           stderr: '',
         };
       },
+      readUnitPrograms: async () => this.unitPrograms,
       looksFrozen: async () => this.looks,
       refuseHeld: ({ mountpoint }) => this.#proof(`held ${mountpoint}`),
       requireAnswer: (asked) => this.#proof(`answer ${asked}`),

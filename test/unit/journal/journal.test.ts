@@ -1,9 +1,14 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { writeDurably } from '../../../src/journal/durable-file.js';
-import { openJournal, readJournal, type JournalDirectories } from '../../../src/journal/journal.js';
+import {
+  openJournal,
+  readJournal,
+  type Journal,
+  type JournalDirectories,
+} from '../../../src/journal/journal.js';
 import type { SnapshotRef } from '../../../src/snapshots/provider.js';
 
 let root: string;
@@ -29,6 +34,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  vi.useRealTimers();
   await rm(root, { recursive: true });
 });
 
@@ -62,6 +68,18 @@ describe('the journal', () => {
     expect(await readJournal(directories)).toEqual({ entries: [], unreadable: [] });
   });
 
+  it('has applications where they outlive a reboot, and reads those of earlier versions where they do not', async () => {
+    const { id } = await openJournal(directories, owner).record('quiesce', {
+      name: 'db',
+      after: ['true'],
+      timeoutMs: 1,
+    });
+    expect(await readdir(directories.durable)).toEqual([`${id}.json`]);
+    await mkdir(directories.volatile, { recursive: true });
+    await rename(path.join(directories.durable, `${id}.json`), path.join(directories.volatile, `${id}.json`));
+    expect((await readJournal(directories)).entries).toMatchObject([{ entry: { kind: 'quiesce', id } }]);
+  });
+
   it('tells of an entry that was amended what is known last', async () => {
     const staged = await openJournal(directories, owner).record('staging', { directory: '/out/x' });
     const known = { directory: '/out/x', identity: { inode: '7', bornNs: '9' } };
@@ -70,6 +88,30 @@ describe('the journal', () => {
     expect(entries.map(({ entry }) => [entry.id, entry.payload])).toEqual([[staged.id, known]]);
     await staged.remove();
     expect((await readJournal(directories)).entries).toEqual([]);
+  });
+
+  it('is read the newest first, by the order in which it was written, whatever the clock was set to', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const hour = (hours: number): void => void vi.setSystemTime(Date.UTC(2026, 10, 23, hours));
+    const written: string[] = [];
+    const note = async (journal: Journal): Promise<void> => {
+      written.push((await journal.record('snapshot', ref)).id);
+    };
+    hour(12);
+    await note(
+      openJournal(directories, { ...owner, runId: 'old', process: { bootId: 'a', pid: 1, startTime: 50 } }),
+    );
+    const first = openJournal(directories, owner);
+    for (let each = 0; each < 12; each += 1) {
+      hour(20 - each);
+      await note(first);
+    }
+    // A run after that, by a clock of before it.
+    hour(13);
+    const process = { ...owner.process, startTime: 10 };
+    await note(openJournal(directories, { ...owner, runId: '20261122T184500Z-1a2b3c', process }));
+    const { entries } = await readJournal(directories);
+    expect(entries.map(({ entry }) => entry.id)).toEqual(written.toReversed());
   });
 
   it('is for root alone', async () => {

@@ -204,7 +204,9 @@ describe('recover', () => {
     };
     const report = await recover(dependencies({ endHook }));
     expect(asked.toSorted()).toEqual(['7-9 run-a-1-quiesce', '7-9 run-a-2-quiesce']);
-    expect(released.toSorted()).toEqual(['quiesce a-ended', 'quiesce a-held']);
+    const own = released.filter((what) => what.startsWith('quiesce a-'));
+    expect(own.toSorted()).toEqual(['quiesce a-ended', 'quiesce a-held']);
+    expect(released).toHaveLength(5);
     expect(report.failed).toMatchObject([
       { what: 'application a-stuck', message: 'sh (pid 5) still brings it to rest' },
     ]);
@@ -317,6 +319,28 @@ describe('recover', () => {
     expect(await journalFiles()).toHaveLength(4);
   });
 
+  it('tells of each run that died before it releases what that left, and of none that lives', async () => {
+    await aRun('a');
+    await aRun('b');
+    const own = (runId: string): ReturnType<typeof openJournal> =>
+      openJournal(directories, { job: 'a', runId, process: { bootId: BOOT, pid: 1, startTime: 2 } });
+    await own('second-a').record('snapshot', ref('fsbackup-a-second-a-0'));
+    // Of `backups prune`, and of `backups release`, which is of a snapshot of another run.
+    await own('third-a').record('removal', { target: '/b', job: 'a', backupId: 'run-a' });
+    await own('fourth-a').record('snapshot', ref('fsbackup-a-run-a-0'));
+    living.add('b');
+    const dead: string[] = [];
+    await recover(
+      dependencies({
+        noteDead: async ({ job, runId, startedAt }) => {
+          dead.push(`${job} ${runId} after ${released.length}`);
+          expect(Date.parse(startedAt)).toBeGreaterThan(0);
+        },
+      }),
+    );
+    expect(dead).toEqual(['a run-a after 0', 'a second-a after 0']);
+  });
+
   it('says what to do about what it cannot release', async () => {
     await aRun('a');
     const { releasers, ...others } = dependencies();
@@ -346,11 +370,26 @@ describe('recover', () => {
     expect(await journalFiles()).toEqual([]);
   });
 
-  it('takes mounts and applications of another boot for gone, snapshots and backups not', async () => {
+  it('takes mounts of another boot for gone; applications, snapshots and backups not', async () => {
     await aRun('a', 'another-boot');
     const report = await recover(dependencies());
-    expect(released).toEqual(['backup b-a', 'snapshot a-0']);
+    expect(released).toEqual(['quiesce a-db', 'backup b-a', 'snapshot a-0']);
     expect(report.failed).toEqual([]);
+    expect(await journalFiles()).toEqual([]);
+  });
+
+  it('tells of an application of another boot that it cannot be let go, and how that is ended', async () => {
+    await aRun('a', 'another-boot');
+    failing.add('quiesce a-db');
+    const report = await recover(dependencies());
+    expect(report.failed).toMatchObject([
+      {
+        what: 'application a-db',
+        message: expect.stringContaining('recover --goes-on run-a') as string,
+      },
+    ]);
+    expect(await journalFiles()).toEqual(['run-a-1-quiesce.json']);
+    expect((await recover(dependencies({ goesOn: 'run-a' }))).forgotten).toHaveLength(1);
     expect(await journalFiles()).toEqual([]);
   });
 

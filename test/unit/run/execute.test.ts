@@ -711,20 +711,97 @@ describe('a release that fails', () => {
     });
   });
 
-  it('is tried once more at the end', async () => {
-    world.fail('after db', new Error());
+  it('of an application is tried again before the copy begins, and told', async () => {
+    world.fail('after db', new Error(), new Error());
     const report = await execute();
-    expect(report).toMatchObject({ exitCode: 0 });
-    expect(world.log.filter((call) => call === 'after db')).toHaveLength(2);
+    expect(world.log.filter((call) => ['after db', 'expose', 'copy /b1'].includes(call)).slice(0, 5)).toEqual(
+      ['after db', 'after db', 'after db', 'expose', 'expose'],
+    );
+    expect(report).toMatchObject({ exitCode: 3, outcome: 'warnings' });
+    expect(report.warnings).toEqual([
+      expect.stringMatching(/^the application db could not be let go: .*exit code 1/) as string,
+      expect.stringMatching(/^the application db was let go .* after that$/) as string,
+    ]);
+    await expectNothingHeld();
+  });
+
+  it('of an application is a warning of the backup, which is called no better than its snapshot', async () => {
+    world.fail('after db', new Error());
+    expect(await execute()).toMatchObject({ consistency: 'filesystem' });
+    const { report } = world.backups.values().next().value ?? {};
+    expect(report).toMatchObject({ exitCode: 3, consistency: 'filesystem' });
+    expect(report?.warnings[0]).toContain('db could not be let go');
+  });
+
+  it('waits for no journal, and is not done again for it', async () => {
+    world.fail('forget quiesce web', new Error('EIO'));
+    const report = await execute();
+    expect(world.log.filter((call) => /^(?:after|forget) /.test(call))).toEqual([
+      'after web',
+      'after db',
+      'forget quiesce web',
+    ]);
+    expect(report).toMatchObject({ exitCode: 3, consistency: 'application' });
+    expect(report.warnings).toEqual(['the application web goes on, and stays in the journal: EIO']);
+    expect([...world.journal]).toEqual(['quiesce web']);
+  });
+
+  it('of what was never brought to rest says nothing against the others', async () => {
+    world.fail('after late', new Error());
+    const late = { name: 'late', before: [], after: ['after late'], timeoutMs: 1000 };
+    expect(await execute(aPlan({ quiesce: [...HOOKS, late] }))).toMatchObject({
+      exitCode: 3,
+      consistency: 'application',
+    });
+  });
+
+  it('of an application that fails until the copy begins is tried once more at the end', async () => {
+    world.fail('after db', ...Array.from({ length: 4 }, () => new Error()));
+    const report = await execute();
+    expect(world.log.filter((call) => ['after db', 'copy /b1'].includes(call))).toEqual([
+      ...Array.from({ length: 4 }, () => 'after db'),
+      'copy /b1',
+      'after db',
+    ]);
+    expect(report).toMatchObject({ exitCode: 3 });
     await expectNothingHeld();
   });
 
   it('of an application exits 60 with what to do', async () => {
-    world.fail('after db', new Error(), new Error());
+    world.fail('after db', ...Array.from({ length: 5 }, () => new Error()));
     const report = await execute();
     expect(report).toMatchObject({ exitCode: 60, error: { code: 'cleanupIncomplete' } });
     expect(world.held).toEqual(['quiesce db']);
     expect([...world.journal]).toEqual(['quiesce db']);
+  });
+});
+
+describe('what an application’s command leaves running in the unit of the run', () => {
+  const program = (pid: number, name: string, startTime = 1) => ({ pid, name, startTime });
+
+  it('is warned of: it ends with the run', async () => {
+    world.unitPrograms = [program(5, 'holder')];
+    world.fail('after db', () => {
+      world.unitPrograms = [program(5, 'holder'), program(7, 'postgres'), program(8, 'writer')];
+    });
+    const report = await execute();
+    expect(report).toMatchObject({ exitCode: 3, consistency: 'application' });
+    expect(report.warnings).toEqual([
+      expect.stringMatching(/`after` of db left running .*: postgres \(pid 7\), writer \(pid 8\);/) as string,
+    ]);
+  });
+
+  it('is no matter once it has ended, nor by hand', async () => {
+    world.unitPrograms = [];
+    world.fail('after db', () => {
+      world.unitPrograms = [program(7, 'sync')];
+    });
+    world.fail('copy /b1', () => {
+      world.unitPrograms = [program(7, 'another', 9)];
+    });
+    expect(await execute()).toMatchObject({ exitCode: 0, warnings: [] });
+    world.unitPrograms = undefined;
+    expect(await execute()).toMatchObject({ exitCode: 0, warnings: [] });
   });
 });
 

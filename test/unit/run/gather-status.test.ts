@@ -15,11 +15,13 @@ it('shows what is frozen and lost whatever else cannot be read, and tells why th
   const damaged = new FsbackupError('cleanupIncomplete', 'x.json is damaged', { hint: 'Remove it.' });
   const { status, unread, failures } = await gatherStatus({
     freezes: async () => ({ frozen: [], lost: [lost] }),
+    held: async () => ({ running: [], leftBehind: [] }),
     runs: () => Promise.reject(new Error('EIO')),
     bases: () => Promise.reject(damaged),
     mounts: async () => [],
   });
-  expect(status).toEqual({ frozen: [], lost: [lost], runs: [], bases: [], mounts: [] });
+  const none = { running: [], leftBehind: [], runs: [], bases: [], mounts: [] };
+  expect(status).toEqual({ frozen: [], lost: [lost], ...none });
   expect(failures).toEqual([new Error('EIO'), damaged]);
   expect(unread).toEqual(['runs', 'bases']);
 });

@@ -13,7 +13,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RunReport } from '../../../src/report/run-report.js';
-import { readLastRuns, recordRun } from '../../../src/run/history.js';
+import { readLastRuns, recordKilled, recordRun } from '../../../src/run/history.js';
 
 let directory: string;
 
@@ -63,6 +63,31 @@ describe('the history', () => {
       },
       expect.objectContaining({ job: 'b' }),
     ]);
+  });
+
+  it('tells of a run that was killed, once, and of none that told its end', async () => {
+    const told = report('a', '2026-11-23T02:00:00Z');
+    await recordRun(told, directory);
+    await recordKilled(told, directory);
+    expect(await readLastRuns(directory)).toMatchObject([{ outcome: 'success' }]);
+    const killed = { job: 'a', runId: 'run-killed', startedAt: '2026-11-23T03:00:00Z' };
+    await recordKilled(killed, directory);
+    await recordKilled(killed, directory);
+    expect(await readLastRuns(directory)).toMatchObject([
+      { ...killed, outcome: 'killed', exitCode: 1, consistency: 'none', lastWholeAt: told.finishedAt },
+    ]);
+    expect((await readFile(path.join(directory, 'a.jsonl'), 'utf8')).trimEnd().split('\n')).toHaveLength(2);
+  });
+
+  it('passes over a line that is JSON and no run', async () => {
+    const run = report('a', '2026-11-23T02:00:00Z');
+    await recordRun(run, directory);
+    const lines = ['null', '1', '"a"', '[]', JSON.stringify({ ...run, startedAt: 1 })];
+    await appendFile(
+      path.join(directory, 'a.jsonl'),
+      `${[...lines, JSON.stringify({ ...run, leftOut: null })].join('\n')}\n`,
+    );
+    expect(await readLastRuns(directory)).toMatchObject([{ runId: run.runId, lastWholeAt: run.finishedAt }]);
   });
 
   it.each([

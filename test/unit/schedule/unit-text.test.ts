@@ -13,7 +13,7 @@ describe('the packaged units', () => {
     expect(placed.split('\n').filter((line) => line.startsWith('Exec'))).toEqual([
       String.raw`ExecStart="/opt/node js/node" "/opt/50%%/$$x/run.js" run --lock-wait 6h %i`,
       String.raw`ExecStopPost="/opt/node js/node" "/opt/50%%/$$x/run.js" thaw --all --orphaned`,
-      String.raw`ExecStopPost="/opt/node js/node" "/opt/50%%/$$x/run.js" recover`,
+      String.raw`ExecStopPost=-"/opt/node js/node" "/opt/50%%/$$x/run.js" recover`,
     ]);
   });
 });
