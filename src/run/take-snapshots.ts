@@ -78,7 +78,9 @@ async function syncSources(
   const mountpoints = [...new Set(prepared.map(({ source }) => source.mountpoint))];
   const { maxHoldMs } = plan.freeze;
   const timer =
-    plan.quiesce.length === 0 ? undefined : setTimeout(() => limit.abort(syncHangs(mountpoints, maxHoldMs)), maxHoldMs);
+    plan.quiesce.length === 0
+      ? undefined
+      : setTimeout(() => limit.abort(syncHangs(mountpoints, maxHoldMs)), maxHoldMs);
   const either = AbortSignal.any([signal, limit.signal]);
   try {
     await Promise.all(mountpoints.map((mountpoint) => dependencies.syncFilesystem(mountpoint, either)));

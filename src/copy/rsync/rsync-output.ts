@@ -101,6 +101,13 @@ export function withoutNames(stderr: string): string {
   return lines.join('\n');
 }
 
+/** Whether a line of rsync's stderr that names a file means that it did not come, and will not. */
+export function tellsOfNone(line: string): boolean {
+  return /^(?:rsync: (?:\[sender\] )?send_files failed to open |file has vanished: |ERROR: .+ failed verification )/.test(
+    line,
+  );
+}
+
 /** What one line of rsync's stderr means; undefined for those that only sum up others. */
 export type RsyncComplaint =
   /** `name` is what `path` shows, one character per byte. */

@@ -6,7 +6,13 @@ import type { CommandResult, runCommand } from '../../system/run-command.js';
 import { copyFailure, UnreadablePaths } from '../copy-error.js';
 import { LineWriter } from '../digests/digest-lines.js';
 import { finishDigestList } from '../digests/digest-list.js';
-import { formatRecord, plainRecord } from '../digests/digest-record.js';
+import {
+  escapePath,
+  formatRecord,
+  NOT_THERE,
+  plainRecord,
+  type DigestRecord,
+} from '../digests/digest-record.js';
 import type { CopyDigests, CopyProgress, CopyResult, CopySource, DigestRequest } from '../engine.js';
 import { asBytes, parseDigestLine, TELL_DIGESTS } from './rsync-digests.js';
 import { printable } from '../printable.js';
@@ -16,6 +22,7 @@ import {
   parseProgress,
   parseStats,
   parseTransferred,
+  tellsOfNone,
   type RsyncStats,
 } from './rsync-output.js';
 import { literalPattern } from '../rsync-pattern.js';
@@ -147,6 +154,12 @@ function insideOf(name: string, { from, to }: NonNullable<TransferContext['trees
   return name.startsWith('/') ? undefined : name;
 }
 
+/** The record of a file that is not in the backup. */
+function notThere(below: string, inside: string): DigestRecord {
+  const name = inside === '' ? below : `${inside}/${below}`;
+  return { type: 'f', digest: NOT_THERE, sizeBytes: 0, path: escapePath(name) };
+}
+
 /** The file that a complaint is about: what rsync receives has another name until it is whole. */
 function meant(told: string, trees: TransferContext['trees']): string {
   const names = namesBehind(told);
@@ -215,7 +228,10 @@ export async function transfer(
       const name = meant(complaint.name, context.trees);
       tally.unreadable.add(toLivePath(printable(name)));
       const below = context.trees === undefined ? undefined : insideOf(name, context.trees);
-      if (below !== undefined) context.onComplaint?.(line, below);
+      if (below === undefined) return;
+      // rsync may have told of it as of any other; the names above are bounded.
+      if (tellsOfNone(line)) tally.digests?.log.add(formatRecord(notThere(below, context.inside ?? '')));
+      context.onComplaint?.(line, below);
     },
   });
   requireSuccess(result, { complaints, full });

@@ -6,6 +6,7 @@ import {
   parseProgress,
   parseStats,
   parseTransferred,
+  tellsOfNone,
 } from '../../../src/copy/rsync/rsync-output.js';
 import {
   isPadded,
@@ -98,6 +99,21 @@ Total transferred file size: 0 bytes
         'rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c',
       ),
     ).toBeUndefined();
+  });
+
+  it('tells what did not come from what came without an attribute, or may come yet', () => {
+    for (const line of [
+      'rsync: [sender] send_files failed to open "/exp/a": Input/output error (5)',
+      'file has vanished: "/exp/a"',
+      'ERROR: srv/x failed verification -- update discarded.',
+    ])
+      expect(tellsOfNone(line)).toBe(true);
+    for (const line of [
+      'rsync: [sender] read errors mapping "/exp/a": Input/output error (5)',
+      'WARNING: srv/x failed verification -- update discarded (will try again).',
+      'rsync: [receiver] rsync_xal_set: lsetxattr("/data/x","user.a") failed: No space left on device (28)',
+    ])
+      expect(tellsOfNone(line)).toBe(false);
   });
 
   it('knows what is meant by the name that a file has until it is whole', () => {
