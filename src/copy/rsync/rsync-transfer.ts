@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoOf } from '../../errors.js';
 import type { CommandResult, runCommand } from '../../system/run-command.js';
-import { copyFailure, UnreadablePaths } from '../copy-error.js';
+import { copyFailure, MAX_UNREADABLE, UnreadablePaths } from '../copy-error.js';
 import { LineWriter } from '../digests/digest-lines.js';
 import { finishDigestList } from '../digests/digest-list.js';
 import {
@@ -180,7 +180,7 @@ function meant(told: string, trees: TransferContext['trees']): string {
 
 /**
  * Runs one rsync to its end and adds to the tally what it did. Rejects with `copyFailed` unless all was transferred, or
- * all but single files, which are named in the tally. Resolves to how many regular files were brought, where rsync tells.
+ * all but single files, which are named in the tally, and what it said that is not understood in its own words. Resolves to how many regular files were brought, where rsync tells.
  */
 export async function transfer(
   args: readonly string[],
@@ -192,6 +192,7 @@ export async function transfer(
   const isLinking = args.some((arg) => arg.startsWith('--link-dest='));
   let complaints = 0;
   let full = false;
+  const unexplained: string[] = [];
   const result = await run(under(context.under, 'rsync', [...FAITHFUL, ...TALKATIVE, ...args]), {
     signal: request.signal,
     carriageReturns: true,
@@ -223,6 +224,8 @@ export async function transfer(
     onStderrLine: (line) => {
       const complaint = parseComplaint(line);
       if (complaint?.kind === 'full') full = true;
+      const isStrange = complaint === undefined && line.startsWith('rsync: ');
+      if (isStrange && unexplained.length < MAX_UNREADABLE) unexplained.push(printable(line));
       if (complaint?.kind !== 'path') return;
       complaints += 1;
       const name = meant(complaint.name, context.trees);
@@ -235,6 +238,8 @@ export async function transfer(
     },
   });
   requireSuccess(result, { complaints, full });
+  // Words of a version that is not known yet: something is lost, and nobody knows of what.
+  if (result.exitCode !== 0) for (const line of unexplained) tally.unreadable.add(line);
   const stats = parseStats(result.stdout);
   tally.bytes = start.bytes + stats.bytes;
   tally.files = start.files + stats.files;

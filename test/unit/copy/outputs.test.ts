@@ -79,6 +79,12 @@ Total transferred file size: 0 bytes
         'rsync: [sender] get_acl: sys_acl_get_file(./a, b, ACL_TYPE_ACCESS): Structure needs cleaning (117)',
       ),
     ).toMatchObject({ kind: 'path', path: 'a, b' });
+    for (const call of ['set_acl: xacl_set', 'get_acl: xacl_get'])
+      expect(
+        parseRsyncComplaint(
+          `rsync: [receiver] ${call}(a/.key.IzSqNE, ACL_TYPE_ACCESS): Operation not supported (95)`,
+        ),
+      ).toMatchObject({ kind: 'path', path: 'a/.key.IzSqNE' });
     for (const what of ['filename overflows max-path len by 1', 'skipping overly long name'])
       expect(parseRsyncComplaint(`${what}: d/n: \\#303\\#274`)).toMatchObject({ path: 'd/n: \u{fc}' });
     expect(parseRsyncComplaint('could not make way for new regular file: srv/x')).toMatchObject({
