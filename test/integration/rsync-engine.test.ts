@@ -250,6 +250,28 @@ describeNeeding(
       expect(copied.unreadable).toEqual(['/srv/gone', strange]);
     });
 
+    it('copies nothing to below the mountpoint of a disk that is taken away in between', async () => {
+      const target = path.join(disk.mountpoint, `target-${count}`);
+      await mkdir(target);
+      await must('mount', '-t', 'tmpfs', 'none', target);
+      const data = path.join(target, 'srv/id/data');
+      await mkdir(data, { recursive: true });
+      await writeFile(path.join(original, 'file'), 'file');
+      let copies = 0;
+      const losing = createRsyncEngine(async (argv, options) => {
+        const result = await runCommand(argv, options);
+        if (argv[0] !== 'rsync' || argv.includes('--version')) return result;
+        copies += 1;
+        if (copies === 1) await must('umount', '--lazy', target);
+        return result;
+      });
+      const sources = ['/a', '/b'].map((name) => ({ path: name, readFrom: original, exclude: [] }));
+      await expect(losing.copy(request(data, undefined, { sources }))).rejects.toMatchObject({
+        code: 'copyFailed',
+      });
+      expect([copies, await readdir(target)]).toEqual([1, []]);
+    });
+
     it('names files that vanish while a live tree is copied', async () => {
       await must('dd', 'if=/dev/urandom', `of=${original}/a-large`, 'bs=1M', 'count=24', 'status=none');
       for (const name of ['y', 'z']) await writeFile(path.join(original, name), name);
