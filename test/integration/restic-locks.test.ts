@@ -59,7 +59,8 @@ describeNeeding(['root', 'program:restic'], 'locks of a repository of restic', (
         }),
       );
     } else {
-      const child = spawn('restic', argv.slice(1), {
+      const [program, ...rest] = argv;
+      const child = spawn(program, rest, {
         env: { ...process.env, ...env },
         stdio: [feeder.stdout, 'ignore', 'ignore'],
       });
