@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { isRetryable } from '../copy/copy-error.js';
+import { isRetryable, MAX_UNREADABLE } from '../copy/copy-error.js';
 import type { CopySource } from '../copy/engine.js';
 import { originsOf } from '../copy/backup/tree-origins.js';
 import { sendableBy } from '../engine-names.js';
@@ -176,7 +176,9 @@ export async function copyToTarget(
 /** The error of a copy that left out what could not be read. */
 export function partialCopyError(target: PlannedTarget, unreadable: readonly string[]): FsbackupError {
   const shown = unreadable.slice(0, 3).join(', ');
-  const more = unreadable.length > 3 ? `, and ${unreadable.length - 3} more` : '';
+  // No more are named, however many there are.
+  const least = unreadable.length >= MAX_UNREADABLE ? 'at least ' : '';
+  const more = unreadable.length > 3 ? `, and ${least}${unreadable.length - 3} more` : '';
   return new FsbackupError(
     'copyPartial',
     `the backup in ${targetName(target)} lacks what could not be read: ${shown}${more}`,

@@ -253,6 +253,59 @@ describeNeeding(
       expect([...restored.unreadable].toSorted()).toEqual(live);
     });
 
+    it('names what loses its ACL, where it goes to has none', async () => {
+      await mkdir(path.join(original, 'sub'));
+      await writeFile(path.join(original, 'sub/key'), 'key');
+      await must('setfacl', '-m', 'u:123:rw', path.join(original, 'sub/key'));
+      const without = path.join(disk.mountpoint, `ramfs-${count}`);
+      await mkdir(without);
+      await must('mount', '-t', 'ramfs', 'none', without);
+      try {
+        const data = path.join(without, 'data');
+        await mkdir(data);
+        const copied = await engine.copy(request(data));
+        expect(copied.unreadable).toEqual(['/srv/sub/key']);
+        expect(await readFile(path.join(data, 'srv/sub/key'), 'utf8')).toBe('key');
+      } finally {
+        await must('umount', without);
+      }
+    });
+
+    it('tells in its own words what is not understood of an rsync beside what is', async () => {
+      await writeFile(path.join(original, 'file'), 'file');
+      const strange = 'rsync: [receiver] set_more(file): Operation not supported (95)';
+      const saying = createRsyncEngine(async (argv, options) => {
+        const result = await runCommand(argv, options);
+        if (argv[0] !== 'rsync' || argv.includes('--version')) return result;
+        for (const line of ['file has vanished: "/srv/gone"', strange]) options?.onStderrLine?.(line);
+        return { ...result, exitCode: 23 };
+      });
+      const copied = await saying.copy(request(await place('first')));
+      expect(copied.unreadable).toEqual(['/srv/gone', strange]);
+    });
+
+    it('copies nothing to below the mountpoint of a disk that is taken away in between', async () => {
+      const target = path.join(disk.mountpoint, `target-${count}`);
+      await mkdir(target);
+      await must('mount', '-t', 'tmpfs', 'none', target);
+      const data = path.join(target, 'srv/id/data');
+      await mkdir(data, { recursive: true });
+      await writeFile(path.join(original, 'file'), 'file');
+      let copies = 0;
+      const losing = createRsyncEngine(async (argv, options) => {
+        const result = await runCommand(argv, options);
+        if (argv[0] !== 'rsync' || argv.includes('--version')) return result;
+        copies += 1;
+        if (copies === 1) await must('umount', '--lazy', target);
+        return result;
+      });
+      const sources = ['/a', '/b'].map((name) => ({ path: name, readFrom: original, exclude: [] }));
+      await expect(losing.copy(request(data, undefined, { sources }))).rejects.toMatchObject({
+        code: 'copyFailed',
+      });
+      expect([copies, await readdir(target)]).toEqual([1, []]);
+    });
+
     it('names files that vanish while a live tree is copied', async () => {
       await must('dd', 'if=/dev/urandom', `of=${original}/a-large`, 'bs=1M', 'count=24', 'status=none');
       for (const name of ['y', 'z']) await writeFile(path.join(original, name), name);

@@ -177,6 +177,32 @@ esac
   }
 
   it(
+    'is restored to no good end when the backup is removed there meanwhile, by whomever',
+    async () => {
+      const shell = path.join(directory, 'removing-rsh');
+      const backup = `'${remote}'/srv/*Z-*[0-9a-f]`;
+      // As a removal begins: what rsync had listed, it brings.
+      const script = `#!/bin/bash
+${ssh.client} "$@"; code=$?
+case "$*" in *--sender*) for each in ${backup}; do mv "$each" "\${each%/*}/.removing-\${each##*/}"; done ;; esac
+exit $code
+`;
+      await configure();
+      expect((await cli.runJob('--config', config)).exitCode).toBe(0);
+      await writeFile(shell, script, { mode: 0o700 });
+      await configure({ environment: { RSYNC_RSH: shell } });
+      const out = path.join(directory, 'out');
+      const restored = await cli.run('restore', 'srv', '--to', out, '--config', config, source);
+      expect([restored.exitCode, restored.stderr]).toEqual([
+        1,
+        expect.stringContaining('was removed while it was restored'),
+      ]);
+      expect(await readdir(path.join(out, source, 'www'))).toEqual(['page']);
+    },
+    LONG_MS,
+  );
+
+  it(
     'is backed up to, listed, shown, verified, restored and pruned with the same words',
     async () => {
       await configure({}, { keep: { last: 2 } });

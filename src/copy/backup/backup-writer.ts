@@ -15,6 +15,7 @@ import { allNeeded } from './needed-backups.js';
 import { readManifest, type Manifest } from './manifest.js';
 import { preflightRepository } from '../repository/preflight-repository.js';
 import { preflightTarget } from '../target/preflight-target.js';
+import { refuseLossyTarget } from '../target/refuse-lossy.js';
 import { rememberFilesystem } from '../target/target-identity.js';
 import { asStorage } from '../target/target-storage.js';
 import type { Origins } from './tree-origins.js';
@@ -54,9 +55,10 @@ export function createBackupWriter(
   };
   return {
     async preflight(target, job, sources) {
+      const isHere = target.repository === undefined;
       identities.set(
         keyOf(target.path, job),
-        target.repository === undefined
+        isHere
           ? await preflightTarget(target, job, sources, options.stateDirectory)
           : await preflightRepository({
               target,
@@ -65,6 +67,7 @@ export function createBackupWriter(
               stateDirectory: options.stateDirectory,
             }),
       );
+      if (isHere && target.engine === 'rsync') await refuseLossyTarget(target.path);
     },
 
     storage: ({ target, job }) => asStorage(identities.get(keyOf(target.path, job))),

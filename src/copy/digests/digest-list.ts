@@ -6,7 +6,7 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { LineWriter, readRecordBatches, sortLines, writeStream } from './digest-lines.js';
-import { formatRecord, type DigestRecord } from './digest-record.js';
+import { formatRecord, NOT_THERE, type DigestRecord } from './digest-record.js';
 import { SortedList } from './sorted-list.js';
 
 /** What a finished list holds. */
@@ -23,8 +23,10 @@ type Batches = AsyncIterable<DigestRecord[]>;
 /** Makes one record of two of the same path, in the order in which they came. */
 type Fold = (before: DigestRecord, next: DigestRecord) => DigestRecord;
 
-/** The last, but a digest that is known survives one that is not. */
+/** The last, but a digest that is known survives one that is not; and so does that there is no such file. */
 function lastOf(before: DigestRecord, next: DigestRecord): DigestRecord {
+  if (next.digest === NOT_THERE) return next;
+  if (before.digest === NOT_THERE) return next.digest === '?' ? before : next;
   const isBetter = next.digest !== '?' || before.digest === '=' || before.sizeBytes !== next.sizeBytes;
   return isBetter ? next : before;
 }
@@ -79,7 +81,7 @@ async function writeList(
 ): Promise<void> {
   for await (const batch of batches) {
     for (const record of batch) {
-      if (!take(record)) continue;
+      if (record.digest === NOT_THERE || !take(record)) continue;
       summary.entries += 1;
       if (record.digest === '?') summary.unknown += 1;
       writer.add(formatRecord(record));
@@ -116,7 +118,7 @@ async function pack(list: string, file: string): Promise<string> {
 
 /**
  * Makes the list `file` of the records in `raw`, in whatever order they came: one for each path, further names of a
- * file with its digest, what has none looked up in the parent's list. Memory does not grow with their number; `raw`,
+ * file with its digest, what has none looked up in the parent's list, nothing that could not be read. Memory does not grow with their number; `raw`,
  * unless it is to stay, and what is made on the way, beside it, are removed. `fold` decides between several of one path.
  */
 export async function finishDigestList(

@@ -9,7 +9,8 @@ export interface DigestRecord {
   type: 'f' | 'd' | 'L' | 'D' | 'S';
   /**
    * Of a file its content's, of a symlink its target's, lower-case hexadecimal; `-` of what has no content; `?` where
-   * none is known; `=` for a further name of the file `link`, until that is looked up.
+   * none is known; `=` for a further name of the file `link`, until that is looked up; `!` of what could not be read, which no
+   * finished list has.
    */
   digest: string;
   /** Of a file; else 0. */
@@ -19,6 +20,9 @@ export interface DigestRecord {
   /** Escaped; with the digest `=`. */
   link?: string;
 }
+
+/** The digest of what was told of, and is not in the backup. */
+export const NOT_THERE = '!';
 
 /** Bytes, one character each, as the list writes them: `\ooo` for all but graphic ASCII, and for the backslash. */
 export function escapePath(binary: string): string {

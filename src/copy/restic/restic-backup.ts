@@ -18,6 +18,8 @@ import { unprovenTrees } from '../backup/tree-origins.js';
 
 /** restic's exit code for a snapshot that lacks what could not be read. */
 const PARTIAL = 3;
+/** How long a backup waits for another's lock, a prune's that writes anew what it keeps. */
+const LOCK_PATIENCE_MS = 30 * 60_000;
 /** A SHA-256. */
 const FULL_ID = /^[0-9a-f]{64}$/;
 
@@ -112,7 +114,8 @@ export async function makeSnapshot(request: CopyRequest, context: ResticBackupCo
         if (lost !== undefined && lost !== '') unreadable.add(toLivePath(lost, directory));
       },
     },
-    tree.inTree,
+    // Without it there is no backup at all, and by now nobody is held up.
+    { within: tree.inTree, waitMs: LOCK_PATIENCE_MS },
   );
   watch.end();
   fullWatch?.end();

@@ -5,7 +5,7 @@ import {
   type RepositorySettings,
 } from '../../backup-target.js';
 import { runCommand } from '../../system/run-command.js';
-import { copyStopped, withCopyErrors } from '../copy-error.js';
+import { withCopyErrors } from '../copy-error.js';
 import { noDifferences } from '../digests/digest-compare.js';
 import type {
   BackupEntry,
@@ -25,9 +25,10 @@ import { byFuse, hasFuse as hasFuseHere } from '../repository/fuse-mount.js';
 import { resticFuse } from './restic-mount.js';
 import { settingsOf, withSecrets } from '../repository/repository-program.js';
 import { describeChangedLinks } from './restic-links.js';
+import { OwnLocks } from './own-locks.js';
 import { makeSnapshot } from './restic-backup.js';
 import { resticReference as reference } from './restic-reference.js';
-import { ResticRepository } from './restic-repository.js';
+import { ResticRepository, type ResticOptions } from './restic-repository.js';
 import { restoreSnapshot } from './restic-attributes.js';
 import { STANDS_FOR_BYTE } from './restic-restore.js';
 import { backupOfSnapshot } from './restic-tags.js';
@@ -76,7 +77,10 @@ class ResticEngine implements CopyEngine {
     this.#run = run;
     this.#dependencies = dependencies;
     this.#localPath = localRepository(target);
-    this.#repository = new ResticRepository(withEnvironment, targetName(target), options);
+    const place = this.#localPath;
+    const ownLocks: ResticOptions['ownLocks'] =
+      place === undefined ? undefined : (read) => new OwnLocks(place, read);
+    this.#repository = new ResticRepository(withEnvironment, targetName(target), options, { ownLocks });
   }
 
   async preflight(): Promise<Record<string, string>> {
@@ -146,11 +150,8 @@ class ResticEngine implements CopyEngine {
       if (found === undefined) problems.push(`the repository has no snapshot ${snapshot}`);
       else if (tree !== undefined && found.tree !== tree)
         problems.push(`the snapshot ${snapshot} is not what was written`);
-      await this.#repository.removeStaleLocks();
-      const args = mode === 'full' ? ['check', '--read-data'] : ['check'];
-      const result = await this.#repository.run(args, { signal });
-      if (signal.aborted) throw copyStopped();
-      if (result.exitCode !== 0) problems.push(...this.#repository.damage(result).slice(0, MAX_PROBLEMS));
+      const damage = await this.#repository.check(mode === 'full', signal);
+      problems.push(...damage.slice(0, MAX_PROBLEMS));
       return { ...noDifferences(), files: undefined, bytes: 0, problems };
     });
   }
@@ -159,7 +160,6 @@ class ResticEngine implements CopyEngine {
     if (!(await reference.mayExist(dataDirectory))) return;
     const found = await this.#repository.snapshotsOf(backup, signal);
     if (found.length === 0) return;
-    await this.#repository.removeStaleLocks();
     const args = ['forget', '--prune', '--', ...found.map(({ id }) => id)];
     const result = await this.#repository.run(args, signal === undefined ? {} : { signal });
     if (result.exitCode !== 0) throw this.#repository.failure(result);

@@ -1,10 +1,10 @@
 import { FsbackupError } from '../../errors.js';
 import { describeFailure, type CommandResult } from '../../system/run-command.js';
 import { copyFailure, isRefusal, isRetryable } from '../copy-error.js';
+import { describeLock, isLocked } from './restic-locks.js';
 
 /** restic's exit codes since 0.17; before, and for other ends, its words tell. */
 const NO_REPOSITORY = 10;
-const LOCKED = 11;
 const WRONG_PASSWORD = 12;
 
 /** What Go's network code says of a connection that ended or cannot be made. */
@@ -25,15 +25,20 @@ export function resticFailure(name: string, result: CommandResult, lost = false)
   if (exitCode === WRONG_PASSWORD || /wrong password or no key found/.test(stderr)) {
     return usage(`${name}: the password is not that of the repository`, 'Correct what `password` names.');
   }
-  if (exitCode === LOCKED || /repository is already locked/.test(stderr)) {
-    return new FsbackupError('copyFailed', `${name} is locked by another restic`, {
-      hint: 'Wait for it to end, or see `restic list locks`; `restic unlock` removes locks of the dead.',
-    });
-  }
+  if (!result.aborted && isLocked(result)) return lockedBy(name, result);
   const failure = copyFailure('restic', result, lost || LOST.test(stderr));
   if (isRefusal(failure) || !isNoRepository(result)) return failure;
   return new FsbackupError('copyFailed', `${name} is no repository, or not there: ${saidBy(result)}`, {
     hint: 'Mount the disk that it lies on, or correct its address.',
+  });
+}
+
+function lockedBy(name: string, result: CommandResult): FsbackupError {
+  const holder = describeLock(result);
+  return new FsbackupError('copyFailed', `${name} is locked by another restic${holder && ` (${holder})`}`, {
+    hint:
+      'Wait for it to end. If it is surely dead: `restic unlock`, while nobody else uses the repository (it takes a pid that' +
+      ' this host does not have for a dead one, and sends SIGHUP to one that it has).',
   });
 }
 
@@ -57,7 +62,7 @@ export function resticUnusable(name: string, result: CommandResult, hint?: strin
   if (/empty password|no password|an empty password is not a password/i.test(result.stderr))
     return usage(`${name} needs a password`, 'Say with `password` (--password-file) where it is read from.');
   const known = resticFailure(name, result);
-  if (known.code === 'usage') return known;
+  if (known.code === 'usage' || isLocked(result)) return known;
   return usage(
     `${name} cannot be used: ${saidBy(result)}`,
     hint ?? 'Check the address, the connection and the credentials of the repository.',
@@ -68,7 +73,6 @@ export function resticUnusable(name: string, result: CommandResult, hint?: strin
 export function resticDamage(name: string, result: CommandResult): string[] {
   const failure = resticFailure(name, result);
   const looked = result.exitCode !== undefined && result.exitCode <= 1;
-  if (!looked || failure.code === 'usage' || isRetryable(failure) || /already locked/.test(result.stderr))
-    throw failure;
+  if (!looked || failure.code === 'usage' || isRetryable(failure) || isLocked(result)) throw failure;
   return result.stderr.split('\n').filter((line) => line.trim() !== '');
 }

@@ -1,9 +1,12 @@
 import { FsbackupError } from '../../errors.js';
 import { describeFailure, type CommandOptions, type CommandResult } from '../../system/run-command.js';
+import { copyStopped } from '../copy-error.js';
 import { openRepository } from '../repository/open-repository.js';
 import type { RunWithSecrets } from '../repository/repository-program.js';
+import { parseLock, type OwnLocks, type ResticLock } from './own-locks.js';
 import { ResticCache } from './restic-cache.js';
 import { isNoRepository, resticDamage, resticFailure, resticUnusable } from './restic-failure.js';
+import { isLocked, whenUnlocked, type LockPatience } from './restic-locks.js';
 import { parseSnapshots, type ResticSnapshot } from './restic-output.js';
 import { OUR_TAG, resticTags } from './restic-tags.js';
 import { RetryWatch } from './retry-watch.js';
@@ -18,6 +21,13 @@ const ANSWER_TIMEOUT_MS = 90_000;
  * said at once that nobody was.
  */
 const ANSWER_PATIENCE_MS = 20_000;
+/**
+ * How long another's lock is waited for. The others are short, or of somebody who reads and deletes all of it: a prune, a check by
+ * hand.
+ */
+const LOCK_PATIENCE: LockPatience = { waitMs: 60_000, pauseMs: 5000 };
+/** For what only reads, and can bear that somebody writes meanwhile; one that is killed leaves no lock. */
+const NO_LOCK = '--no-lock';
 /** What it says meanwhile, and why. */
 const RETRY = /retrying after [^:]+: (.+)$/;
 
@@ -27,24 +37,36 @@ function usage(message: string, hint: string): FsbackupError {
   return new FsbackupError('usage', message, { hint });
 }
 
+/** What a repository is used with. */
+export interface ResticOptions {
+  answerPatienceMs?: number;
+  lockPatience?: LockPatience;
+  /** Of one in a directory of this host. */
+  ownLocks?: ((read: (id: string) => Promise<ResticLock | undefined>) => OwnLocks) | undefined;
+}
+
 /** restic, on one repository. `name` is the repository for people. */
 export class ResticRepository {
   readonly #run: RunWithSecrets;
   readonly #name: string;
   readonly #args: readonly string[];
   readonly #answerPatienceMs: number;
+  readonly #lockPatience: LockPatience;
+  readonly #ownLocks: OwnLocks | undefined;
   readonly #cache = new ResticCache();
 
   constructor(
     run: RunWithSecrets,
     name: string,
     args: readonly string[],
-    answerPatienceMs = ANSWER_PATIENCE_MS,
+    { answerPatienceMs = ANSWER_PATIENCE_MS, lockPatience = LOCK_PATIENCE, ownLocks }: ResticOptions = {},
   ) {
     this.#run = run;
     this.#name = name;
     this.#args = args;
     this.#answerPatienceMs = answerPatienceMs;
+    this.#lockPatience = lockPatience;
+    this.#ownLocks = ownLocks?.((id) => this.#readLock(id));
   }
 
   /** Whether the disk of its cache is full, and restic did without. */
@@ -52,10 +74,34 @@ export class ResticRepository {
     return this.#cache.isRefused;
   }
 
-  /** Runs a command of restic. `within` makes the program and its arguments into what starts it elsewhere. */
+  /**
+   * Runs a command of restic, which waits, `waitMs` at most, while another one has the repository locked; in a directory of this host,
+   * without the locks that dead ones of ours left. No other lock is removed: only a person knows that who holds it is dead.
+   * `within` makes the program and its arguments into what starts it elsewhere.
+   */
   async run(
     args: readonly string[],
     options: CommandOptions = {},
+    { within, waitMs = this.#lockPatience.waitMs }: { within?: (argv: Argv) => Argv; waitMs?: number } = {},
+  ): Promise<CommandResult> {
+    if (args.includes(NO_LOCK)) return await this.#runOnce(args, options, within);
+    const locks = this.#ownLocks;
+    const attempt = async (): Promise<CommandResult> => {
+      if (locks === undefined) return await this.#runOnce(args, options, within);
+      await locks.settle();
+      return await locks.around((watch) => this.#runOnce(args, { ...options, watch: () => watch }, within));
+    };
+    return await whenUnlocked(attempt, { ...this.#lockPatience, waitMs }, options.signal);
+  }
+
+  async #readLock(id: string): Promise<ResticLock | undefined> {
+    const result = await this.#ask(['cat', NO_LOCK, 'lock', id]);
+    return result.exitCode === 0 ? parseLock(result.stdout) : undefined;
+  }
+
+  async #runOnce(
+    args: readonly string[],
+    options: CommandOptions,
     within: (argv: Argv) => Argv = (argv) => argv,
   ): Promise<CommandResult> {
     return await this.#cache.run(
@@ -133,7 +179,7 @@ export class ResticRepository {
     return await openRepository(
       {
         id: async () => {
-          const result = await this.#ask(['cat', 'config'], signal);
+          const result = await this.#ask(['cat', NO_LOCK, 'config'], signal);
           const id = /"id":\s*"([0-9a-f]+)"/.exec(result.stdout)?.[1];
           return result.exitCode === 0 && id !== undefined ? id : result;
         },
@@ -160,14 +206,33 @@ export class ResticRepository {
   }
 
   async #snapshots(tags: string, signal?: AbortSignal): Promise<ResticSnapshot[]> {
-    const result = await this.#ask(['snapshots', '--json', '--no-lock', '--tag', tags], signal);
+    const result = await this.#ask(['snapshots', '--json', NO_LOCK, '--tag', tags], signal);
     if (result.exitCode === 0) return parseSnapshots(result.stdout);
     throw this.failure(result);
   }
 
-  /** Removes locks whose owner on this host is dead: restic itself leaves them for somebody to do it. */
-  async removeStaleLocks(): Promise<void> {
-    const result = await this.#ask(['unlock']);
-    if (result.exitCode !== 0) throw this.failure(result);
+  /**
+   * What restic finds wrong with the repository; `isFull`: it reads all data. It takes no lock, or no run could write meanwhile. A
+   * prune beside it looks like damage: what was found is looked for once more, with the repository locked, before it is believed.
+   * Throws where it could not look.
+   */
+  async check(isFull: boolean, signal: AbortSignal): Promise<string[]> {
+    const args = ['check', ...(isFull ? ['--read-data'] : [])];
+    const result = await this.run([...args, NO_LOCK], { signal });
+    if (signal.aborted) throw copyStopped();
+    if (result.exitCode === 0) return [];
+    const [first] = this.damage(result);
+    const again = await this.run(args, { signal });
+    if (signal.aborted) throw copyStopped();
+    if (again.exitCode === 0) return [];
+    if (!isLocked(again)) return this.damage(again);
+    const { code, message, hint } = this.failure(again);
+    throw new FsbackupError(
+      code,
+      `${message}; what is wrong may be that one's doing: ${first ?? 'no reason'}`,
+      {
+        hint: hint ?? 'Verify it again.',
+      },
+    );
   }
 }

@@ -201,6 +201,11 @@ function requireWhole(
   );
 }
 
+/** In the place of a path: it is of all of them. */
+function notKeptIn(destination: string): string {
+  return `(owners and modes: the filesystem of ${destination} takes them and does not keep them)`;
+}
+
 /**
  * Restores a backup, or some paths of it. Rejects with `usage` before anything is written when it cannot be done as
  * asked, with `notFrozen` when it would write to a frozen filesystem, with `copyFailed` when it broke off, or what it wrote may not be on disk, with the
@@ -250,6 +255,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
 
   let result: CopyResult;
   let destination = '/';
+  let losesRights = false;
   try {
     if ('inPlace' in to) {
       result = await restoreInPlace(paths, options, to.inPlace.confirm, entries, bring);
@@ -261,6 +267,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
         force: to.force,
       });
       destination = prepared.directory;
+      losesRights = prepared.losesRights;
       try {
         const { directory, isEmpty } = prepared;
         const wanted = isLate || paths.length === 0 ? manifest.sources : paths;
@@ -282,6 +289,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
   // It is renamed before anything of it goes: what was restored before that is whole.
   await requireNotRemoved(backup, 'restored');
   requireWhole(backup, engine, { paths, result });
+  if (losesRights) result = { ...result, unreadable: [...result.unreadable, notKeptIn(destination)] };
   return reportRestore(
     options,
     { destination, inPlace: 'inPlace' in to, paths, asked: options.paths, matched },

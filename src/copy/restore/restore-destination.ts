@@ -3,6 +3,8 @@ import path from 'node:path';
 import { errnoOf, FsbackupError } from '../../errors.js';
 import { makeDirectories } from '../../system/make-directories.js';
 import { isWithin } from '../../system/mountinfo.js';
+import { probeKeeping, type NotKept } from '../../system/probe-keeping.js';
+import { requireAnswer } from '../../system/probe-writable.js';
 import { runCommand } from '../../system/run-command.js';
 import { requireTrustedPath } from '../../system/trusted-path.js';
 import { jobDirectory, type BackupRef } from '../backup/backup-layout.js';
@@ -24,6 +26,8 @@ export interface PreparedDestination {
   directory: string;
   /** There is nothing in it. */
   isEmpty: boolean;
+  /** Owners and modes are not kept there, and nobody is told so. */
+  losesRights: boolean;
   /** Removes what was made of it, as far as there is nothing in it. Never rejects. */
   removeEmpty: () => Promise<void>;
 }
@@ -49,7 +53,9 @@ async function removeMade(directory: string, made: string | undefined): Promise<
   }
 }
 
-async function ensureDirectory(destination: string): Promise<Omit<PreparedDestination, 'isEmpty'>> {
+async function ensureDirectory(
+  destination: string,
+): Promise<Pick<PreparedDestination, 'directory' | 'removeEmpty'>> {
   try {
     // 0700: what a private backup holds is not for everybody.
     const made = await makeDirectories(destination, 0o700);
@@ -98,10 +104,14 @@ async function refuseAcl(destination: string): Promise<void> {
 }
 
 /**
- * Makes sure that a backup can be restored to a directory, which is made (0700) when it is not there. Rejects with `usage` when somebody else than root could change what it leads to, when it is no directory, not empty and `force` was not given, or part of the job's
+ * Makes sure that a backup can be restored to a directory, which is made (0700) when it is not there. Rejects with `notFrozen` when its
+ * filesystem is frozen or hangs, with `usage` when that folds names, when somebody else than root could change what it leads to, when it is no directory, not empty and `force` was not given, or part of the job's
  * backups.
  */
-export async function prepareDestination(request: DestinationRequest): Promise<PreparedDestination> {
+export async function prepareDestination(
+  request: DestinationRequest,
+  probe: (directory: string) => Promise<NotKept> = probeKeeping,
+): Promise<PreparedDestination> {
   // Before whoever may write to a file is blamed for it.
   const facts = await stat(request.destination).catch(() => undefined);
   if (facts?.isDirectory() === false) throw noDirectory(request.destination);
@@ -122,5 +132,13 @@ export async function prepareDestination(request: DestinationRequest): Promise<P
     );
   }
   if (request.engine === 'tar') await refuseAcl(destination);
-  return { directory: destination, isEmpty: names.length === 0, removeEmpty };
+  await requireAnswer(destination);
+  const { foldsNames, losesRights } = await probe(destination);
+  if (!foldsNames) return { directory: destination, isEmpty: names.length === 0, losesRights, removeEmpty };
+  await removeEmpty();
+  throw usage(
+    `the filesystem of ${destination} does not tell names apart that differ by case, or by how Unicode writes them: of such files` +
+      ' one alone would be restored',
+    'Restore to a directory on ext4, XFS or btrfs, and copy from there what is wanted.',
+  );
 }

@@ -89,24 +89,38 @@ class RsyncRemoteEngine implements CopyEngine {
   }
 
   restore(request: RestoreRequest): Promise<CopyResult> {
-    return withCopyErrors(async () =>
-      restoreRsync(request, await this.#stored(request.dataDirectory, request.signal), this.#run),
-    );
+    return withCopyErrors(async () => {
+      const { dataDirectory, signal } = request;
+      const result = await restoreRsync(request, await this.#stored(dataDirectory, signal), this.#run);
+      // A removal renames it before anything of it goes. What went before rsync had its list is in no count.
+      if ((await this.#find(dataDirectory, signal)) !== undefined) return result;
+      const { job, backupId } = await remoteReference.read(dataDirectory);
+      throw new FsbackupError('failed', `${job}@${backupId} was removed while it was restored`, {
+        hint: `See who removed it at ${this.#place.login}; \`${suggested('backups list')}\` shows the others.`,
+      });
+    });
   }
 
   verify(request: VerifyRequest): Promise<VerifyFindings> {
     return withCopyErrors(async () => {
       const tree = await this.#find(request.dataDirectory, request.signal);
-      if (tree !== undefined) return await verifyRsync(request, tree, this.#run);
+      const found = tree === undefined ? undefined : await verifyRsync(request, tree, this.#run);
+      // A removal in the meantime looks like damage.
+      const isThere = found !== undefined && (await this.#find(request.dataDirectory, request.signal));
+      if (isThere) return found;
       const problems = ['it is not there any more'];
       return { ...noDifferences(), files: undefined, bytes: 0, problems };
     });
   }
 
   checkRestored(request: CheckRestoredRequest): Promise<VerifyFindings> {
-    return withCopyErrors(async () =>
-      checkRestoredByRsync(request, await this.#stored(request.dataDirectory, request.signal), this.#run),
-    );
+    return withCopyErrors(async () => {
+      const { dataDirectory, signal } = request;
+      const tree = await this.#stored(dataDirectory, signal);
+      const findings = await checkRestoredByRsync(request, tree, this.#run);
+      await this.#stored(dataDirectory, signal);
+      return findings;
+    });
   }
 
   async remove({ dataDirectory, backup, signal }: RemoveRequest): Promise<void> {

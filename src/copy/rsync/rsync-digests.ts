@@ -10,6 +10,9 @@ export const TELL_DIGESTS = ['-ii', '--out-format=@%i %C %l %n//%L'] as const;
 
 const LINE = /^@[<>ch.]([fdLDS])\S*\s+(?:([0-9a-f]{32}) )?\s*(\d+) (.*?)\/\/(.*)$/;
 
+/** Of a file that could not be read to its end. */
+const NO_DIGEST = /^0+$/;
+
 /**
  * Reads a line of `TELL_DIGESTS`; undefined for any other, and for the root of what was transferred. `inside` is where
  * that lies in the backup, one character per byte.
@@ -31,7 +34,7 @@ export function parseDigestLine(line: string, inside: string): DigestRecord | un
   if (type === 'L') return plainRecord('L', path, unescapeBytes(rest.replace(/^ -> /, '')));
   if (type !== 'f') return plainRecord(type as 'd' | 'D' | 'S', path);
   const record = { type: 'f', sizeBytes: Number(size), path: escapePath(path) } as const;
-  if (digest !== undefined) return { ...record, digest };
+  if (digest !== undefined) return { ...record, digest: NO_DIGEST.test(digest) ? '?' : digest };
   return link === undefined
     ? { ...record, digest: '?' }
     : { ...record, digest: '=', link: escapePath(at(unescapeBytes(link))) };

@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { runCommand } from '../../system/run-command.js';
 import { showReadOnly } from '../../system/show-read-only.js';
@@ -15,6 +14,7 @@ import type {
   VerifyFindings,
   VerifyRequest,
 } from '../engine.js';
+import { makeInside } from '../make-inside.js';
 import { makeParents, setParentTimes } from '../parent-directories.js';
 import { beginCopy, Resumption, type ResumeTrees } from './resumption.js';
 import { compareChanged, type CopyPlace } from './rsync-compare.js';
@@ -138,7 +138,7 @@ class RsyncEngine implements CopyEngine {
   ): Promise<void> {
     const inside = pathInBackup(source.path);
     const { destination, toLivePath } = placeIn(request.dataDirectory, source, this.#run);
-    await mkdir(destination, { recursive: true, mode: 0o700 });
+    await makeInside(destination);
     const links = from
       .map((directory) => path.join(directory, inside))
       .filter((directory) => existsSync(directory));

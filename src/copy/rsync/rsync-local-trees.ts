@@ -1,6 +1,7 @@
 import { mkdir, readdir, rename } from 'node:fs/promises';
 import { exists } from '../../system/exists.js';
 import type { runCommand } from '../../system/run-command.js';
+import { makeInside } from '../make-inside.js';
 import { removeTree } from '../remove-tree.js';
 import type { FoundTrees, ResumeTrees } from './resumption.js';
 
@@ -36,7 +37,7 @@ export class LocalTrees implements ResumeTrees {
   }
 
   async renew(): Promise<void> {
-    await mkdir(this.fresh, { recursive: true, mode: 0o700 });
+    await makeInside(this.fresh);
     await removeTree(this.known);
     await rename(this.fresh, this.known);
     await removeTree(this.earlier);

@@ -77,7 +77,8 @@ function about(escaped: string): RsyncComplaint {
 const UNQUOTED = [
   /^ERROR: (.+) failed verification/d,
   /^could not make way for [^:]+: (.+)$/d,
-  /^rsync: (?:\[\w+\] )?[gs]et_acl: sys_acl_[gs]et_file\((?:\.\/)?(.+), ACL_TYPE_\w+\):/d,
+  // The second since 3.5.
+  /^rsync: (?:\[\w+\] )?[gs]et_acl: (?:sys_acl_[gs]et_file|xacl_[gs]et)\((?:\.\/)?(.+), ACL_TYPE_\w+\):/d,
   // Longer than PATH_MAX, below the source: what lies deeper is not looked at.
   /^filename overflows max-path len by \d+: (.+)$/d,
   /^skipping overly long name: (.+)$/d,
@@ -99,6 +100,13 @@ export function withoutNames(stderr: string): string {
     return line.replace(/".*"/, '""');
   });
   return lines.join('\n');
+}
+
+/** Whether a line of rsync's stderr that names a file means that it did not come, and will not. */
+export function tellsOfNone(line: string): boolean {
+  return /^(?:rsync: (?:\[sender\] )?send_files failed to open |file has vanished: |ERROR: .+ failed verification )/.test(
+    line,
+  );
 }
 
 /** What one line of rsync's stderr means; undefined for those that only sum up others. */

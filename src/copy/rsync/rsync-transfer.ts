@@ -3,10 +3,16 @@ import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoOf } from '../../errors.js';
 import type { CommandResult, runCommand } from '../../system/run-command.js';
-import { copyFailure, UnreadablePaths } from '../copy-error.js';
+import { copyFailure, MAX_UNREADABLE, UnreadablePaths } from '../copy-error.js';
 import { LineWriter } from '../digests/digest-lines.js';
 import { finishDigestList } from '../digests/digest-list.js';
-import { formatRecord, plainRecord } from '../digests/digest-record.js';
+import {
+  escapePath,
+  formatRecord,
+  NOT_THERE,
+  plainRecord,
+  type DigestRecord,
+} from '../digests/digest-record.js';
 import type { CopyDigests, CopyProgress, CopyResult, CopySource, DigestRequest } from '../engine.js';
 import { asBytes, parseDigestLine, TELL_DIGESTS } from './rsync-digests.js';
 import { printable } from '../printable.js';
@@ -16,6 +22,7 @@ import {
   parseProgress,
   parseStats,
   parseTransferred,
+  tellsOfNone,
   type RsyncStats,
 } from './rsync-output.js';
 import { literalPattern } from '../rsync-pattern.js';
@@ -152,6 +159,12 @@ function insideOf(name: string, { from, to }: NonNullable<TransferContext['trees
   return name.startsWith('/') ? undefined : name;
 }
 
+/** The record of a file that is not in the backup. */
+function notThere(below: string, inside: string): DigestRecord {
+  const name = inside === '' ? below : `${inside}/${below}`;
+  return { type: 'f', digest: NOT_THERE, sizeBytes: 0, path: escapePath(name) };
+}
+
 /** The file that a complaint is about: what rsync receives has another name until it is whole. */
 function meant(told: string, trees: TransferContext['trees']): string {
   const names = namesBehind(told);
@@ -172,7 +185,7 @@ function meant(told: string, trees: TransferContext['trees']): string {
 
 /**
  * Runs one rsync to its end and adds to the tally what it did. Rejects with `copyFailed` unless all was transferred, or
- * all but single files, which are named in the tally. Resolves to how many regular files were brought, where rsync tells.
+ * all but single files, which are named in the tally, and what it said that is not understood in its own words. Resolves to how many regular files were brought, where rsync tells.
  */
 export async function transfer(
   args: readonly string[],
@@ -184,6 +197,7 @@ export async function transfer(
   const isLinking = args.some((arg) => arg.startsWith('--link-dest='));
   let complaints = 0;
   let full = false;
+  const unexplained: string[] = [];
   const result = await run(under(context.under, 'rsync', [...FAITHFUL, ...TALKATIVE, ...args]), {
     signal: request.signal,
     carriageReturns: true,
@@ -220,15 +234,22 @@ export async function transfer(
     onStderrLine: (line) => {
       const complaint = parseComplaint(line);
       if (complaint?.kind === 'full') full = true;
+      const isStrange = complaint === undefined && line.startsWith('rsync: ');
+      if (isStrange && unexplained.length < MAX_UNREADABLE) unexplained.push(printable(line));
       if (complaint?.kind !== 'path') return;
       complaints += 1;
       const name = meant(complaint.name, context.trees);
       tally.unreadable.add(toLivePath(printable(name)));
       const below = context.trees === undefined ? undefined : insideOf(name, context.trees);
-      if (below !== undefined) context.onComplaint?.(line, below);
+      if (below === undefined) return;
+      // rsync may have told of it as of any other; the names above are bounded.
+      if (tellsOfNone(line)) tally.digests?.log.add(formatRecord(notThere(below, context.inside ?? '')));
+      context.onComplaint?.(line, below);
     },
   });
   requireSuccess(result, { complaints, full });
+  // Words of a version that is not known yet: something is lost, and nobody knows of what.
+  if (result.exitCode !== 0) for (const line of unexplained) tally.unreadable.add(line);
   const stats = parseStats(result.stdout);
   tally.bytes = start.bytes + stats.bytes;
   tally.files = start.files + stats.files;

@@ -62,6 +62,12 @@ describe('a list of digests', () => {
     expect(await list('one.gz', raw)).toEqual(['f ? 2 grown', 'f aa 1 same']);
   });
 
+  it('has nothing of what could not be read, in whatever order that was told, unless it was read after all', async () => {
+    await list('parent.gz', ['f aa 1 lost']);
+    const raw = ['f ? 1 lost', 'f ! 0 lost', 'f ! 0 gone', 'f ? 1 gone', 'f ! 0 again', 'f bb 1 again'];
+    expect(await list('one.gz', raw, 'parent.gz')).toEqual(['f bb 1 again']);
+  });
+
   it('takes what was not read again from its parent, if it is of the same size', async () => {
     await list('parent.gz', ['f aa 1 a', 'f bb 1 b', 'L cc 0 c', 'f dd 4 z']);
     expect(

@@ -6,6 +6,7 @@ import {
   parseProgress,
   parseStats,
   parseTransferred,
+  tellsOfNone,
 } from '../../../src/copy/rsync/rsync-output.js';
 import {
   isPadded,
@@ -78,6 +79,12 @@ Total transferred file size: 0 bytes
         'rsync: [sender] get_acl: sys_acl_get_file(./a, b, ACL_TYPE_ACCESS): Structure needs cleaning (117)',
       ),
     ).toMatchObject({ kind: 'path', path: 'a, b' });
+    for (const call of ['set_acl: xacl_set', 'get_acl: xacl_get'])
+      expect(
+        parseRsyncComplaint(
+          `rsync: [receiver] ${call}(a/.key.IzSqNE, ACL_TYPE_ACCESS): Operation not supported (95)`,
+        ),
+      ).toMatchObject({ kind: 'path', path: 'a/.key.IzSqNE' });
     for (const what of ['filename overflows max-path len by 1', 'skipping overly long name'])
       expect(parseRsyncComplaint(`${what}: d/n: \\#303\\#274`)).toMatchObject({ path: 'd/n: \u{fc}' });
     expect(parseRsyncComplaint('could not make way for new regular file: srv/x')).toMatchObject({
@@ -98,6 +105,21 @@ Total transferred file size: 0 bytes
         'rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c',
       ),
     ).toBeUndefined();
+  });
+
+  it('tells what did not come from what came without an attribute, or may come yet', () => {
+    for (const line of [
+      'rsync: [sender] send_files failed to open "/exp/a": Input/output error (5)',
+      'file has vanished: "/exp/a"',
+      'ERROR: srv/x failed verification -- update discarded.',
+    ])
+      expect(tellsOfNone(line)).toBe(true);
+    for (const line of [
+      'rsync: [sender] read errors mapping "/exp/a": Input/output error (5)',
+      'WARNING: srv/x failed verification -- update discarded (will try again).',
+      'rsync: [receiver] rsync_xal_set: lsetxattr("/data/x","user.a") failed: No space left on device (28)',
+    ])
+      expect(tellsOfNone(line)).toBe(false);
   });
 
   it('knows what is meant by the name that a file has until it is whole', () => {

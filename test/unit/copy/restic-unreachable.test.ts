@@ -26,7 +26,9 @@ async function tryAgain(why: string, options: Parameters<typeof runCommand>[1]):
 const tryingAgain: typeof runCommand = (_argv, options) => tryAgain(WHY, options);
 
 describe('a server of restic that does not answer', () => {
-  const repository = new ResticRepository(tryingAgain, 'rest:http://127.0.0.1:1/', [], 20);
+  const repository = new ResticRepository(tryingAgain, 'rest:http://127.0.0.1:1/', [], {
+    answerPatienceMs: 20,
+  });
 
   it('is waited for a while, told by its reason, and no repository that is to be made', async () => {
     await expect(repository.open(true)).rejects.toMatchObject({
@@ -42,13 +44,15 @@ describe('a server of restic that does not answer', () => {
 
   it('is not waited for by who was stopped', async () => {
     await expect(
-      new ResticRepository(tryingAgain, 'r', [], 60_000).snapshots(AbortSignal.abort()),
+      new ResticRepository(tryingAgain, 'r', [], { answerPatienceMs: 60_000 }).snapshots(AbortSignal.abort()),
     ).rejects.toMatchObject({ code: 'copyFailed' });
   });
 
   it('on a disk that is broken is not waited for, and told by that', async () => {
     const why = 'open /mnt/r/config: input/output error';
-    const broken = new ResticRepository((_argv, options) => tryAgain(why, options), '/mnt/r', [], 60_000);
+    const broken = new ResticRepository((_argv, options) => tryAgain(why, options), '/mnt/r', [], {
+      answerPatienceMs: 60_000,
+    });
     await expect(broken.open(true)).rejects.toMatchObject({ message: `/mnt/r cannot be used: ${why}` });
   });
 });

@@ -6,7 +6,6 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ConnectionClosed, FrameConnection } from '../../../src/freeze/frame-connection.js';
 import { FRAME_SIZE, FrameType, type Reply } from '../../../src/freeze/protocol.js';
-import { mayBeOfFedChild } from '../../../src/system/fed-children.js';
 import { guardFrame, sequenceOf } from '../../support/guard-replies.js';
 
 const LONG_MS = 60_000;
@@ -105,19 +104,6 @@ describe('a connection to a guard', () => {
     connection.destroy();
     expect(connection.closed).toBe(true);
     await expect(connection.request(STATUS, LONG_MS)).rejects.toBeInstanceOf(ConnectionClosed);
-  });
-
-  it('may be what raised a SIGPIPE while a request is under way, and for a moment after', async () => {
-    const later = performance.now() + 60_000;
-    const reply = connection.request(STATUS, LONG_MS);
-    vi.spyOn(performance, 'now').mockReturnValue(later);
-    expect(mayBeOfFedChild()).toBe(true);
-    const [request = Buffer.alloc(0)] = await received(1);
-    guard.write(guardFrame(FrameType.status, sequenceOf(request)));
-    await reply;
-    expect(mayBeOfFedChild()).toBe(true);
-    vi.spyOn(performance, 'now').mockReturnValue(later + 60_000);
-    expect(mayBeOfFedChild()).toBe(false);
   });
 
   it('hangs up on what speaks another language', async () => {
