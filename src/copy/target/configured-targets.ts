@@ -3,7 +3,7 @@ import { loadConfig } from '../../config/load.js';
 import type { JobConfig, TargetConfig } from '../../config/types.js';
 import { configFile as resolveConfigFile } from '../../config/read-files.js';
 import { targetName, type BackupTarget, type EngineTarget } from '../../backup-target.js';
-import { FsbackupError } from '../../errors.js';
+import { FsbackupError, messageOf } from '../../errors.js';
 import { consultCatalogue } from '../repository/catalogue.js';
 import { engineFor } from '../engines.js';
 import { engineOfRepository, targetFrom, type FromTarget } from './from-target.js';
@@ -20,11 +20,22 @@ export interface WhereBackupsAre extends FromTarget {
 
 type Target = BackupTarget & Partial<EngineTarget>;
 
-/** A target that is configured and not there now. */
+/** A target that is not there now, or could not be asked what it holds. */
 export interface AbsentTarget {
   target: string;
   message: string;
   hint: string;
+  /** It may be there: asking it failed. */
+  unasked?: true;
+}
+
+const REMEMBERED = 'What is known of it here comes from the catalogue of this host.';
+
+function unasked(target: Target, error: unknown): AbsentTarget {
+  const hint = error instanceof FsbackupError ? `${error.hint} ${REMEMBERED}` : REMEMBERED;
+  const name = targetName(target);
+  const message = `${name} cannot be asked what it holds: ${messageOf(error)}`;
+  return { target: name, message, hint, unasked: true };
 }
 
 interface Chosen {
@@ -95,8 +106,10 @@ export async function requireConfiguredJob(job: string, configFile: string | und
 /** Who is told of what stands in the way of finding all backups. */
 export interface ToldOfTargets {
   warn: (message: string) => void;
-  /** Of targets that are not there; else they are a warning. */
+  /** Of targets that are not there, or could not be asked; else they are a warning. */
   onAbsent?: (absent: AbsentTarget) => void;
+  /** Of repositories that were not asked, since this host has a catalogue of them: by name. */
+  onCatalogue?: (target: string) => void;
 }
 
 /**
@@ -106,7 +119,7 @@ export interface ToldOfTargets {
  */
 export async function targetsToSearch(
   where: WhereBackupsAre,
-  { warn, onAbsent = ({ message }) => warn(message) }: ToldOfTargets,
+  { warn, onAbsent = ({ message }) => warn(message), onCatalogue }: ToldOfTargets,
 ): Promise<string[]> {
   const { signal } = new AbortController();
   const directories: string[] = [];
@@ -119,7 +132,14 @@ export async function targetsToSearch(
     if (engine === undefined || target.repository === undefined || absent !== undefined) continue;
     const found = await readRepository(
       { ...target, engine },
-      { engines: engineFor, signal, job: where.job, isNamed: where.from !== undefined, warn },
+      {
+        engines: engineFor,
+        signal,
+        job: where.job,
+        isNamed: where.from !== undefined,
+        onUnasked: (why) => onAbsent(unasked(target, why)),
+        onCatalogue: () => onCatalogue?.(targetName(target)),
+      },
     );
     directories.push(...found);
   }
