@@ -6,7 +6,7 @@ import { targetName, type BackupTarget, type EngineTarget } from '../../backup-t
 import { FsbackupError, messageOf } from '../../errors.js';
 import { consultCatalogue } from '../repository/catalogue.js';
 import { engineFor } from '../engines.js';
-import { engineOfRepository, targetFrom, type FromTarget } from './from-target.js';
+import { targetFrom, type FromTarget } from './from-target.js';
 import { requireWholeTarget } from './inside-target.js';
 import { whyAbsent } from './locate-target.js';
 import { readRepository } from '../repository/read-repository.js';
@@ -46,9 +46,7 @@ interface Chosen {
 async function named(where: WhereBackupsAre & { from: string }): Promise<Chosen> {
   const target = await targetFrom(where);
   if (target.repository === undefined) await requireWholeTarget(target.path);
-  return {
-    target: where.engine === undefined ? target : { ...target, engine: engineOfRepository(where.engine) },
-  };
+  return { target };
 }
 
 /** The jobs that write to a target. */

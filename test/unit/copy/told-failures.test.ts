@@ -2,9 +2,11 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { catalogueDirectory } from '../../../src/backup-target.js';
 import { BorgRepository } from '../../../src/copy/borg/borg-repository.js';
 import type { CopyEngine } from '../../../src/copy/engine.js';
 import { targetFrom } from '../../../src/copy/target/from-target.js';
+import { openCatalogue } from '../../../src/copy/repository/catalogue.js';
 import { NoRepositoryError } from '../../../src/copy/repository/open-repository.js';
 import { examineRepository } from '../../../src/copy/repository/preflight-repository.js';
 import { extractSnapshot } from '../../../src/copy/restic/restic-restore.js';
@@ -190,6 +192,26 @@ describe('a repository', () => {
       expect(await targetFrom({ ...from, passwordFile: right })).toMatchObject({ repository: { password } });
       await expect(targetFrom({ ...from, passwordFile: `${right}x` })).rejects.toThrow('there is no file');
       expect(await targetFrom(from)).toMatchObject({ repository: { password } });
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  });
+
+  it('is a directory of backups where it is none, whatever engine is named with it', async () => {
+    vi.stubEnv('FSBACKUP_STATE_DIR', path.join(directory, 'state'));
+    try {
+      for (const engine of ['rsync', 'tar', 'command', 'image', 'btrfs-send', 'zfs-send'])
+        expect(await targetFrom({ from: directory, engine })).toEqual({ path: directory });
+      await expect(targetFrom({ from: directory, engine: 'tra' })).rejects.toThrow('no such engine');
+      await expect(targetFrom({ from: 'ofsite', engine: 'tar' })).rejects.toMatchObject({
+        code: 'usage',
+        message: 'no target of tar with the name ofsite is known here',
+      });
+      const known = { from: directory, engine: 'tar' };
+      const repository = { repository: directory, initialise: false, environment: {} };
+      const catalogue = catalogueDirectory('tar', directory, path.join(directory, 'state'));
+      await openCatalogue({ path: catalogue, repository });
+      expect(await targetFrom(known)).toMatchObject({ path: catalogue, engine: 'tar' });
     } finally {
       vi.unstubAllEnvs();
     }
