@@ -2,7 +2,7 @@ import { FsbackupError } from '../../errors.js';
 import { describeFailure, type CommandOptions, type CommandResult } from '../../system/run-command.js';
 import { openRepository } from '../repository/open-repository.js';
 import { parseArchives, plainText, type BorgArchive } from './borg-output.js';
-import { copyFailure, isRefusal } from '../copy-error.js';
+import { copyFailure, isRefusal, noRoom } from '../copy-error.js';
 import type { RunWithSecrets } from '../repository/repository-program.js';
 import { requireAnswer } from '../version-answer.js';
 
@@ -85,12 +85,10 @@ export class BorgRepository {
         hint: 'Wait for it to end; `borg break-lock` removes the lock of one that is dead.',
       });
     }
-    const isFull = /Insufficient free space/.test(stderr);
-    return copyFailure(
-      'borg',
-      isFull ? { ...result, stderr: 'No space left on device' } : result,
-      LOST.test(stderr),
-    );
+    // Its own words: they tell how much it needs at once, which is more than is full.
+    const full = /Insufficient free space.*/.exec(stderr)?.[0].replace(/\.$/, '');
+    if (full !== undefined) return noRoom('borg', full);
+    return copyFailure('borg', result, LOST.test(stderr));
   }
 
   #unusable(result: CommandResult, hint?: string): FsbackupError {

@@ -76,6 +76,16 @@ describe('a borg that fails', () => {
     expect((error as Error).message).not.toMatch(/SSH_ORIGINAL_COMMAND|another borg/);
   });
 
+  it('for want of room tells how much it asked for', async () => {
+    const full =
+      'Insufficient free space to complete transaction (required: 545.43 MB, available: 39.53 MB).';
+    const failed = new BorgRepository(saying(2, full), '/mnt/r', 'none').archives();
+    await expect(failed).rejects.toMatchObject({
+      message: `the copy failed: borg: No space left: ${full.slice(0, -1)}`,
+      hint: expect.stringContaining('Make room') as string,
+    });
+  });
+
   it('for a lock that another holds is told as that', async () => {
     expect(await open('timeout')).toMatchObject({
       message: expect.stringContaining('Failed to create/acquire the lock') as string,
