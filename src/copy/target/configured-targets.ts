@@ -8,7 +8,7 @@ import { consultCatalogue } from '../repository/catalogue.js';
 import { engineFor } from '../engines.js';
 import { targetFrom, type FromTarget } from './from-target.js';
 import { requireWholeTarget } from './inside-target.js';
-import { whyAbsent } from './locate-target.js';
+import { whyAbsent, whyAnotherTarget } from './locate-target.js';
 import { readRepository } from '../repository/read-repository.js';
 
 /** Where a command looks for backups. With `from`, that target alone, and no configuration is read. */
@@ -43,10 +43,16 @@ interface Chosen {
   absent?: AbsentTarget;
 }
 
+function chosen(target: Target, error: FsbackupError | undefined): Chosen {
+  if (error === undefined) return { target };
+  return { target, absent: { target: targetName(target), message: error.message, hint: error.hint } };
+}
+
 async function named(where: WhereBackupsAre & { from: string }): Promise<Chosen> {
   const target = await targetFrom(where);
-  if (target.repository === undefined) await requireWholeTarget(target.path);
-  return { target };
+  if (target.repository !== undefined) return { target };
+  await requireWholeTarget(target.path);
+  return chosen(target, await whyAnotherTarget(target.path, where.job));
 }
 
 /** The jobs that write to a target. */
@@ -55,9 +61,7 @@ function jobsOf(jobs: readonly JobConfig[], { path }: Target): string[] {
 }
 
 async function look(target: TargetConfig, jobs: readonly JobConfig[]): Promise<Chosen> {
-  const error = await whyAbsent(target, jobsOf(jobs, target));
-  if (error === undefined) return { target };
-  return { target, absent: { target: targetName(target), message: error.message, hint: error.hint } };
+  return chosen(target, await whyAbsent(target, jobsOf(jobs, target)));
 }
 
 async function chooseTargets({ from, ...where }: WhereBackupsAre): Promise<Chosen[]> {
