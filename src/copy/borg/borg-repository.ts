@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises';
 import { FsbackupError } from '../../errors.js';
 import { describeFailure, type CommandOptions, type CommandResult } from '../../system/run-command.js';
 import { openRepository } from '../repository/open-repository.js';
@@ -18,6 +19,11 @@ const LOST =
 
 function usage(message: string, hint: string): FsbackupError {
   return new FsbackupError('usage', message, { hint });
+}
+
+async function isEmptyDirectory(directory: string): Promise<boolean> {
+  const entries = await readdir(directory).catch(() => undefined);
+  return entries?.length === 0;
 }
 
 /** borg's exit codes, of 1.4 too where it is asked for these: done, with warnings. */
@@ -104,8 +110,9 @@ export class BorgRepository {
     );
   }
 
-  /** See `CopyEngine.openRepository`. */
-  async open(initialise: boolean, signal?: AbortSignal): Promise<string> {
+  /** See `CopyEngine.openRepository`. In an empty `directory` of this host borg makes one, too, and calls it no valid one before. */
+  async open(initialise: boolean, signal?: AbortSignal, directory?: string): Promise<string> {
+    const isEmpty = directory !== undefined && (await isEmptyDirectory(directory));
     return await openRepository(
       {
         id: async () => {
@@ -113,7 +120,8 @@ export class BorgRepository {
           const id = /"repository":\s*\{[^}]*"id":\s*"([0-9a-f]+)"/.exec(result.stdout)?.[1];
           return result.exitCode === 0 && id !== undefined ? id : result;
         },
-        isMissing: ({ stderr }) => /does not exist/.test(stderr),
+        isMissing: ({ stderr }) =>
+          /does not exist/.test(stderr) || (isEmpty && /is not a valid repository/.test(stderr)),
         make: () => this.#ask('init', [`--encryption=${this.#encryption}`, '--make-parent-dirs'], signal),
         unusable: (result, hint) => this.#unusable(result, hint),
         makeCommand: 'borg init',
