@@ -3,7 +3,7 @@ import { asSentence, FsbackupError } from '../../errors.js';
 import { shellWord } from '../../system/command-line.js';
 
 /** How a restore is told that broke off and left part of it in `directory`: the same command would not go there again. */
-export async function withPartLeft(error: unknown, directory: string): Promise<unknown> {
+export async function withPartLeft(directory: string, error: unknown): Promise<unknown> {
   if (!(error instanceof FsbackupError) || error.code !== 'copyFailed') return error;
   const names = await readdir(directory).catch(() => []);
   if (names.length === 0) return error;

@@ -260,7 +260,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
       } catch (error) {
         // Where nothing came of it, it is as if it had not been asked for.
         await prepared.removeEmpty();
-        throw await withPartLeft(error, prepared.directory);
+        throw await withPartLeft(prepared.directory, error);
       }
     }
   } catch (error) {

@@ -43,7 +43,7 @@ interface Chosen {
   absent?: AbsentTarget;
 }
 
-function chosen(target: Target, error: FsbackupError | undefined): Chosen {
+function choice(target: Target, error: FsbackupError | undefined): Chosen {
   if (error === undefined) return { target };
   return { target, absent: { target: targetName(target), message: error.message, hint: error.hint } };
 }
@@ -52,7 +52,7 @@ async function named(where: WhereBackupsAre & { from: string }): Promise<Chosen>
   const target = await targetFrom(where);
   if (target.repository !== undefined) return { target };
   await requireWholeTarget(target.path);
-  return chosen(target, await whyAnotherTarget(target.path, where.job));
+  return choice(target, await whyAnotherTarget(target.path, where.job));
 }
 
 /** The jobs that write to a target. */
@@ -61,7 +61,7 @@ function jobsOf(jobs: readonly JobConfig[], { path }: Target): string[] {
 }
 
 async function look(target: TargetConfig, jobs: readonly JobConfig[]): Promise<Chosen> {
-  return chosen(target, await whyAbsent(target, jobsOf(jobs, target)));
+  return choice(target, await whyAbsent(target, jobsOf(jobs, target)));
 }
 
 async function chooseTargets({ from, ...where }: WhereBackupsAre): Promise<Chosen[]> {
