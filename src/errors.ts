@@ -86,10 +86,15 @@ export function messageOf(error: unknown): string {
   );
 }
 
+/** Text that more is told after: with its full stop, and one. */
+export function asSentence(text: string): string {
+  return text.endsWith('.') ? text : `${text}.`;
+}
+
 /** The same, and what to do where that is known: for where both share a line. */
 export function adviceOf(error: unknown): string {
   const message = messageOf(error);
-  return error instanceof FsbackupError ? `${message}. ${error.hint}` : message;
+  return error instanceof FsbackupError ? `${asSentence(message)} ${error.hint}` : message;
 }
 
 /** The errno name (`ENOENT`) of a system error, or undefined for any other value. */

@@ -27,7 +27,7 @@ export const fromFlags = {
     helpValue: 'TARGET',
   }),
   engine: Flags.string({
-    summary: 'The engine whose repository --from names.',
+    summary: 'The engine whose repository --from names; not needed for a directory.',
     helpValue: 'NAME',
     dependsOn: ['from'],
   }),

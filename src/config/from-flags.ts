@@ -50,12 +50,26 @@ function flagOf({ path: keys }: Complaint): string {
   return flags.at(-1) ?? '--job';
 }
 
+/** Flags that cannot be used: exit 2, one line for each problem. */
+class FlagsError extends FsbackupError {
+  readonly #problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super('usage', problems.join('\n'), {
+      hint: '`fsbackup run --help` shows what it takes; a configuration file can say more.',
+    });
+    this.#problems = problems;
+  }
+
+  override get lines(): readonly string[] {
+    return [...this.#problems, this.hint];
+  }
+}
+
 function refuse(complaints: readonly Complaint[]): void {
   if (complaints.length === 0) return;
   const lines = new Set(complaints.map((complaint) => `${flagOf(complaint)}: ${complaint.message}`));
-  throw new FsbackupError('usage', [...lines].join('\n'), {
-    hint: '`fsbackup run --help` shows what it takes; a configuration file can say more.',
-  });
+  throw new FlagsError([...lines]);
 }
 
 /** What is defined of an object: an absent flag must not stand in for a key. */

@@ -26,6 +26,11 @@ class TargetRefusesError extends FsbackupError {
   }
 }
 
+/** Of a program that says in words of its own that it has no room, and how much it asked for. */
+export function noRoom(program: string, said: string): FsbackupError {
+  return new TargetRefusesError(`the copy failed: ${program}: No space left: ${said}`);
+}
+
 /** EIO, EUCLEAN, ENODEV, ENXIO: what a disk says that breaks, or is gone. */
 export const DISK_BROKEN = /Input\/output error|Structure needs cleaning|No such device/i;
 

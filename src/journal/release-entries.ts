@@ -1,4 +1,4 @@
-import { AbsentStorageError, adviceOf } from '../errors.js';
+import { AbsentStorageError, adviceOf, asSentence } from '../errors.js';
 import { shellCommand } from '../system/command-line.js';
 import { isWithin } from '../system/mountinfo.js';
 import { removeDurably } from './durable-file.js';
@@ -149,13 +149,13 @@ async function fail(
       return;
     }
     const way = `Once it goes on, by whatever means: fsbackup recover --goes-on ${entry.runId}`;
-    report.failed.push({ ...thing, message: `${message.replace(/\.$/, '')}. ${way}` });
+    report.failed.push({ ...thing, message: `${asSentence(message)} ${way}` });
     return;
   }
   if (forget !== entry.runId) {
     const way = `If that is gone for good: fsbackup recover --forget ${entry.runId}`;
     const isAbsent = error instanceof AbsentStorageError;
-    report.failed.push({ ...thing, message: isAbsent ? `${message}. ${way}` : message });
+    report.failed.push({ ...thing, message: isAbsent ? `${asSentence(message)} ${way}` : message });
     return;
   }
   try {
@@ -164,7 +164,7 @@ async function fail(
     await removeDurably(file);
     report.forgotten = [...(report.forgotten ?? []), { ...thing, left: forgetting.left }];
   } catch (refusal) {
-    report.failed.push({ ...thing, message: `${message}. ${adviceOf(refusal)}` });
+    report.failed.push({ ...thing, message: `${asSentence(message)} ${adviceOf(refusal)}` });
   }
 }
 

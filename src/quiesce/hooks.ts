@@ -1,6 +1,7 @@
 import type { QuiesceConfig } from '../config/types.js';
 import { FsbackupError } from '../errors.js';
 import { shellCommand } from '../system/command-line.js';
+import { notQuiet } from './not-quiet.js';
 import { describeFailure, type CommandOptions, type CommandResult } from '../system/run-command.js';
 
 /** As `runAtMost`: also one that hangs in the kernel keeps nobody else waiting for long. */
@@ -36,11 +37,7 @@ export async function quiesceApplication(
   });
   signal.throwIfAborted();
   if (result.exitCode === 0) return;
-  throw new FsbackupError(
-    'failed',
-    `quiesce ${hook.name}: ${describeFailure(shellCommand(hook.before), result)}`,
-    { hint: 'Run that command by hand to see why; nothing was frozen.' },
-  );
+  throw notQuiet(hook, hook.before, result);
 }
 
 /**

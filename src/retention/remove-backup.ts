@@ -5,6 +5,7 @@ import type { EngineName } from '../engine-names.js';
 import { readManifest, readManifestIn } from '../copy/backup/manifest.js';
 import { engineFor, type EngineFor } from '../copy/engines.js';
 import { removeStored } from '../copy/backup/remove-stored.js';
+import { repositoryHere } from '../copy/backup/unremoved.js';
 import { targetAt } from '../copy/repository/catalogue.js';
 import { targetName } from '../backup-target.js';
 import { requireBackupStorage, storageAt } from '../copy/target/target-storage.js';
@@ -53,7 +54,7 @@ async function provenDirectory(
 
 /**
  * Ends a removal that was begun; nothing to do when it was not. Rejects with `AbsentStorageError` when it is not to be seen,
- * since the target is not on the filesystem `storage` that it was begun on. What the engine keeps elsewhere goes first, the manifest, which proves whose directory it is, goes
+ * since the target, or a repository on this host, is not on the filesystem `storage` that it was begun on. What the engine keeps elsewhere goes first, the manifest, which proves whose directory it is, goes
  * last. Idempotent. Rejects with `cleanupIncomplete`.
  */
 export async function finishRemoval(
@@ -61,12 +62,14 @@ export async function finishRemoval(
   engines: EngineFor = engineFor,
 ): Promise<'removed' | 'absent'> {
   if (!(await exists(removingDirectory(ref)))) {
-    await requireBackupStorage('the half-removed backup', ref, ref.storage);
+    // The catalogue of a repository is on this host's own disk.
+    const { repository } = await targetAt(ref.target);
+    if (repository === undefined) await requireBackupStorage('the half-removed backup', ref, ref.storage);
     return 'absent';
   }
   await requireTrustedJob(ref);
   const { directory, engine } = await provenDirectory(ref);
-  if (engine !== undefined) await removeStored(ref, { directory, engine, engines });
+  if (engine !== undefined) await removeStored(ref, { directory, engine, engines, storage: ref.storage });
   for (const entry of await readdir(directory, { withFileTypes: true })) {
     if (entry.isDirectory()) await removeTree(path.join(directory, entry.name));
   }
@@ -132,7 +135,8 @@ export async function removeBackup(ref: BackupRef, journal: Journal, engines?: E
   }
   await refuseMounted(await realpath(directory));
   const target = await targetAt(ref.target);
-  const storage = target.repository === undefined ? await storageAt(ref.target) : undefined;
+  const lies = target.repository === undefined ? ref.target : repositoryHere(target);
+  const storage = lies === undefined ? undefined : await storageAt(lies);
   const entry = await journal.record('removal', {
     target: ref.target,
     job: ref.job,

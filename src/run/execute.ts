@@ -31,8 +31,10 @@ import { suggested } from '../system/command-line.js';
 export interface ExecuteOptions {
   runId: string;
   startedAt: Date;
-  /** Told before the execution began, e.g. by recover. */
+  /** Told before the execution began. */
   warnings: readonly string[];
+  /** The same, of what earlier runs left: of this run's backups it says nothing, so no manifest has it. */
+  leftovers?: readonly string[];
   signal: AbortSignal;
 }
 
@@ -55,7 +57,7 @@ class Execution {
   constructor(plan: Plan, dependencies: ExecuteDependencies, options: ExecuteOptions) {
     this.#plan = plan;
     this.#options = options;
-    this.#warnings = [...options.warnings, ...plan.warnings];
+    this.#warnings = [...options.warnings, ...(options.leftovers ?? []), ...plan.warnings];
     this.#leftOut = [...(plan.leftOut ?? [])];
     this.#context = {
       plan,
@@ -97,6 +99,7 @@ class Execution {
     copies: readonly CopyReport[],
     releaseFailures: readonly ReleaseFailure[],
     errors: readonly unknown[] = this.#errors,
+    warnings: readonly string[] = this.#warnings,
   ): RunReport {
     return reportRun({
       job: this.#plan.job,
@@ -108,12 +111,17 @@ class Execution {
       failedCopies: this.#failed,
       steps: this.#context.dependencies.timeline.steps,
       leftOut: this.#leftOut,
-      warnings: this.#warnings,
+      warnings,
       notes: this.#notes,
       retention: this.#retention,
       errors,
       releaseFailures,
     });
+  }
+
+  #ownWarnings(): string[] {
+    const { leftovers = [] } = this.#options;
+    return this.#warnings.filter((warning) => !leftovers.includes(warning));
   }
 
   #fail(target: PlannedTarget, error: unknown): void {
@@ -165,7 +173,8 @@ class Execution {
     for (const [target, versions] of tools) {
       signal.throwIfAborted();
       // What went wrong so far went wrong with other targets: it says nothing against this backup.
-      const reportWith = (copy: CopyReport): RunReport => this.#report([...this.#copies, copy], [], []);
+      const reportWith = (copy: CopyReport): RunReport =>
+        this.#report([...this.#copies, copy], [], [], this.#ownWarnings());
       const task = {
         target,
         sources,

@@ -102,7 +102,8 @@ export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptio
       journal: host.openJournal(job.name, runId),
       mountDirectory: host.mountDirectory(job.name),
     };
-    report = await executePlan(plan, dependencies, { runId, startedAt, warnings, signal });
+    const leftovers = warnings;
+    report = await executePlan(plan, dependencies, { runId, startedAt, warnings: [], leftovers, signal });
   } catch (error) {
     report = reportUnplanned({ ...begun, steps: timeline.steps, warnings, errors: [error] });
   }

@@ -290,6 +290,12 @@ export function copyEngineContract(
       const id = await nowhere.openRepository?.({ initialise: true });
       expect(await nowhere.openRepository?.({ initialise: true })).toBe(id);
       expect(await engine.openRepository?.({ initialise: false })).not.toBe(id);
+      // As who makes the directory before the first run has it.
+      const empty = await place();
+      await mkdir(empty, { recursive: true });
+      const made = create(empty);
+      await expect(made.openRepository?.({ initialise: false })).rejects.toMatchObject({ code: 'usage' });
+      expect(await made.openRepository?.({ initialise: true })).not.toBe(id);
     });
 
     it('finds one flipped byte', async () => {

@@ -2,6 +2,8 @@ import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
+import { locateTarget } from '../../src/copy/target/locate-target.js';
+import { rememberFilesystem } from '../../src/copy/target/target-identity.js';
 import { makeBackup } from '../support/backups.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
@@ -104,6 +106,34 @@ describeNeeding(['root'], 'a directory within a target', () => {
     } finally {
       await rm(directory, { recursive: true });
     }
+  });
+});
+
+describeNeeding(['root', 'loop', 'ext4'], 'a disk that a command line names', () => {
+  const disks = throwawayDisks(afterAll);
+
+  it('and that is not mounted is told by a listing, exit 3, and to who restores', async () => {
+    const [disk, cli] = [await disks.filesystem({ fstype: 'ext4' }), new FsbackupCli(disks.directory)];
+    await rememberFilesystem(
+      { job: 'srv', target: disk.mountpoint },
+      (await locateTarget({ path: disk.mountpoint, mustBeMountpoint: false }, [])).identity,
+      path.join(disks.directory, 'state'),
+    );
+    await makeBackup({ target: disk.mountpoint, job: 'srv', backupId: FIRST });
+    const list = ['backups', 'list', '--from', disk.mountpoint];
+    expect((await cli.run(...list)).exitCode).toBe(0);
+    await must('umount', disk.mountpoint);
+    for (const args of [list, [...list, 'srv']]) {
+      const { exitCode, stdout } = await cli.run(...args);
+      expect([exitCode, stdout]).toEqual([3, expect.stringContaining('NOT THERE: ')]);
+      expect(stdout).toContain('is not the filesystem it was');
+    }
+    const out = path.join(disks.directory, 'out');
+    const restored = await cli.run('restore', 'srv', '--from', disk.mountpoint, '--to', out);
+    expect([restored.exitCode, restored.stderr]).toEqual([
+      2,
+      expect.stringContaining('is not the filesystem it was'),
+    ]);
   });
 });
 

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { describeNeeding } from '../support/capabilities.js';
 import { compareTrees } from '../support/compare-trees.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
-import { borgRepository, resticRepository } from '../support/repositories.js';
+import { borgRepository, resticRepository, secretFile } from '../support/repositories.js';
 
 const LONG_MS = 300_000;
 
@@ -118,11 +118,28 @@ describeNeeding(
         expect([restored.exitCode, restored.stderr]).toEqual([0, expect.any(String)]);
         expect(await compareTrees(source, path.join(out, source), { ignoreRoot: true })).toEqual([]);
 
+        // One that no password opens is told of, and what is remembered is marked.
+        const wrong = secretFile(path.join(directory, 'wrong'), 'another');
+        const asked = ['--from', repository, '--engine', engine, '--password-file', wrong];
+        const unasked = await after.run('backups', 'list', ...asked);
+        expect([unasked.exitCode, unasked.stdout]).toEqual([3, expect.stringContaining('NOT ASKED: ')]);
+        expect(unasked.stdout).toContain('remembered as complete');
+        const json = await after.run('backups', 'list', '--json', ...asked);
+        expect(JSON.parse(json.stdout)).toMatchObject({
+          absent: [{ target: repository, unasked: true }],
+          backups: [{ remembered: true }, { remembered: true }],
+        });
+
         // Without the repository: what is known here is told, and that it is not there; elsewhere nothing is known.
         await rename(repository, `${repository}.gone`);
         const known = await after.run('backups', 'list', '--config', config);
         expect([known.exitCode, known.stdout]).toEqual([3, expect.stringContaining('NOT THERE')]);
         expect(known.stdout).toContain(both[1]?.backupId);
+        const named = await after.run('backups', 'list', ...from);
+        expect([named.exitCode, named.stdout]).toEqual([
+          3,
+          expect.stringContaining('remembered as complete'),
+        ]);
         expect((await host('fourth').run('backups', 'list', '--config', config)).exitCode).not.toBe(0);
       },
       LONG_MS,

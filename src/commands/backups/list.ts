@@ -9,7 +9,7 @@ import { configFlag, fromFlags, fromTarget, fromUsage, jsonFlag } from '../../fl
 export default class BackupsList extends BaseCommand {
   static override summary = 'List the backups in a target, incomplete and damaged ones too.';
   static override description =
-    'Exits 3 when a target of the configuration is not there: what it holds is then not listed, or as this host remembers it.';
+    'Exits 3 when a target is not there, or cannot be asked: what it holds is then not listed, or as this host remembers it.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> srv --from /backup --json',
@@ -29,11 +29,13 @@ export default class BackupsList extends BaseCommand {
     const { listInterrupted } = await import('../../copy/backup/interrupted-backup.js');
     const { listedBackup, renderBackupList } = await import('../../copy/backup/render-backups.js');
     const absent = new Map<string, AbsentTarget>();
+    const catalogued = new Set<string>();
     const targets = await targetsToSearch(
       { ...fromTarget(flags), configFile: flags.config, job: args.job },
       {
         warn: (message) => this.printWarning(message),
         onAbsent: (one) => void absent.set(one.target, one),
+        onCatalogue: (target) => void catalogued.add(target),
       },
     );
     const byTarget = new Map<string, Backup[]>();
@@ -69,6 +71,8 @@ export default class BackupsList extends BaseCommand {
         all.map((backup) => targetOf(backup)),
       ),
       mountPlaces: await readMountPlaces(targets),
+      absent,
+      catalogued,
     };
     if (flags.json) {
       this.printJson({
@@ -78,7 +82,7 @@ export default class BackupsList extends BaseCommand {
         ...(absent.size === 0 ? {} : { absent: [...absent.values()] }),
         ...(unreadable.length === 0 ? {} : { unreadable }),
       });
-    } else this.print(renderBackupList(byTarget, known, { interrupted, absent, unreadable }));
+    } else this.print(renderBackupList(byTarget, known, { interrupted, unreadable }));
     if (absent.size + unreadable.length > 0) this.exit(exitCode('warnings'));
   }
 }

@@ -4,6 +4,9 @@ import type { BackupRef } from './backup-layout.js';
 import { targetAt } from '../repository/catalogue.js';
 import type { EngineName } from '../../engine-names.js';
 import type { EngineFor } from '../engines.js';
+import type { FilesystemIdentity } from '../../system/filesystem-identity.js';
+import { requireStorage } from '../target/target-storage.js';
+import { repositoryHere, unremoved } from './unremoved.js';
 import { isRealDirectory } from '../stored/real-directory.js';
 
 /** What is going, and who made it. */
@@ -12,16 +15,19 @@ export interface StoredBackup {
   directory: string;
   engine: EngineName;
   engines: EngineFor;
+  /** The filesystem that a repository on this host was on; undefined where nobody wrote it down. */
+  storage?: FilesystemIdentity | undefined;
 }
 
 /**
  * Takes away what an engine keeps of a backup elsewhere than in its directory: to be called before that goes, since it
- * tells where. Idempotent. Rejects as the engine does, and with `cleanupIncomplete` where `data` leads elsewhere: an engine
+ * tells where. Idempotent. Rejects as `unremoved` tells, with `AbsentStorageError` where the filesystem of a repository is not
+ * there, and with `cleanupIncomplete` where `data` leads elsewhere: an engine
  * removes what it finds in there. The backup's directory is then to stay.
  */
 export async function removeStored(
   ref: BackupRef,
-  { directory, engine, engines }: StoredBackup,
+  { directory, engine, engines, storage }: StoredBackup,
 ): Promise<void> {
   const data = path.join(directory, 'data');
   const isDirectory = await isRealDirectory(data);
@@ -33,8 +39,15 @@ export async function removeStored(
     });
   }
   const { job, backupId } = ref;
-  await engines({ ...(await targetAt(ref.target)), engine }).remove?.({
-    dataDirectory: data,
-    backup: { job, backupId },
-  });
+  const target = await targetAt(ref.target);
+  const repository = repositoryHere(target);
+  if (repository !== undefined) {
+    const stored = { what: `backup ${backupId} of ${job}`, directory: repository };
+    await requireStorage({ ...stored, name: stored.what }, storage);
+  }
+  try {
+    await engines({ ...target, engine }).remove?.({ dataDirectory: data, backup: { job, backupId } });
+  } catch (error) {
+    throw await unremoved(ref, target, error);
+  }
 }

@@ -35,12 +35,23 @@ export interface ListedBackup {
   verified: Pick<VerifyRecord, 'mode' | 'outcome' | 'finishedAt'> | null;
   /** Where it is mounted now. */
   mounted: string[];
+  /** It is in a repository that was not there or was not asked: this is what the catalogue of this host remembers. */
+  remembered: boolean;
 }
 
 /** What is known of backups beside what lies in their target. */
 export interface KnownOfBackups {
   verifications: Verifications;
   mountPlaces: MountPlaces;
+  /** The targets that are not there, or could not be asked, by name. */
+  absent: ReadonlyMap<string, AbsentTarget>;
+  /** Repositories that were not asked, since this host has a catalogue of them. */
+  catalogued: ReadonlySet<string>;
+}
+
+/** Whether only the catalogue of this host tells of a backup, its repository being away. */
+function isOfAbsent(backup: Backup, { absent }: Pick<KnownOfBackups, 'absent'>): boolean {
+  return backup.repository !== undefined && absent.has(targetName(targetOf(backup)));
 }
 
 /** A verification for `--json`. */
@@ -50,11 +61,13 @@ export function verifiedOf(record: VerifyRecord | undefined): ListedBackup['veri
 }
 
 /** A backup for `--json`, without the run's report. */
-export function listedBackup(backup: Backup, { verifications, mountPlaces }: KnownOfBackups): ListedBackup {
+export function listedBackup(backup: Backup, known: KnownOfBackups): ListedBackup {
+  const { verifications, mountPlaces, catalogued } = known;
+  const target = targetName(targetOf(backup));
   const manifest = backup.state === 'complete' ? backup.manifest : undefined;
   const size = manifest === undefined ? undefined : sizeOf(manifest);
   return {
-    target: targetName(targetOf(backup)),
+    target,
     job: backup.job,
     backupId: backup.backupId,
     state: backup.state,
@@ -69,6 +82,7 @@ export function listedBackup(backup: Backup, { verifications, mountPlaces }: Kno
     problem: backup.state === 'damaged' ? backup.problem : null,
     verified: verifiedOf(verifications.of(backup)),
     mounted: mountPlaces(backup),
+    remembered: isOfAbsent(backup, known) || (backup.repository !== undefined && catalogued.has(target)),
   };
 }
 
@@ -86,9 +100,10 @@ function columns(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-function listRow(backup: Backup, verifications: Verifications): string[] {
+function listRow(backup: Backup, known: KnownOfBackups): string[] {
   const name = `${backup.job}@${backup.backupId}`;
-  if (backup.state !== 'complete') return [name, '', '', '', '', backup.state, '', ''];
+  const remembered = isOfAbsent(backup, known) ? 'remembered as ' : '';
+  if (backup.state !== 'complete') return [name, '', '', '', '', `${remembered}${backup.state}`, '', ''];
   const { manifest } = backup;
   const size = sizeOf(manifest);
   return [
@@ -97,8 +112,8 @@ function listRow(backup: Backup, verifications: Verifications): string[] {
     size === undefined ? '' : formatBytes(size.bytes),
     size === undefined ? '' : formatFiles(size.files),
     manifest.report.consistency,
-    manifest.unreadable.length === 0 ? 'complete' : 'complete, partial',
-    renderVerified(verifications.of(backup)),
+    `${remembered}complete${manifest.unreadable.length === 0 ? '' : ', partial'}`,
+    renderVerified(known.verifications.of(backup)),
     hostOf(manifest)?.name ?? '',
   ];
 }
@@ -110,7 +125,6 @@ function renderInterrupted({ job, backupId, directory }: InterruptedBackup): str
 /** What a listing tells beside the backups, by target. */
 export interface BesideBackups {
   interrupted: ReadonlyMap<string, readonly InterruptedBackup[]>;
-  absent: ReadonlyMap<string, AbsentTarget>;
   unreadable: readonly UnreadableJob[];
 }
 
@@ -120,15 +134,18 @@ export interface BesideBackups {
  */
 export function renderBackupList(
   byTarget: ReadonlyMap<string, readonly Backup[]>,
-  { verifications, mountPlaces }: KnownOfBackups,
-  { interrupted, absent, unreadable }: BesideBackups,
+  known: KnownOfBackups,
+  { interrupted, unreadable }: BesideBackups,
   self = thisHost(),
 ): string {
+  const { absent, mountPlaces, catalogued } = known;
   const sections = [...byTarget].map(([target, backups]) => {
     const brokenOff = (interrupted.get(target) ?? []).map(renderInterrupted);
     const missing = absent.get(target);
     const notListed = [
-      ...(missing === undefined ? [] : [`NOT THERE: ${missing.message}`, missing.hint]),
+      ...(missing === undefined
+        ? []
+        : [`${missing.unasked === true ? 'NOT ASKED' : 'NOT THERE'}: ${missing.message}`, missing.hint]),
       ...unreadable
         .filter((one) => one.target === target)
         .map(({ job, message }) => `UNREADABLE: the backups of ${job} cannot be listed: ${message}`),
@@ -138,13 +155,16 @@ export function renderBackupList(
     }
     const head = ['backup', 'engine', 'size', 'files', 'consistency', 'state', 'verified', 'host'];
     const isShared = backups.some((one) => one.state === 'complete' && isOfAnother(one.manifest, self));
-    const rows = [head, ...backups.map((backup) => listRow(backup, verifications))];
+    const rows = [head, ...backups.map((backup) => listRow(backup, known))];
     const problems = backups.flatMap((backup) =>
       backup.state === 'damaged' ? [`${backup.job}@${backup.backupId}: ${backup.problem}`] : [],
     );
     return asLines([
       target,
       ...notListed,
+      ...(catalogued.has(target)
+        ? ['as the catalogue of this host has it; the repository is asked when it is named with --from']
+        : []),
       ...columns(isShared ? rows : rows.map((row) => row.slice(0, -1))),
       ...problems,
       ...backups.flatMap((backup) =>

@@ -1,4 +1,4 @@
-import { targetName, type BackupTarget } from '../../backup-target.js';
+import { localRepository, targetName, type BackupTarget } from '../../backup-target.js';
 import { runCommand, type CommandResult } from '../../system/run-command.js';
 import { closeLostAcls } from './borg-acls.js';
 import { archiveName, backupOfArchive } from './borg-archive.js';
@@ -34,6 +34,8 @@ class BorgEngine implements CopyEngine {
   readonly #repository: BorgRepository;
   readonly #run: typeof runCommand;
   readonly #treeDirectory: string | undefined;
+  /** Of a repository on this host. */
+  readonly #directory: string | undefined;
 
   constructor(target: BackupTarget, { run = runCommand, treeDirectory }: RepositoryDependencies) {
     const settings = settingsOf(target);
@@ -55,6 +57,7 @@ class BorgEngine implements CopyEngine {
     this.#repository = new BorgRepository(withEnvironment, targetName(target), encryption);
     this.#run = run;
     this.#treeDirectory = treeDirectory;
+    this.#directory = localRepository(target);
   }
 
   async preflight(): Promise<Record<string, string>> {
@@ -62,7 +65,7 @@ class BorgEngine implements CopyEngine {
   }
 
   openRepository({ initialise, signal }: { initialise: boolean; signal?: AbortSignal }): Promise<string> {
-    return this.#repository.open(initialise, signal);
+    return this.#repository.open(initialise, signal, this.#directory);
   }
 
   copy(request: CopyRequest): Promise<CopyResult> {

@@ -1,8 +1,9 @@
+import { readdir } from 'node:fs/promises';
 import { FsbackupError } from '../../errors.js';
 import { describeFailure, type CommandOptions, type CommandResult } from '../../system/run-command.js';
 import { openRepository } from '../repository/open-repository.js';
 import { parseArchives, plainText, type BorgArchive } from './borg-output.js';
-import { copyFailure, isRefusal } from '../copy-error.js';
+import { copyFailure, isRefusal, noRoom } from '../copy-error.js';
 import type { RunWithSecrets } from '../repository/repository-program.js';
 import { requireAnswer } from '../version-answer.js';
 
@@ -18,6 +19,11 @@ const LOST =
 
 function usage(message: string, hint: string): FsbackupError {
   return new FsbackupError('usage', message, { hint });
+}
+
+async function isEmptyDirectory(directory: string): Promise<boolean> {
+  const entries = await readdir(directory).catch(() => undefined);
+  return entries?.length === 0;
 }
 
 /** borg's exit codes, of 1.4 too where it is asked for these: done, with warnings. */
@@ -85,12 +91,10 @@ export class BorgRepository {
         hint: 'Wait for it to end; `borg break-lock` removes the lock of one that is dead.',
       });
     }
-    const isFull = /Insufficient free space/.test(stderr);
-    return copyFailure(
-      'borg',
-      isFull ? { ...result, stderr: 'No space left on device' } : result,
-      LOST.test(stderr),
-    );
+    // Its own words: they tell how much it needs at once, which is more than is full.
+    const full = /Insufficient free space.*/.exec(stderr)?.[0].replace(/\.$/, '');
+    if (full !== undefined) return noRoom('borg', full);
+    return copyFailure('borg', result, LOST.test(stderr));
   }
 
   #unusable(result: CommandResult, hint?: string): FsbackupError {
@@ -106,8 +110,9 @@ export class BorgRepository {
     );
   }
 
-  /** See `CopyEngine.openRepository`. */
-  async open(initialise: boolean, signal?: AbortSignal): Promise<string> {
+  /** See `CopyEngine.openRepository`. In an empty `directory` of this host borg makes one, too, and calls it no valid one before. */
+  async open(initialise: boolean, signal?: AbortSignal, directory?: string): Promise<string> {
+    const isEmpty = directory !== undefined && (await isEmptyDirectory(directory));
     return await openRepository(
       {
         id: async () => {
@@ -115,7 +120,8 @@ export class BorgRepository {
           const id = /"repository":\s*\{[^}]*"id":\s*"([0-9a-f]+)"/.exec(result.stdout)?.[1];
           return result.exitCode === 0 && id !== undefined ? id : result;
         },
-        isMissing: ({ stderr }) => /does not exist/.test(stderr),
+        isMissing: ({ stderr }) =>
+          /does not exist/.test(stderr) || (isEmpty && /is not a valid repository/.test(stderr)),
         make: () => this.#ask('init', [`--encryption=${this.#encryption}`, '--make-parent-dirs'], signal),
         unusable: (result, hint) => this.#unusable(result, hint),
         makeCommand: 'borg init',

@@ -33,6 +33,7 @@ import { resultOf, sendEach, type SentPart } from '../filesystem/send-each.js';
 import { snapshotsToSend, type SnapshotToSend } from '../filesystem/sent-snapshots.js';
 import { HashingStream, mustPipe } from '../stream-pipe.js';
 import { versionOf } from '../tar/tar-version.js';
+import { withPrivateFile } from '../stored/private-file.js';
 
 /** Where a source's snapshot lies, by its provider. */
 function pathOf({ ref }: SnapshotToSend): { snapshot: string; inside: string } {
@@ -150,18 +151,15 @@ class BtrfsSendEngine implements CopyEngine {
     const through = new HashingStream(onBytes);
     const { name } = snapshot.ref;
     const file = path.join(request.dataDirectory, streamFile(name));
-    await mustPipe(
-      {
-        from: ['btrfs', 'send', '-q', ...(parent === undefined ? [] : ['-p', parent.snapshot]), directory],
-        to:
-          kind === 'received'
-            ? ['btrfs', 'receive', '-q', request.dataDirectory]
-            : ['zstd', '-q', '-T0', '-f', '-o', file],
-        through,
-        signal: request.signal,
-      },
-      this.#run,
-    );
+    const send = async (...to: [string, ...string[]]): Promise<void> => {
+      const since = parent === undefined ? [] : ['-p', parent.snapshot];
+      await mustPipe(
+        { from: ['btrfs', 'send', '-q', ...since, directory], to, through, signal: request.signal },
+        this.#run,
+      );
+    };
+    if (kind === 'received') await send('btrfs', 'receive', '-q', request.dataDirectory);
+    else await withPrivateFile(file, () => send('zstd', '-q', '-T0', '-f', '-o', file));
     requireSent(directory, through.head, { subvolume, parent: parent?.subvolume });
     const stored = [{ name: `${name}.btrfs`, sha256: through.digest(), bytes: through.bytes }];
     return {

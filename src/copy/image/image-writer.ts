@@ -9,6 +9,7 @@ import { sha256Of } from '../stored/stored-file.js';
 import { chunksOf, type Extent } from './extents.js';
 import { chunksFile, formatMapLine, mapFile, type MapLine } from './image-contents.js';
 import type { StoredFile } from '../filesystem/sent-digests.js';
+import { withPrivateFile } from '../stored/private-file.js';
 
 /** Of the device, read and checked at a time. */
 const CHUNK_BYTES = 1024 * 1024;
@@ -105,8 +106,9 @@ export async function writeImage(image: ImageToWrite, run: typeof runCommand): P
   try {
     await lines.closeAfter(async () => {
       const stdinFrom = Readable.from(chunks(), { objectMode: false, highWaterMark: CHUNK_BYTES });
-      const argv = ['zstd', '-q', '-T0', '-f', '-o', path.join(dataDirectory, chunksFile(name))] as const;
-      const packed = await run(argv, { signal, stdinFrom });
+      const file = path.join(dataDirectory, chunksFile(name));
+      const argv = ['zstd', '-q', '-T0', '-f', '-o', file] as const;
+      const packed = await withPrivateFile(file, () => run(argv, { signal, stdinFrom }));
       if (packed.exitCode !== 0) throw copyFailure('zstd', packed);
       // oxlint-disable-next-line typescript/only-throw-error -- what the reading of the device threw
       if (failure !== undefined) throw failure;

@@ -84,7 +84,7 @@ export async function preflightRepository(check: RepositoryToCheck): Promise<Fil
   await openCatalogue(target);
   // Before the first backup of this host hides that there are others.
   if (isNew) {
-    const reading = { engines: () => engine, signal, isNamed: false, warn: () => undefined };
+    const reading = { engines: () => engine, signal, isNamed: false, onUnasked: () => undefined };
     await readRepository(target, { ...reading, ...(asked === undefined ? {} : { asked }) });
   }
   return identity;

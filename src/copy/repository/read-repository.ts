@@ -1,6 +1,6 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { foundDirectory, targetName, type EngineTarget } from '../../backup-target.js';
-import { errnoOf, messageOf } from '../../errors.js';
+import { errnoOf } from '../../errors.js';
 import { exists } from '../../system/exists.js';
 import { backupDirectory, dataDirectory, type BackupRef } from '../backup/backup-layout.js';
 import { isComplete, listBackups, type Backup } from '../backup/backup-list.js';
@@ -22,8 +22,10 @@ export interface RepositoryReading {
   isNamed: boolean;
   /** What it holds, where it has been asked already; undefined where that failed: it is asked again. */
   asked?: Promise<FoundBackup[] | undefined>;
-  /** Is told what could not be done, where something was found all the same. */
-  warn: (message: string) => void;
+  /** Is told why the repository could not be asked, where something of it is remembered all the same. */
+  onUnasked: (why: unknown) => void;
+  /** Is told that the catalogue answers, and the repository was not asked. */
+  onCatalogue?: () => void;
 }
 
 async function backupsIn(directory: string): Promise<Backup[]> {
@@ -80,21 +82,24 @@ async function ask(engine: CopyEngine, signal: AbortSignal): Promise<FoundBackup
  * Asks a repository for the backups that its catalogue here does not have, and notes them in a directory that is read as
  * a catalogue is: the directory is returned, in a list that is empty where there are none. Asks where somebody named the
  * repository, where the catalogue has no backup (of the job), and where others were found before. Rejects as the engine
- * does when it cannot be read and nothing is known here; else that is a warning. Idempotent; touches no repository.
+ * does when it cannot be read and nothing is known here; else `onUnasked` is told. Idempotent; touches no repository.
  */
 export async function readRepository(target: EngineTarget, reading: RepositoryReading): Promise<string[]> {
   const engine = reading.engines(target);
   if (target.repository === undefined || engine.find === undefined) return [];
   const directory = foundDirectory(target.path);
   const { isNeeded, hasOwn } = await isWorthReading(target, directory, reading);
-  if (!isNeeded) return [];
+  if (!isNeeded) {
+    reading.onCatalogue?.();
+    return [];
+  }
   try {
     await noteAll((await reading.asked) ?? (await ask(engine, reading.signal)), directory, target);
   } catch (error) {
     reading.signal.throwIfAborted();
     const hasFound = await exists(directory);
     if (!hasOwn && !hasFound) throw error;
-    reading.warn(`${targetName(target)} cannot be asked what it holds: ${messageOf(error)}`);
+    reading.onUnasked(error);
   }
   try {
     return (await readdir(directory)).length > 0 ? [directory] : [];

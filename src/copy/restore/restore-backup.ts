@@ -19,6 +19,7 @@ import { planInPlace } from './in-place.js';
 import { sizeOf, totalsOf } from '../backup/manifest.js';
 import { previewOverwrite, renderPreview } from './overwrite-preview.js';
 import { targetName, targetOf } from '../../backup-target.js';
+import { withPartLeft } from './part-left.js';
 import { prepareDestination } from './restore-destination.js';
 import { withSafeDestination } from './destination-view.js';
 import { requireNotRemoved } from '../verify/verify-backup.js';
@@ -279,7 +280,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
       } catch (error) {
         // Where nothing came of it, it is as if it had not been asked for.
         await prepared.removeEmpty();
-        throw error;
+        throw await withPartLeft(prepared.directory, error);
       }
     }
   } catch (error) {

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { FsbackupError } from '../../errors.js';
+import { shellWord } from '../../system/command-line.js';
 import { isWithin } from '../../system/mountinfo.js';
 import type { BackupEntry } from '../engine.js';
 import { compilePattern, isPattern } from './path-pattern.js';
@@ -18,8 +19,11 @@ function asHeld(wanted: string, sources: readonly string[]): string {
   const isHeld = (one: string): boolean =>
     sources.some((source) => isWithin(one, source) || isWithin(source, one));
   if (given !== undefined && isHeld(given)) return given;
+  const isName = !wanted.includes('/') && wanted !== '.' && wanted !== '..';
   throw new FsbackupError('usage', `${wanted} is not in the backup, which holds ${sources.join(', ')}`, {
-    hint: 'Name paths as they were on the live system, such as /srv/www/index.html.',
+    hint: isName
+      ? `Name paths as they were on the live system; a name in any directory is a pattern: ${shellWord(`**/${wanted.replaceAll('\\', '\\\\')}`)}`
+      : 'Name paths as they were on the live system, such as /srv/www/index.html.',
   });
 }
 

@@ -3,12 +3,12 @@ import { loadConfig } from '../../config/load.js';
 import type { JobConfig, TargetConfig } from '../../config/types.js';
 import { configFile as resolveConfigFile } from '../../config/read-files.js';
 import { targetName, type BackupTarget, type EngineTarget } from '../../backup-target.js';
-import { FsbackupError } from '../../errors.js';
+import { FsbackupError, messageOf } from '../../errors.js';
 import { consultCatalogue } from '../repository/catalogue.js';
 import { engineFor } from '../engines.js';
-import { engineOfRepository, targetFrom, type FromTarget } from './from-target.js';
+import { targetFrom, type FromTarget } from './from-target.js';
 import { requireWholeTarget } from './inside-target.js';
-import { whyAbsent } from './locate-target.js';
+import { whyAbsent, whyAnotherTarget } from './locate-target.js';
 import { readRepository } from '../repository/read-repository.js';
 
 /** Where a command looks for backups. With `from`, that target alone, and no configuration is read. */
@@ -20,11 +20,22 @@ export interface WhereBackupsAre extends FromTarget {
 
 type Target = BackupTarget & Partial<EngineTarget>;
 
-/** A target that is configured and not there now. */
+/** A target that is not there now, or could not be asked what it holds. */
 export interface AbsentTarget {
   target: string;
   message: string;
   hint: string;
+  /** It may be there: asking it failed. */
+  unasked?: true;
+}
+
+const REMEMBERED = 'What is known of it here comes from the catalogue of this host.';
+
+function unasked(target: Target, error: unknown): AbsentTarget {
+  const hint = error instanceof FsbackupError ? `${error.hint} ${REMEMBERED}` : REMEMBERED;
+  const name = targetName(target);
+  const message = `${name} cannot be asked what it holds: ${messageOf(error)}`;
+  return { target: name, message, hint, unasked: true };
 }
 
 interface Chosen {
@@ -32,12 +43,16 @@ interface Chosen {
   absent?: AbsentTarget;
 }
 
+function choice(target: Target, error: FsbackupError | undefined): Chosen {
+  if (error === undefined) return { target };
+  return { target, absent: { target: targetName(target), message: error.message, hint: error.hint } };
+}
+
 async function named(where: WhereBackupsAre & { from: string }): Promise<Chosen> {
   const target = await targetFrom(where);
-  if (target.repository === undefined) await requireWholeTarget(target.path);
-  return {
-    target: where.engine === undefined ? target : { ...target, engine: engineOfRepository(where.engine) },
-  };
+  if (target.repository !== undefined) return { target };
+  await requireWholeTarget(target.path);
+  return choice(target, await whyAnotherTarget(target.path, where.job));
 }
 
 /** The jobs that write to a target. */
@@ -46,9 +61,7 @@ function jobsOf(jobs: readonly JobConfig[], { path }: Target): string[] {
 }
 
 async function look(target: TargetConfig, jobs: readonly JobConfig[]): Promise<Chosen> {
-  const error = await whyAbsent(target, jobsOf(jobs, target));
-  if (error === undefined) return { target };
-  return { target, absent: { target: targetName(target), message: error.message, hint: error.hint } };
+  return choice(target, await whyAbsent(target, jobsOf(jobs, target)));
 }
 
 async function chooseTargets({ from, ...where }: WhereBackupsAre): Promise<Chosen[]> {
@@ -95,8 +108,10 @@ export async function requireConfiguredJob(job: string, configFile: string | und
 /** Who is told of what stands in the way of finding all backups. */
 export interface ToldOfTargets {
   warn: (message: string) => void;
-  /** Of targets that are not there; else they are a warning. */
+  /** Of targets that are not there, or could not be asked; else they are a warning. */
   onAbsent?: (absent: AbsentTarget) => void;
+  /** Of repositories that were not asked, since this host has a catalogue of them: by name. */
+  onCatalogue?: (target: string) => void;
 }
 
 /**
@@ -106,7 +121,7 @@ export interface ToldOfTargets {
  */
 export async function targetsToSearch(
   where: WhereBackupsAre,
-  { warn, onAbsent = ({ message }) => warn(message) }: ToldOfTargets,
+  { warn, onAbsent = ({ message }) => warn(message), onCatalogue }: ToldOfTargets,
 ): Promise<string[]> {
   const { signal } = new AbortController();
   const directories: string[] = [];
@@ -119,7 +134,14 @@ export async function targetsToSearch(
     if (engine === undefined || target.repository === undefined || absent !== undefined) continue;
     const found = await readRepository(
       { ...target, engine },
-      { engines: engineFor, signal, job: where.job, isNamed: where.from !== undefined, warn },
+      {
+        engines: engineFor,
+        signal,
+        job: where.job,
+        isNamed: where.from !== undefined,
+        onUnasked: (why) => onAbsent(unasked(target, why)),
+        onCatalogue: () => onCatalogue?.(targetName(target)),
+      },
     );
     directories.push(...found);
   }

@@ -1,13 +1,14 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { lstat, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { FsbackupError } from '../../errors.js';
 import { closest } from '../../suggest.js';
 import { stateDirectory } from '../../system/directories.js';
-import { consultCatalogue, targetAt } from '../repository/catalogue.js';
+import { consultCatalogue, hasCatalogue, targetAt } from '../repository/catalogue.js';
 import { readVariables } from '../repository/secrets.js';
 import { parseSshPlace } from '../../system/ssh-place.js';
 import { canKeepIn, ENGINE_NAMES, wordsNameRepositories, type EngineName } from '../../engine-names.js';
+import { commandsOf } from '../../target-commands.js';
 import {
   catalogueDirectory,
   isWrittenAsPath,
@@ -30,15 +31,14 @@ function usage(message: string, hint: string): FsbackupError {
   return new FsbackupError('usage', message, { hint });
 }
 
-/** The engine that a command line names as that of a repository. Throws `usage` for one without repositories. */
-export function engineOfRepository(name: string): EngineName {
+/** The engine that a command line names. Throws `usage` where there is none. */
+function engineNamed(name: string): EngineName {
   const engine = ENGINE_NAMES.find((one) => one === name);
-  const able = ENGINE_NAMES.filter((one) => canKeepIn(one, 'repository'));
-  if (engine !== undefined && canKeepIn(engine, 'repository')) return engine;
-  const near = closest(name, able);
+  if (engine !== undefined) return engine;
+  const near = closest(name, ENGINE_NAMES);
   throw usage(
-    `--engine ${name}: ${engine === undefined ? 'there is no such engine' : 'it has no repositories'}`,
-    near === undefined ? `Engines with repositories: ${able.join(', ')}.` : `Did you mean ${near}?`,
+    `--engine ${name}: there is no such engine`,
+    near === undefined ? `There are: ${ENGINE_NAMES.join(', ')}.` : `Did you mean ${near}?`,
   );
 }
 
@@ -62,6 +62,20 @@ async function directoryTarget(directory: string): Promise<BackupTarget> {
   return await targetAt(directory);
 }
 
+function isDirectory(named: string): boolean {
+  return statSync(named, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+/**
+ * Whether a place that is not on another host is a directory of backups. One by tar may be in a directory, or in what
+ * commands carry it to, which is called as somebody likes: what is known here by that name is that.
+ */
+function isDirectoryOfBackups(engine: EngineName, from: string, isKnown: boolean): boolean {
+  if (engine === 'rsync' || !canKeepIn(engine, 'repository')) return true;
+  if (wordsNameRepositories(engine)) return isWrittenAsPath(from);
+  return !isKnown && commandsOf(engine) !== undefined && isDirectory(from);
+}
+
 /**
  * The one target that a command line names; its catalogue, if it is a repository and has one, is brought up to date. The engine is known where it
  * was named, or where only one writes to such a place. Rejects with `usage`, also for a password file without a password.
@@ -79,11 +93,18 @@ export async function targetFrom(
   // Nothing else is written like it, and no directory is.
   const isRemote = parseSshPlace(from) !== undefined && !existsSync(from);
   if (engine === undefined && !isRemote) return await directoryTarget(path.resolve(from));
-  const name = engineOfRepository(engine ?? 'rsync');
-  if (name === 'rsync' && !isRemote) return await directoryTarget(path.resolve(from));
-  if (wordsNameRepositories(name) && isWrittenAsPath(from)) return await directoryTarget(path.resolve(from));
+  const name = engineNamed(engine ?? 'rsync');
   const repository = repositoryFromFlag(name, from);
   const directory = catalogueDirectory(name, repository, stateDirectory(env));
+  const isKnown = await hasCatalogue({ path: directory });
+  if (!isRemote && isDirectoryOfBackups(name, from, isKnown))
+    return await directoryTarget(path.resolve(from));
+  if (commandsOf(name) !== undefined && !isKnown) {
+    throw usage(
+      `no target of ${name} with the name ${from} is known here`,
+      'The name is what `repository` says in the configuration that wrote to it; for a directory leave --engine out.',
+    );
+  }
   // What an earlier run was told of it by the configuration, the command line cannot say.
   const { repository: known = { repository, environment: {} } } = await targetAt(directory);
   const password = passwordFile === undefined ? undefined : { file: path.resolve(passwordFile) };

@@ -4,7 +4,7 @@ import type { FilesystemFacts } from '../../snapshots/provider.js';
 import { exists } from '../../system/exists.js';
 import { readFilesystemFacts } from '../../system/filesystem-facts.js';
 import { identifyFilesystem, type FilesystemIdentity } from '../../system/filesystem-identity.js';
-import { requireSameFilesystem } from './target-identity.js';
+import { requireSameFilesystem, whyAnotherFilesystem } from './target-identity.js';
 import { shellWord } from '../../system/command-line.js';
 
 /** A target directory, as it is configured. */
@@ -58,6 +58,23 @@ export async function whyAbsent(
     });
   } catch (error) {
     if (error instanceof FsbackupError) return error;
+    throw error;
+  }
+}
+
+/**
+ * Why a directory that somebody names is not the target that jobs wrote to before: its disk is not mounted, say. Undefined
+ * where it is, where nothing is known of it, and where it cannot be looked at, which who reads it tells.
+ */
+export async function whyAnotherTarget(
+  directory: string,
+  job: string | undefined,
+): Promise<FsbackupError | undefined> {
+  try {
+    const { path: resolved, filesystem } = await readFilesystemFacts(directory);
+    return await whyAnotherFilesystem(directory, await identifyFilesystem(resolved, filesystem), job);
+  } catch (error) {
+    if (error instanceof FsbackupError) return undefined;
     throw error;
   }
 }

@@ -111,6 +111,39 @@ async function recordedOf(of: TargetOfJob, isRepository: boolean, directory?: st
   return await recordedByOthers(of, isRepository, directory);
 }
 
+function another(
+  { target, name = target }: Pick<TargetOfJob, 'target' | 'name'>,
+  now: FilesystemIdentity,
+  { files, filesystems }: Recorded,
+  whose: string,
+): FsbackupError | undefined {
+  const [then] = filesystems;
+  if (then === undefined || filesystems.some(({ kind, value }) => kind === now.kind && value === now.value))
+    return undefined;
+  const isRepository = now.kind === 'repository';
+  return new FsbackupError(
+    'usage',
+    `${name} is not the ${isRepository ? 'repository' : 'filesystem'} it was: ${now.fstype} ${now.value} now, ${then.fstype} ${then.value} before`,
+    {
+      hint: `Mount the disk with the backups there. If another ${isRepository ? 'repository' : 'disk'} is meant for those of ${whose}, remove ${files.map(shellWord).join(' ')}.`,
+    },
+  );
+}
+
+/**
+ * Why a directory that somebody names as a target is not what it was when a job, this one or any, last had a success there;
+ * undefined where it is, and where nothing is known of it. Rejects with `usage` for a damaged record.
+ */
+export async function whyAnotherFilesystem(
+  target: string,
+  now: FilesystemIdentity,
+  job: string | undefined,
+): Promise<FsbackupError | undefined> {
+  const of = { job: job ?? '', target };
+  const recorded = job === undefined ? await recordedByOthers(of, false) : await recordedOf(of, false);
+  return another(of, now, recorded, recorded.jobs.join(', '));
+}
+
 /**
  * Rejects with `usage` when the job's target was on another filesystem at its first success, or, before that, at those of
  * all other jobs there: a disk that is not mounted must not turn into backups on the root filesystem.
@@ -120,18 +153,9 @@ export async function requireSameFilesystem(
   now: FilesystemIdentity,
   directory?: string,
 ): Promise<void> {
-  const isRepository = now.kind === 'repository';
-  const { files, filesystems } = await recordedOf(of, isRepository, directory);
-  const [then] = filesystems;
-  if (then === undefined || filesystems.some(({ kind, value }) => kind === now.kind && value === now.value))
-    return;
-  throw new FsbackupError(
-    'usage',
-    `${of.name ?? of.target} is not the ${isRepository ? 'repository' : 'filesystem'} it was: ${now.fstype} ${now.value} now, ${then.fstype} ${then.value} before`,
-    {
-      hint: `Mount the disk with the backups there. If another ${isRepository ? 'repository' : 'disk'} is meant for those of ${of.job}, remove ${files.map(shellWord).join(' ')}.`,
-    },
-  );
+  const recorded = await recordedOf(of, now.kind === 'repository', directory);
+  const error = another(of, now, recorded, of.job);
+  if (error !== undefined) throw error;
 }
 
 /** A job that has had a success in a repository, this one if it has. Rejects with `usage`. */

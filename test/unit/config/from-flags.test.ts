@@ -66,6 +66,16 @@ describe('jobFromFlags', () => {
     expect(jobFromFlags(flags, HOST).targets).toMatchObject([target]);
   });
 
+  it('tells several problems of flags on a line each', () => {
+    const twice = { ...FLAGS, source: ['/srv', '/srv'], to: ['/backup', '/backup'] };
+    const lines = expect.objectContaining({
+      0: expect.stringContaining('--source: ') as string,
+      1: expect.stringContaining('--to: ') as string,
+      length: 3,
+    }) as string[];
+    expect(() => jobFromFlags(twice, HOST)).toThrow(expect.objectContaining({ lines }) as Error);
+  });
+
   it('takes a repository that is a path for one from the working directory', () => {
     for (const [to, repository] of [
       ['repo', resolve('repo')],

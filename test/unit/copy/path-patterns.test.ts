@@ -78,6 +78,14 @@ describe('what is selected', () => {
     });
   });
 
+  it('is told as a pattern where a name is no path', async () => {
+    await expect(select('a.conf')).rejects.toMatchObject({
+      code: 'usage',
+      hint: expect.stringContaining("a pattern: '**/a.conf'") as string,
+    });
+    expect(await select('**/a.conf')).toMatchObject({ matched: 1 });
+  });
+
   it('asks for no list where there is no pattern', async () => {
     const none = (): never => {
       throw new Error('nobody needs it');

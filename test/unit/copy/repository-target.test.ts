@@ -127,7 +127,12 @@ it('takes a backup away in the repository before its entry, and keeps the entry 
   expect(await retain()).toMatchObject({
     target: REPOSITORY,
     removed: [],
-    failed: [{ backupId: FIRST, message: 'no connection' }],
+    failed: [
+      {
+        backupId: FIRST,
+        message: `backup ${FIRST} of srv could not be removed from ${REPOSITORY}: no connection`,
+      },
+    ],
   });
   expect([...stored]).toEqual([FIRST, SECOND]);
   failing = false;

@@ -8,6 +8,7 @@ import { renderRestore } from '../../../src/copy/backup/render-backups.js';
 import { restoreBackup, type RestoreOptions } from '../../../src/copy/restore/restore-backup.js';
 import BackupsList from '../../../src/commands/backups/list.js';
 import BackupsShow from '../../../src/commands/backups/show.js';
+import { FsbackupError } from '../../../src/errors.js';
 import { makeBackup, makeUnfinished } from '../../support/backups.js';
 import { runCommandClass } from '../../support/run-command-class.js';
 import { successfulReport } from '../../support/run-reports.js';
@@ -79,6 +80,19 @@ async function options(changes: Partial<RestoreOptions> = {}): Promise<RestoreOp
 
 describe('a restore', () => {
   beforeEach(() => makeBackup({ target, job: 'srv', backupId: ID }, { sources: ['/srv/www', '/etc'] }));
+
+  it('that broke off says that part of it is there, and how to go on', async () => {
+    const out = path.join(directory, 'out');
+    const hint = 'Make room where it writes to, then run it again.';
+    engine.onRestore = async () => {
+      await writeFile(path.join(engine.asked?.destination ?? '', 'part'), 'half');
+      throw new FsbackupError('copyFailed', 'the copy failed: rsync: No space left on device', { hint });
+    };
+    await expect(restoreBackup(await options())).rejects.toMatchObject({
+      code: 'copyFailed',
+      hint: `${hint} What was restored so far lies in ${out}: add --force, or remove that first.`,
+    });
+  });
 
   it('is not done in place by an engine that knows nothing of the sealed view', async () => {
     const request = await options({ to: { inPlace: { confirm: undefined } } });

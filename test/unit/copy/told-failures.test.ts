@@ -2,9 +2,11 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { catalogueDirectory } from '../../../src/backup-target.js';
 import { BorgRepository } from '../../../src/copy/borg/borg-repository.js';
 import type { CopyEngine } from '../../../src/copy/engine.js';
 import { targetFrom } from '../../../src/copy/target/from-target.js';
+import { openCatalogue } from '../../../src/copy/repository/catalogue.js';
 import { NoRepositoryError } from '../../../src/copy/repository/open-repository.js';
 import { examineRepository } from '../../../src/copy/repository/preflight-repository.js';
 import { extractSnapshot } from '../../../src/copy/restic/restic-restore.js';
@@ -72,6 +74,16 @@ describe('a borg that fails', () => {
     const error = await open("[Errno 13] Permission denied: '/mnt/r/lock'");
     expect((error as Error).message).toMatch(/LockFailed: .*Permission denied/);
     expect((error as Error).message).not.toMatch(/SSH_ORIGINAL_COMMAND|another borg/);
+  });
+
+  it('for want of room tells how much it asked for', async () => {
+    const full =
+      'Insufficient free space to complete transaction (required: 545.43 MB, available: 39.53 MB).';
+    const failed = new BorgRepository(saying(2, full), '/mnt/r', 'none').archives();
+    await expect(failed).rejects.toMatchObject({
+      message: `the copy failed: borg: No space left: ${full.slice(0, -1)}`,
+      hint: expect.stringContaining('Make room') as string,
+    });
   });
 
   it('for a lock that another holds is told as that', async () => {
@@ -207,6 +219,26 @@ describe('a repository', () => {
       expect(await targetFrom({ ...from, passwordFile: right })).toMatchObject({ repository: { password } });
       await expect(targetFrom({ ...from, passwordFile: `${right}x` })).rejects.toThrow('there is no file');
       expect(await targetFrom(from)).toMatchObject({ repository: { password } });
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  });
+
+  it('is a directory of backups where it is none, whatever engine is named with it', async () => {
+    vi.stubEnv('FSBACKUP_STATE_DIR', path.join(directory, 'state'));
+    try {
+      for (const engine of ['rsync', 'tar', 'command', 'image', 'btrfs-send', 'zfs-send'])
+        expect(await targetFrom({ from: directory, engine })).toEqual({ path: directory });
+      await expect(targetFrom({ from: directory, engine: 'tra' })).rejects.toThrow('no such engine');
+      await expect(targetFrom({ from: 'ofsite', engine: 'tar' })).rejects.toMatchObject({
+        code: 'usage',
+        message: 'no target of tar with the name ofsite is known here',
+      });
+      const known = { from: directory, engine: 'tar' };
+      const repository = { repository: directory, initialise: false, environment: {} };
+      const catalogue = catalogueDirectory('tar', directory, path.join(directory, 'state'));
+      await openCatalogue({ path: catalogue, repository });
+      expect(await targetFrom(known)).toMatchObject({ path: catalogue, engine: 'tar' });
     } finally {
       vi.unstubAllEnvs();
     }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { quiesceApplication, releaseApplication } from '../../../src/quiesce/hooks.js';
-import { runCommand } from '../../../src/system/run-command.js';
+import { runCommand, type CommandResult } from '../../../src/system/run-command.js';
 
 const never = new AbortController().signal;
 
@@ -32,6 +32,24 @@ describe('a quiesce hook', () => {
     const hanging = { ...hook(['sleep', '600']), timeoutMs: 50 };
     await expect(quiesceApplication(hanging, runCommand, { signal: never })).rejects.toMatchObject({
       message: expect.stringContaining('did not end in time') as string,
+    });
+    const minute = { ...hook(['sleep', '600']), timeoutMs: 61_000 };
+    const late = async (): Promise<CommandResult> => {
+      const result = await runCommand(['false']);
+      return { ...result, exitCode: undefined, timedOut: true };
+    };
+    await expect(quiesceApplication(minute, late, { signal: never })).rejects.toMatchObject({
+      message: 'quiesce db: sleep 600 did not end in time (timeout: 61s)',
+      hint: expect.stringContaining('`timeout` beside its `before`') as string,
+    });
+  });
+
+  it('that is one string is told to be a list', async () => {
+    await expect(
+      quiesceApplication(hook(['echo hold']), runCommand, { signal: never }),
+    ).rejects.toMatchObject({
+      message: "quiesce db: no program is called 'echo hold'",
+      hint: expect.stringContaining('before: [echo, hold]') as string,
     });
   });
 

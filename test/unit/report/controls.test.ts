@@ -110,12 +110,13 @@ const PRINTED: Readonly<Record<string, (name: string) => string>> = {
         ],
         ['/absent', []],
       ]),
-      { verifications: verificationsFrom([]), mountPlaces: () => [name] },
       {
-        unreadable: [],
-        interrupted: new Map(),
+        verifications: verificationsFrom([]),
+        mountPlaces: () => [name],
         absent: new Map([['/absent', { target: '/absent', message: name, hint: name }]]),
+        catalogued: new Set<string>(),
       },
+      { unreadable: [], interrupted: new Map() },
     );
   },
   'backups show': (name) => {

@@ -148,6 +148,9 @@ describe('runJob', () => {
     const unreadable = [{ file: '/j/x.json', reason: 'it is not JSON' }];
     const report = await run({}, { recover: async () => ({ ...NOTHING, failed: [...failed], unreadable }) });
     expect(report.exitCode).toBe(3);
+    // Of the backup that it made it says nothing.
+    const made = [...world.backups.values()].map((facts) => facts.report);
+    expect(made).toMatchObject([{ outcome: 'success', exitCode: 0, warnings: [] }]);
     expect(report.warnings).toEqual([
       'of an earlier run there is still held: snapshot x: busy',
       'the journal file /j/x.json cannot be read: it is not JSON',
