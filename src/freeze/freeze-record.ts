@@ -228,17 +228,21 @@ export function readRecords(
     throw error;
   }
   const bootId = readBootId();
-  return names
-    .map((name) => {
-      try {
-        return withRecord(path.join(recordsDirectory(), name), (_, record) => record);
-      } catch (error) {
-        onUnreadable(path.join(recordsDirectory(), name), error);
-        return undefined;
-      }
-    })
-    .filter((record) => record !== undefined)
-    .filter(({ body, guarded }) => body.bootId === bootId && (guarded || !isOfAnotherDisk(body)));
+  return (
+    names
+      .map((name) => {
+        try {
+          return withRecord(path.join(recordsDirectory(), name), (_, record) => record);
+        } catch (error) {
+          onUnreadable(path.join(recordsDirectory(), name), error);
+          return undefined;
+        }
+      })
+      .filter((record) => record !== undefined)
+      .filter(({ body }) => body.bootId === bootId)
+      // Who guards a freeze has its disk.
+      .filter(({ body, status, guarded }) => (status.kind === 'armed' && guarded) || !isOfAnotherDisk(body))
+  );
 }
 
 /** The record of the superblock mounted at `mountpoint`, of this boot; undefined when fsbackup never froze it. */

@@ -54,7 +54,8 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'a probe that outlives w
     expect(await isFrozen(disk)).toBe(false);
     const { frozen, lost } = await harness.status();
     expect(frozen).toEqual([]);
-    expect(lost).toMatchObject([{ mountpoint: disk.mountpoint, reason: 'timeout' }]);
+    // Those of the tests before are told, too, since nobody has asked for them.
+    expect(lost.at(-1)).toMatchObject({ mountpoint: disk.mountpoint, reason: 'timeout' });
   });
 
   it('is undone by the command whose guards are both dead', async () => {

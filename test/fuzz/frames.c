@@ -67,6 +67,7 @@ void deadline_reset(uint32_t slot, uint64_t timeout_ns) {
 }
 void deadline_reset_watch(uint64_t timeout_ns) { (void)timeout_ns; }
 void expedite_end(void) {}
+void survive_files(void) {}
 uint64_t boottime_ns(void) { return 1; }
 int harness_getsockopt(int fd, int level, int name, void *value, socklen_t *size) {
     (void)fd;

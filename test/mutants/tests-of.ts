@@ -50,13 +50,19 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
   'freeze/control-client.ts': {
     modules: ['unit/freeze/control-client'],
   },
+  'freeze/dead-freeze.ts': { commands: ['integration/dead-freezes'] },
   'freeze/describe-frozen.ts': { commands: ['integration/thaw-orphaned'] },
   'freeze/device-watch.ts': { modules: ['unit/freeze/device-watch'] },
   'freeze/early-thaw.ts': { modules: ['unit/freeze/early-thaw'], commands: ['integration/thaw-orphaned'] },
+  'freeze/find-held.ts': {
+    modules: ['integration/release-by-hand'],
+    commands: ['integration/freeze-identity', 'integration/freeze-records'],
+  },
   'freeze/frame-connection.ts': { modules: ['unit/freeze/frame-connection'] },
   'freeze/freeze-around-command.ts': { modules: ['integration/freeze-by-hand'] },
   'freeze/freeze-by-hand.ts': { modules: ['integration/freeze-by-hand'] },
   'freeze/freeze-errors.ts': { modules: ['integration/guarded-freezer'] },
+  'freeze/freeze-id.ts': { commands: ['integration/freeze-identity'] },
   'freeze/freeze-record.ts': {
     modules: ['unit/freeze/freeze-record', 'integration/guarded-freezer'],
     commands: ['integration/thaw-guardless', 'integration/freeze-hostile'],
@@ -71,6 +77,10 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
   'freeze/guarded-devices.ts': { modules: ['unit/system/block-stack'] },
   'freeze/guarded-freezer.ts': {
     modules: ['unit/freeze/guarded-freezer', 'integration/guarded-freezer', 'integration/origin-probe'],
+  },
+  'freeze/guards-page.ts': {
+    modules: ['integration/freeze-in-flight'],
+    commands: ['integration/thaw-guardless'],
   },
   'freeze/held-command.ts': { modules: ['unit/freeze/held-command'] },
   'freeze/kill-guards.ts': {
@@ -94,10 +104,12 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
   'freeze/resume-devices.ts': { modules: ['unit/freeze/resume-devices'] },
   'freeze/slot-verdict.ts': { modules: ['unit/freeze/slot-verdict'] },
   'freeze/sweep-control-sockets.ts': { modules: ['unit/freeze/sweep-control-sockets'] },
+  'freeze/thaw-order.ts': { modules: ['unit/freeze/thaw-order'] },
   'freeze/thaw-without-guards.ts': {
     modules: ['integration/release-by-hand'],
     commands: ['integration/thaw-guardless'],
   },
+  'freeze/untold-losses.ts': { commands: ['integration/freeze-identity'] },
   'freeze/watchdog-process.ts': { modules: ['integration/guarded-freezer', 'integration/watchdog-start'] },
   'freeze/within.ts': { modules: ['unit/freeze/within'] },
   'run/window.ts': {
