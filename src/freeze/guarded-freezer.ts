@@ -10,7 +10,7 @@ import { FrameType, lossReason, warningTexts, type Reply } from './protocol.js';
 import type { Watchdog } from './watchdog-process.js';
 import { within } from './within.js';
 
-/** How long the watchdog has for a thaw before it is taken for dead. FITHAW itself takes less than a millisecond. */
+/** How long the watchdog has for a thaw before we call FITHAW beside it: less than a millisecond, unless it waits for a disk. */
 const THAW_REPLY_MS = 500;
 /** How late the watchdogs may be before we act on the deadline ourselves. */
 const OWN_GRACE_MS = 50;

@@ -30,8 +30,8 @@ function notStarted(error: unknown): HeldEnd {
 }
 
 /**
- * Starts a command with our own input, output and environment, in a process group of its own: a terminal's Ctrl-C
- * reaches only fsbackup, which thaws first.
+ * Starts a command with our own input, output and environment, in a session, and so a process group, of its own: a terminal's Ctrl-C
+ * reaches only fsbackup, which thaws first. It has no controlling terminal then.
  */
 export function startHeldCommand(file: string, argv: readonly [string, ...string[]]): HeldCommand {
   const [argv0, ...args] = argv;
