@@ -75,12 +75,18 @@ export function createBackupWriter(
     async begin(name) {
       const ref = refOf(name);
       const { parent, future } = await findParent(ref.target, ref.job, name.target.engine);
-      await beginBackup(ref, {
-        canGoOn: name.target.engine === 'rsync',
-        beforeWriting: async (directory) => {
-          held.set(backupDirectory(ref), await HeldFilesystem.open(directory));
-        },
-      });
+      try {
+        await beginBackup(ref, {
+          canGoOn: name.target.engine === 'rsync',
+          beforeWriting: async (directory) => {
+            held.set(backupDirectory(ref), await HeldFilesystem.open(directory));
+          },
+        });
+      } catch (error) {
+        // Nobody discards what was never begun, and its disk is not to be kept in use.
+        await letGo(ref);
+        throw error;
+      }
       return {
         dataDirectory: dataDirectory(ref),
         parentDataDirectory: parent === undefined ? undefined : dataDirectory(parent),

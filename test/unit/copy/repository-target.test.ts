@@ -78,21 +78,24 @@ afterEach(async () => {
   await rm(state, { recursive: true, force: true });
 });
 
-function writer(): ReturnType<typeof createBackupWriter> {
+type Writer = ReturnType<typeof createBackupWriter>;
+
+function writer(): Writer {
   return createBackupWriter({ stateDirectory: state, engines });
 }
 
-async function backUp(backupId: string, needs?: string[], complete = true): Promise<void> {
+async function backUp(backupId: string, needs?: string[], complete = true): Promise<Writer> {
   const [one, name] = [writer(), { target, job: 'srv', backupId }];
   await one.preflight(target, 'srv', []);
   await one.begin(name);
   const directory = dataDirectory({ target: target.path, job: 'srv', backupId });
   await writeFile(path.join(directory, 'reference'), backupId);
   stored.add(backupId);
-  if (!complete) return;
+  if (!complete) return one;
   const report = successfulReport({ job: 'srv', runId: backupId });
   const counts = { files: 1, bytes: 1, tools: {}, sources: ['/srv'], unreadable: [] };
   await one.complete(name, { report, needs, ...counts });
+  return one;
 }
 
 async function retain(): ReturnType<typeof applyRetention> {
@@ -143,10 +146,11 @@ it('takes a backup away in the repository before its entry, and keeps the entry 
 
 it('takes an incomplete one away in the repository too', async () => {
   await backUp(FIRST);
-  await backUp(SECOND, undefined, false);
-  for (const backupId of [FIRST, SECOND, SECOND]) {
+  const its = await backUp(SECOND, undefined, false);
+  for (const backupId of [FIRST, SECOND]) {
     await writer().discardIncomplete({ target, job: 'srv', backupId });
   }
+  await its.discardIncomplete({ target, job: 'srv', backupId: SECOND });
   expect([...stored]).toEqual([FIRST]);
   expect(ids(await listBackups(target.path))).toEqual([FIRST]);
 });
