@@ -50,13 +50,6 @@ bool read_ints(napi_env env, napi_callback_info info, size_t count, int32_t *val
     return valid;
 }
 
-/* thaw(fd): FITHAW, here and now. */
-static napi_value thaw(napi_env env, napi_callback_info info) {
-    int32_t fd;
-    if (!read_ints(env, info, 1, &fd)) return NULL;
-    return ioctl(fd, FITHAW, 0) == 0 ? NULL : throw_errno(env, errno, "ioctl(FITHAW)");
-}
-
 static int run_thaw(struct task *task) { return ioctl(task->fd, FITHAW, 0) == 0 ? 0 : errno; }
 
 /* thawTask(fd): promise */
@@ -182,7 +175,6 @@ static napi_value boottime_ms(napi_env env, napi_callback_info info) {
 
 NAPI_MODULE_INIT() {
     const napi_property_descriptor functions[] = {
-        {"thaw", NULL, thaw, NULL, NULL, NULL, napi_enumerable, NULL},
         {"thawTask", NULL, start_thaw, NULL, NULL, NULL, napi_enumerable, NULL},
         {"syncfs", NULL, start_syncfs, NULL, NULL, NULL, napi_enumerable, NULL},
         {"ficlone", NULL, start_ficlone, NULL, NULL, NULL, napi_enumerable, NULL},

@@ -58,7 +58,6 @@ export interface SubvolumeFacts {
 
 /** native/addon.c, as it exports itself. */
 interface Addon {
-  thaw(fd: number): void;
   thawTask(fd: number): Promise<number>;
   syncfs(fd: number): Promise<number>;
   ficlone(destinationFd: number, sourceFd: number): Promise<number>;
@@ -103,12 +102,10 @@ function addon(): Addon {
  * system errors do. A descriptor must stay open until the promise is settled.
  */
 
-/** ioctl(2) FITHAW on the filesystem of `fd`, synchronously: it also drops a freeze that somebody else made. */
-export function thaw(fd: number): void {
-  addon().thaw(fd);
-}
-
-/** As `thaw`, in a thread of its own: FITHAW waits for what lies below, and for a device that does not answer. */
+/**
+ * ioctl(2) FITHAW on the filesystem of `fd`: it also drops a freeze that somebody else made. In a thread of its own: it waits for what
+ * lies below, and for a device that does not answer.
+ */
 export async function thawInBackground(fd: number): Promise<void> {
   await addon().thawTask(fd);
 }

@@ -1,7 +1,6 @@
-import process from 'node:process';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { describeNeeding } from '../support/capabilities.js';
-import { eventually, FreezeHarness, isFrozen, isGuard } from '../support/freeze-harness.js';
+import { FreezeHarness, isFrozen } from '../support/freeze-harness.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 /** Command and both guards were killed in one instant: nobody thaws by itself, and what comes next has to. */
@@ -24,16 +23,6 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'what is frozen and guarded by 
     await harness.dispose();
   });
 
-  /** Frozen together, and then nobody's. */
-  async function abandon(...mountpoints: string[]): Promise<void> {
-    const { exitCode, stderr } = await harness.fsbackup('freeze', '--timeout', '60', ...mountpoints);
-    expect(exitCode, stderr).toBe(0);
-    const { watchdog, second } = await harness.held(mountpoints[0] ?? '');
-    for (const pid of [second, watchdog]) process.kill(pid, 'SIGSTOP');
-    for (const pid of [second, watchdog]) process.kill(pid, 'SIGKILL');
-    await eventually('the guards to be gone', () => [watchdog, second].every((pid) => !isGuard(pid)));
-  }
-
   // Records are never removed, and are listed in the order in which they were made, or against it.
   it.each([
     ['lower', () => [lower, upper]],
@@ -46,7 +35,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'what is frozen and guarded by 
         await harness.fsbackup('freeze', mountpoint);
         await harness.fsbackup('thaw', mountpoint);
       }
-      await abandon(upper.mountpoint, lower.mountpoint);
+      await harness.abandon(upper.mountpoint, lower.mountpoint);
       const { exitCode, stdout, stderr } = await harness.fsbackup('recover');
       expect(exitCode, stderr).toBe(0);
       expect(stdout).toContain(upper.mountpoint);
@@ -56,7 +45,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'what is frozen and guarded by 
   );
 
   it('is thawed before it is frozen anew, and was lost', async () => {
-    await abandon(upper.mountpoint, lower.mountpoint);
+    await harness.abandon(upper.mountpoint, lower.mountpoint);
     const again = await harness.fsbackup('freeze', '--timeout', '60', lower.mountpoint);
     expect(again.exitCode, again.stderr).toBe(0);
     await harness.held(lower.mountpoint);
@@ -71,7 +60,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'what is frozen and guarded by 
   });
 
   it('stays on record while it is not mounted, and shows itself frozen when it is again', async () => {
-    await abandon(upper.mountpoint);
+    await harness.abandon(upper.mountpoint);
     await must('umount', upper.mountpoint);
     const without = await harness.fsbackup('recover');
     expect(without.exitCode, without.stderr).toBe(22);
@@ -85,7 +74,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'what is frozen and guarded by 
 
   it('is gone with its device', async () => {
     const away = await disks.filesystem({ fstype: 'ext4' });
-    await abandon(away.mountpoint);
+    await harness.abandon(away.mountpoint);
     await must('fsfreeze', '--unfreeze', away.mountpoint);
     await must('umount', away.mountpoint);
     const recovered = await harness.fsbackup('recover');

@@ -3,7 +3,7 @@ import process from 'node:process';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { lockRecord, readBootId, writeRecord } from '../../src/freeze/freeze-record.js';
 import { describeNeeding } from '../support/capabilities.js';
-import { eventually, FreezeHarness, isFrozen, isGuard } from '../support/freeze-harness.js';
+import { eventually, FreezeHarness, isFrozen } from '../support/freeze-harness.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 /** What is on record of freezes, and what comes in its way. */
@@ -31,14 +31,6 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the records of freezes', () =>
     const { exitCode, stderr } = await harness.fsbackup('freeze', '--timeout', '60', ...mountpoints);
     expect(exitCode, stderr).toBe(0);
     return await harness.held(mountpoints[0] ?? '');
-  }
-
-  /** Frozen, and then nobody's. */
-  async function abandon(mountpoint: string): Promise<void> {
-    const { watchdog, second } = await freeze(mountpoint);
-    for (const pid of [second, watchdog]) process.kill(pid, 'SIGSTOP');
-    for (const pid of [second, watchdog]) process.kill(pid, 'SIGKILL');
-    await eventually('the guards to be gone', () => [watchdog, second].every((pid) => !isGuard(pid)));
   }
 
   it('are found beside one that cannot be read', async () => {
@@ -134,7 +126,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the records of freezes', () =>
 
   it('of a device are nothing to another disk in it', async () => {
     const disk = await disks.filesystem({ fstype: 'ext4' });
-    await abandon(disk.mountpoint);
+    await harness.abandon(disk.mountpoint);
     await must('fsfreeze', '--unfreeze', disk.mountpoint);
     await must('umount', disk.mountpoint);
     await must('losetup', '--detach', disk.device);
@@ -150,7 +142,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the records of freezes', () =>
   });
 
   it('end with a thaw by force: what somebody else freezes later is left alone', async () => {
-    await abandon(upper.mountpoint);
+    await harness.abandon(upper.mountpoint);
     expect((await harness.fsbackup('thaw', '--force', upper.mountpoint)).exitCode).toBe(0);
     await must('fsfreeze', '--freeze', upper.mountpoint);
     try {

@@ -29,7 +29,7 @@ import {
   readPage,
   setAttribute,
   syncfs,
-  thaw,
+  thawInBackground,
   thawSlot,
   tryLock,
 } from '../../src/system/native.js';
@@ -93,7 +93,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
       expect(await thawSlot(page, 0, fd, 0)).toBe(true);
       expect(await probeFrozen(fd)).toBe(true);
     } finally {
-      thaw(fd);
+      await thawInBackground(fd);
     }
   });
 
@@ -112,7 +112,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
       expect(readPage(page)[1]).toMatchObject({ state: SlotState.failed, freezeErrno: 16 });
       expect(await probeFrozen(fd)).toBe(true);
     } finally {
-      thaw(fd);
+      await thawInBackground(fd);
     }
   });
 
@@ -137,7 +137,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     const { fd: pageFd, page } = createPage(1, 0, 60_000);
     closeSync(pageFd);
     await freezeSlot(page, 0, fd);
-    thaw(fd);
+    await thawInBackground(fd);
     expect(await thawSlot(page, 0, fd, 0)).toBe(true);
     expect(readPage(page)[0]).toMatchObject({ state: SlotState.thawed, thawErrno: 22, loss: 4 });
   });
@@ -149,7 +149,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     const freezing = freezeSlot(page, 0, upperFd);
     await sleep(300);
     const states = readPage(page).map((slot) => slot.state);
-    thaw(lowerFd);
+    await thawInBackground(lowerFd);
     await freezing;
     expect(await thawSlot(page, 0, upperFd, 0)).toBe(true);
     expect(states).toEqual([SlotState.calling]);
@@ -163,7 +163,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     await sleep(300);
     hand.publish({ pageFd }, SlotState.thawed);
     closeSync(pageFd);
-    thaw(lowerFd);
+    await thawInBackground(lowerFd);
     expect(await freezing).toMatchObject({ code: 'ECANCELED' });
     expect(await probeFrozen(upperFd)).toBe(false);
   });
@@ -180,13 +180,13 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     await sleep(300);
     hand.publish({ pageFd }, SlotState.thawed);
     closeSync(pageFd);
-    thaw(lowerFd);
+    await thawInBackground(lowerFd);
     expect(await ended(other)).toBe(0);
     try {
       expect(await freezing).toMatchObject({ code: 'ECANCELED' });
       expect(await probeFrozen(upperFd)).toBe(true);
     } finally {
-      thaw(upperFd);
+      await thawInBackground(upperFd);
     }
   });
 
@@ -202,7 +202,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
       hand.publish({ pageFd }, SlotState.thawed);
     } finally {
       closeSync(pageFd);
-      thaw(lowerFd);
+      await thawInBackground(lowerFd);
     }
     expect(await thawing).toBe(true);
     expect(readPage(page)[0]).toMatchObject({ state: SlotState.thawed, loss: 0, thawedMs: 0 });
@@ -271,10 +271,12 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
   });
 
   it('throws errors with errno, code and syscall', async () => {
-    expect(() => thaw(BAD_FD)).toThrow(
+    await expect(thawInBackground(BAD_FD)).rejects.toThrow(
       expect.objectContaining({ code: 'EBADF', errno: 9, syscall: 'ioctl(FITHAW)' }),
     );
-    expect(() => thaw(fd)).toThrow(expect.objectContaining({ code: 'EINVAL', errno: 22 }));
+    await expect(thawInBackground(fd)).rejects.toThrow(
+      expect.objectContaining({ code: 'EINVAL', errno: 22 }),
+    );
     expect(() => tryLock(BAD_FD)).toThrow(expect.objectContaining({ code: 'EBADF', syscall: 'flock' }));
     await expect(syncfs(BAD_FD)).rejects.toMatchObject({ code: 'EBADF', errno: 9, syscall: 'syncfs' });
     await expect(ficlone(BAD_FD, fd)).rejects.toMatchObject({ code: 'EBADF', syscall: 'ioctl(FICLONE)' });

@@ -9,6 +9,7 @@ import { exists } from '../../src/system/exists.js';
 import { hostLabel } from '../../src/system/host-label.js';
 import { runCommand } from '../../src/system/run-command.js';
 import { parseSshPlace, SshClient } from '../../src/system/ssh-place.js';
+import { badDisk } from '../support/bad-disk.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { must, throwawayDisks } from '../support/throwaway-filesystem.js';
 
@@ -186,22 +187,9 @@ describeNeeding(NEEDS, 'a disk of another host that does not take what was writt
   let count = 0;
 
   /** An ext4 that takes all but what lies from 40 to 100 MiB of its disk, and says so to nobody who does not ask. */
-  async function badDisk(): Promise<string> {
+  async function rootOnBadDisk(): Promise<string> {
     count += 1;
-    const [thin, mountpoint] = ['thin', 'bad'].map((name) => path.join(disks.directory, `${name}-${count}`));
-    if (thin === undefined || mountpoint === undefined) throw new Error('unreachable');
-    for (const one of [thin, mountpoint]) await mkdir(one);
-    await must('mount', '-t', 'tmpfs', '-o', 'size=150M', 'none', thin);
-    const image = path.join(thin, 'image');
-    await must('dd', 'if=/dev/zero', `of=${image}`, 'bs=1M', 'count=110', 'status=none');
-    const device = await must('losetup', '--find', '--show', image);
-    const features = 'packed_meta_blocks=1,lazy_itable_init=0,lazy_journal_init=0,nodiscard';
-    await must('mkfs.ext4', '-q', '-N', '2000', '-E', features, device);
-    // What it zeroed by punching holes has room again once it is written to itself.
-    await must('dd', `if=${image}`, `of=${image}`, 'bs=1M', 'conv=notrunc', 'status=none');
-    await must('fallocate', '--punch-hole', '--offset', '40MiB', '--length', '60MiB', image);
-    await runCommand(['dd', 'if=/dev/zero', `of=${thin}/filler`, 'bs=64K', 'status=none']);
-    await must('mount', device, mountpoint);
+    const { mountpoint } = await badDisk(disks, `bad-${count}`);
     return path.join(mountpoint, 'backups');
   }
 
@@ -236,7 +224,7 @@ describeNeeding(NEEDS, 'a disk of another host that does not take what was writt
   ])(
     'has nothing published, told by %s',
     async (_, tools) => {
-      const root = await badDisk();
+      const root = await rootOnBadDisk();
       const store = await storeIn(root, await tools());
       const attempt = store.attempt(FIRST);
       await begin(attempt, 'small');
@@ -259,7 +247,7 @@ describeNeeding(NEEDS, 'a disk of another host that does not take what was writt
   it(
     'is told to those beside who was told, of whom nothing is kept either',
     async () => {
-      const root = await badDisk();
+      const root = await rootOnBadDisk();
       const store = await storeIn(root);
       const one = store.attempt(FIRST, 'one@1');
       const other = store.attempt({ job: 'etc', backupId: SECOND.backupId }, 'other@2');

@@ -10,7 +10,7 @@ import { FrameConnection } from '../../src/freeze/frame-connection.js';
 import { readStatus } from '../../src/freeze/freeze-record.js';
 import type { LossReason } from '../../src/freeze/freezer.js';
 import { encodeRequest, FrameType, lossNumber, lossReason, SlotState } from '../../src/freeze/protocol.js';
-import { boottimeMs, freezeSlot, probeFrozen, readPage, thaw } from '../../src/system/native.js';
+import { boottimeMs, freezeSlot, probeFrozen, readPage, thawInBackground } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { ended, eventually, FreezeHarness, isGuard } from '../support/freeze-harness.js';
 import {
@@ -177,7 +177,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
       await sleep(50);
       expect(await busiestMs([watchdog, second])).toBeLessThan(IDLE_MS);
     } finally {
-      thaw(hand.open(lower.mountpoint));
+      await thawInBackground(hand.open(lower.mountpoint));
     }
     await eventually('both to end', () => !isGuard(watchdog) && !isGuard(second));
   });
@@ -192,7 +192,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
       await eventually('the deadline', () => readPage(guarded.page)[0]?.loss === lossNumber('timeout'));
       expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
     } finally {
-      thaw(hand.open(lower.mountpoint));
+      await thawInBackground(hand.open(lower.mountpoint));
     }
     await eventually('the thaw', () => hand.stateOf(guarded) === SlotState.thawed);
     await freezing.catch(() => undefined);
@@ -210,7 +210,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     try {
       await eventually('the claim', () => hand.stateOf(guarded) === SlotState.thawing);
     } finally {
-      thaw(hand.open(lower.mountpoint));
+      await thawInBackground(hand.open(lower.mountpoint));
     }
     expect((await thawed).error).toBe(0);
   });
@@ -235,7 +235,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
 
   it('takes no thaw of ours for that of somebody else: it was a moment faster, and says so in the next', async () => {
     const guarded = await frozen();
-    thaw(guarded.mountpointFd);
+    await thawInBackground(guarded.mountpointFd);
     hand.publishThawBegin(guarded, boottimeMs() - 1000);
     hand.publish(guarded, SlotState.thawing);
     const thawed = guarded.connection.request({ type: FrameType.thaw }, REPLY_MS);
@@ -246,7 +246,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
 
   it('takes what a dead watchdog was asking about, and was not frozen, for thawed', async () => {
     const guarded = await frozen();
-    thaw(guarded.mountpointFd);
+    await thawInBackground(guarded.mountpointFd);
     hand.publish(guarded, SlotState.probing);
     process.kill(guarded.pids[0], 'SIGKILL');
     expect(await lossOf(guarded)).toBe('guard-died');
@@ -356,7 +356,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
 
   it('asks only of the filesystem that is named whether it is frozen', async () => {
     const guarded = await frozen({ besides: [lower] });
-    thaw(guarded.mountpointFd);
+    await thawInBackground(guarded.mountpointFd);
     const reset = { type: FrameType.reset, slot: 1, timeoutMs: 60_000 };
     expect((await guarded.connection.request(reset, REPLY_MS)).error).toBe(0);
     expect(hand.stateOf(guarded)).toBe(SlotState.held);
@@ -365,7 +365,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
   it('resets none of those that are named together when one of them is lost', async () => {
     const guarded = await frozen({ besides: [lower] });
     const [, before] = readPage(guarded.page);
-    thaw(guarded.mountpointFd);
+    await thawInBackground(guarded.mountpointFd);
     const reset = { type: FrameType.reset, timeoutMs: 300_000 };
     expect((await guarded.connection.request(reset, REPLY_MS)).error).toBe(EINVAL);
     const [, after] = readPage(guarded.page);

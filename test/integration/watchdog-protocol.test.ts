@@ -9,7 +9,7 @@ import { NoReply } from '../../src/freeze/frame-connection.js';
 import { readStatus, writeStatus } from '../../src/freeze/freeze-record.js';
 import { encodeRequest, FrameType, lossNumber, SlotState } from '../../src/freeze/protocol.js';
 import { recoverFreezes } from '../../src/freeze/recover-freezes.js';
-import { boottimeMs, freezeSlot, probeFrozen, readPage, thaw } from '../../src/system/native.js';
+import { boottimeMs, freezeSlot, probeFrozen, readPage, thawInBackground } from '../../src/system/native.js';
 import { runCommand } from '../../src/system/run-command.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { ended, eventually, isGuard } from '../support/freeze-harness.js';
@@ -39,7 +39,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the guards, spoken to by hand'
     const lowerFd = hand.open(lower.mountpoint);
     const guarded = await hand.guard(upper, { mountpointFd: fd });
     await freezeSlot(guarded.page, 0, fd);
-    thaw(fd);
+    await thawInBackground(fd);
     writeFileSync(`${upper.mountpoint}/dirty`, 'x'.repeat(1_000_000));
     // The probe's FIFREEZE has to write that, and waits for the filesystem below.
     await must('fsfreeze', '--freeze', lower.mountpoint);
@@ -49,7 +49,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the guards, spoken to by hand'
       // As the second would, had it thawed before that FIFREEZE began.
       hand.publish(guarded, SlotState.thawed);
     } finally {
-      thaw(lowerFd);
+      await thawInBackground(lowerFd);
     }
     expect((await reset).error).not.toBe(0);
     expect(await probeFrozen(fd)).toBe(false);
@@ -69,7 +69,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the guards, spoken to by hand'
       await recoverFreezes();
       expect(await probeFrozen(fd)).toBe(true);
     } finally {
-      thaw(fd);
+      await thawInBackground(fd);
     }
   });
 
@@ -254,7 +254,7 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the guards, spoken to by hand'
       expect(cgroupsOf(watchdog)).toEqual([]);
       expect(await probeFrozen(fd)).toBe(true);
     } finally {
-      thaw(fd);
+      await thawInBackground(fd);
     }
   });
 

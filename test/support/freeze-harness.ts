@@ -102,6 +102,16 @@ export class FreezeHarness {
     return { watchdog, second, owner: frozen.owner.pid };
   }
 
+  /** Freezes these together, and then kills all who guard them in one instant: frozen, and nobody's. */
+  async abandon(...mountpoints: readonly string[]): Promise<void> {
+    const { exitCode, stderr } = await this.fsbackup('freeze', '--timeout', '60', ...mountpoints);
+    if (exitCode !== 0) throw new Error(stderr);
+    const { watchdog, second } = await this.held(mountpoints[0] ?? '');
+    for (const pid of [second, watchdog]) process.kill(pid, 'SIGSTOP');
+    for (const pid of [second, watchdog]) process.kill(pid, 'SIGKILL');
+    await eventually('the guards to be gone', () => [watchdog, second].every((pid) => !isGuard(pid)));
+  }
+
   /**
    * Creates a file on the filesystem and waits for it: while the filesystem is frozen the creator sleeps in the
    * kernel. Resolves to the milliseconds it took; rejects when it takes a minute, which is "still frozen".
