@@ -166,11 +166,6 @@ napi_value page_freeze(napi_env env, napi_callback_info info) {
 /* How long a guard whose FITHAW had success may need to say so. */
 #define OTHERS_WORD_MS 50
 
-static void set_loss(struct slot *slot, uint32_t loss) {
-    uint32_t none = LOSS_NONE;
-    if (loss != LOSS_NONE) atomic_compare_exchange_strong(&slot->loss, &none, loss);
-}
-
 /* Whether the FIFREEZE of another thread of ours is in flight, and may still end by itself, or just has. */
 static bool freeze_waits(struct page *page, uint32_t index) {
     for (int ms = 0; ms < LAST_WORD_MS; ms += LOOK_MS) {
@@ -199,11 +194,11 @@ static bool thaw_slot(struct page *page, uint32_t index, int fd, int loss) {
     /* Held, and not frozen now: a guard that waited in FITHAW as we did was faster, and says so in a moment, or somebody else was. */
     for (int ms = 0; ended && error == EINVAL && ms < OTHERS_WORD_MS && atomic_load(&slot->state) != SLOT_THAWED; ms++) sleep_ms(1);
     /* That may have been the freeze of the probe itself, ours being lost. Only its watchdog knows, which does not say. */
-    if (ended && atomic_load(&slot->state) == SLOT_PROBING) set_loss(slot, loss == LOSS_NONE ? LOSS_GUARD_DIED : (uint32_t)loss);
+    if (ended && atomic_load(&slot->state) == SLOT_PROBING) note_loss(&slot->loss, loss == LOSS_NONE ? LOSS_GUARD_DIED : (uint32_t)loss);
     uint32_t before = ended ? atomic_exchange(&slot->state, SLOT_THAWED) : SLOT_THAWED;
     if (before == SLOT_FAILED && error == 0) atomic_fetch_or(&page->ended_anothers, 1u << index);
     if (before != SLOT_THAWED) {
-        set_loss(slot, loss == LOSS_NONE && error == EINVAL ? LOSS_THIRD_PARTY : (uint32_t)loss);
+        note_loss(&slot->loss, loss == LOSS_NONE && error == EINVAL ? LOSS_THIRD_PARTY : (uint32_t)loss);
         atomic_store(&slot->thaw_errno, error);
         atomic_store(&slot->thawed_ns, boottime_ns());
     } else if (!ended) {

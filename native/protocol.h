@@ -126,6 +126,12 @@ _Static_assert(sizeof(struct device) == 40, "no padding");
 _Static_assert(MAX_SLOTS <= 32, "a bit for each in `probing`");
 _Static_assert(sizeof(struct page) <= 8192, "two pages of memory, both locked by each guard");
 
+/* The first reason stays. Nothing for LOSS_NONE. */
+static inline void note_loss(_Atomic uint32_t *loss, uint32_t why) {
+    uint32_t none = LOSS_NONE;
+    if (why != LOSS_NONE) atomic_compare_exchange_strong(loss, &none, why);
+}
+
 enum frame_type {
     FRAME_ARM = 1,    /* first on the socket: watch the slots of the page */
     FRAME_RESET = 2,  /* prove the hold, then deadline = now + timeout_ns; EINVAL when it was lost */

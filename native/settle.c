@@ -55,11 +55,6 @@ static bool resume_all(struct page *page, int control) {
     return done;
 }
 
-static void set_loss(struct page *page, uint32_t loss) {
-    uint32_t none = LOSS_NONE;
-    if (loss != LOSS_NONE) atomic_compare_exchange_strong(&page->watch_loss, &none, loss);
-}
-
 /* The end that one process found is everybody's. */
 static enum watch_state become(struct page *page, enum watch_state next) {
     uint32_t state = atomic_load(&page->watch_state);
@@ -72,7 +67,7 @@ enum watch_state devices_settle(struct page *page, int control, enum loss loss) 
     uint32_t state = WATCH_IDLE;
     /* Cancelled: the addon's own step from IDLE to OPEN now fails. */
     if (atomic_compare_exchange_strong(&page->watch_state, &state, WATCH_ENDED)) return WATCH_ENDED;
-    if (state == WATCH_OPEN) set_loss(page, loss);
+    if (state == WATCH_OPEN) note_loss(&page->watch_loss, loss);
     const uint64_t begun = boottime_ns();
     /* What lingers was killed before, and waited for. */
     uint64_t killed = state == WATCH_LINGERING ? 1 : 0;
@@ -96,7 +91,7 @@ enum watch_state devices_settle(struct page *page, int control, enum loss loss) 
         }
         if (living && now - killed < KILLED_GRACE_NS) continue;
         if (!ours) return become(page, WATCH_LINGERING);
-        if (look.suspended) set_loss(page, loss == LOSS_NONE ? LOSS_LEFT_SUSPENDED : loss);
+        if (look.suspended) note_loss(&page->watch_loss, loss == LOSS_NONE ? LOSS_LEFT_SUSPENDED : loss);
         if (!resume_all(page, control) && ++failures >= STUCK_AFTER) return become(page, WATCH_STUCK);
     }
 }

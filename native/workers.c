@@ -42,11 +42,6 @@ bool all_ended(void) {
     return watch_ended();
 }
 
-static void set_loss(struct slot *slot, uint32_t loss) {
-    uint32_t none = LOSS_NONE;
-    if (loss != LOSS_NONE) atomic_compare_exchange_strong(&slot->loss, &none, loss);
-}
-
 static uint32_t bit_of(uint32_t slot) { return 1u << slot; }
 
 /* The slot's end. The record is written here, after the thaw, since its own filesystem may have been frozen. */
@@ -78,16 +73,16 @@ static bool claim(struct slot *slot, uint32_t state, uint32_t loss) {
         /* Before the claim: one without its time would look stale. */
         atomic_store(&slot->thaw_begin_ns, boottime_ns());
         if (!atomic_compare_exchange_strong(&slot->state, &state, SLOT_THAWING)) return false;
-        set_loss(slot, loss);
+        note_loss(&slot->loss, loss);
         return true;
     }
     if (state == SLOT_THAWING) {
         if (boottime_ns() - atomic_load(&slot->thaw_begin_ns) < CLAIM_STALE_NS) return false;
-        if (!in_time(slot, loss)) set_loss(slot, loss);
+        if (!in_time(slot, loss)) note_loss(&slot->loss, loss);
         return true;
     }
     /* In flight or stuck: nobody claims these, a thaw of them is tried again and again. */
-    set_loss(slot, loss);
+    note_loss(&slot->loss, loss);
     uint64_t zero = 0;
     atomic_compare_exchange_strong(&slot->thaw_begin_ns, &zero, boottime_ns());
     return true;
@@ -135,7 +130,7 @@ static void thaw(uint32_t index, uint32_t loss) {
         }
         bool caller_was_gone = caller_gone(state);
         if (state == SLOT_CALLING && freeze_waits(index, &silent_ms)) {
-            set_loss(slot, loss);
+            note_loss(&slot->loss, loss);
             sleep_ms(LOOK_MS);
             continue;
         }
@@ -157,7 +152,7 @@ static void thaw(uint32_t index, uint32_t loss) {
             }
         } else if (error == EINVAL) {
             if (thawed_by_us(slot)) return;
-            set_loss(slot, LOSS_THIRD_PARTY);
+            note_loss(&slot->loss, LOSS_THIRD_PARTY);
             finish(index, EINVAL);
             return;
         } else if (++failures >= STUCK_AFTER) {
@@ -183,7 +178,7 @@ static void probe(uint32_t index) {
         if (error == 0 && ioctl(mountpoint_fd(index), FIFREEZE, 0) != 0) error = errno;
         FAULT_POINT("guard.probed");
         /* Before anybody can find it held: whoever ends it then would undo our freeze, and take it for the one that was lost. */
-        if (error == 0) set_loss(slot, LOSS_THIRD_PARTY);
+        if (error == 0) note_loss(&slot->loss, LOSS_THIRD_PARTY);
         uint32_t probing = SLOT_PROBING;
         bool ours = atomic_compare_exchange_strong(&slot->state, &probing, SLOT_HELD);
         if (ours && error != EBUSY) thaw(index, LOSS_THIRD_PARTY);
@@ -228,8 +223,7 @@ static void enqueue(uint32_t slot, enum job job) {
 
 void worker_thaw(uint32_t slot, enum loss loss) {
     if (slot_ended(slot)) return;
-    uint32_t none = LOSS_NONE;
-    if (loss != LOSS_NONE) atomic_compare_exchange_strong(&workers[slot].loss, &none, loss);
+    note_loss(&workers[slot].loss, loss);
     enqueue(slot, JOB_THAW);
 }
 
