@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { chmodSync, existsSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { freezeAroundCommand, type HeldResult } from '../../src/freeze/freeze-around-command.js';
@@ -10,6 +10,7 @@ import type { FreezeTarget } from '../../src/freeze/freezer.js';
 import { thawMountpoints } from '../../src/freeze/release-by-hand.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { eventually, isFrozen, isGuard } from '../support/freeze-harness.js';
+import { openFiles, watchOpenFiles } from '../support/open-files.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 const OPTIONS = { timeoutMs: 30_000, maxHoldMs: 60_000 };
@@ -76,17 +77,9 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a freeze by hand', () => {
     });
   }
 
-  const openFiles = (): number => readdirSync('/proc/self/fd').length;
-
   /** The descriptors that this process has on a mountpoint. */
   function openOn({ mountpoint }: ThrowawayFilesystem): number {
-    return readdirSync('/proc/self/fd').filter((fd) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${fd}`) === mountpoint;
-      } catch {
-        return false;
-      }
-    }).length;
+    return openFiles().filter((file) => file.endsWith(` ${mountpoint}`)).length;
   }
 
   /** Waits until it is held, without a freeze of our own; the guards' pids. */
@@ -98,14 +91,14 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a freeze by hand', () => {
   }
 
   it('is left to the guards once that was told; a signal later changes nothing', async () => {
-    const before = openFiles();
+    const allClosed = watchOpenFiles();
     await detached(disk);
     expect(told[0]?.expiresInMs).toBeLessThanOrEqual(OPTIONS.timeoutMs);
     expect(await isFrozen(disk)).toBe(true);
     expect(findRecord(disk)).toMatchObject({ status: { kind: 'armed' }, body: { detached: true } });
     // Who listens is not ended.
     for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP']) expect(signals.emit(name, name)).toBe(true);
-    await eventually('all to be closed', () => openFiles() <= before);
+    await allClosed();
   });
 
   it('is thawed again where nobody could be told, or a signal came before', async () => {
@@ -132,14 +125,14 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a freeze by hand', () => {
   });
 
   it('is refused where another has frozen it, and leaves nothing', async () => {
-    const before = openFiles();
+    const allClosed = watchOpenFiles();
     await must('fsfreeze', '--freeze', disk.mountpoint);
     try {
       await expect(detached(disk)).rejects.toMatchObject({ code: 'notFrozen' });
     } finally {
       await must('fsfreeze', '--unfreeze', disk.mountpoint);
     }
-    await eventually('all to be closed', () => openFiles() <= before);
+    await allClosed();
     await detached(disk);
   });
 

@@ -14,6 +14,7 @@ import { probeFrozen } from '../../src/system/native.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { eventually, isGuard } from '../support/freeze-harness.js';
 import { GuardsByHand } from '../support/guards-by-hand.js';
+import { watchOpenFiles } from '../support/open-files.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 const LONG = { timeoutMs: 60_000, maxHoldMs: 90_000 };
@@ -78,11 +79,8 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
     return await probeFrozen(hand.open(mountpoint));
   }
 
-  /** What would keep this process, or something on its behalf. */
-  function held(): { files: number; timers: number } {
-    const timers = process.getActiveResourcesInfo().filter((name) => name === 'Timeout');
-    return { files: readdirSync('/proc/self/fd').length, timers: timers.length };
-  }
+  /** What would keep this process. */
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
 
   it('keeps the deadline when both guards are stopped, and tells why', async () => {
     const freezer = await frozen({ timeoutMs: 300, maxHoldMs: 90_000 }, ext4);
@@ -298,7 +296,8 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
   });
 
   it('leaves no descriptor open, no timer, and its lock free, however it ended', async () => {
-    const before = held();
+    const before = timers();
+    const allClosed = watchOpenFiles();
     const closed = await frozen(LONG, ext4);
     await closed.close();
     await closed.close();
@@ -316,8 +315,8 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the freezer', () => {
     await handedOver.detach();
     process.kill(handedOver.watchdogPids[0] ?? 0, 'SIGTERM');
     await ended(handedOver);
-    await eventually('all to be closed', () => held().files <= before.files);
-    expect(held().timers).toBeLessThanOrEqual(before.timers);
+    await allClosed();
+    expect(timers()).toBeLessThanOrEqual(before);
   });
 
   it('says on record what it holds, before it does', async () => {

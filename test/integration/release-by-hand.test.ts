@@ -11,6 +11,7 @@ import { resetByHand, thawAll, thawMountpoints } from '../../src/freeze/release-
 import { thawWithoutGuards } from '../../src/freeze/thaw-without-guards.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { eventually, isFrozen, isGuard } from '../support/freeze-harness.js';
+import { watchOpenFiles } from '../support/open-files.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
 const ALIVE = { force: false };
@@ -60,7 +61,6 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze in the care of its guards', 
     for (const pid of pids.toReversed()) if (isGuard(pid)) process.kill(pid, name);
   }
 
-  const openFiles = (): number => readdirSync('/proc/self/fd').length;
   const statusOf = (filesystem: ThrowawayFilesystem): unknown => findRecord(filesystem)?.status;
 
   function bodyOf(filesystem = disk): FreezeRecordBody {
@@ -72,7 +72,7 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze in the care of its guards', 
   it('is given time, told of, and thawed by any of its names, each told; nothing stays open', async () => {
     const alias = `${disks.directory}/alias`;
     symlinkSync(disk.mountpoint, alias);
-    const before = openFiles();
+    const allClosed = watchOpenFiles();
     await frozen(disk, other);
     expect(
       (await resetByHand({ path: disk.mountpoint, freezeId: undefined }, 50_000)).expiresInMs,
@@ -93,7 +93,7 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze in the care of its guards', 
     });
     expect(await readFreezeStatus()).toEqual({ frozen: [], lost: [] });
     expect([await isFrozen(disk), await isFrozen(other)]).toEqual([false, false]);
-    await eventually('all to be closed', () => openFiles() <= before);
+    await allClosed();
   });
 
   it('is not ours where it is not: nothing is touched, and those beside it are thawed', async () => {
@@ -110,7 +110,7 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze in the care of its guards', 
       expect(thawed).toEqual([disk.mountpoint]);
       expect(failures).toMatchObject([{ code: 'notFrozen' }, { code: 'usage' }]);
       expect(await isFrozen(other)).toBe(true);
-      const before = openFiles();
+      const allClosed = watchOpenFiles();
       expect(await thawMountpoints([other.mountpoint], { force: true })).toEqual({
         thawed: [other.mountpoint],
         failures: [],
@@ -119,7 +119,7 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze in the care of its guards', 
         thawed: [],
         failures: [{ code: 'notFrozen', message: `${other.mountpoint} was not frozen` }],
       });
-      expect(openFiles()).toBe(before);
+      await allClosed();
     } finally {
       await must('fsfreeze', '--unfreeze', other.mountpoint).catch(() => undefined);
     }
@@ -177,9 +177,9 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze in the care of its guards', 
       message: expect.stringContaining('does not answer') as string,
     });
     expect((await readFreezeStatus()).frozen).toMatchObject([{ guards: 'stopped', state: 'unknown' }]);
-    const before = openFiles();
+    const allClosed = watchOpenFiles();
     expect(await thawAll()).toEqual({ thawed: [disk.mountpoint], failures: [] });
-    expect(openFiles()).toBe(before);
+    await allClosed();
     expect(await isFrozen(disk)).toBe(false);
     expect(pids.some(isGuard)).toBe(false);
     expect(statusOf(disk)).toEqual({ kind: 'thawed' });
@@ -260,7 +260,7 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze in the care of its guards', 
     signal('SIGKILL');
     await eventually('the guards to end', () => !pids.some(isGuard));
     await must('fsfreeze', '--unfreeze', other.mountpoint);
-    const before = openFiles();
+    const allClosed = watchOpenFiles();
     const { recovered, failures } = await recoverFreezes();
     expect(failures).toEqual([]);
     expect(new Set(recovered)).toEqual(
@@ -269,7 +269,7 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze in the care of its guards', 
         { mountpoint: other.mountpoint, outcome: 'was not frozen' },
       ]),
     );
-    expect(openFiles()).toBe(before);
+    await allClosed();
     expect([statusOf(disk), statusOf(other)]).toMatchObject([
       { kind: 'lost', reason: 'guard-died' },
       { kind: 'thawed' },

@@ -1,9 +1,10 @@
-import { closeSync, readdirSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { DeviceWatch, type DeviceMapper } from '../../../src/freeze/device-watch.js';
 import type { GuardedDevice } from '../../../src/freeze/freezer.js';
 import { createPage, isSuspended, readWatch, type PageHandle } from '../../../src/system/native.js';
+import { watchOpenFiles } from '../../support/open-files.js';
 
 const DEVICES: GuardedDevice[] = ['vg-srv', 'vg-srv-real'].map((name, index) => ({
   name,
@@ -46,8 +47,6 @@ async function create(mapper: DeviceMapper): Promise<DeviceWatch> {
   return watch;
 }
 
-const openFiles = (): number => readdirSync('/proc/self/fd').length;
-
 it('puts the devices into the page, but those that are gone', async () => {
   const gone = Object.assign(new Error('gone'), { code: 'ENXIO' });
   const watch = await create(
@@ -71,7 +70,7 @@ it('waits for one that is suspended for an instant', async () => {
 });
 
 it('refuses one that stays suspended, and where device-mapper cannot be asked; nothing is left open', async () => {
-  const before = openFiles();
+  const allClosed = watchOpenFiles();
   await expect(create(aMapper({ isSuspended: () => true }))).rejects.toMatchObject({
     code: 'notFrozen',
     message: 'vg-srv, below /srv, is suspended already',
@@ -84,7 +83,7 @@ it('refuses one that stays suspended, and where device-mapper cannot be asked; n
     code: 'notFrozen',
     message: '/nowhere cannot be opened (ENOENT), so nobody could resume vg-srv, vg-srv-real',
   });
-  expect(openFiles()).toBe(before);
+  await allClosed();
 });
 
 it('has its deadline and its measurement begin together, and waits for the end of the one', async () => {
@@ -106,7 +105,7 @@ it('has its deadline and its measurement begin together, and waits for the end o
 });
 
 it('does not wait for a measurement that hangs, and stops it when it is closed', async () => {
-  const before = openFiles();
+  const allClosed = watchOpenFiles();
   const mapper = aMapper();
   const watch = await DeviceWatch.create(DEVICES, page, mapper);
   watch.open();
@@ -114,5 +113,5 @@ it('does not wait for a measurement that hangs, and stops it when it is closed',
   expect(mapper.done).toEqual(['measure', 'stop']);
   watch.close();
   expect(mapper.done).toEqual(['measure', 'stop', 'stop']);
-  expect(openFiles()).toBe(before);
+  await allClosed();
 });

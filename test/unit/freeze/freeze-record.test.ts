@@ -23,6 +23,7 @@ import {
   type FreezeRecordBody,
 } from '../../../src/freeze/freeze-record.js';
 import { tryLock } from '../../../src/system/native.js';
+import { watchOpenFiles } from '../../support/open-files.js';
 
 /** A number that no device has. */
 const TARGET = { mountpoint: '/srv', majorMinor: '0:999999', device: '/dev/vdz', fstype: 'ext4' };
@@ -75,8 +76,6 @@ function opened(): number {
   fds.push(fd);
   return fd;
 }
-
-const openFiles = (): number => readdirSync('/proc/self/fd').length;
 
 it('is found while it is guarded, and after, with its status as it was last written', async () => {
   const fd = await locked();
@@ -150,7 +149,7 @@ it('that is only read is waited for; one that is held is refused, with who holds
   const waiting = locked();
   setTimeout(unlock, 30);
   await waiting;
-  const before = openFiles();
+  const allClosed = watchOpenFiles();
   await expect(lockRecord(TARGET)).rejects.toMatchObject({
     code: 'locked',
     message: '/srv is being frozen by another fsbackup (pid 1234: fsbackup run)',
@@ -160,7 +159,7 @@ it('that is only read is waited for; one that is held is refused, with who holds
     code: 'locked',
     message: '/srv is held frozen already, by an earlier command (pid 1234: fsbackup run)',
   });
-  expect(openFiles()).toBe(before);
+  await allClosed();
 });
 
 it('is adopted by one at a time, and by nobody while it is guarded', async () => {
@@ -168,7 +167,7 @@ it('is adopted by one at a time, and by nobody while it is guarded', async () =>
   writeRecord(fd, body());
   expect(await adoptRecord(TARGET.majorMinor, async () => 'adopted')).toBeUndefined();
   unlock();
-  const before = openFiles();
+  const allClosed = watchOpenFiles();
   const adopted = await adoptRecord(TARGET.majorMinor, async (record, setStatus) => {
     expect(record).toEqual({ body: body(), status: { kind: 'armed' }, guarded: false });
     expect(findRecord(TARGET)?.guarded).toBe(true);
@@ -176,7 +175,7 @@ it('is adopted by one at a time, and by nobody while it is guarded', async () =>
     return 'adopted';
   });
   expect(adopted).toBe('adopted');
-  expect(openFiles()).toBe(before);
+  await allClosed();
   expect(findRecord(TARGET)).toMatchObject({ status: { kind: 'thawed' }, guarded: false });
 });
 

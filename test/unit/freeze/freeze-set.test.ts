@@ -1,4 +1,4 @@
-import { closeSync, constants, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
@@ -6,6 +6,7 @@ import type { DeviceWatch } from '../../../src/freeze/device-watch.js';
 import { FreezeSet, type FreezerSlot } from '../../../src/freeze/freeze-set.js';
 import { SlotState } from '../../../src/freeze/protocol.js';
 import { createPage, type PageHandle } from '../../../src/system/native.js';
+import { openFiles } from '../../support/open-files.js';
 import { PROBING_AT } from '../../support/page-layout.js';
 
 /** Of struct page in native/protocol.h. */
@@ -100,11 +101,13 @@ it('asks for what became of the devices once their measurement has ended, and cl
     },
     close: () => done.push('closed'),
   });
-  const before = readdirSync('/proc/self/fd').length;
+  const held = new Set(slots.flatMap(({ mountpointFd, recordFd }) => [mountpointFd, recordFd]));
+  const heldFiles = new Set(openFiles().filter((file) => held.has(Number.parseInt(file, 10))));
+  expect(heldFiles.size).toBe(2);
   const set = new FreezeSet(slots, watch, page);
   expect(await set.outcomes()).toEqual({ filesystems: [], devices: [] });
   set.close();
   isClosed = true;
   expect(done).toEqual(['measured', 'outcomes', 'closed']);
-  expect(readdirSync('/proc/self/fd')).toHaveLength(before - 2);
+  expect(openFiles().filter((file) => heldFiles.has(file))).toEqual([]);
 });
