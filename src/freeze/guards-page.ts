@@ -1,13 +1,18 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { isGuard } from './kill-guards.js';
-import { lossReason, PAGE_FD, SLOT_SIZE, SLOTS_AT, SlotState } from './protocol.js';
+import { DEADLINE_AT, lossReason, PAGE_FD, SLOT_SIZE, SLOTS_AT, SlotState } from './protocol.js';
 
 /** What the guards' page says of one slot. */
 export interface GuardedSlot {
   state: number;
   loss: number;
+  /** In ms of CLOCK_BOOTTIME. */
+  deadlineMs: number;
 }
+
+const LITTLE = endianness() === 'LE';
+const NS_PER_MS = 1e6;
 
 /** Read in the memory of whichever guard lives, stopped or not; undefined where none does. */
 export function readGuardsPage(pids: readonly number[], slot: number): GuardedSlot | undefined {
@@ -26,9 +31,10 @@ export function readGuardsPage(pids: readonly number[], slot: number): GuardedSl
       closeSync(fd);
     }
     const [state = 0, loss = 0] = [0, 4].map((at) =>
-      endianness() === 'LE' ? buffer.readUInt32LE(at) : buffer.readUInt32BE(at),
+      LITTLE ? buffer.readUInt32LE(at) : buffer.readUInt32BE(at),
     );
-    return { state, loss };
+    const deadline = LITTLE ? buffer.readBigUInt64LE(DEADLINE_AT) : buffer.readBigUInt64BE(DEADLINE_AT);
+    return { state, loss, deadlineMs: Number(deadline) / NS_PER_MS };
   }
   return undefined;
 }

@@ -19,6 +19,8 @@ export const RECORD_STATUS_SIZE = 64;
 export const PAGE_FD = 4;
 export const SLOTS_AT = 24;
 export const SLOT_SIZE = 64;
+/** In a slot. */
+export const DEADLINE_AT = 48;
 
 const HEADER_SIZE = 64;
 const SLOT_REPORT_SIZE = 56;

@@ -32,7 +32,7 @@ function frozenLine(frozen: FrozenStatus, nowMs: number): string {
   const rest = {
     alive: `thawed by itself in ${left?.toFixed(1) ?? '?'} s`,
     stopped:
-      'its watchdog does not answer; the second thaws it at the deadline, and `fsbackup thaw` does at once',
+      'its watchdog does not answer; the second thaws it at the deadline, unless it is stopped too, and `fsbackup thaw` does at once',
     dead: 'ITS WATCHDOGS ARE DEAD: run "fsbackup recover"',
   }[frozen.guards];
   return `  ${mountpoint} (${fstype} on ${device}) since ${frozen.since}: ${rest}; by pid ${owner.pid} (${owner.command}), watchdogs ${watchdogPids.join(' and ')}`;

@@ -59,37 +59,47 @@ function lossOf(body: FreezeRecordBody): LossReason | undefined {
 }
 
 /**
- * Thaws a freeze whose guards are dead, or stopped, and all that they hold with it: once they have ended that is nobody's.
- * What of that was not `asked` for is lost. Resolves to why this one was lost; undefined: it was held until now. Rejects with
- * `thawFailed` where it may still be frozen. Where any of them may be, the guards are left alone.
+ * Thaws all that dead or stopped guards hold, those of `guarded`: once they have ended it is nobody's. What of it was not `asked` for
+ * is lost, for `reason`. What may still be frozen has its `thawFailed`; then the guards are left alone. Nothing where a guard has
+ * thawed `guarded` after all.
+ */
+export async function thawSetWithoutGuards(
+  guarded: FreezeRecordBody,
+  asked: Asked,
+  reason: LossReason,
+): Promise<ReadonlyMap<FreezeRecordBody, Thawed>> {
+  const set = readRecords()
+    .filter(({ body, status }) => body.controlPath === guarded.controlPath && status.kind === 'armed')
+    .map(({ body }) => body)
+    .toSorted(byThawOrder);
+  const results = new Map<FreezeRecordBody, Thawed>();
+  if (set.every(({ majorMinor }) => majorMinor !== guarded.majorMinor)) return results;
+  for (const one of set) results.set(one, await thawGuarded(one));
+  if ([...results.values()].some((result) => result instanceof FsbackupError)) return results;
+  await endGuards(set, guarded.watchdogPids);
+  // That of guards that were killed.
+  rmSync(guarded.controlPath, { force: true });
+  for (const [{ majorMinor }, thawed] of results) {
+    await adoptRecord(majorMinor, async ({ body, status }, setStatus) => {
+      if (body.controlPath !== guarded.controlPath) return;
+      // What a guard took for a loss at its end was our thaw.
+      if (asked.has(majorMinor) && thawed === 'was held') setStatus({ kind: 'thawed' });
+      else if (status.kind === 'armed') setStatus({ kind: 'lost', reason, at: new Date().toISOString() });
+    });
+  }
+  return results;
+}
+
+/**
+ * Thaws a freeze whose guards are dead, or stopped, and all that they hold with it. Resolves to why this one was lost; undefined: it
+ * was held until now. Rejects with `thawFailed` where it may still be frozen.
  */
 export async function thawWithoutGuards(
   body: FreezeRecordBody,
   asked: Asked,
 ): Promise<LossReason | undefined> {
-  const set = readRecords()
-    .filter(({ body: one, status }) => one.controlPath === body.controlPath && status.kind === 'armed')
-    .map((record) => record.body)
-    .toSorted(byThawOrder);
-  // A guard did at last what it was asked for.
-  if (set.every(({ majorMinor }) => majorMinor !== body.majorMinor)) return lossOf(body);
-  const results = new Map<string, Thawed>();
-  for (const one of set) results.set(one.majorMinor, await thawGuarded(one));
-  const own = results.get(body.majorMinor);
+  const results = await thawSetWithoutGuards(body, asked, 'guard-died');
+  const [, own] = [...results].find(([{ majorMinor }]) => majorMinor === body.majorMinor) ?? [];
   if (own instanceof FsbackupError) throw own;
-  if ([...results.values()].every((result) => !(result instanceof FsbackupError))) {
-    await endGuards(set, body.watchdogPids);
-    // That of guards that were killed.
-    rmSync(body.controlPath, { force: true });
-    for (const { majorMinor } of set) {
-      await adoptRecord(majorMinor, async (record, setStatus) => {
-        if (record.body.controlPath !== body.controlPath) return;
-        // What a guard took for a loss at its end was our thaw.
-        if (asked.has(majorMinor) && results.get(majorMinor) === 'was held') setStatus({ kind: 'thawed' });
-        else if (record.status.kind === 'armed')
-          setStatus({ kind: 'lost', reason: 'guard-died', at: new Date().toISOString() });
-      });
-    }
-  }
   return own === 'was held' ? undefined : lossOf(body);
 }

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
-import { readdirSync, symlinkSync } from 'node:fs';
+import { existsSync, readdirSync, symlinkSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { armFreezer } from '../../src/freeze/arm-freezer.js';
 import { freezeDetached } from '../../src/freeze/freeze-by-hand.js';
@@ -43,9 +44,13 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze in the care of its guards', 
   }
 
   async function frozen(...filesystems: ThrowawayFilesystem[]): Promise<void> {
+    await frozenFor(30_000, ...filesystems);
+  }
+
+  async function frozenFor(timeoutMs: number, ...filesystems: ThrowawayFilesystem[]): Promise<void> {
     await freezeDetached(
       filesystems.map(target),
-      { timeoutMs: 30_000, maxHoldMs: 60_000 },
+      { timeoutMs, maxHoldMs: 60_000 },
       {
         signals: new EventEmitter(),
         tell: async ({ watchdogPids }) => {
@@ -276,5 +281,28 @@ describeNeeding(['root', 'loop', 'ext4'], 'a freeze in the care of its guards', 
     ]);
     expect(await recoverFreezes()).toEqual({ recovered: [], failures: [] });
     expect(await isFrozen(disk)).toBe(false);
+  });
+
+  it('whose guards are stopped, and let the deadline pass, is recovered with all that they hold, and lost', async () => {
+    await frozenFor(2000, disk, other);
+    signal('SIGSTOP');
+    await sleep(2500);
+    expect([await isFrozen(disk), await isFrozen(other)]).toEqual([true, true]);
+    expect(await recoverFreezes({ lateMs: 3_600_000 })).toEqual({ recovered: [], failures: [] });
+    const allClosed = watchOpenFiles();
+    expect(await recoverFreezes({ lateMs: 0 })).toEqual({
+      // What was frozen last is thawed first.
+      recovered: [
+        { mountpoint: other.mountpoint, outcome: 'thawed' },
+        { mountpoint: disk.mountpoint, outcome: 'thawed' },
+      ],
+      failures: [],
+    });
+    await allClosed();
+    expect([await isFrozen(disk), await isFrozen(other)]).toEqual([false, false]);
+    expect(pids.some(isGuard)).toBe(false);
+    for (const one of [disk, other]) expect(statusOf(one)).toMatchObject({ kind: 'lost', reason: 'timeout' });
+    expect(existsSync(bodyOf().controlPath)).toBe(false);
+    expect(await recoverFreezes({ lateMs: 0 })).toEqual({ recovered: [], failures: [] });
   });
 });

@@ -90,6 +90,7 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
     modules: ['integration/release-by-hand'],
     commands: ['integration/thaw-guardless', 'integration/freeze-refusals'],
   },
+  'freeze/overdue-freeze.ts': { modules: ['unit/freeze/overdue-freeze'] },
   'freeze/protocol.ts': { modules: ['unit/freeze/protocol'] },
   'freeze/recover-freezes.ts': {
     modules: ['integration/release-by-hand'],

@@ -3,7 +3,7 @@ import { mayHaveBeenLost, type GuardedSlot } from '../../../src/freeze/guards-pa
 import { lossNumber, SlotState } from '../../../src/freeze/protocol.js';
 
 function slot(state: keyof typeof SlotState, loss = 0): GuardedSlot {
-  return { state: SlotState[state], loss };
+  return { state: SlotState[state], loss, deadlineMs: 0 };
 }
 const thirdParty = lossNumber('third-party');
 

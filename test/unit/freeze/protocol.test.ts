@@ -4,6 +4,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
+  DEADLINE_AT,
   decodeReply,
   deviceLossReason,
   encodeRequest,
@@ -43,7 +44,7 @@ int main(void) {
     frame.slots[1] = (struct slot_report){SLOT_HELD, LOSS_SIGNAL, 16, 5, 1000000, 2000000, 3000000, 4000000, 5000000};
     printf("%u %zu %u %u %u %u\\n", FRAME_MAGIC, sizeof frame, MAX_SLOTS, RECORD_STATUS_SIZE, MAX_DEVICES, PROTOCOL_VERSION);
     printf("%u %zu %zu %zu\\n", MAX_COMMANDS, offsetof(struct page, commands), offsetof(struct page, watch_state), offsetof(struct page, probing));
-    printf("%d %zu %zu %zu %zu\\n", FD_PAGE, offsetof(struct page, slots), sizeof(struct slot), offsetof(struct slot, state), offsetof(struct slot, loss));
+    printf("%d %zu %zu %zu %zu %zu\\n", FD_PAGE, offsetof(struct page, slots), sizeof(struct slot), offsetof(struct slot, state), offsetof(struct slot, loss), offsetof(struct slot, deadline_ns));
     printf("%d %d %d %d %d %d %d %d\\n", SLOT_IDLE, SLOT_CALLING, SLOT_HELD, SLOT_FAILED, SLOT_THAWING, SLOT_THAWED, SLOT_PROBING, SLOT_STUCK);
     printf("%d %d %d %d %d %d %d\\n", FRAME_ARM, FRAME_RESET, FRAME_THAW, FRAME_DETACH, FRAME_STATUS, FRAME_QUIT, FRAME_EVENT);
     printf("%d %d %d %d %d %d %d\\n", LOSS_TIMEOUT, LOSS_MAX_HOLD, LOSS_HOLDER_DIED, LOSS_THIRD_PARTY, LOSS_GUARD_DIED, LOSS_SIGNAL, LOSS_LEFT_SUSPENDED);
@@ -89,7 +90,7 @@ describe('the mirror of native/protocol.h', () => {
       [FRAME_MAGIC, FRAME_SIZE, MAX_SLOTS, RECORD_STATUS_SIZE, MAX_DEVICES, PROTOCOL_VERSION].join(' '),
     );
     expect(lines[1]).toBe([MAX_COMMANDS, COMMANDS_AT, WATCH_STATE_AT, PROBING_AT].join(' '));
-    expect(lines[2]).toBe([PAGE_FD, SLOTS_AT, SLOT_SIZE, 0, 4].join(' '));
+    expect(lines[2]).toBe([PAGE_FD, SLOTS_AT, SLOT_SIZE, 0, 4, DEADLINE_AT].join(' '));
   });
 
   it('has its states, frame types and losses', () => {
