@@ -15,6 +15,8 @@ import * as watchdogs from '../../../src/freeze/watchdog-process.js';
 import { freezeBody, putOnRecord } from '../../support/on-record.js';
 import { timesOpen } from '../../support/times-open.js';
 
+// Other tests of this process have loaded what is mocked here.
+vi.hoisted(() => vi.resetModules());
 // No guard is started here, and nothing is frozen.
 vi.mock('../../../src/freeze/dead-freeze.js', { spy: true });
 vi.mock('../../../src/freeze/freeze-record.js', { spy: true });

@@ -9,6 +9,8 @@ import { readMounts } from '../../../src/system/mountinfo.js';
 import { freezeBody } from '../../support/on-record.js';
 import { timesOpen } from '../../support/times-open.js';
 
+// Other tests of this process have loaded what is mocked here.
+vi.hoisted(() => vi.resetModules());
 // Nothing here is frozen: the kernel is asked nothing.
 vi.mock('../../../src/system/native.js', { spy: true });
 vi.mock('../../../src/freeze/within.js', { spy: true });

@@ -10,6 +10,8 @@ import { SlotState, type Reply } from '../../../src/freeze/protocol.js';
 import { keepUntold } from '../../../src/freeze/untold-losses.js';
 import { freezeBody, putOnRecord } from '../../support/on-record.js';
 
+// Other tests of this process have loaded what is mocked here.
+vi.hoisted(() => vi.resetModules());
 // No guard is there: what it answers is what the test says.
 vi.mock('../../../src/freeze/control-client.js', { spy: true });
 

@@ -8,6 +8,8 @@ import * as guards from '../../../src/freeze/kill-guards.js';
 import { lossNumber, SLOT_SIZE, SLOTS_AT, SlotState } from '../../../src/freeze/protocol.js';
 import { timesOpen } from '../../support/times-open.js';
 
+// Other tests of this process have loaded what is mocked here.
+vi.hoisted(() => vi.resetModules());
 vi.mock('../../../src/freeze/kill-guards.js', { spy: true });
 
 function slot(state: keyof typeof SlotState, loss = 0): GuardedSlot {
@@ -31,6 +33,7 @@ describe('a thaw of ours beside guards that do not answer', () => {
     ['in a probe that began meanwhile', slot('held'), slot('probing'), true],
     ['in a probe that found it thawed', slot('probing'), slot('held', thirdParty), true],
     ['known to be lost before', slot('held', thirdParty), slot('held', thirdParty), true],
+    ['known to be lost before, of guards that are gone by now', slot('held', thirdParty), undefined, true],
   ])('%s', (_, before, after, isLost) => {
     expect(mayHaveBeenLost(before, after)).toBe(isLost);
   });

@@ -7,6 +7,8 @@ import * as descriptorMount from '../../../src/system/descriptor-mount.js';
 import * as mountinfo from '../../../src/system/mountinfo.js';
 import { timesOpen } from '../../support/times-open.js';
 
+// Other tests of this process have loaded what is mocked here.
+vi.hoisted(() => vi.resetModules());
 vi.mock('../../../src/system/descriptor-mount.js', { spy: true });
 vi.mock('../../../src/system/mountinfo.js', { spy: true });
 

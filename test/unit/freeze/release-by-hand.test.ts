@@ -21,6 +21,8 @@ import * as native from '../../../src/system/native.js';
 import { freezeBody, putOnRecord } from '../../support/on-record.js';
 import { timesOpen } from '../../support/times-open.js';
 
+// Other tests of this process have loaded what is mocked here.
+vi.hoisted(() => vi.resetModules());
 // Nothing is frozen here: records are read, and guards answer as they are told to.
 vi.mock('../../../src/freeze/control-client.js', { spy: true });
 vi.mock('../../../src/freeze/kill-guards.js', { spy: true });
@@ -356,6 +358,10 @@ describe('a thaw by force', () => {
     expect(control.askWatchdog).not.toHaveBeenCalled();
     expect(status()).toMatchObject({ kind: 'lost', reason: 'third-party' });
     expect(timesOpen(directory)).toBe(0);
+  });
+
+  it('is done though fsbackup never froze it', async () => {
+    expect(await thawMountpoints([directory], FORCE)).toEqual({ thawed: [directory], failures: [] });
   });
 
   it('leaves on record what ended before, and what guards look after', async () => {
