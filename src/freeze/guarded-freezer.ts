@@ -71,7 +71,6 @@ export class GuardedFreezer implements Freezer {
       try {
         await freezeSlot(this.#set.page, index, slot.mountpointFd);
       } catch (error) {
-        this.#isFreezing = false;
         await this.thaw();
         throw this.#freezeError(index, slot.target, error);
       }
@@ -86,7 +85,6 @@ export class GuardedFreezer implements Freezer {
     }
     // While others were being frozen: nobody is to begin what would be in vain.
     if (this.#set.loss !== undefined) {
-      this.#noticeLoss();
       await this.thaw();
       throw thawedMeanwhile();
     }

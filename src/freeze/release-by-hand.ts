@@ -78,19 +78,15 @@ export async function resetByHand(
     throw error instanceof NoReply ? await unansweredError(body, error) : error;
   });
   // The guards ended between our look and our question: the record tells how.
-  if (reply === undefined) throw await endedError(meant);
+  if (reply === undefined) return await tellEnd(meant);
   slotVerdict(body, reply);
   return { expiresInMs: (reply.slots[body.slot]?.deadlineMs ?? 0) - reply.nowMs };
 }
 
-async function endedError(meant: Meant): Promise<FsbackupError> {
-  return await findHeld(meant).then(
-    () => lostError(meant.path, 'guard-died'),
-    (error: unknown) => {
-      if (error instanceof FsbackupError) return error;
-      throw error;
-    },
-  );
+/** Rejects with what became of one whose guards are gone. */
+async function tellEnd(meant: Meant): Promise<never> {
+  await findHeld(meant);
+  throw lostError(meant.path, 'guard-died');
 }
 
 let takenOver: Promise<unknown> = Promise.resolve();
@@ -127,7 +123,7 @@ async function thawRecord(body: FreezeRecordBody, asked: Asked): Promise<void> {
   // The guards are gone: either they thawed and said so in the record meanwhile, or they died with it frozen.
   const status = findRecord(body)?.status.kind;
   if (status === 'armed') await thawInPlaceOfGuards(body, asked);
-  else if (status !== 'thawed') throw await endedError({ path: body.mountpoint, freezeId: body.freezeId });
+  else if (status !== 'thawed') await tellEnd({ path: body.mountpoint, freezeId: body.freezeId });
 }
 
 /**

@@ -3,7 +3,6 @@
  * waits for a disk: it goes on, and nobody is told how it ends.
  */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  work.catch(() => undefined);
   const done = new AbortController();
   const aborted = new Promise<never>((_, reject) => {
     const give = (): void => reject(signal.reason as Error);

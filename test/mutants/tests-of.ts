@@ -46,61 +46,40 @@ const C_TESTS: Readonly<Record<string, readonly string[]>> = {
  * both the likeliest, and then the quickest, first.
  */
 const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?: readonly string[] }>> = {
-  'freeze/arm-freezer.ts': { modules: ['integration/guarded-freezer', 'integration/watchdog-devices'] },
+  'freeze/arm-freezer.ts': { modules: ['unit/freeze/arm-freezer', 'integration/guarded-freezer'] },
   'freeze/control-client.ts': {
     modules: ['unit/freeze/control-client'],
   },
-  'freeze/dead-freeze.ts': { commands: ['integration/dead-freezes'] },
+  'freeze/dead-freeze.ts': { modules: ['unit/freeze/dead-freeze'] },
   'freeze/describe-frozen.ts': { commands: ['integration/thaw-orphaned'] },
   'freeze/device-watch.ts': { modules: ['unit/freeze/device-watch'] },
   'freeze/early-thaw.ts': { modules: ['unit/freeze/early-thaw'], commands: ['integration/thaw-orphaned'] },
-  'freeze/find-held.ts': {
-    modules: ['integration/release-by-hand'],
-    commands: ['integration/freeze-identity', 'integration/freeze-records'],
-  },
+  'freeze/find-held.ts': { modules: ['unit/freeze/find-held'] },
   'freeze/frame-connection.ts': { modules: ['unit/freeze/frame-connection'] },
   'freeze/freeze-around-command.ts': { modules: ['integration/freeze-by-hand'] },
   'freeze/freeze-by-hand.ts': { modules: ['integration/freeze-by-hand'] },
-  'freeze/freeze-errors.ts': { modules: ['integration/guarded-freezer'] },
+  'freeze/freeze-errors.ts': { modules: ['unit/freeze/freeze-errors'] },
   'freeze/freeze-id.ts': { commands: ['integration/freeze-identity'] },
-  'freeze/freeze-record.ts': {
-    modules: ['unit/freeze/freeze-record', 'integration/guarded-freezer'],
-    commands: ['integration/thaw-guardless', 'integration/freeze-hostile'],
-  },
+  'freeze/freeze-record.ts': { modules: ['unit/freeze/freeze-record', 'unit/freeze/records-of-others'] },
   'freeze/freeze-set.ts': { modules: ['unit/freeze/freeze-set', 'integration/guarded-freezer'] },
-  'freeze/freeze-status.ts': {
-    modules: ['integration/release-by-hand'],
-    commands: ['integration/freeze-hostile'],
-  },
+  'freeze/freeze-status.ts': { modules: ['unit/freeze/freeze-status'] },
   'freeze/freeze-targets.ts': { commands: ['integration/layers-below', 'integration/freeze-refusals'] },
   'freeze/freezer.ts': { modules: [] },
   'freeze/guarded-devices.ts': { modules: ['unit/system/block-stack'] },
   'freeze/guarded-freezer.ts': {
     modules: ['unit/freeze/guarded-freezer', 'integration/guarded-freezer', 'integration/origin-probe'],
   },
-  'freeze/guards-page.ts': {
-    modules: ['integration/freeze-in-flight'],
-    commands: ['integration/thaw-guardless'],
-  },
+  'freeze/guards-page.ts': { modules: ['unit/freeze/guards-page'] },
   'freeze/held-command.ts': { modules: ['unit/freeze/held-command'] },
   'freeze/kill-guards.ts': {
     modules: ['unit/freeze/kill-guards'],
   },
-  'freeze/mountpoint.ts': {
-    modules: ['integration/release-by-hand'],
-    commands: ['integration/thaw-guardless', 'integration/freeze-refusals'],
-  },
+  'freeze/mountpoint.ts': { modules: ['unit/freeze/mountpoint'] },
   'freeze/overdue-freeze.ts': { modules: ['unit/freeze/overdue-freeze'] },
   'freeze/protocol.ts': { modules: ['unit/freeze/protocol'] },
-  'freeze/recover-freezes.ts': {
-    modules: ['integration/release-by-hand'],
-    commands: ['integration/thaw-guardless', 'integration/freeze-hostile'],
-  },
-  'freeze/refuse-held.ts': { commands: ['integration/run-frozen'] },
-  'freeze/release-by-hand.ts': {
-    modules: ['integration/release-by-hand'],
-    commands: ['integration/thaw-guardless', 'integration/thaw-order', 'integration/freeze-hostile'],
-  },
+  'freeze/recover-freezes.ts': { modules: ['unit/freeze/recover-freezes', 'integration/release-by-hand'] },
+  'freeze/refuse-held.ts': { modules: ['unit/freeze/refuse-held'] },
+  'freeze/release-by-hand.ts': { modules: ['unit/freeze/release-by-hand', 'integration/release-by-hand'] },
   'freeze/render-status.ts': { modules: ['unit/freeze/render-status'] },
   'freeze/resume-devices.ts': { modules: ['unit/freeze/resume-devices'] },
   'freeze/slot-verdict.ts': { modules: ['unit/freeze/slot-verdict'] },
@@ -110,9 +89,10 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
     modules: ['integration/release-by-hand'],
     commands: ['integration/thaw-guardless'],
   },
-  'freeze/untold-losses.ts': { commands: ['integration/freeze-identity'] },
+  'freeze/untold-losses.ts': { modules: ['unit/freeze/untold-losses'] },
   'freeze/watchdog-process.ts': { modules: ['integration/guarded-freezer', 'integration/watchdog-start'] },
   'freeze/within.ts': { modules: ['unit/freeze/within'] },
+  'system/unless-aborted.ts': { modules: ['unit/system/unless-aborted'] },
   'run/window.ts': {
     modules: [
       'unit/run/window',

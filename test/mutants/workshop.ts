@@ -44,7 +44,8 @@ export class Workshop {
 
   /** Copies what git knows, and what was built. Needs a build. */
   static async open(): Promise<Workshop> {
-    const shop = new Workshop(await mkdtemp(path.join(os.tmpdir(), 'fsbackup-mutants-')));
+    // Not by our own name: a test kills whatever bears that, and its killer lies in here.
+    const shop = new Workshop(await mkdtemp(path.join(os.tmpdir(), 'mutants-')));
     // Some tests are other users'.
     await chmod(shop.#directory, 0o755);
     await mkdir(shop.#scratch);

@@ -1,12 +1,16 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { errnoOf } from '../../../src/errors.js';
 import { askWatchdog, isListenedTo } from '../../../src/freeze/control-client.js';
 import { NoReply } from '../../../src/freeze/frame-connection.js';
+import { isStopped } from '../../../src/freeze/kill-guards.js';
 import { FrameType } from '../../../src/freeze/protocol.js';
+import { eventually } from '../../support/freeze-harness.js';
 import { guardFrame, sequenceOf } from '../../support/guard-replies.js';
 
 const LONG_MS = 60_000;
@@ -119,4 +123,50 @@ it('rejects what is no request', async () => {
   await expect(
     askWatchdog(control, { type: FrameType.arm, controlPath: 'x'.repeat(108) }, LONG_MS),
   ).rejects.toBeInstanceOf(RangeError);
+});
+
+describe('one that is stopped, where as many wait already as may', () => {
+  let deaf: ChildProcess;
+  let waiting: Socket[];
+
+  beforeEach(async () => {
+    waiting = [];
+    const program = `require('node:net').createServer().listen({ path: ${JSON.stringify(control)}, backlog: 1 }, () => {
+      console.log('listening');
+      process.kill(process.pid, 'SIGSTOP');
+    })`;
+    deaf = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(deaf.stdout ?? deaf, 'data');
+    await eventually('it to be stopped', () => isStopped(deaf.pid ?? 0));
+    for (let isFull = false; !isFull;) isFull = (await join()) === 'EAGAIN';
+  });
+  afterEach(async () => {
+    for (const socket of waiting) socket.destroy();
+    const exited = once(deaf, 'exit');
+    deaf.kill('SIGKILL');
+    await exited;
+  });
+
+  async function join(): Promise<string | undefined> {
+    const socket = connect(control);
+    waiting.push(socket);
+    return await new Promise((resolve) => {
+      socket.once('connect', () => resolve(undefined));
+      socket.once('error', (error) => resolve(errnoOf(error)));
+    });
+  }
+
+  it('is there', async () => {
+    expect(await isListenedTo(control)).toBe(true);
+  });
+
+  it('is given up in time, or once it cannot answer any more', async () => {
+    await expect(askWatchdog(control, STATUS, 10)).rejects.toBeInstanceOf(NoReply);
+    let looks = 0;
+    const begun = performance.now();
+    await expect(askWatchdog(control, STATUS, 10, () => (looks += 1) < 4)).rejects.toBeInstanceOf(NoReply);
+    expect(looks).toBe(4);
+    // It does not hammer at the socket.
+    expect(performance.now() - begun).toBeGreaterThan(140);
+  });
 });

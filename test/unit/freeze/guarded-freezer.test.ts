@@ -1,9 +1,11 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { FreezeSet } from '../../../src/freeze/freeze-set.js';
 import { GuardedFreezer } from '../../../src/freeze/guarded-freezer.js';
-import { FrameType, type Reply } from '../../../src/freeze/protocol.js';
+import { FrameType, lossNumber, SLOTS_AT, type Reply } from '../../../src/freeze/protocol.js';
 import type { Watchdog } from '../../../src/freeze/watchdog-process.js';
 import { boottimeMs, createPage } from '../../../src/system/native.js';
 import { eventually } from '../../support/freeze-harness.js';
@@ -139,6 +141,19 @@ describe('the freezer, whose guards and filesystems are as they are told to be',
     expect(thawed.freezer.lost.aborted).toBe(false);
   });
 
+  it('resets nothing and keeps no deadline any more, once it is thawed, or its guards are gone', async () => {
+    vi.useFakeTimers({ toFake: [...TIMERS] });
+    const held = { deadlineMs: boottimeMs() + 60_000 };
+    const thawed = aFreezer({ set: held });
+    await thawed.freezer.freeze();
+    await thawed.freezer.thaw();
+    expect(vi.getTimerCount()).toBe(0);
+    const alone = aFreezer({ set: held });
+    await alone.freezer.freeze();
+    alone.connection.onClose?.();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   it('tells of the loss that the page knows, where its guards are gone', async () => {
     const { freezer, connection } = aFreezer({ set: { loss: 'max-hold' } });
     connection.onClose?.();
@@ -170,6 +185,22 @@ describe('the freezer, whose guards and filesystems are as they are told to be',
     await expect(freezing).rejects.toMatchObject({ code: 'freezeLost' });
     // That thaw may have lost patience before.
     expect(done).toEqual(['thaw', 'thaw by ourselves undefined', 'thaw by ourselves undefined']);
+  });
+
+  it('thaws, and says so, what was lost before all were frozen', async () => {
+    const { freezer, done } = aFreezer({ set: { loss: 'timeout' } });
+    await expect(freezer.freeze()).rejects.toMatchObject({ code: 'freezeLost' });
+    expect(freezer.lost.reason).toBe('timeout');
+    expect(done).toEqual(['thaw']);
+  });
+
+  it('looks at no deadline any more once all are frozen and none is held', async () => {
+    vi.useFakeTimers({ toFake: [...TIMERS] });
+    const { freezer } = aFreezer();
+    await freezer.freeze();
+    await vi.advanceTimersByTimeAsync(1000);
+    // The heartbeat is left.
+    expect(vi.getTimerCount()).toBe(1);
   });
 
   it('waits for a watchdog whose thaw waits for a FIFREEZE in flight, and does not take it for dead', async () => {
@@ -230,6 +261,27 @@ describe('the freezer, whose guards and filesystems are as they are told to be',
     } finally {
       closeSync(recordFd);
       closeSync(fd);
+    }
+  });
+
+  it('proves nothing by a probe that a guard ended, its time being over: nothing is put on record as thawed', async () => {
+    const { page, fd } = createPage(1, 1000, 1000);
+    const directory = mkdtempSync(path.join(os.tmpdir(), 'probe-'));
+    const record = path.join(directory, 'record');
+    const recordFd = openSync(record, 'w');
+    const slots = [{ target: { mountpoint: '/srv', fstype: 'ext4' }, recordFd }];
+    const { freezer } = aFreezer({ set: { page, slots, probe: async () => true } });
+    try {
+      writeSync(fd, Uint32Array.of(lossNumber('timeout')), 0, 4, SLOTS_AT + 4);
+      await expect(freezer.probe()).rejects.toMatchObject({ code: 'freezeLost' });
+      expect(readFileSync(record, 'utf8')).toBe('');
+      writeSync(fd, Uint32Array.of(0), 0, 4, SLOTS_AT + 4);
+      await freezer.probe();
+      expect(readFileSync(record, 'utf8')).toMatch(/^thawed /);
+    } finally {
+      closeSync(recordFd);
+      closeSync(fd);
+      rmSync(directory, { recursive: true });
     }
   });
 

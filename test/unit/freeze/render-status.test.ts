@@ -40,3 +40,49 @@ it('does not call nothing what could not be read', () => {
   expect(renderMounts([], ['mounts'])).toBe('Mounted backups: NOT KNOWN, see the errors');
   expect(renderMounts([])).toBe('');
 });
+
+it('shows what is frozen, in whose care and how long still, what was lost, and what is kept', () => {
+  const frozen = {
+    mountpoint: '/srv',
+    device: '/dev/vdb',
+    fstype: 'ext4',
+    freezeId: null,
+    since: '2026-11-23T03:00:00Z',
+    timeoutSeconds: 10,
+    expiresAt: new Date(5500).toISOString(),
+    owner: { pid: 1, command: 'fsbackup freeze' },
+    watchdogPids: [2, 3],
+    guards: 'alive',
+    state: 'frozen',
+  } as const;
+  const text = renderStatus(
+    {
+      frozen: [
+        frozen,
+        { ...frozen, expiresAt: null, guards: 'stopped' },
+        { ...frozen, expiresAt: null, guards: 'dead' },
+      ],
+      lost: [{ ...frozen, reason: 'timeout', at: '2026-11-23T03:01:00Z' }],
+      runs: [],
+      bases: [
+        { job: 'srv', target: 'disk', backupId: 'id', snapshots: [{ mountpoint: '/srv', name: 'vg/snap' }] },
+      ],
+    },
+    2000,
+  );
+  const line = (what: string): string =>
+    `  /srv (ext4 on /dev/vdb) since 2026-11-23T03:00:00Z: ${what}; by pid 1 (fsbackup freeze), watchdogs 2 and 3`;
+  expect(text.split('\n')).toEqual([
+    'Frozen:',
+    line('thawed by itself in 3.5 s'),
+    line(
+      'its watchdog does not answer; the second thaws it at the deadline, and `fsbackup thaw` does at once',
+    ),
+    line('ITS WATCHDOGS ARE DEAD: run "fsbackup recover"'),
+    'Lost:',
+    '  /srv at 2026-11-23T03:01:00Z: timeout',
+    'Last runs: none',
+    'Kept for increments:',
+    '  vg/snap of /srv: the base of srv in disk (id)',
+  ]);
+});
