@@ -15,6 +15,7 @@ import { describeNeeding } from '../support/capabilities.js';
 import { ended, eventually, FreezeHarness, isGuard } from '../support/freeze-harness.js';
 import { GuardsByHand } from '../support/guards-by-hand.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
+import { waitingThread } from '../support/waiting-thread.js';
 
 const TSX = fileURLToPath(new URL('../../node_modules/tsx/dist/esm/index.mjs', import.meta.url));
 
@@ -96,14 +97,6 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a call that waits for a disk',
         return false;
       }
     });
-  }
-
-  /** A thread of this process that waits in the kernel. */
-  function waitingThread(): number | undefined {
-    const isWaiting = (thread: string): boolean =>
-      /\) D /.test(readFileSync(`/proc/self/task/${thread}/stat`, 'utf8'));
-    const found = readdirSync('/proc/self/task').find(isWaiting);
-    return found === undefined ? undefined : Number(found);
   }
 
   /** The first of two is frozen, the FIFREEZE of the other in flight. */
