@@ -219,6 +219,8 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
     const { pids } = await armed(await hand.unarmed(disk, { controlPath: '' }));
     // To the holder, and to each other.
     expect(pids.map((pid) => socketsOf(pid).length)).toEqual([2, 1]);
+    // Nor do they take what has the first number for their listening one.
+    expect(pids.map((pid) => readlinkSync(`/proc/${pid}/fd/0`))).toEqual(['/dev/null', '/dev/null']);
   });
 
   it.each(['nothing', 'half a frame'])('end when the command has said %s, and hangs up', async (what) => {
