@@ -38,9 +38,10 @@ static void execute(napi_env env, void *data) {
     queued->error = queued->task.run(&queued->task);
 }
 
+/* Nothing is ever cancelled. */
 static void complete(napi_env env, napi_status status, void *data) {
+    (void)status;
     struct queued *queued = data;
-    if (status == napi_cancelled) queued->error = ECANCELED;
     settle_promise(env, queued);
     napi_delete_async_work(env, queued->work);
     forget(env, queued);
@@ -78,11 +79,10 @@ napi_value queue_task(napi_env env, const struct task *task, napi_value keep) {
     return throw_errno(env, ENOMEM, task->syscall_name);
 }
 
-/* On Node's own thread, once the other has ended; without an environment when Node itself ends. */
+/* On Node's own thread, once the other has ended. When Node itself ends there is no environment: what asks for one does nothing then. */
 static void deliver(napi_env env, napi_value callback, void *context, void *data) {
     (void)callback;
     (void)context;
-    if (env == NULL) return;
     settle_promise(env, data);
     forget(env, data);
 }
@@ -90,6 +90,7 @@ static void deliver(napi_env env, napi_value callback, void *context, void *data
 static void *run_alone(void *data) {
     struct queued *queued = data;
     napi_threadsafe_function ended = queued->ended;
+    pthread_detach(pthread_self());
     queued->error = queued->task.run(&queued->task);
     /* From here on it is Node's, which may have freed it already. */
     if (napi_call_threadsafe_function(ended, queued, napi_tsfn_blocking) == napi_ok)
@@ -100,15 +101,11 @@ static void *run_alone(void *data) {
 /* Signals are for Node's threads, which know what to do with them. 0 or an errno. */
 static int start_thread(struct queued *queued) {
     sigset_t all, before;
-    pthread_attr_t attributes;
     pthread_t thread;
     sigfillset(&all);
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&thread, &attributes, run_alone, queued);
+    int error = pthread_create(&thread, NULL, run_alone, queued);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
     return error;
 }
 

@@ -80,11 +80,10 @@ static void set_options(int context, const char *options) {
 
 /*
  * Where all mounts show but a part, as in a container without a cgroup namespace, whose end would be ours: one of our own, in no
- * directory, that shows it from its root. What is not permitted is left as it was.
+ * directory, that shows it from its root. What is not permitted is left as it was: one call fails after the other.
  */
 static void show_whole(struct hierarchy *h) {
     int context = (int)syscall(SYS_fsopen, "cgroup2", FSOPEN_CLOEXEC);
-    if (context < 0) return;
     set_options(context, h->options);
     int mount = -1;
     if (syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
@@ -97,7 +96,6 @@ static bool join(const char *cgroup) {
     char path[384];
     snprintf(path, sizeof path, "%.288s/cgroup.procs", cgroup);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return false;
     bool joined = write(fd, "0", 1) == 1;
     close(fd);
     return joined;
@@ -113,10 +111,12 @@ static void sweep(const char *mountpoint) {
     closedir(directory);
 }
 
-/* The line of /proc/PID/cgroup of the hierarchy that `like` is a line of: what comes after its second colon, or NULL. */
+/*
+ * The next line of a /proc/PID/cgroup of the hierarchy that `like` is a line of another of: what comes after its second colon, or NULL.
+ * All of these files have the same order.
+ */
 static const char *path_like(FILE *cgroups, const char *like, char *line, int size) {
     const char *path = strchr(strchr(like, ':') + 1, ':') + 1;
-    rewind(cgroups);
     while (fgets(line, size, cgroups) != NULL)
         if (strncmp(line, like, (size_t)(path - like)) == 0) return line + (path - like);
     return NULL;

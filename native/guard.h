@@ -4,7 +4,6 @@
 
 #include "devices.h"
 
-#include <poll.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -94,8 +93,8 @@ void survive_limits(void);
 void survive_files(void);
 /* Before the next try of what fails at once: a guard that never sleeps would keep a processor from all others. */
 #define PAUSE_MS 100
-/* After a poll(2) that failed: a pause, and nothing to read. What is due can be looked for all the same. */
-void survive_no_poll(struct pollfd *fds, unsigned count);
+/* After a poll(2) that failed, and so found nothing to read: a pause. What is due can be looked for all the same. */
+void survive_no_poll(void);
 void survive_name(char **argv, const char *name);
 
 /* cgroup.c */

@@ -81,7 +81,7 @@ void second_main(void) {
             [ON_SIGNAL] = {guard.signal_fd, POLLIN, 0},
         };
         int ready = poll(fds, SOURCES, -1);
-        if (ready < 0) survive_no_poll(fds, SOURCES);
+        if (ready < 0) survive_no_poll();
         if (ready != 0) handle(fds);
     }
     if (!quitting && !atomic_load(&guard.partner_dead)) atomic_store(&guard.partner_dead, outlived_partner());

@@ -67,10 +67,9 @@ static int map_page(void) {
 }
 
 static void close_all(unsigned first, unsigned last) {
-    struct rlimit limit;
-    if (first > last || syscall(SYS_close_range, first, last, 0) == 0) return;
+    struct rlimit limit = {0};
     /* Before Linux 5.9. */
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    if (syscall(SYS_close_range, first, last, 0) != 0) getrlimit(RLIMIT_NOFILE, &limit);
     for (unsigned fd = first; fd <= last && fd < limit.rlim_cur; fd++) close((int)fd);
 }
 

@@ -63,7 +63,7 @@ static void watch(void) {
         accepting = true;
         for (unsigned i = 0; i < MAX_CONNECTIONS; i++) fds[ON_CONNECTIONS + i] = (struct pollfd){connection_fd(i), POLLIN, 0};
         int ready = poll(fds, SOURCES, timeout);
-        if (ready < 0) survive_no_poll(fds, SOURCES);
+        if (ready < 0) survive_no_poll();
         if (ready != 0) handle(fds);
     }
 }

@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
@@ -14,6 +15,7 @@ import { describeNeeding } from '../support/capabilities.js';
 import { ended, eventually, FreezeHarness, isGuard } from '../support/freeze-harness.js';
 import { GuardsByHand } from '../support/guards-by-hand.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
+import { waitingThread } from '../support/waiting-thread.js';
 
 const TSX = fileURLToPath(new URL('../../node_modules/tsx/dist/esm/index.mjs', import.meta.url));
 
@@ -83,6 +85,18 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a call that waits for a disk',
     return readdirSync(`/proc/${pid}/task`).some((thread) =>
       readFileSync(`/proc/${pid}/task/${thread}/stack`, 'utf8').includes('freeze_super'),
     );
+  }
+
+  /** What a process has open of files that tell of threads. */
+  function openInProc(pid: number): string[] {
+    return readdirSync(`/proc/${pid}/fd`).filter((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`).includes('/task/');
+      } catch {
+        // Closed by now.
+        return false;
+      }
+    });
   }
 
   /** The first of two is frozen, the FIFREEZE of the other in flight. */
@@ -192,6 +206,8 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a call that waits for a disk',
     const { theirs, ours } = await meeting(() => freezer.freeze());
     try {
       await sleep(2000);
+      // Both guards look at what our thread does all the time; one that runs out of files would be blind, and thaw.
+      for (const pid of freezer.watchdogPids) expect(openInProc(pid).length).toBeLessThan(10);
       await letGo();
       expect((await theirs).exitCode).toBe(0);
       expect(await ours).toMatchObject({
@@ -240,6 +256,20 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a call that waits for a disk',
     await letGo();
     await thawed;
     expect(readPage(guarded.page)).toMatchObject([{ endedAnothers: 1 }]);
+  });
+
+  it('is not every call that waits: one that is elsewhere than in FIFREEZE keeps no thaw back', async () => {
+    const guarded = await hand.guard(ext4);
+    await hang();
+    const writing = writeFile(`${lower.mountpoint}/waits`, '');
+    hand.publishCaller(guarded, await eventually('a thread that waits', waitingThread));
+    hand.publish(guarded, SlotState.calling);
+    const thawed = guarded.connection.request({ type: FrameType.thaw }, 60_000);
+    await eventually('the thaw to begin', () => readPage(guarded.page)[0]?.thawBeginMs !== 0);
+    hand.publish(guarded, SlotState.failed);
+    expect((await thawed).error).toBe(0);
+    await letGo();
+    await writing;
   });
 
   it('is given up at the deadline, and what it freezes all the same is thawed', async () => {

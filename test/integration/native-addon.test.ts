@@ -37,6 +37,7 @@ import { describeNeeding } from '../support/capabilities.js';
 import { ended, eventually } from '../support/freeze-harness.js';
 import { GuardsByHand } from '../support/guards-by-hand.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
+import { waitingThread } from '../support/waiting-thread.js';
 
 const BAD_FD = 99_999;
 
@@ -207,6 +208,28 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     expect(await thawing).toBe(true);
     expect(readPage(page)[0]).toMatchObject({ state: SlotState.thawed, loss: 0, thawedMs: 0 });
     expect(await probeFrozen(upperFd)).toBe(false);
+  });
+
+  it('leaves signals to the threads of Node, in a thread of its own that waits', async () => {
+    const SIGTERM = 1n << 14n;
+    const blocked = (thread: string): bigint =>
+      BigInt(`0x${/^SigBlk:\s*(\w+)/m.exec(readFileSync(`/proc/${thread}/status`, 'utf8'))?.[1] ?? ''}`);
+    const ours = blocked('thread-self');
+    expect(ours & SIGTERM).toBe(0n);
+    const { fd: pageFd, page } = createPage(1, 0, 60_000);
+    closeSync(pageFd);
+    await freezeSlot(page, 0, upperFd);
+    await must('fsfreeze', '--freeze', xfs.mountpoint);
+    let thawing: Promise<boolean> | undefined;
+    try {
+      thawing = thawSlot(page, 0, upperFd, 0);
+      expect(blocked('thread-self')).toBe(ours);
+      const waiting = await eventually('the thread to wait', waitingThread);
+      expect(blocked(`self/task/${waiting}`) & SIGTERM).toBe(SIGTERM);
+    } finally {
+      await thawInBackground(lowerFd);
+    }
+    expect(await thawing).toBe(true);
   });
 
   it('tells why it thawed, and when', async () => {

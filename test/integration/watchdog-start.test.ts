@@ -29,6 +29,7 @@ const ENOENT = 2;
 const EIO = 5;
 const ECHILD = 10;
 const EACCES = 13;
+const ENOSYS = 38;
 const EPROTO = 71;
 const EADDRINUSE = 98;
 const ETIMEDOUT = 110;
@@ -68,6 +69,13 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
   /** What makes a system call of both guards go wrong. */
   function faulty(call: string, how: number | 'hang' | 'kill'): { through: string[] } {
     return { through: [faultyCall, call, String(how)] };
+  }
+
+  /** The same from the cgroup that everything is in, by which nobody can be ended. */
+  function fromRootCgroup({ through }: { through: string[] }): { through: string[] } {
+    const script =
+      'for at in $(findmnt -nlo TARGET -t cgroup,cgroup2); do echo $$ >$at/cgroup.procs; done; exec "$@"';
+    return { through: ['sh', '-c', script, 'sh', ...through] };
   }
 
   async function armed({ child, socket, arm }: Unarmed) {
@@ -211,6 +219,8 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
     const { pids } = await armed(await hand.unarmed(disk, { controlPath: '' }));
     // To the holder, and to each other.
     expect(pids.map((pid) => socketsOf(pid).length)).toEqual([2, 1]);
+    // Nor do they take what has the first number for their listening one.
+    expect(pids.map((pid) => readlinkSync(`/proc/${pid}/fd/0`))).toEqual(['/dev/null', '/dev/null']);
   });
 
   it.each(['nothing', 'half a frame'])('end when the command has said %s, and hangs up', async (what) => {
@@ -237,7 +247,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
 
   it.each([
     ['that they are not locked into memory', WARNINGS.mlock, () => faulty('mlockall', EIO)],
-    ['that they share the cgroup of others', WARNINGS.cgroup, () => faulty('mkdir', EIO)],
+    ['that they share the cgroup of others', WARNINGS.cgroup, () => fromRootCgroup(faulty('mkdir', EIO))],
     [
       'that the OOM killer may choose them',
       WARNINGS.oom,
@@ -268,6 +278,19 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
     expect(reply.warnings & WARNINGS.cgroup).toBe(0);
   });
 
+  it.each([
+    ['no file tells of mounts and processes', 'umount --lazy /proc', WARNINGS.cgroup | WARNINGS.oom],
+    [
+      'the mounts of their cgroups lie below others',
+      `mkdir -p hidden/one; mount --bind "$(findmnt -nfo TARGET -t cgroup2)" hidden/one
+      umount --lazy --recursive /sys/fs/cgroup; mount -t tmpfs none hidden`,
+      WARNINGS.cgroup,
+    ],
+  ])('guard all the same, and say what they lack, where %s', async (_, script, lacking) => {
+    const { reply } = await armed(await hand.unarmed(disk, mounting(script)));
+    expect(reply.warnings & lacking).toBe(lacking);
+  });
+
   it('are bound by no limit of the command, neither niced nor named as it is, and hold no directory', async () => {
     // The soft ones: to raise the hard ones takes a capability that root need not have.
     const limits = ['prlimit', '--cpu=600:', '--fsize=1000000:', '--memlock=4096:'];
@@ -291,11 +314,15 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
     }
   });
 
-  it('keep nothing open that the command had inherited, and they do not need', async () => {
+  it.each([
+    ['', () => []],
+    [', nor on a kernel that cannot close many together', () => faulty('close_range', ENOSYS).through],
+  ])('keep nothing open that the command had inherited, and they do not need%s', async (_, faults) => {
     const opened = `${disks.directory}/inherited`;
     // The lowest that can be another's, and one beyond what they open themselves.
-    const script = `exec 8>"${opened}" 200>"${opened}"; exec "$0"`;
-    const { pids } = await armed(await hand.unarmed(disk, { through: ['bash', '-c', script] }));
+    const script = `exec 8>"${opened}" 200>"${opened}"; exec "$@"`;
+    const through = ['bash', '-c', script, 'bash', ...faults()];
+    const { pids } = await armed(await hand.unarmed(disk, { through }));
     for (const pid of pids) {
       const files = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
       expect(files).toContain(disk.mountpoint);

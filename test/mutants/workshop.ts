@@ -83,6 +83,8 @@ export class Workshop {
       }
       const loaded = await this.#testAll(tests.modules, limitMs);
       if (loaded.outcome !== 'passed' || tests.built.length === 0) return loaded;
+      // Copied in the same tick of the clock as the source was written, it would pass for newer, and the mutant never be built.
+      if (isC) await rm(path.join(this.#checkout, 'native/build'), { recursive: true });
       const because = await this.#build(
         isC ? ['scripts/build-native'] : ['node_modules/.bin/tsx', 'scripts/bundle.ts'],
       );

@@ -21,6 +21,7 @@ static const struct {
     {"bind", SYS_bind},
     {"clone", SYS_clone},
     {"clone3", SYS_clone3},
+    {"close_range", SYS_close_range},
     {"eventfd2", SYS_eventfd2},
     {"fsopen", SYS_fsopen},
     {"getsockopt", SYS_getsockopt},

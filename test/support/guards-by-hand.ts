@@ -19,6 +19,7 @@ import { FrameType, type Request } from '../../src/freeze/protocol.js';
 import { startWatchdog } from '../../src/freeze/watchdog-process.js';
 import { createPage, readPage, type PageHandle } from '../../src/system/native.js';
 import { ended, eventually, isGuard } from './freeze-harness.js';
+import { CALLERS_AT } from './page-layout.js';
 import type { ThrowawayDisks, ThrowawayFilesystem } from './throwaway-filesystem.js';
 
 const WATCHDOG = resolve(import.meta.dirname, '../../native/build/watchdog');
@@ -246,6 +247,11 @@ export class GuardsByHand {
 
   publishThawBegin({ pageFd }: Guarded, ms: number): void {
     writeSync(pageFd, BigUint64Array.of(BigInt(Math.round(ms * NS_PER_MS))), 0, 8, SLOTS_AT + THAW_BEGIN_AT);
+  }
+
+  /** Says that this thread of the test is the one that calls FIFREEZE. */
+  publishCaller({ pageFd }: Guarded, thread: number): void {
+    writeSync(pageFd, Int32Array.of(thread), 0, 4, CALLERS_AT);
   }
 
   publishThawErrno({ pageFd }: Guarded, errno: number): void {

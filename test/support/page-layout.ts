@@ -13,3 +13,5 @@ export const COMMANDS_AT = DEVICES_AT + 40 * MAX_DEVICES;
 export const WATCH_STATE_AT = COMMANDS_AT + 4 * MAX_COMMANDS + 4;
 /** A number of 32 bits: one for each slot. */
 export const PROBING_AT = WATCH_STATE_AT + 44;
+/** An array of `MAX_SLOTS` numbers of 32 bits: the threads that call FIFREEZE. */
+export const CALLERS_AT = PROBING_AT + 8;
