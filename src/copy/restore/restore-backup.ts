@@ -24,6 +24,7 @@ import { prepareDestination } from './restore-destination.js';
 import { withSafeDestination } from './destination-view.js';
 import { requireNotRemoved } from '../verify/verify-backup.js';
 import { isPattern } from './path-pattern.js';
+import { requireHeld } from './require-held.js';
 import { selectPaths, type SelectedPaths } from './select-paths.js';
 import { restoringTo, writtenFilesystems } from './written-filesystems.js';
 import { suggested } from '../../system/command-line.js';
@@ -209,7 +210,7 @@ function notKeptIn(destination: string): string {
 
 /**
  * Restores a backup, or some paths of it. Rejects with `usage` before anything is written when it cannot be done as
- * asked, with `notFrozen` when it would write to a frozen filesystem, with `copyFailed` when it broke off, or what it wrote may not be on disk, with the
+ * asked (a path that the backup is known not to have), with `notFrozen` when it would write to a frozen filesystem, with `copyFailed` when it broke off, or what it wrote may not be on disk, with the
  * signal's reason when it was aborted, with `failed` when the backup was removed meanwhile; resolves, `partial` (exit 41), when single files could not be restored.
  */
 export async function restoreBackup(options: RestoreOptions): Promise<RestoreReport> {
@@ -233,6 +234,8 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
         entries,
       )
     : await select(entries);
+  if (engine.choosesWhenOpen !== true && !options.paths.every(isPattern))
+    await requireHeld(paths, backup, { engine, signal });
   await engine.preflight();
   const totals = paths.length === 0 && !isLate ? totalsOf(manifest) : {};
   const choose: NonNullable<RestoreRequest['choose']> = async (opened) => {
