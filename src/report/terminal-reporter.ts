@@ -128,6 +128,10 @@ export class TerminalReporter implements Reporter {
     this.#line(chalk.yellow(`${symbols.warning} ${withoutControls(message)}`));
   }
 
+  waiting(message: string): void {
+    this.#line(withoutControls(message));
+  }
+
   workFinished(): void {
     this.#open = [];
     this.#spinner.stop();

@@ -197,6 +197,13 @@ describe('lines', () => {
     expect(written).toEqual(['warning: the other copy is taken\n']);
   });
 
+  it('tell for whom it waits, which is no warning', () => {
+    const { reporter, written } = plain();
+    reporter.jobStarted('srv');
+    reporter.waiting('waiting for process 7 (run), which has the job srv');
+    expect(written.at(-1)).toBe('srv: waiting for process 7 (run), which has the job srv\n');
+  });
+
   it('cannot be forged by the name of a file', () => {
     const { reporter, written } = plain();
     reporter.jobStarted('srv');
