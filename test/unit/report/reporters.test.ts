@@ -270,6 +270,16 @@ describe('chooseReporter', () => {
     expect(escapes.filter((rest) => /^\d*m/.test(rest))).toEqual([]);
   });
 
+  it('tells each step once where all of it goes to a terminal', async () => {
+    for (const isTTY of [true, false]) {
+      const stdout = fakeStream(isTTY);
+      const stderr = fakeStream(true);
+      const reporter = await chooseReporter({ ...choice, stdout: stdout.stream, stderr: stderr.stream });
+      reporter.jobFinished(successfulReport());
+      expect(stdout.written().includes('timeline')).toBe(!isTTY);
+    }
+  });
+
   it('colours the summary for a terminal', async () => {
     const stdout = fakeStream(true);
     const stderr = fakeStream(false);
