@@ -2,6 +2,7 @@ import { FsbackupError } from '../../errors.js';
 import { exitCode } from '../../exit-codes.js';
 import type { Journal } from '../../journal/journal.js';
 import type { Consistency } from '../../snapshots/provider.js';
+import { firstTaken } from '../../report/instants.js';
 import { isWithin } from '../../system/mountinfo.js';
 import { withSealedView } from '../../system/sealed-view.js';
 import { entriesOf } from '../backup/backup-entries.js';
@@ -70,6 +71,8 @@ export interface RestoreReport {
   engine: EngineName;
   /** When the backup was completed, and what it is worth. */
   completedAt: string;
+  /** When the first of its snapshots was begun, which is what its data is of; null where it is of a live tree, or nobody knows. */
+  snapshotStartedAt: string | null;
   consistency: Consistency;
   /** `/` in place. */
   destination: string;
@@ -167,6 +170,7 @@ export function reportRestore(
     target: targetName(targetOf(backup)),
     engine: manifest.engine,
     completedAt: manifest.completedAt,
+    snapshotStartedAt: firstTaken(manifest.report.sources),
     consistency: manifest.report.consistency,
     destination,
     inPlace,

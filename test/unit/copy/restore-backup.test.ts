@@ -117,6 +117,7 @@ describe('a restore', () => {
       files: 1,
       bytes: 7,
       consistency: 'filesystem',
+      snapshotStartedAt: '2026-01-02T03:04:05.249Z',
       paths: [],
       notRestored: [],
       notInBackup: [],
@@ -371,6 +372,7 @@ describe('backups show', () => {
     expect(stdout).toContain(`srv@${ID}`);
     expect(stdout).toContain('rsync 3.2.7');
     expect(stdout).toContain('/srv 44.6 ms');
+    expect(stdout).toMatch(/^data of +2026-01-02T03:04:05\.249Z$/m);
     const json = await runCommandClass(BackupsShow, [`srv@${ID}`, '--from', target, '--json']);
     expect(JSON.parse(json.stdout)).toMatchObject({
       version: 1,
