@@ -52,6 +52,11 @@ export abstract class BaseCommand extends Command {
     else process.stderr.write(`Warning: ${withoutControls(message)}\n`);
   }
 
+  /** Writes what goes on to stderr, for people. */
+  protected printNote(message: string): void {
+    process.stderr.write(`${withoutControls(message)}\n`);
+  }
+
   /** Writes an error for people to stderr, line by line: what, and what to do. */
   protected printError(lines: readonly string[], heading = 'Error:'): void {
     process.stderr.write(`${heading} ${asLines(lines)}\n`);

@@ -55,11 +55,16 @@ function meansNone(timeoutMs: number): boolean {
   return timeoutMs === 0 || timeoutMs === 1000;
 }
 
-function resolveTimeout<Origin>(layer: FreezeLayer<Origin> | undefined): {
+function resolveTimeout<Origin>(
+  layer: FreezeLayer<Origin> | undefined,
+  maxHoldMs: number,
+): {
   timeoutMs: number | null;
   complaint?: FreezeComplaint<Origin>;
 } {
-  if (layer?.timeoutMs === undefined) return { timeoutMs: layer === undefined ? DEFAULT_TIMEOUT_MS : null };
+  // Nobody said one, so whoever said a shorter cap means that.
+  if (layer === undefined) return { timeoutMs: Math.min(DEFAULT_TIMEOUT_MS, maxHoldMs) };
+  if (layer.timeoutMs === undefined) return { timeoutMs: null };
   const { origin, names, timeoutMs, noTimeout = false } = layer;
   const text = formatDuration(timeoutMs);
   if (meansNone(timeoutMs) === noTimeout) return { timeoutMs: noTimeout ? null : timeoutMs };
@@ -87,18 +92,18 @@ export function resolveFreeze<Origin>(
 ): ResolvedFreeze<Origin> {
   const timeoutLayer = layers.find((layer) => layer.timeoutMs !== undefined || layer.noTimeout === true);
   const maxHoldLayer = layers.find((layer) => layer.maxHoldMs !== undefined);
-  const { timeoutMs, complaint } = resolveTimeout(timeoutLayer);
   const maxHoldMs = maxHoldLayer?.maxHoldMs ?? DEFAULT_MAX_HOLD_MS;
+  const { timeoutMs, complaint } = resolveTimeout(timeoutLayer, maxHoldMs);
   const complaints = complaint === undefined ? [] : [complaint];
 
   const complain = (key: 'timeout' | 'maxHold', message: string): void => {
     complaints.push({ origin: (key === 'timeout' ? timeoutLayer : maxHoldLayer)?.origin, key, message });
   };
   if (maxHoldMs === 0) complain('maxHold', 'a freeze needs some time: take a second or more');
-  else if (timeoutMs !== null && timeoutMs > maxHoldMs) {
+  else if (timeoutLayer !== undefined && timeoutMs !== null && timeoutMs > maxHoldMs) {
     const [timeout, maxHold] = [formatDuration(timeoutMs), formatDuration(maxHoldMs)];
     // Told where it can be mended: at the stronger of the two, which was written over the other.
-    if (timeoutLayer === undefined || isStronger(layers, maxHoldLayer, timeoutLayer)) {
+    if (isStronger(layers, maxHoldLayer, timeoutLayer)) {
       const name = (maxHoldLayer?.names ?? CONFIG_NAMES).timeout;
       complain('maxHold', `${maxHold} is shorter than ${name} (${timeout}): raise this or lower that`);
     } else {

@@ -1,6 +1,7 @@
 import { stateDirectory } from '../system/directories.js';
 import { readHungTaskTimeoutMs } from '../system/hung-task.js';
 import { checkJob } from './check-job.js';
+import { checkPrograms, type CheckPrograms } from './check-programs.js';
 import { checkSchedules, type CheckSchedules } from './check-schedules.js';
 import { checkTargets } from './check-targets.js';
 import { DEFAULT_ATTEMPTS, normaliseJob } from './normalise.js';
@@ -31,6 +32,8 @@ export interface LoadOptions {
   trustedUids?: readonly number[];
   /** Has the schedules of jobs checked too; a run does not need them. */
   schedules?: CheckSchedules;
+  /** Has the programs of commands looked at too: that gives warnings alone. */
+  programs?: CheckPrograms;
 }
 
 /** As an editor would walk through them; one bad default that several jobs inherit is one problem. */
@@ -121,6 +124,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<Config> {
   }
   if (options.schedules !== undefined)
     problems.push(...(await checkSchedules(written.jobs, options.schedules)));
+  if (options.programs !== undefined) await checkPrograms(written.jobs, options.programs);
   if (problems.length > 0) {
     throw new ConfigError(
       inOrder(

@@ -115,6 +115,18 @@ export async function withCopyErrors<T>(copy: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Runs a restore: what engines and programs call a failed copy is told as what it is to whoever restores. */
+export async function asRestoreErrors<T>(restore: () => Promise<T>): Promise<T> {
+  try {
+    return await restore();
+  } catch (error) {
+    if (!(error instanceof FsbackupError) || error.code !== 'copyFailed') throw error;
+    const { code, message, hint, below } = error;
+    const told = message.replace(/^the copy (?=failed: |was stopped$)/, 'the restore ');
+    throw new FsbackupError(code, told, { hint, below, cause: error });
+  }
+}
+
 /** How many paths are told of those that could not be copied. */
 export const MAX_UNREADABLE = 100;
 

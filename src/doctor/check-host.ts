@@ -14,6 +14,9 @@ const CAPABILITIES: readonly { bit: bigint; name: string; without: string }[] = 
   { bit: 24n, name: 'CAP_SYS_RESOURCE', without: 'the OOM killer may choose the watchdogs' },
 ];
 const CAP_SYS_ADMIN = 21n;
+/** No command does it: whoever started the container or the unit decides. */
+const GRANT =
+  'Grant them where this was started (--cap-add of a container, CapabilityBoundingSet= of a unit), or run fsbackup on the host.';
 /** kernel.hung_task_timeout_secs of most kernels. */
 const USUAL_LIMIT_SECONDS = 120;
 
@@ -37,7 +40,7 @@ export function checkPrivilege({ capabilities, isRoot }: HostState): Finding {
   const lacking = CAPABILITIES.filter(({ bit }) => !has(capabilities, bit));
   if (lacking.length === 0) return ok(check, 'all capabilities that a run uses');
   return warning(check, `without ${lacking.map(({ name }) => name).join(', ')}`, {
-    detail: lacking.map(({ name, without }) => `${name}: ${without}`).join('; '),
+    detail: `${lacking.map(({ name, without }) => `${name}: ${without}`).join('; ')}. ${GRANT}`,
   });
 }
 
@@ -53,7 +56,12 @@ export function checkGuards({ guards }: HostState): Finding {
   const check = 'watchdogs';
   if (!guards.armed)
     return problem(check, `they cannot be started: ${guards.problem}`, { detail: guards.hint });
-  if (guards.warnings.length > 0) return warning(check, guards.warnings.join('; '));
+  if (guards.warnings.length > 0) {
+    return warning(check, guards.warnings.join('; '), {
+      detail:
+        'A freeze ends all the same while one of them lives. What is lacking is a right of whoever started this: a capability, or /sys/fs/cgroup writable. Grant it, or run fsbackup on the host.',
+    });
+  }
   return ok(check, 'both started, in cgroups of their own, locked in memory, hidden from the OOM killer');
 }
 
@@ -99,6 +107,7 @@ export function checkExpedite({ canExpedite }: HostState): Finding {
     : warning(
         'rcu-expedited',
         '/sys/kernel/rcu_expedited cannot be written: a freeze takes some 40 ms longer',
+        { detail: 'In a container, have /sys mounted read-write, or run fsbackup on the host.' },
       );
 }
 

@@ -1,4 +1,5 @@
 import { resumeCommand } from '../freeze/guarded-devices.js';
+import { suggested } from '../system/command-line.js';
 import type { HostState } from './facts.js';
 import { ok, problem, warning, type Finding } from './finding.js';
 
@@ -53,7 +54,11 @@ export function checkLeftovers({ leftovers }: HostState): Finding[] {
     const summary = `${mountpoint} is held frozen by ${owner}`;
     if (guards === 'alive') findings.push(ok('frozen', summary));
     else if (guards === 'stopped')
-      findings.push(warning('frozen', `${summary}, whose watchdog does not answer`));
+      findings.push(
+        warning('frozen', `${summary}, whose watchdog does not answer`, {
+          detail: `It is stopped, or waits for a disk. Where nobody needs that freeze any more, \`${suggested('thaw', [mountpoint])}\` ends it.`,
+        }),
+      );
     else {
       findings.push(problem('frozen', `${summary}, and its watchdogs are dead`, { fix: 'fsbackup recover' }));
     }
@@ -62,10 +67,18 @@ export function checkLeftovers({ leftovers }: HostState): Finding[] {
     findings.push(warning('left-behind', `a dead run left: ${what}`, { fix: 'fsbackup recover' }));
   }
   for (const file of leftovers.unreadable) {
-    findings.push(warning('journal', `a journal entry that this version does not understand: ${file}`));
+    findings.push(
+      warning('journal', `a journal entry that this version does not understand: ${file}`, {
+        detail: 'Have it ended by the version of fsbackup that wrote it (`fsbackup recover`).',
+      }),
+    );
   }
   if (leftovers.problem !== undefined) {
-    findings.push(warning('journal', `what dead runs left cannot be read: ${leftovers.problem}`));
+    findings.push(
+      warning('journal', `what dead runs left cannot be read: ${leftovers.problem}`, {
+        detail: 'Run fsbackup as root, and see that the state directory can be read.',
+      }),
+    );
   }
   if (findings.length === 0) findings.push(ok('left-behind', 'nothing of dead runs'));
   return [...findings, ...leftovers.kept.map((what) => ok('kept-snapshot', `kept between runs: ${what}`))];

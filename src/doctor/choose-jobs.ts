@@ -7,6 +7,7 @@ import { configFile } from '../config/read-files.js';
 import type { JobConfig } from '../config/types.js';
 import { errnoOf, FsbackupError } from '../errors.js';
 import { examineCalendar } from '../system/calendar-event.js';
+import { isProgram } from '../system/find-command.js';
 import { readSpace } from '../system/filesystem-space.js';
 import type { ExaminedJob } from './examine-job.js';
 import { findFilesystems } from './find-filesystems.js';
@@ -93,8 +94,10 @@ async function readJobs({
   }
   try {
     const warnings: string[] = [];
-    const schedules = { examine: examineCalendar, warn: (message: string) => void warnings.push(message) };
-    const { jobs } = await loadConfig({ configFile: flag, env, schedules });
+    const warn = (message: string): void => void warnings.push(message);
+    const schedules = { examine: examineCalendar, warn };
+    const programs = { isProgram, warn };
+    const { jobs } = await loadConfig({ configFile: flag, env, schedules, programs });
     const summary = `${file}: ${jobs.map(({ name }) => name).join(', ')}`;
     const finding =
       warnings.length === 0 ? ok(check, summary) : warning(check, summary, { detail: warnings.join('; ') });

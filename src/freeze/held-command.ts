@@ -18,6 +18,8 @@ export interface HeldEnd {
 
 /** A command that runs while filesystems are frozen. */
 export interface HeldCommand {
+  /** The session that it, and what it starts, is in; undefined: it could not be started. */
+  session: number | undefined;
   ended: Promise<HeldEnd>;
   /** Passes a signal on to the command and its children. */
   kill(signal: NodeJS.Signals): void;
@@ -39,9 +41,10 @@ export function startHeldCommand(file: string, argv: readonly [string, ...string
   try {
     child = spawn(file, args, { argv0, detached: true, stdio: 'inherit' });
   } catch (error) {
-    return { ended: Promise.resolve(notStarted(error)), kill: () => undefined };
+    return { session: undefined, ended: Promise.resolve(notStarted(error)), kill: () => undefined };
   }
   return {
+    session: child.pid,
     ended: new Promise((resolve) => {
       child.once('error', (error) => resolve(notStarted(error)));
       child.once('exit', (code, signal) => resolve({ exitCode: shellCode(code, signal) }));

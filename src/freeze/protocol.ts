@@ -73,8 +73,8 @@ export function lossNumber(reason: DeviceLossReason): number {
 /** By bit: what a guard says of this host. */
 const WARNINGS: readonly string[] = [
   'the watchdog shares its cgroup with other processes and dies with it',
-  'the watchdog could not be locked into memory',
-  'the watchdog could not be hidden from the OOM killer',
+  'the watchdog could not be locked into memory (that takes CAP_IPC_LOCK)',
+  'the watchdog could not be hidden from the OOM killer (that takes CAP_SYS_RESOURCE)',
   'the second watchdog is gone',
 ];
 

@@ -42,6 +42,8 @@ export interface LockWait {
   /** How long to wait for a busy lock; 0: not at all; undefined: not at all, and the command has no flag for it. */
   waitMs: number | undefined;
   signal: AbortSignal;
+  /** Told once, where more than a moment is waited: for whom, a sentence without its full stop. */
+  onWait?: ((message: string) => void) | undefined;
 }
 
 const POLL_MS = 100;
@@ -214,9 +216,11 @@ export async function acquireLock(
   name: string,
   what: string,
   dependencies: LockDependencies,
-  { waitMs, signal }: LockWait,
+  { waitMs, signal, onWait }: LockWait,
 ): Promise<Lock> {
-  const deadline = performance.now() + (waitMs ?? 0);
+  const begun = performance.now();
+  const deadline = begun + (waitMs ?? 0);
+  let isToldOf = false;
   for (;;) {
     signal.throwIfAborted();
     const lock = await tryAcquireLock(name, dependencies);
@@ -233,6 +237,12 @@ export async function acquireLock(
               : 'Wait until it has finished, or let this run wait with --lock-wait 10m.',
         });
       }
+    }
+    // Until then the holder may not have been told.
+    if (!isToldOf && performance.now() - begun > TELL_MS) {
+      isToldOf = true;
+      const holder = await readHolder(name, dependencies.directories);
+      onWait?.(`waiting for ${describe(holder)}, which has ${what}`);
     }
     await sleep(leftMs > 0 ? Math.min(POLL_MS, leftMs) : POLL_MS, undefined, { signal }).catch(
       (error: unknown) => {

@@ -41,3 +41,35 @@ export function excludesBelow(patterns: readonly string[], relative: string): st
   }
   return [...below];
 }
+
+/** How borg begins patterns of its several kinds. */
+const BORG_STYLE = /^(?:sh|fm|re|pp|pf):/;
+
+/** Whether a pattern begins with the source's own path, as restic, borg and tar would have it. */
+export function beginsWithOwnPath(pattern: string, source: string): boolean {
+  return source !== '/' && pattern.startsWith(`${source}/`);
+}
+
+/**
+ * Of the patterns of a source, those that leave out nothing for how they are written, as a warning each. `hasOwnPathBelow`: there is a
+ * directory below it that such a pattern means. Pure.
+ */
+export function describeUseless(
+  patterns: readonly string[],
+  source: string,
+  hasOwnPathBelow: boolean,
+): string[] {
+  return patterns.flatMap((pattern) => {
+    if (!hasOwnPathBelow && beginsWithOwnPath(pattern, source)) {
+      const meant = pattern.slice(source.length);
+      return [
+        `the exclude ${pattern} of ${source} leaves out nothing: patterns are relative to the source, so write ${meant}`,
+      ];
+    }
+    if (BORG_STYLE.test(pattern))
+      return [
+        `the exclude ${pattern} of ${source} leaves out nothing: patterns are rsync's, which knows none that begins with ${pattern.slice(0, 3)}`,
+      ];
+    return [];
+  });
+}

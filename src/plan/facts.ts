@@ -28,6 +28,8 @@ export interface SourceFacts {
    * for where the source is recursive.
    */
   absent?: readonly string[];
+  /** There is something at its own path below it (`/srv/srv` in `/srv`); looked for where an exclude begins so. */
+  hasOwnPathBelow?: boolean;
 }
 
 /** A configured target as it lies on this host; of a repository, the directory that it lies in. */

@@ -3,6 +3,7 @@ import { PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import { FsbackupError } from '../errors.js';
 import { areAtOneInstant, describeInstants } from '../report/instants.js';
 import { collectSources, type CollectedSource } from './collect-sources.js';
+import { describeUseless } from './excludes.js';
 import type { HostFacts } from './facts.js';
 import { numberInstants } from './instants.js';
 import { describeSteps } from './steps.js';
@@ -124,6 +125,9 @@ export function makePlan(job: JobConfig, facts: HostFacts, detectors: Detectors,
   warnings.push(...refuseFrozenInUse(frozen, facts, options.force), ...apart);
   if (frozen.length > 0 && !facts.initialPidNamespace) {
     warnings.push(PID_NAMESPACE_WARNING);
+  }
+  for (const [index, { path, exclude }] of job.sources.entries()) {
+    warnings.push(...describeUseless(exclude, path, facts.sources[index]?.hasOwnPathBelow === true));
   }
   warnings.push(...facts.doubts);
   const { timeoutMs, maxHoldMs } = job.freeze;

@@ -62,5 +62,10 @@ export async function chooseReporter(choice: ReporterChoice): Promise<Reporter> 
   if (!isAnimated(choice)) return new PlainReporter(output, resultStyle);
   // ora and its spinners take a while to load, and cron never sees them.
   const { TerminalReporter } = await import('./terminal-reporter.js');
-  return new TerminalReporter(output, { stream: stderr, style, resultStyle });
+  return new TerminalReporter(output, {
+    stream: stderr,
+    style,
+    resultStyle,
+    isResultElsewhere: !stdout.isTTY,
+  });
 }

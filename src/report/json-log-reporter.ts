@@ -117,6 +117,10 @@ export class JsonLogReporter implements Reporter {
     this.#tell({ event: 'warning', message });
   }
 
+  waiting(message: string): void {
+    this.#tell({ event: 'waiting', message });
+  }
+
   workFinished({ outcome, exitCode }: FinishedWork): void {
     this.#tell({ event: 'job-finished', outcome, exitCode });
   }

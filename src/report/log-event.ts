@@ -31,6 +31,8 @@ export const logEventSchema = z.discriminatedUnion('event', [
     secondsLeft: z.number().nullable(),
   }),
   z.strictObject({ ...at, event: z.literal('warning'), message: z.string() }),
+  /** For whom, such as another run of the job; no warning. */
+  z.strictObject({ ...at, event: z.literal('waiting'), message: z.string() }),
   /** `outcome` is that of the report. */
   z.strictObject({ ...at, event: z.literal('job-finished'), outcome: z.string(), exitCode: z.number() }),
   /** The last line of a command that failed, in place of its two lines of text; `stack` with `DEBUG`. */

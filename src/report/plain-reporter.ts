@@ -79,6 +79,10 @@ export class PlainReporter implements Reporter {
     this.#line(`warning: ${message}`);
   }
 
+  waiting(message: string): void {
+    this.#line(message);
+  }
+
   workFinished(): void {
     // Told by what the command prints.
   }

@@ -19,6 +19,8 @@ export interface Reporter {
   stepFailed(step: string, message: string): void;
   progress(progress: CopyProgress): void;
   warn(message: string): void;
+  /** Somebody else has what is needed, and is waited for: no warning. */
+  waiting(message: string): void;
   /** Of a restore or a verification; its result is printed by the command. */
   workFinished(work: FinishedWork): void;
   jobFinished(report: RunReport): void;

@@ -12,6 +12,7 @@ export const silentReporter: Reporter = {
   stepFailed: nothing,
   progress: nothing,
   warn: nothing,
+  waiting: nothing,
   workFinished: nothing,
   jobFinished: nothing,
 };

@@ -14,6 +14,8 @@ export interface TerminalOptions {
   stream: NodeJS.WriteStream;
   style: Style;
   resultStyle: Style;
+  /** The summary goes elsewhere, where nobody has seen the steps. */
+  isResultElsewhere?: boolean;
 }
 
 /** An engine may tell of thousands of files a second; nobody sees more than this. */
@@ -38,6 +40,7 @@ export class TerminalReporter implements Reporter {
   readonly #output: ReporterOutput;
   readonly #style: Style;
   readonly #resultStyle: Style;
+  readonly #hasTimeline: boolean;
   readonly #held = new HeldOutput();
   readonly #meter: ProgressMeter;
   readonly #spinner: Ora;
@@ -46,10 +49,14 @@ export class TerminalReporter implements Reporter {
   /** Steps that go on, outermost first. */
   #open: string[] = [];
 
-  constructor(output: ReporterOutput, { stream, style, resultStyle }: TerminalOptions) {
+  constructor(
+    output: ReporterOutput,
+    { stream, style, resultStyle, isResultElsewhere = false }: TerminalOptions,
+  ) {
     this.#output = output;
     this.#style = style;
     this.#resultStyle = resultStyle;
+    this.#hasTimeline = isResultElsewhere;
     this.#meter = new ProgressMeter(output.now);
     assumeColumns(stream);
     this.#spinner = ora({
@@ -128,6 +135,10 @@ export class TerminalReporter implements Reporter {
     this.#line(chalk.yellow(`${symbols.warning} ${withoutControls(message)}`));
   }
 
+  waiting(message: string): void {
+    this.#line(withoutControls(message));
+  }
+
   workFinished(): void {
     this.#open = [];
     this.#spinner.stop();
@@ -137,6 +148,6 @@ export class TerminalReporter implements Reporter {
     this.#open = [];
     this.#held.release();
     this.#spinner.stop();
-    this.#output.result(renderReport(report, this.#resultStyle));
+    this.#output.result(renderReport(report, this.#resultStyle, { timeline: this.#hasTimeline }));
   }
 }

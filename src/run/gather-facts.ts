@@ -4,8 +4,10 @@ import { localRepository } from '../backup-target.js';
 import type { JobConfig, SourceConfig, TargetConfig } from '../config/types.js';
 import { atPlace } from '../config/written-at.js';
 import { messageOf } from '../errors.js';
+import { beginsWithOwnPath } from '../plan/excludes.js';
 import type { HostFacts, NestedTree, SourceFacts, TargetFacts } from '../plan/facts.js';
 import type { FilesystemFacts } from '../snapshots/provider.js';
+import { exists } from '../system/exists.js';
 import { readFilesystemFacts } from '../system/filesystem-facts.js';
 import { readFilesystemsInUse } from '../system/in-use.js';
 import { readLogicalVolumes, type VolumesRead } from '../system/lvm.js';
@@ -66,7 +68,10 @@ async function readSource(
   const { zfs } = filesystem;
   const unmounted = source.recursive && zfs !== undefined ? await unmountedDatasets(zfs) : [];
   const absent = source.recursive ? await unmountedBelow(directory, mounts) : [];
-  return { path: source.path, realPath: directory, filesystem, nested, unmounted, absent };
+  const isRepeated = source.exclude.some((pattern) => beginsWithOwnPath(pattern, source.path));
+  // Where nobody can tell, nobody is warned.
+  const hasOwnPathBelow = isRepeated && (await exists(path.join(directory, source.path)).catch(() => true));
+  return { path: source.path, realPath: directory, filesystem, nested, unmounted, absent, hasOwnPathBelow };
 }
 
 /** The first directory on the way up that is there: what is yet to be made will lie in it. */

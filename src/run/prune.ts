@@ -1,7 +1,7 @@
 import type { KeepRules } from '../config/types.js';
 import type { BackupTarget } from '../backup-target.js';
 import { readVerifications } from '../copy/verify/verify-history.js';
-import { locksForRecovery } from '../journal/lock.js';
+import { locksForRecovery, type LockWait } from '../journal/lock.js';
 import { applyRetention, judgeRetention, type RetentionResult } from '../retention/apply.js';
 import { ReleaseStack } from './release-stack.js';
 import { recoveryWarnings, type RunHost } from './run-job.js';
@@ -23,6 +23,7 @@ export interface PruneOptions {
   lockWaitMs: number;
   signal: AbortSignal;
   warn: (message: string) => void;
+  onWait?: LockWait['onWait'];
 }
 
 /** What `prune` would do, without a lock and without doing it. */
@@ -41,7 +42,7 @@ export async function previewPrune(tasks: readonly PruneTask[], now: Date): Prom
 export async function prune(
   tasks: readonly PruneTask[],
   host: PruneHost,
-  { lockWaitMs, signal, warn }: PruneOptions,
+  { lockWaitMs, signal, warn, onWait }: PruneOptions,
 ): Promise<RetentionResult[]> {
   const results: RetentionResult[] = [];
   for (const job of new Set(tasks.map((task) => task.job))) {
@@ -51,7 +52,7 @@ export async function prune(
     const stack = new ReleaseStack();
     try {
       const targets = own.map(({ target }) => target);
-      await takeLocks({ job, targets }, locks, stack, { waitMs: lockWaitMs, signal });
+      await takeLocks({ job, targets }, locks, stack, { waitMs: lockWaitMs, signal, onWait });
       for (const message of recoveryWarnings(await host.recover(locksForRecovery(locks, job), signal)))
         warn(message);
       const verifications = await readVerifications([job], targets);

@@ -77,7 +77,7 @@ export type ReleaseHost = Pick<RunHost, 'locks' | 'recover' | 'openJournal' | 'm
 export async function releaseBases(
   selection: BaseSelection,
   host: ReleaseHost,
-  { lockWaitMs, signal, warn }: PruneOptions,
+  { lockWaitMs, signal, warn, onWait }: PruneOptions,
 ): Promise<BaseStatus[]> {
   const { job } = selection;
   const runId = host.makeRunId();
@@ -86,7 +86,7 @@ export async function releaseBases(
   const { bases } = host.execution;
   const released: BaseStatus[] = [];
   try {
-    await takeLocks({ job, targets: [] }, locks, stack, { waitMs: lockWaitMs, signal });
+    await takeLocks({ job, targets: [] }, locks, stack, { waitMs: lockWaitMs, signal, onWait });
     for (const message of recoveryWarnings(await host.recover(locksForRecovery(locks, job), signal)))
       warn(message);
     const dependencies = { ...host.execution, journal: host.openJournal(job, runId) };

@@ -1,4 +1,5 @@
 import { targetOf } from '../backup-target.js';
+import { asRestoreErrors } from '../copy/copy-error.js';
 import { engineFor } from '../copy/engines.js';
 import { withReportedStep } from '../copy/reported-step.js';
 import { restoreBackup, type RestoreOptions, type RestoreReport } from '../copy/restore/restore-backup.js';
@@ -37,7 +38,7 @@ export async function restoreJournalled(
       onProgress: (progress) => reporter.progress(progress),
       asStep: (work) => {
         reporter.jobStarted(`${job}@${backup.backupId}`);
-        return withReportedStep(reporter, 'restore', work);
+        return withReportedStep(reporter, 'restore', () => asRestoreErrors(work));
       },
     }),
   );

@@ -82,6 +82,7 @@ export async function runJob(job: JobConfig, host: RunHost, options: RunJobOptio
       takeLocks({ job: job.name, targets: job.targets }, locks, stack, {
         waitMs: options.lockWaitMs,
         signal,
+        onWait: (message) => reporter.waiting(message),
       }),
     );
     isLocked = true;

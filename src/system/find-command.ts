@@ -33,3 +33,8 @@ export async function findCommand(name: string, searchPath: string, from = '/'):
   }
   return result;
 }
+
+/** Whether a program of that name would be found now, as programs of the configuration are. */
+export async function isProgram(name: string): Promise<boolean> {
+  return 'file' in (await findCommand(name, process.env['PATH'] ?? ''));
+}

@@ -12,7 +12,7 @@ export async function listPids(): Promise<number[]> {
 }
 
 /** The fields of proc_pid_stat(5) after the name, which may hold anything; none for one that is gone. */
-async function readStat(pid: number): Promise<{ name: string; fields: readonly string[] }> {
+export async function readStat(pid: number): Promise<{ name: string; fields: readonly string[] }> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
   const [, name = '', rest = ''] = /^\d+ \((.*)\) (.*)$/s.exec(text) ?? [];
   return { name, fields: rest.split(' ') };

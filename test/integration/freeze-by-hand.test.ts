@@ -190,6 +190,14 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'a freeze by hand', () => {
       exitCode: 21,
       problem: { hint: expect.stringContaining('a longer --max-hold may help') as string },
     });
+    // A child of it, which no thaw of its own ends.
+    const write = `sh -c 'echo x >"$0"' ${disk.mountpoint}/written; true`;
+    expect(await around(['sh', '-c', write], { timeoutMs: 10_000, maxHoldMs: 3000 })).toMatchObject({
+      exitCode: 21,
+      problem: {
+        hint: expect.stringMatching(/sh \(pid \d+\) hung in the kernel .* write elsewhere/) as string,
+      },
+    });
     const thawed = around(['sleep', '1']);
     await held();
     await must('fsfreeze', '--unfreeze', disk.mountpoint);

@@ -111,7 +111,7 @@ describeNeeding(NEEDS, 'fsbackup restore', () => {
     const to = path.join(disk.mountpoint, 'from-damaged');
     const { exitCode, stderr } = await runCommandClass(Restore, ['damaged', '--from', target, '--to', to]);
     expect(exitCode).toBe(40);
-    expect(stderr).toContain('Error: the copy failed: tar');
+    expect(stderr).toContain('Error: the restore failed: tar');
   });
 
   it('fails when the destination is full', async () => {
@@ -133,6 +133,8 @@ describeNeeding(NEEDS, 'fsbackup restore', () => {
       expect(run.exitCode).toBe(40);
       expect(run.stderr).toMatch(/No space left|Wrote only/);
       expect(run.stderr).toContain('Make room');
+      expect(run.stderr).toContain(`${small.mountpoint}/${name}: add --force`);
+      expect(run.stderr).not.toContain('the copy');
     }
   });
 

@@ -110,6 +110,7 @@ export class FakeWorld {
     },
     progress: () => this.#mustNotBeFrozen('progress'),
     warn: () => this.#mustNotBeFrozen('warning'),
+    waiting: () => this.#mustNotBeFrozen('waiting'),
     workFinished: () => this.#mustNotBeFrozen('workFinished'),
     jobFinished: () => this.#mustNotBeFrozen('jobFinished'),
   };

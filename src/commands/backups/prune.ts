@@ -54,7 +54,8 @@ export default class BackupsPrune extends BaseCommand {
       ? await previewPrune(tasks, new Date())
       : await withSignals(process, async (signal) => {
           const { createRunHost } = await import('../../run/host.js');
-          const options = { lockWaitMs: flags['lock-wait'] ?? 0, signal, warn };
+          const onWait = (message: string): void => this.printNote(message);
+          const options = { lockWaitMs: flags['lock-wait'] ?? 0, signal, warn, onWait };
           return await prune(tasks, await createRunHost(), options);
         });
     if (flags.json) this.printJson({ version: 1, dryRun, pruned: results.map(pruneReport), warnings });

@@ -29,6 +29,7 @@ export default class BackupsRelease extends BaseCommand {
         lockWaitMs: flags['lock-wait'] ?? 0,
         signal,
         warn,
+        onWait: (message) => this.printNote(message),
       }),
     );
     if (flags.json) this.printJson({ version: 1, released });

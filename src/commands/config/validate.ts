@@ -5,6 +5,7 @@ import { configFile } from '../../config/read-files.js';
 import { configFlag, jsonFlag } from '../../flags.js';
 import { toErrorReport } from '../../report/error-report.js';
 import { examineCalendar } from '../../system/calendar-event.js';
+import { isProgram } from '../../system/find-command.js';
 
 export default class ConfigValidate extends BaseCommand {
   static override summary = 'Check the configuration: every problem with its file, line and column.';
@@ -17,9 +18,11 @@ export default class ConfigValidate extends BaseCommand {
     const { flags } = await this.parse(ConfigValidate);
     const file = configFile(flags.config, process.env);
     const warnings: string[] = [];
-    const schedules = { examine: examineCalendar, warn: (message: string) => void warnings.push(message) };
+    const warn = (message: string): void => void warnings.push(message);
+    const schedules = { examine: examineCalendar, warn };
+    const programs = { isProgram, warn };
     try {
-      const { jobs } = await loadConfig({ configFile: file, freezes: [], schedules });
+      const { jobs } = await loadConfig({ configFile: file, freezes: [], schedules, programs });
       const names = jobs.map((job) => job.name);
       if (flags.json) this.printJson({ version: 1, valid: true, file, jobs: names, problems: [], warnings });
       else {

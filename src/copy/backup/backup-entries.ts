@@ -7,7 +7,8 @@ import { readRecords } from '../digests/digest-lines.js';
 import { unescapePath } from '../digests/digest-record.js';
 import type { BackupEntry, CopyEngine } from '../engine.js';
 
-async function* fromList(file: string): AsyncGenerator<BackupEntry> {
+/** What a list of digests has, which was proven to be the backup's. */
+export async function* entriesInList(file: string): AsyncGenerator<BackupEntry> {
   for await (const { path, type } of readRecords(file)) {
     yield { path: `/${pathFromBytes(unescapePath(path))}`, isDirectory: type === 'd' };
   }
@@ -27,7 +28,7 @@ export async function entriesOf(
     return () => list({ dataDirectory: dataDirectory(backup), signal });
   }
   const digests = await digestsOf(backup, { engine, signal });
-  if (digests !== undefined && 'file' in digests) return () => fromList(digests.file);
+  if (digests !== undefined && 'file' in digests) return () => entriesInList(digests.file);
   const why = digests === undefined ? 'it has no digests.gz' : digests.problem;
   throw new FsbackupError('failed', `what is in ${backup.job}@${backup.backupId} cannot be listed: ${why}`, {
     hint: 'Name whole paths instead of patterns, or restore all of it with --to DIR.',

@@ -1,5 +1,6 @@
 import { targetName, targetOf } from '../../backup-target.js';
 import { FsbackupError } from '../../errors.js';
+import { suggested } from '../../system/command-line.js';
 import { thisHost } from '../../system/this-host.js';
 import { isComplete, listJobBackups, type CompleteBackup } from './backup-list.js';
 import { findCopies, parseSelector } from './backup-select.js';
@@ -48,23 +49,43 @@ function targetNameOf(backup: CompleteBackup): string {
   return targetName(targetOf(backup));
 }
 
-/** The newest backup of the job that is not known to be bad, and of its copies the best. */
+/**
+ * The backups of the job that are not known to be bad, the newest first, of each its best copy: down to the first that nothing speaks
+ * against.
+ */
 async function newestUsable(
   targets: readonly string[],
   job: string,
   verifications: Verifications,
-): Promise<CompleteBackup | undefined> {
+): Promise<Judged[]> {
+  const found: Judged[] = [];
   const lists = await Promise.all(targets.map((target) => listJobBackups(target, job)));
   const { usable } = withoutFuture(preferOwn(lists.flat().filter(isComplete), thisHost()), new Date());
   const newestFirst = usable.toSorted((a, b) => b.manifest.completedAt.localeCompare(a.manifest.completedAt));
-  for (const { backupId } of newestFirst) {
+  for (const backupId of new Set(newestFirst.map((backup) => backup.backupId))) {
     const copies = newestFirst.filter((backup) => backup.backupId === backupId);
     const [best] = (await Promise.all(copies.map((copy) => judge(copy, verifications)))).toSorted(
       (a, b) => rankOf(a) - rankOf(b),
     );
-    if (best !== undefined && best.doubt?.kind !== 'bad') return best.backup;
+    if (best === undefined || best.doubt?.kind === 'bad') continue;
+    found.push(best);
+    if (best.doubt === undefined) break;
   }
-  return undefined;
+  return found;
+}
+
+/** What to restore instead of what is known to be bad. */
+function describeInstead(usable: readonly Judged[]): string {
+  const [newest] = usable;
+  if (newest === undefined) return 'No backup of the job is known to be better.';
+  const inTarget = ({ backup }: Judged): string => `${nameOf(backup)} in ${targetNameOf(backup)}`;
+  const { doubt } = newest;
+  if (doubt === undefined) return `The newest that is not known to be bad is ${inTarget(newest)}.`;
+  const good = usable.find((one) => one.doubt === undefined);
+  if (good !== undefined)
+    return `The newest that nothing speaks against is ${inTarget(good)}; ${inTarget(newest)} is newer, and may share what is bad.`;
+  const verify = suggested('backups verify', [nameOf(newest.backup), '--full']);
+  return `The newest that is not known to be bad is ${inTarget(newest)}, and it may share what is bad: \`${verify}\` tells.`;
 }
 
 /**
@@ -90,14 +111,12 @@ export async function chooseCopy(
       .slice(1)
       .map((one) => `; in ${targetNameOf(one.backup)}: ${one.doubt?.why ?? ''}`)
       .join('');
-    const instead =
-      usable === undefined
-        ? 'No backup of the job is known to be better.'
-        : `The newest that is not known to be bad is ${nameOf(usable)} in ${targetNameOf(usable)}.`;
     throw new FsbackupError(
       'usage',
       `${nameOf(backup)} in ${targetNameOf(backup)} is known to be bad: ${doubt.why}${others}`,
-      { hint: `${instead} To have this one all the same, write its whole id: ${nameOf(backup)}` },
+      {
+        hint: `${describeInstead(usable)} To have this one all the same, write its whole id: ${nameOf(backup)}`,
+      },
     );
   }
   return {

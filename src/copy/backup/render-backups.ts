@@ -1,5 +1,6 @@
 import { asLines, withoutControls } from '../../report/controls.js';
 import { formatBytes, formatFiles } from '../../report/format.js';
+import { describeTaken } from '../../report/instants.js';
 import type { Backup, UnreadableJob } from './backup-list.js';
 import type { AbsentTarget } from '../target/configured-targets.js';
 import { hostOf, isOfAnother } from './host-backups.js';
@@ -193,6 +194,7 @@ export function renderBackup(
   const { report, found } = manifest;
   const host = hostOf(manifest);
   const size = sizeOf(manifest);
+  const taken = describeTaken(report.sources);
   const tools = Object.entries(manifest.tools).map(([tool, version]) => `${tool} ${version}`);
   const frozen = report.sources
     .flatMap(({ mountpoint, frozenMs }) =>
@@ -202,6 +204,7 @@ export function renderBackup(
   const rows = [
     ['backup', `${backup.job}@${backup.backupId}`],
     ['in', directory],
+    ...(taken === undefined ? [] : [['data of', taken]]),
     ['completed', manifest.completedAt],
     ['consistency', report.consistency],
     ['frozen', found !== undefined ? 'not known' : frozen === '' ? 'not' : frozen],
@@ -225,7 +228,7 @@ export function renderRestore(report: RestoreReport): string {
   const head = report.outcome === 'partial' ? 'Restored in part:' : 'Restored';
   return asLines([
     `${head} ${what} of ${from} to ${where}`,
-    `From ${report.target} by ${report.engine}, completed ${report.completedAt}, consistency ${report.consistency}`,
+    `From ${report.target} by ${report.engine}, completed ${report.completedAt}, ${report.snapshotStartedAt === null ? '' : `data of ${report.snapshotStartedAt}, `}consistency ${report.consistency}`,
     ...(report.matched === null
       ? []
       : [

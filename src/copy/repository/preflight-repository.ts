@@ -2,6 +2,7 @@ import { hasCatalogue, openCatalogue } from './catalogue.js';
 import type { CopyEngine } from '../engine.js';
 import { readRepository } from './read-repository.js';
 import { NoRepositoryError } from './open-repository.js';
+import { refuseOtherProgram } from './whose-repository.js';
 import { localRepository, targetName, type EngineTarget } from '../../backup-target.js';
 import type { FilesystemIdentity } from '../../system/filesystem-identity.js';
 import { rememberedBy, requireSameFilesystem, type TargetOfJob } from '../target/target-identity.js';
@@ -25,6 +26,7 @@ async function identify(check: RepositoryToCheck, initialise: boolean): Promise<
   const { engine, stateDirectory, target } = check;
   const where = target.repository?.repository ?? '';
   if (where.startsWith('/')) await requireTrustedTarget(where);
+  await refuseOtherProgram(target);
   if (engine.openRepository === undefined) throw new Error(`${engine.name} has no repositories`);
   const value = await engine.openRepository({ initialise });
   const identity: FilesystemIdentity = { kind: 'repository', value, fstype: engine.name };

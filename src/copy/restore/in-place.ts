@@ -60,7 +60,7 @@ async function findMissingParents(paths: readonly string[]): Promise<string[]> {
 async function refuseMovedSources(sources: readonly string[]): Promise<void> {
   for (const source of sources) {
     if ((await kindOf(source)) !== 'symlink') continue;
-    throw refuse(`${source} is a symlink now, and was a directory when it was backed up`, ELSEWHERE);
+    throw refuse(`${source} is a symlink, and a restore in place goes through none`, ELSEWHERE);
   }
 }
 

@@ -2,6 +2,7 @@ import { FsbackupError } from '../../errors.js';
 import { exitCode } from '../../exit-codes.js';
 import type { Journal } from '../../journal/journal.js';
 import type { Consistency } from '../../snapshots/provider.js';
+import { firstTaken } from '../../report/instants.js';
 import { isWithin } from '../../system/mountinfo.js';
 import { withSealedView } from '../../system/sealed-view.js';
 import { entriesOf } from '../backup/backup-entries.js';
@@ -24,6 +25,7 @@ import { prepareDestination } from './restore-destination.js';
 import { withSafeDestination } from './destination-view.js';
 import { requireNotRemoved } from '../verify/verify-backup.js';
 import { isPattern } from './path-pattern.js';
+import { requireHeld } from './require-held.js';
 import { selectPaths, type SelectedPaths } from './select-paths.js';
 import { restoringTo, writtenFilesystems } from './written-filesystems.js';
 import { suggested } from '../../system/command-line.js';
@@ -69,6 +71,8 @@ export interface RestoreReport {
   engine: EngineName;
   /** When the backup was completed, and what it is worth. */
   completedAt: string;
+  /** When the first of its snapshots was begun, which is what its data is of; null where it is of a live tree, or nobody knows. */
+  snapshotStartedAt: string | null;
   consistency: Consistency;
   /** `/` in place. */
   destination: string;
@@ -166,6 +170,7 @@ export function reportRestore(
     target: targetName(targetOf(backup)),
     engine: manifest.engine,
     completedAt: manifest.completedAt,
+    snapshotStartedAt: firstTaken(manifest.report.sources),
     consistency: manifest.report.consistency,
     destination,
     inPlace,
@@ -209,7 +214,7 @@ function notKeptIn(destination: string): string {
 
 /**
  * Restores a backup, or some paths of it. Rejects with `usage` before anything is written when it cannot be done as
- * asked, with `notFrozen` when it would write to a frozen filesystem, with `copyFailed` when it broke off, or what it wrote may not be on disk, with the
+ * asked (a path that the backup is known not to have), with `notFrozen` when it would write to a frozen filesystem, with `copyFailed` when it broke off, or what it wrote may not be on disk, with the
  * signal's reason when it was aborted, with `failed` when the backup was removed meanwhile; resolves, `partial` (exit 41), when single files could not be restored.
  */
 export async function restoreBackup(options: RestoreOptions): Promise<RestoreReport> {
@@ -233,6 +238,8 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
         entries,
       )
     : await select(entries);
+  if (engine.choosesWhenOpen !== true && !options.paths.every(isPattern))
+    await requireHeld(paths, backup, { engine, signal });
   await engine.preflight();
   const totals = paths.length === 0 && !isLate ? totalsOf(manifest) : {};
   const choose: NonNullable<RestoreRequest['choose']> = async (opened) => {

@@ -1,10 +1,10 @@
 import { existsSync, statSync } from 'node:fs';
-import { lstat, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { FsbackupError } from '../../errors.js';
 import { closest } from '../../suggest.js';
 import { stateDirectory } from '../../system/directories.js';
 import { consultCatalogue, hasCatalogue, targetAt } from '../repository/catalogue.js';
+import { programOfRepository, refuseOtherProgram } from '../repository/whose-repository.js';
 import { readVariables } from '../repository/secrets.js';
 import { parseSshPlace } from '../../system/ssh-place.js';
 import { canKeepIn, ENGINE_NAMES, wordsNameRepositories, type EngineName } from '../../engine-names.js';
@@ -44,13 +44,8 @@ function engineNamed(name: string): EngineName {
 
 /** A repository of `config`, `data` and so on is easily taken for a directory in which there are no backups. */
 async function refuseRepository(directory: string): Promise<void> {
-  const config = path.join(directory, 'config');
-  const found = await lstat(config).catch(() => undefined);
-  if (found?.isFile() !== true || found.size > 64 * 1024) return;
-  const isBorg = (await readFile(config, 'utf8').catch(() => '')).startsWith('[repository]');
-  const isRestic = existsSync(path.join(directory, 'keys')) && existsSync(path.join(directory, 'snapshots'));
-  if (!isBorg && !isRestic) return;
-  const engine = isBorg ? 'borg' : 'restic';
+  const engine = await programOfRepository(directory);
+  if (engine === undefined) return;
   throw usage(
     `${directory} is a repository of ${engine}, and no directory of backups`,
     `Say so: --engine ${engine} --password-file FILE.`,
@@ -113,6 +108,7 @@ export async function targetFrom(
     engine: name,
     repository: { ...known, initialise: false, ...(password === undefined ? {} : { password }) },
   };
+  await refuseOtherProgram(target);
   // What is mistyped here must not take the place of what was right: `recover` reaches the repository by that.
   if (password !== undefined) await readVariables({ password });
   await consultCatalogue(target);

@@ -130,6 +130,7 @@ describe('freezeFromFlags', () => {
     const context = { ...HOST, env: { FSBACKUP_TIMEOUT: '20s', FSBACKUP_MAX_HOLD: '100' } };
     expect(freezeFromFlags({}, context)).toEqual({ timeoutMs: 20_000, maxHoldMs: 100_000 });
     expect(freezeFromFlags({ timeoutMs: 2000 }, context)).toEqual({ timeoutMs: 2000, maxHoldMs: 100_000 });
+    expect(freezeFromFlags({ maxHoldMs: 5000 }, HOST)).toEqual({ timeoutMs: 5000, maxHoldMs: 5000 });
     expect(freezeFromFlags({ noTimeout: true }, HOST)).toEqual({ timeoutMs: null, maxHoldMs: 60_000 });
   });
 

@@ -312,3 +312,27 @@ describe('the schedules of jobs', () => {
     await expect(loadJob(jobs)).resolves.toMatchObject({ schedule: 'dayly' });
   });
 });
+
+describe('commands', () => {
+  it('that were written as one string are warned of, where no program has that name', async () => {
+    const warnings: string[] = [];
+    const step = "{ name: db, before: ['echo hold'], after: ['/opt/my tool', x] }";
+    const drill = "{ command: ['check it {directory}'] }";
+    const target =
+      "{ repository: far, engine: tar, commands: { write: ['ssh host cat'], read: [ssh, host], remove: [rm], size: [du] } }";
+    const loaded = loadJob(
+      `version: 1\njobs:\n  srv: { sources: [/srv], targets: [${target}], quiesce: [${step}], drill: ${drill} }`,
+      {
+        programs: {
+          isProgram: async (name) => name === '/opt/my tool',
+          warn: (message) => void warnings.push(message),
+        },
+      },
+    );
+    await expect(loaded).resolves.toMatchObject({ name: 'srv' });
+    expect(warnings).toHaveLength(3);
+    expect(warnings.join('\n')).toMatch(
+      /jobs\.srv\.targets\[0\]\.commands\.write\[0\]: no program is called 'ssh host cat'[^]*jobs\.srv\.quiesce\[0\]\.before\[0\]: no program is called 'echo hold': .*\[echo, hold, …\]\n[^]*drill\.command/,
+    );
+  });
+});

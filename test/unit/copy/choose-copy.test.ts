@@ -150,6 +150,30 @@ describe('a backup that shares with one that is bad', () => {
     });
   });
 
+  it('is told as that where it is all that is left, and after one that was proven since', async () => {
+    const older = '20261118T010000Z-dddddd';
+    for (const [backupId, day] of [
+      [older, '18'],
+      [OLD, '19'],
+      [NEW, '20'],
+    ] as const) {
+      const completedAt = `2026-11-${day}T01:00:05.000Z`;
+      await makeBackup({ target: near, job: 'web', backupId }, { completedAt });
+    }
+    const bad = failed(near, NEW, { job: 'web' });
+    await expect(choose('web', [bad], { targets: [near] })).rejects.toMatchObject({
+      hint: expect.stringContaining(
+        `The newest that is not known to be bad is web@${OLD} in ${near}, and it may share what is bad: \`fsbackup backups verify web@${OLD} --full\` tells.`,
+      ) as string,
+    });
+    const proven = { ...bad, backupId: older, outcome: 'ok' } as const;
+    await expect(choose('web', [bad, proven], { targets: [near] })).rejects.toMatchObject({
+      hint: expect.stringContaining(
+        `The newest that nothing speaks against is web@${older} in ${near}; web@${OLD} in ${near} is newer, and may share what is bad.`,
+      ) as string,
+    });
+  });
+
   it('is known to be bad when it cannot be restored without that one, or that one is gone', async () => {
     const ref = { target: near, job: 'img', backupId: NEW };
     await makeBackup({ ...ref, backupId: OLD }, { engine: 'image', completedAt: '2026-11-19T01:00:05.000Z' });

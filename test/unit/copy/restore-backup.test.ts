@@ -2,7 +2,10 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { digestFile } from '../../../src/copy/backup/backup-layout.js';
 import { findBackup } from '../../../src/copy/backup/backup-select.js';
+import { finishDigestList } from '../../../src/copy/digests/digest-list.js';
+import { formatRecord, plainRecord } from '../../../src/copy/digests/digest-record.js';
 import type { CopyEngine, CopyResult, RestoreRequest } from '../../../src/copy/engine.js';
 import { renderRestore } from '../../../src/copy/backup/render-backups.js';
 import { restoreBackup, type RestoreOptions } from '../../../src/copy/restore/restore-backup.js';
@@ -114,6 +117,7 @@ describe('a restore', () => {
       files: 1,
       bytes: 7,
       consistency: 'filesystem',
+      snapshotStartedAt: '2026-01-02T03:04:05.249Z',
       paths: [],
       notRestored: [],
       notInBackup: [],
@@ -196,6 +200,43 @@ describe('a restore', () => {
     for (const wanted of ['/home/x', 'srv/www', '/srv/www/../../home', '']) {
       await expect(restoreBackup(await options({ paths: [wanted] }))).rejects.toThrow('not in the backup');
     }
+  });
+
+  it('is refused for a path that the list of digests does not have, and names the nearest', async () => {
+    const ref = { target, job: 'srv', backupId: '20261121T010000Z-bbbbbb' };
+    const raw = path.join(directory, 'raw');
+    const names = ['www', 'www/en', 'www/en/f1.html', 'www/en/f20.html', 'xyz', 'xyz/f1.html'];
+    await writeFile(raw, names.map((name) => `${formatRecord(plainRecord('d', `srv/${name}`))}\n`).join(''));
+    const { sha256, entries, unknown } = await finishDigestList(raw, `${raw}.gz`, undefined);
+    await makeBackup(ref, {
+      completedAt: '2026-11-21T01:00:05.000Z',
+      sources: ['/srv/www', '/srv/xyz'],
+      unreadable: ['/srv/www/secret'],
+      digests: { sha256, entries, unknown, algorithm: 'xxh128' },
+    });
+    await rename(`${raw}.gz`, digestFile(ref));
+    let count = 0;
+    const part = async (...paths: string[]): Promise<unknown> =>
+      await restoreBackup(await options({ paths, ...into(`part-${(count += 1)}`) }));
+
+    await expect(
+      part('/srv/xyz/f1.htm', '/srv/www/en/f1.html', '/srv/www/em/f20.html'),
+    ).rejects.toMatchObject({
+      code: 'usage',
+      message: `not in the backup srv@${ref.backupId}: /srv/xyz/f1.htm, /srv/www/em/f20.html`,
+      hint: expect.stringMatching(
+        /^Did you mean \/srv\/www\/en\/f20\.html, \/srv\/xyz\/f1\.html\? `fsbackup backups files srv@/,
+      ) as string,
+    });
+    expect(engine.asked).toBeUndefined();
+    expect(await readdir(directory)).not.toContain('part-1');
+    // What is in it, what is above the sources, and what the manifest knows to be missing.
+    for (const wanted of ['/srv/www/en/f1.html', '/srv/www', '/srv', '/srv/www/secret/x']) {
+      await expect(part(wanted)).resolves.toBeDefined();
+    }
+    // A list that is not that of the manifest tells nothing.
+    await writeFile(digestFile(ref), 'x');
+    await expect(part('/srv/www/gone')).resolves.toBeDefined();
   });
 
   it('exits 41 when something could not be restored', async () => {
@@ -331,6 +372,7 @@ describe('backups show', () => {
     expect(stdout).toContain(`srv@${ID}`);
     expect(stdout).toContain('rsync 3.2.7');
     expect(stdout).toContain('/srv 44.6 ms');
+    expect(stdout).toMatch(/^data of +2026-01-02T03:04:05\.249Z$/m);
     const json = await runCommandClass(BackupsShow, [`srv@${ID}`, '--from', target, '--json']);
     expect(JSON.parse(json.stdout)).toMatchObject({
       version: 1,

@@ -255,4 +255,23 @@ describe('a repository', () => {
     for (const name of ['keys', 'snapshots']) await mkdir(path.join(directory, name));
     await expect(targetFrom({ from: directory })).rejects.toThrow('is a repository of restic');
   });
+
+  it('is known for that of the other program, however it is named', async () => {
+    await writeFile(path.join(directory, 'config'), '[repository]\nversion = 1\n');
+    const wrong = {
+      code: 'usage',
+      message: `${directory} is a repository of borg, and not of restic`,
+      hint: expect.stringContaining('--engine borg') as string,
+    };
+    await expect(targetFrom({ from: directory, engine: 'restic' })).rejects.toMatchObject(wrong);
+    const repository = { repository: `local:${directory}`, initialise: true, environment: {} };
+    const target = { engine: 'restic', path: path.join(directory, 'catalogue'), repository } as const;
+    const engine = { openRepository: () => Promise.resolve('asked') } as unknown as CopyEngine;
+    await expect(examineRepository({ target, job: 'srv', engine })).rejects.toMatchObject(wrong);
+    await writeFile(path.join(directory, 'config'), 'sealed');
+    for (const name of ['keys', 'snapshots']) await mkdir(path.join(directory, name));
+    await expect(targetFrom({ from: directory, engine: 'borg' })).rejects.toThrow(
+      'of restic, and not of borg',
+    );
+  });
 });

@@ -67,6 +67,8 @@ describe('the check of what was left behind', () => {
 
   it('tells of what cannot be read', () => {
     const leftovers = { ...nothing, unreadable: ['/x: it is not JSON'], problem: 'EACCES' };
-    expect(checkLeftovers(aHost({ leftovers })).map(({ status }) => status)).toEqual(['warning', 'warning']);
+    const findings = checkLeftovers(aHost({ leftovers }));
+    expect(findings.map(({ status }) => status)).toEqual(['warning', 'warning']);
+    expect(findings.map(({ detail }) => detail)).not.toContain(null);
   });
 });

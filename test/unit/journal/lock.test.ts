@@ -166,6 +166,29 @@ describe('a lock', () => {
     await lock.release();
   });
 
+  it('is waited for aloud: for whom, once', async () => {
+    const told: string[] = [];
+    const lock = await tryAcquireLock('job-a', dependencies());
+    const waiting = acquireLock('job-a', 'the job a', dependencies('run-2'), {
+      waitMs: 60_000,
+      signal: never,
+      onWait: (message) => told.push(message),
+    });
+    await sleep(1000);
+    await lock?.release();
+    await (await waiting).release();
+    expect(told).toEqual([`waiting for process ${process.pid} (run srv), which has the job a`]);
+    // Nobody waits for what is free.
+    await (
+      await acquireLock('job-a', 'the job a', dependencies(), {
+        waitMs: 60_000,
+        signal: never,
+        onWait: (message) => told.push(message),
+      })
+    ).release();
+    expect(told).toHaveLength(1);
+  });
+
   it('of a recovery is waited for, however little one waits, and that of who lives is not', async () => {
     const recovering = await locksForRecovery(dependencies('run-2'), 'own')('a');
     const acquire = (): Promise<Lock> =>

@@ -245,6 +245,23 @@ describe('a pattern that the engine of a target has nothing for', () => {
   });
 });
 
+describe('an exclude that leaves out nothing for how it is written', () => {
+  const exclude = ['/srv/cache', '/srvx', 'sh:**/*.tmp', '*.tmp', '/cache'];
+
+  it('is warned of, and told how it is meant', () => {
+    expect(plan({ sources: [aSource({ exclude })] }).warnings).toEqual([
+      'the exclude /srv/cache of /srv leaves out nothing: patterns are relative to the source, so write /cache',
+      "the exclude sh:**/*.tmp of /srv leaves out nothing: patterns are rsync's, which knows none that begins with sh:",
+    ]);
+  });
+
+  it('is let be where there is what it means', () => {
+    const facts = { sources: [{ ...sourceFacts(aFilesystem()), hasOwnPathBelow: true }] };
+    expect(plan({ sources: [aSource({ exclude: ['/srv/cache'] })] }, facts).warnings).toEqual([]);
+    expect(plan({ sources: [aSource({ path: '/', exclude: ['/srv/cache'] })] }).warnings).toEqual([]);
+  });
+});
+
 describe('a target inside a source', () => {
   const inside = { path: '/srv/backup', realPath: '/srv/backup', majorMinor: '7:5', mountpoint: '/srv' };
 

@@ -181,6 +181,7 @@ const PRINTED: Readonly<Record<string, (name: string) => string>> = {
       target: name,
       engine: 'rsync',
       completedAt: at,
+      snapshotStartedAt: null,
       consistency: 'filesystem',
       destination: name,
       inPlace: false,

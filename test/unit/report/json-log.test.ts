@@ -40,6 +40,7 @@ describe('--log-json', () => {
     reporter.stepStarted('sync', { frozen: false });
     reporter.stepFinished('sync', 12.5);
     reporter.warn('two\nlines');
+    reporter.waiting('for it');
     reporter.jobFinished(successfulReport());
     expect(lines.every((line) => line.endsWith('\n') && !line.slice(0, -1).includes('\n'))).toBe(true);
     const time = '2026-01-02T00:00:00.000Z';
@@ -49,6 +50,7 @@ describe('--log-json', () => {
       { ...common, event: 'step-started', step: 'sync', frozen: false },
       { ...common, event: 'step-finished', step: 'sync', durationMs: 12.5 },
       { ...common, event: 'warning', message: 'two\nlines' },
+      { ...common, event: 'waiting', message: 'for it' },
       { ...common, event: 'job-finished', outcome: 'success', exitCode: 0 },
     ]);
   });

@@ -197,6 +197,13 @@ describe('lines', () => {
     expect(written).toEqual(['warning: the other copy is taken\n']);
   });
 
+  it('tell for whom it waits, which is no warning', () => {
+    const { reporter, written } = plain();
+    reporter.jobStarted('srv');
+    reporter.waiting('waiting for process 7 (run), which has the job srv');
+    expect(written.at(-1)).toBe('srv: waiting for process 7 (run), which has the job srv\n');
+  });
+
   it('cannot be forged by the name of a file', () => {
     const { reporter, written } = plain();
     reporter.jobStarted('srv');
@@ -261,6 +268,16 @@ describe('chooseReporter', () => {
     // Colours end in m; what else ora writes moves the cursor.
     const escapes = (stdout.written() + stderr.written()).split('\u001B[').slice(1);
     expect(escapes.filter((rest) => /^\d*m/.test(rest))).toEqual([]);
+  });
+
+  it('tells each step once where all of it goes to a terminal', async () => {
+    for (const isTTY of [true, false]) {
+      const stdout = fakeStream(isTTY);
+      const stderr = fakeStream(true);
+      const reporter = await chooseReporter({ ...choice, stdout: stdout.stream, stderr: stderr.stream });
+      reporter.jobFinished(successfulReport());
+      expect(stdout.written().includes('timeline')).toBe(!isTTY);
+    }
   });
 
   it('colours the summary for a terminal', async () => {
