@@ -76,7 +76,7 @@ it('shows what is frozen, in whose care and how long still, what was lost, and w
     'Frozen:',
     line('thawed by itself in 3.5 s'),
     line(
-      'its watchdog does not answer; the second thaws it at the deadline, and `fsbackup thaw` does at once',
+      'its watchdog does not answer; the second thaws it at the deadline, unless it is stopped too, and `fsbackup thaw` does at once',
     ),
     line('ITS WATCHDOGS ARE DEAD: run "fsbackup recover"'),
     'Lost:',
