@@ -11,7 +11,10 @@ export interface BtrfsParent {
   snapshot: string;
   subvolume: Subvolume;
   backupId: string;
+  /** What was made of it in the target. */
   sent: SentSubvolume;
+  /** Where, if that was received. */
+  received: string;
 }
 
 /**
@@ -52,6 +55,20 @@ async function sentOf(
   return isThere ? sent : undefined;
 }
 
+/** Whether what was received was made of the parent that was meant: btrfs-receive(8) looks for one by its UUID, in all of its filesystem. */
+export async function isMadeOf(directory: string, { received }: BtrfsParent): Promise<boolean> {
+  const [made, parent] = await Promise.all([readSubvolume(directory), readSubvolume(received)]);
+  return made?.parentUuid !== undefined && made.parentUuid === parent?.uuid;
+}
+
+/**
+ * A subvolume that was received, and made writable by an ioctl (`btrfs property set … ro false` before btrfs-progs 5.14.2), bears its
+ * received UUID for ever, and so do all of its read-only snapshots. A stream names them by that, and btrfs-receive(8) takes the
+ * oldest of them for the parent, whichever was meant.
+ */
+const NOT_TOLD_APART =
+  'what it is of was received once and made writable since, and its snapshots cannot be told apart where they are received (btrfs subvolume show: Received UUID)';
+
 /**
  * Finds what an increment of `snapshot` can be made of: a kept snapshot of the same subvolume that is proven to be what
  * was sent, and what was made of it in the target. Otherwise why there is none, a clause.
@@ -61,6 +78,7 @@ export async function findBtrfsParent(
   base: CopyBase,
   kind: BtrfsContents['kind'],
 ): Promise<BtrfsParent | string> {
+  if (snapshot.receivedUuid !== undefined) return NOT_TOLD_APART;
   let reason = 'the snapshot that was kept for it is not there any more';
   for (const { snapshot: ref, identity } of base.snapshots) {
     const kept = ref.data['snapshot'];
@@ -68,11 +86,16 @@ export async function findBtrfsParent(
     if (kept === undefined || subvolume === undefined) continue;
     if (subvolume.parentUuid !== snapshot.parentUuid) {
       reason = 'what was kept for it is a snapshot of another subvolume';
+    } else if (subvolume.receivedUuid !== undefined) {
+      reason = NOT_TOLD_APART;
     } else if (identityOf(subvolume) !== identity || !subvolume.isReadOnly) {
       reason = 'the snapshot that was kept for it was changed';
     } else {
       const sent = await sentOf(base, subvolume.uuid, kind);
-      if (sent !== undefined) return { snapshot: kept, subvolume, backupId: base.backupId, sent };
+      if (sent !== undefined) {
+        const received = path.join(base.dataDirectory, sent.name);
+        return { snapshot: kept, subvolume, backupId: base.backupId, sent, received };
+      }
       reason = `the backup ${base.backupId} does not have what it is to be an increment of`;
     }
   }

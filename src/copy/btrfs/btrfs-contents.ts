@@ -34,6 +34,14 @@ const contentsSchema = z.object({
 export type BtrfsContents = z.infer<typeof contentsSchema>;
 export type SentSubvolume = BtrfsContents['subvolumes'][number];
 
+/**
+ * Whether an increment, by an earlier version, may be one of another subvolume than it says: what it was received as is not the
+ * snapshot's own UUID but one that all snapshots of its subvolume bore, see `findBtrfsParent`.
+ */
+export function isOfUnknownParent({ uuid, receivedUuid, parent }: SentSubvolume): boolean {
+  return parent !== undefined && receivedUuid !== undefined && receivedUuid !== uuid;
+}
+
 /** Of a stream. */
 export function streamFile(name: string): string {
   return `${name}.btrfs.zst`;

@@ -1,7 +1,14 @@
 import { mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
 import type { runCommand } from '../../system/run-command.js';
-import { readContents, siblingData, streamFile, type BtrfsContents } from './btrfs-contents.js';
+import {
+  isOfUnknownParent,
+  readContents,
+  siblingData,
+  streamFile,
+  type BtrfsContents,
+} from './btrfs-contents.js';
+import { parseBtrfsStreamHead } from './btrfs-stream.js';
 import { copyFailure } from '../copy-error.js';
 import { countSources } from '../filesystem/count-tree.js';
 import type { ListRequest } from '../engine.js';
@@ -19,6 +26,8 @@ const PER_FILE_BYTES = 4096;
 
 /** One stream of those that must be received, one after the other. */
 interface Link {
+  /** Of what is received from it. */
+  name: string;
   file: string;
   bytes: number;
 }
@@ -33,7 +42,7 @@ async function chainOf(dataDirectory: string, contents: BtrfsContents, name: str
     if (subvolume === undefined) throw new Error(`${at} has no ${current}`);
     const file = path.join(at, streamFile(current));
     await requireStored(file);
-    chain.unshift({ file, bytes: subvolume.bytes });
+    chain.unshift({ name: current, file, bytes: subvolume.bytes });
     wanted = subvolume.parent?.name;
     if (subvolume.parent === undefined) break;
     at = siblingData(at, subvolume.parent.backupId);
@@ -56,12 +65,13 @@ async function receive(
   const made = await run(['mkfs.btrfs', '-q', '-m', 'single', image], { signal });
   if (made.exitCode !== 0) throw copyFailure('mkfs.btrfs', made);
   const step = { fstype: 'btrfs', options: 'loop', source: image, at: mountpoint };
-  for (const { file } of links) {
+  for (const [index, { file }] of links.entries()) {
+    const through = new HashingStream((bytes) => onProgress({ bytes, files: 0 }));
     const { sent, taken } = await pipePrograms(
       {
         from: ['zstd', '-q', '--decompress', '--stdout', '--', file],
         to: withMounts([step], ['btrfs', 'receive', '-q', mountpoint]),
-        through: new HashingStream((bytes) => onProgress({ bytes, files: 0 })),
+        through,
         signal,
       },
       run,
@@ -70,6 +80,13 @@ async function receive(
     if (sent.exitCode !== 0 && sent.signal === undefined && taken.exitCode === 0)
       throw copyFailure('zstd', sent);
     if (taken.exitCode !== 0) throw copyFailure('btrfs', taken);
+    const head = parseBtrfsStreamHead(through.head);
+    const before = links[index - 1];
+    if (before === undefined || head?.parentUuid === undefined || head.parentUuid !== head.uuid) continue;
+    // Of an earlier version: all of the chain have one UUID, and the next would be received as an increment of the oldest.
+    const argv = ['btrfs', 'subvolume', 'delete', '--', path.join(mountpoint, before.name)] as const;
+    const deleted = await run(withMounts([step], argv), { signal });
+    if (deleted.exitCode !== 0) throw copyFailure('btrfs', deleted);
   }
   return { ...step, options: 'loop,ro' };
 }
@@ -92,7 +109,12 @@ export function btrfsOpener(run: typeof runCommand): OpenTrees {
     const root = mounts[0]?.at ?? dataDirectory;
     const trees = treesBelow(contents.trees, ({ subvolume }) => path.join(root, subvolume));
     const rootTimesVary = contents.kind === 'stream';
-    return await use({ trees, mounts, scratch, rootTimesVary });
+    const warnings = contents.subvolumes
+      .filter(isOfUnknownParent)
+      .map(
+        ({ name }) => `${name} may lack changes, or have what was removed: its parent may have been another`,
+      );
+    return await use({ trees, mounts, scratch, rootTimesVary, warnings });
   };
 }
 

@@ -4,7 +4,7 @@ import { FsbackupError, messageOf } from '../../errors.js';
 import { deleteSubvolume, readSubvolume, sentUuidOf, type Subvolume } from '../../system/btrfs-subvolume.js';
 import { mountOfPath, readMounts, type Mount } from '../../system/mountinfo.js';
 import { runCommand } from '../../system/run-command.js';
-import { findBtrfsParent, identityOf, readOwnSubvolume, type BtrfsParent } from './btrfs-base.js';
+import { findBtrfsParent, identityOf, isMadeOf, readOwnSubvolume, type BtrfsParent } from './btrfs-base.js';
 import {
   readContents,
   streamFile,
@@ -72,6 +72,11 @@ interface Kept {
   hasChecksums: boolean;
 }
 
+interface SendContext extends Kept {
+  request: CopyRequest;
+  onBytes: (bytes: number) => void;
+}
+
 /** A snapshot that was sent, and what the backup is to say of it. */
 interface Sent {
   subvolume: SentSubvolume;
@@ -133,11 +138,8 @@ class BtrfsSendEngine implements CopyEngine {
     for (const name of await readdir(dataDirectory)) await rm(path.join(dataDirectory, name));
   }
 
-  async #send(
-    snapshot: SnapshotToSend,
-    context: Kept & { request: CopyRequest; onBytes: (bytes: number) => void },
-  ): Promise<Sent> {
-    const { request, kind, onBytes } = context;
+  async #send(snapshot: SnapshotToSend, context: SendContext): Promise<Sent> {
+    const { request, kind } = context;
     const { snapshot: directory } = pathOf(snapshot);
     const subvolume = await readOwnSubvolume(directory);
     if (subvolume === undefined) {
@@ -147,6 +149,26 @@ class BtrfsSendEngine implements CopyEngine {
     }
     const found =
       request.base === undefined ? undefined : await findBtrfsParent(subvolume, request.base, kind);
+    if (typeof found !== 'object') return await this.#transfer(snapshot, { subvolume, found, context });
+    const sent = await this.#transfer(snapshot, { subvolume, found, context });
+    const made = path.join(request.dataDirectory, sent.subvolume.name);
+    if (kind === 'stream' || (await isMadeOf(made, found))) return sent;
+    await deleteSubvolume(made);
+    const other = 'btrfs receive took another subvolume than that of the backup before for its parent';
+    return await this.#transfer(snapshot, { subvolume, found: other, context });
+  }
+
+  /** `found`: what it is to be an increment of, or why it is none. */
+  async #transfer(
+    snapshot: SnapshotToSend,
+    {
+      subvolume,
+      found,
+      context,
+    }: { subvolume: Subvolume; found: BtrfsParent | string | undefined; context: SendContext },
+  ): Promise<Sent> {
+    const { request, kind, onBytes } = context;
+    const { snapshot: directory } = pathOf(snapshot);
     const parent = typeof found === 'string' ? undefined : found;
     const through = new HashingStream(onBytes);
     const { name } = snapshot.ref;
@@ -183,7 +205,7 @@ class BtrfsSendEngine implements CopyEngine {
       subvolume: Subvolume;
       parent: BtrfsParent | undefined;
       bytes: number;
-      context: Kept & { request: CopyRequest };
+      context: SendContext;
     },
   ): Promise<SentSubvolume> {
     const { subvolume, parent, bytes, context } = sent;

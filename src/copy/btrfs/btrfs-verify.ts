@@ -3,7 +3,7 @@ import path from 'node:path';
 import { errnoOf, messageOf } from '../../errors.js';
 import { describeFailure, type runCommand } from '../../system/run-command.js';
 import { isAsReceived } from './btrfs-base.js';
-import { readContents, type BtrfsContents } from './btrfs-contents.js';
+import { isOfUnknownParent, readContents, type BtrfsContents } from './btrfs-contents.js';
 import { CONTENTS } from '../filesystem/contents-file.js';
 import { copyStopped, MAX_UNREADABLE } from '../copy-error.js';
 import { noDifferences } from '../digests/digest-compare.js';
@@ -57,6 +57,8 @@ async function readReceived(
       problems.push(`${subvolume.name} is not there as it was received: it is gone, or was made writable`);
       continue;
     }
+    if (isOfUnknownParent(subvolume))
+      problems.push(`${subvolume.name} may be an increment of another subvolume than of that of its parent`);
     if (request.mode === 'quick') continue;
     const read = await readFiles(directory, request, run);
     bytes += read.bytes;

@@ -18,7 +18,9 @@ export function restoreOpened(
     withStaging(request.liveDestination ?? request.destination, request.journal, (scratch) =>
       open({ ...request, scratch }, async (opened) => {
         const chosen = await request.choose?.(() => listTrees(opened, request.signal, run));
-        return await restoreTrees({ ...request, paths: chosen ?? request.paths }, opened, run);
+        const restored = await restoreTrees({ ...request, paths: chosen ?? request.paths }, opened, run);
+        const { warnings = [] } = opened;
+        return warnings.length === 0 ? restored : { ...restored, warnings };
       }),
     ),
   );

@@ -22,6 +22,8 @@ export interface OpenedTrees extends TreesToRestore {
    * yet, and is not told to set back the time of a root that did not change.
    */
   rootTimesVary?: boolean;
+  /** What somebody should know who restores from them, each a sentence without its full stop. */
+  warnings?: readonly string[];
 }
 
 /** Makes the trees of a backup readable for as long as `use` lasts. Rejects with `copyFailed`, or as `use` does. */
