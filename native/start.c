@@ -156,7 +156,7 @@ void start_guards(char **argv) {
     int error = survive_signals();
     guard.watchdog_pid = getpid();
     umask(077);
-    if (chdir("/") != 0) _exit(1);
+    if (error == 0 && chdir("/") != 0) error = errno;
     receive_arm(&request);
     guard.slot_count = request.slot_count;
 

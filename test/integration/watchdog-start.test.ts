@@ -116,6 +116,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
 
   it.each([
     'signalfd4',
+    'chdir',
     'getsockopt',
     'pidfd_open',
     'socket',
