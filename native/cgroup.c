@@ -53,12 +53,12 @@ static void find_hierarchies(void) {
     char line[2048];
     while (fgets(line, sizeof line, mounts) != NULL) {
         struct hierarchy seen = {.entered = false};
-        char root[256], fstype[64];
+        char root[256] = "", fstype[64] = "";
         const char *dash = strstr(line, " - ");
-        if (dash == NULL ||
-            sscanf(line, "%*d %*d %u:%u %255s %255s", &seen.device[0], &seen.device[1], root, seen.mountpoint) != 4 ||
-            sscanf(dash, " - %63s %*s %255s", fstype, seen.options) != 2)
-            continue;
+        /* Of a line that is longer than ours nothing is known, so it is passed over. */
+        if (dash != NULL &&
+            sscanf(line, "%*d %*d %u:%u %255s %255s", &seen.device[0], &seen.device[1], root, seen.mountpoint) == 4)
+            sscanf(dash, " - %63s %*s %255s", fstype, seen.options);
         seen.unified = strcmp(fstype, "cgroup2") == 0;
         seen.whole = strcmp(root, "/") == 0;
         if ((seen.unified || strcmp(fstype, "cgroup") == 0) && matters(seen.unified, seen.options)) note(&seen);

@@ -132,9 +132,8 @@ static int start_second(char **argv) {
         /* Were these open here too, the watchdog's death would not be the end of its connections. */
         close(FD_SOCKET);
         if (guard.listen_fd >= 0) close(guard.listen_fd);
-        setsid();
         survive_name(argv, SECOND_NAME);
-        if (FAULT_ERRNO("second.starting") != 0 || guard_ready() != 0) _exit(1);
+        if (setsid() < 0 || FAULT_ERRNO("second.starting") != 0 || guard_ready() != 0) _exit(1);
         link_send(LINK_READY);
         second_main();
     }
@@ -157,7 +156,7 @@ void start_guards(char **argv) {
     int error = survive_signals();
     guard.watchdog_pid = getpid();
     umask(077);
-    if (chdir("/") != 0) _exit(1);
+    if (error == 0 && chdir("/") != 0) error = errno;
     receive_arm(&request);
     guard.slot_count = request.slot_count;
 

@@ -111,10 +111,9 @@ void probes_undo(void) {
 
 /* Whether the FIFREEZE in flight of a living command may still end by itself. `silent_ms`: since when it was not seen in there. */
 static bool freeze_waits(uint32_t index, int *silent_ms) {
-    if (atomic_load(&guard.holder_dead)) return false;
     if (waits_in_freeze(guard.holder_pid, atomic_load(&guard.page->callers[index]))) *silent_ms = 0;
     else *silent_ms += LOOK_MS;
-    return *silent_ms < LAST_WORD_MS;
+    return !atomic_load(&guard.holder_dead) && *silent_ms < LAST_WORD_MS;
 }
 
 static void thaw(uint32_t index, uint32_t loss) {

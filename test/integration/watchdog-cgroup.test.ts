@@ -1,4 +1,12 @@
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { describeNeeding } from '../support/capabilities.js';
@@ -115,6 +123,18 @@ describeNeeding(
       const { warnings, pids } = await freeze({ mounts }, faultyCall, 'fsopen', EPERM);
       for (const pid of pids) expect(cgroupOf(pid)).toBe(`/qsentry-${pids[0]}`);
       expect(warnings).not.toContain(WARNING);
+      expect((await harness.fsbackup('thaw', disk.mountpoint)).exitCode).toBe(0);
+    });
+
+    it('remove what killed ones have left', async () => {
+      const left = `${whole}/qsentry-left-by-${process.pid}`;
+      mkdirSync(left);
+      try {
+        await freeze({ mounts: '' });
+        expect(existsSync(left)).toBe(false);
+      } finally {
+        if (existsSync(left)) rmdirSync(left);
+      }
       expect((await harness.fsbackup('thaw', disk.mountpoint)).exitCode).toBe(0);
     });
 

@@ -38,6 +38,8 @@ const WARNINGS = { cgroup: 1, mlock: 2, oom: 4 };
 const PAGE = { magic: 0, version: 4, slotCount: 8, deviceCount: 12 };
 const FRAME = { magic: 0, version: 4, type: 8, sequence: 12, slotCount: 24, controlPath: 64 };
 const CONTROL_PATH_END = 172;
+/** What makes root one that may not raise hard limits. */
+const UNPRIVILEGED = ['setpriv', '--bounding-set=-sys_resource'];
 const EXPEDITED = '/sys/kernel/rcu_expedited';
 
 /** What happens before anything can be frozen: whoever is answered with an error finds nothing left of it. */
@@ -114,6 +116,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
 
   it.each([
     'signalfd4',
+    'chdir',
     'getsockopt',
     'pidfd_open',
     'socket',
@@ -128,9 +131,12 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
     expect(await refusal(await hand.unarmed(disk, faulty(call, EIO)))).toBe(EIO);
   });
 
-  it('refuse when the second dies in its start', async () => {
-    expect(await refusal(await hand.unarmed(disk, faulty('setsid', 'kill')))).toBe(ECHILD);
-  });
+  it.each(['kill', EIO] as const)(
+    'refuse when the second dies in its start, or gives it up: %s',
+    async (how) => {
+      expect(await refusal(await hand.unarmed(disk, faulty('setsid', how)))).toBe(ECHILD);
+    },
+  );
 
   it('end a second that hangs in its start, which would keep the lock', async () => {
     const unarmed = await hand.unarmed(disk, faulty('setsid', 'hang'));
@@ -248,11 +254,7 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
   it.each([
     ['that they are not locked into memory', WARNINGS.mlock, () => faulty('mlockall', EIO)],
     ['that they share the cgroup of others', WARNINGS.cgroup, () => fromRootCgroup(faulty('mkdir', EIO))],
-    [
-      'that the OOM killer may choose them',
-      WARNINGS.oom,
-      () => ({ through: ['setpriv', '--bounding-set=-sys_resource'] }),
-    ],
+    ['that the OOM killer may choose them', WARNINGS.oom, () => ({ through: UNPRIVILEGED })],
   ])('say %s', async (_, warning, options) => {
     const { reply } = await armed(await hand.unarmed(disk, options()));
     expect(reply.warnings & warning).toBe(warning);
@@ -312,6 +314,18 @@ describeNeeding(['root', 'loop', 'ext4', 'program:cc'], 'guards that start', () 
       expect(read('cmdline')).toMatch(/^(?:qsentry|vigil)\0+$/);
       expect(readlinkSync(`/proc/${pid}/cwd`)).toBe('/');
     }
+  });
+
+  it.each([
+    ['as many as they may need', ['prlimit', '--nofile=64:'], 256],
+    ['as many as they are allowed', ['prlimit', '--nofile=64:128', ...UNPRIVILEGED], 128],
+    ['no fewer than the command', ['prlimit', '--nofile=1000:'], 1000],
+  ])('may open files: %s', async (_, through, files) => {
+    const { pids } = await armed(await hand.unarmed(disk, { through }));
+    for (const pid of pids)
+      expect(readFileSync(`/proc/${pid}/limits`, 'utf8')).toMatch(
+        new RegExp(`^Max open files\\s+${files}\\s`, 'm'),
+      );
   });
 
   it.each([

@@ -19,6 +19,7 @@ static const struct {
     long number;
 } calls[] = {
     {"bind", SYS_bind},
+    {"chdir", SYS_chdir},
     {"clone", SYS_clone},
     {"clone3", SYS_clone3},
     {"close_range", SYS_close_range},
