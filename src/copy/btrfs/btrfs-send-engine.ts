@@ -3,6 +3,7 @@ import path from 'node:path';
 import { FsbackupError, messageOf } from '../../errors.js';
 import { deleteSubvolume, readSubvolume, sentUuidOf, type Subvolume } from '../../system/btrfs-subvolume.js';
 import { mountOfPath, readMounts, type Mount } from '../../system/mountinfo.js';
+import { withHeldFilesystems } from '../../system/held-filesystem.js';
 import { runCommand } from '../../system/run-command.js';
 import { findBtrfsParent, identityOf, isMadeOf, readOwnSubvolume, type BtrfsParent } from './btrfs-base.js';
 import {
@@ -17,6 +18,7 @@ import { checkOpened, restoreOpened } from '../filesystem/open-trees.js';
 import { parseBtrfsStreamHead } from './btrfs-stream.js';
 import { countUnproven, verifyBtrfs } from './btrfs-verify.js';
 import { withCopyErrors } from '../copy-error.js';
+import { requireOnDisk } from '../on-disk.js';
 import type {
   CheckRestoredRequest,
   CopyEngine,
@@ -148,7 +150,9 @@ class BtrfsSendEngine implements CopyEngine {
       });
     }
     const found =
-      request.base === undefined ? undefined : await findBtrfsParent(subvolume, request.base, kind);
+      request.base === undefined
+        ? undefined
+        : await findBtrfsParent(subvolume, request.base, kind, this.#run);
     if (typeof found !== 'object') return await this.#transfer(snapshot, { subvolume, found, context });
     const sent = await this.#transfer(snapshot, { subvolume, found, context });
     const made = path.join(request.dataDirectory, sent.subvolume.name);
@@ -217,11 +221,15 @@ class BtrfsSendEngine implements CopyEngine {
       ...(parent === undefined ? {} : { parent: { backupId: parent.backupId, name: parent.sent.name } }),
     };
     if (context.kind === 'stream') return description;
-    const received = await readSubvolume(path.join(context.request.dataDirectory, name));
+    const { dataDirectory } = context.request;
+    // What is written back later is a change too.
+    await withHeldFilesystems([dataDirectory], (held) => requireOnDisk(held, 'the copy'));
+    const received = await readSubvolume(path.join(dataDirectory, name));
     if (received?.isReadOnly === true && received.receivedUuid !== undefined) {
       // What did not change is shared with the parent, as it lies there.
       const checksums = context.hasChecksums && (parent === undefined || parent.sent.checksums === true);
-      return { ...description, receivedUuid: received.receivedUuid, checksums };
+      const { receivedUuid, lastChange } = received;
+      return { ...description, receivedUuid, lastChange, checksums };
     }
     throw new FsbackupError('copyFailed', `btrfs receive ended well, and ${name} is not whole`, {
       hint: 'See the kernel log (dmesg) for errors of the target disk, then run it again.',
