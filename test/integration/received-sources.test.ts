@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, beforeEach, expect, it, onTestFinished } from 'vitest';
 import { dataDirectory } from '../../src/copy/backup/backup-layout.js';
 import { listBackups } from '../../src/copy/backup/backup-list.js';
 import { createBtrfsSendEngine } from '../../src/copy/btrfs/btrfs-send-engine.js';
@@ -107,6 +107,29 @@ describeNeeding(NEEDS, 'btrfs-send of what several subvolumes are called by', ()
     const restored = await cli.run('restore', 'srv', '--from', target, '--to', out);
     expect(restored.stderr).not.toContain('Error');
     expect((await readdir(path.join(out, live))).toSorted()).toEqual(['first', 'second']);
+  });
+
+  it('makes full backups where a mere directory of a btrfs is mounted, and increments where a subvolume is', async () => {
+    const { mountpoint, device } = await disks.filesystem({ fstype: 'btrfs', name: `target-${count}` });
+    const [bound, mounted] = [path.join(directory, 'bound'), path.join(directory, 'mounted')];
+    await mkdir(path.join(mountpoint, 'plain'), { mode: 0o700 });
+    await must('btrfs', 'subvolume', 'create', path.join(mountpoint, 'own'));
+    await must('chmod', '700', path.join(mountpoint, 'own'));
+    for (const target of [bound, mounted]) await mkdir(target, { mode: 0o700 });
+    await must('mount', '--bind', path.join(mountpoint, 'plain'), bound);
+    await must('mount', '-o', 'subvol=own', device, mounted);
+    onTestFinished(async () => {
+      await must('umount', bound, mounted);
+    });
+    for (const [target, warning] of [
+      [bound, 'shows a directory of a btrfs'],
+      [mounted, ''],
+    ] as const) {
+      expect((await run(target)).exitCode).toBe(0);
+      const { exitCode, value, stderr } = await run(target);
+      expect(exitCode, stderr).toBe(warning === '' ? 0 : 3);
+      expect(value.warnings.join()).toContain(warning);
+    }
   });
 
   it('knows a backup that was written to, and keeps its received UUID, for what it is', async () => {

@@ -68,10 +68,21 @@ function makesChecksums(mount: Mount): boolean {
   return !/\bnodata(?:sum|cow)\b/.test(mount.superOptions.join(','));
 }
 
+/**
+ * Why nothing can be received on a mount as an increment, a clause; undefined: it can be. btrfs-receive(8) looks for the parent below
+ * the mountpoint by its path in the subvolume, which is another where a mere directory is mounted.
+ */
+async function whyNoIncrement({ mountpoint }: Mount): Promise<string | undefined> {
+  if ((await readSubvolume(mountpoint)) !== undefined) return undefined;
+  return `${mountpoint} shows a directory of a btrfs, where no increment can be received: name the target where the filesystem or a subvolume of it is mounted`;
+}
+
 /** What is received, and how it lies there. */
 interface Kept {
   kind: BtrfsContents['kind'];
   hasChecksums: boolean;
+  /** As `whyNoIncrement`. */
+  noIncrement: string | undefined;
 }
 
 interface SendContext extends Kept {
@@ -111,10 +122,11 @@ class BtrfsSendEngine implements CopyEngine {
     const mount = mountOfPath(await readMounts(), await realpath(dataDirectory));
     const kind = mount?.fstype === 'btrfs' ? 'received' : 'stream';
     const hasChecksums = mount !== undefined && makesChecksums(mount);
+    const noIncrement = kind === 'received' && mount !== undefined ? await whyNoIncrement(mount) : undefined;
     await this.#clear(dataDirectory);
 
     const { sent, bytes } = await sendEach(snapshots, request, (snapshot, onBytes) =>
-      this.#send(snapshot, { request, kind, hasChecksums, onBytes }),
+      this.#send(snapshot, { request, kind, hasChecksums, noIncrement, onBytes }),
     );
     const contents: BtrfsContents = {
       version: 1,
@@ -141,7 +153,7 @@ class BtrfsSendEngine implements CopyEngine {
   }
 
   async #send(snapshot: SnapshotToSend, context: SendContext): Promise<Sent> {
-    const { request, kind } = context;
+    const { request, kind, noIncrement } = context;
     const { snapshot: directory } = pathOf(snapshot);
     const subvolume = await readOwnSubvolume(directory);
     if (subvolume === undefined) {
@@ -152,7 +164,7 @@ class BtrfsSendEngine implements CopyEngine {
     const found =
       request.base === undefined
         ? undefined
-        : await findBtrfsParent(subvolume, request.base, kind, this.#run);
+        : (noIncrement ?? (await findBtrfsParent(subvolume, request.base, kind, this.#run)));
     if (typeof found !== 'object') return await this.#transfer(snapshot, { subvolume, found, context });
     const sent = await this.#transfer(snapshot, { subvolume, found, context });
     const made = path.join(request.dataDirectory, sent.subvolume.name);
