@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/btrfs.h>
 #include <linux/btrfs_tree.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -22,6 +23,17 @@ static napi_status set_uuid(napi_env env, napi_value object, const char *name, c
     return made == napi_ok ? napi_set_named_property(env, object, name, value) : made;
 }
 
+/* Seconds since 1970 with their fraction, as find(1) reads them; left out where there was no such transaction. */
+static napi_status set_time(napi_env env, napi_value object, const char *name, uint64_t transaction,
+                            const struct btrfs_ioctl_timespec *time) {
+    char text[40];
+    napi_value value;
+    if (transaction == 0) return napi_ok;
+    snprintf(text, sizeof text, "%llu.%09u", (unsigned long long)time->sec, time->nsec);
+    napi_status status = napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value);
+    return status == napi_ok ? napi_set_named_property(env, object, name, value) : status;
+}
+
 /* btrfsSubvolume(fd): the one that the file of `fd` lies in (BTRFS_IOC_GET_SUBVOL_INFO, Linux 4.18). */
 napi_value btrfs_subvolume(napi_env env, napi_callback_info info) {
     struct btrfs_ioctl_get_subvol_info_args subvolume;
@@ -37,6 +49,8 @@ napi_value btrfs_subvolume(napi_env env, napi_callback_info info) {
     CHECK(set_uuid(env, result, "parentUuid", subvolume.parent_uuid));
     CHECK(set_uuid(env, result, "receivedUuid", subvolume.received_uuid));
     CHECK(set_number(env, result, "generation", (double)subvolume.generation));
+    CHECK(set_number(env, result, "lastChange", (double)subvolume.ctransid));
+    CHECK(set_time(env, result, "receivedAt", subvolume.rtransid, &subvolume.rtime));
     CHECK(napi_get_boolean(env, (subvolume.flags & BTRFS_ROOT_SUBVOL_RDONLY) != 0, &read_only));
     CHECK(napi_set_named_property(env, result, "isReadOnly", read_only));
     return result;

@@ -1,6 +1,6 @@
-import { open, readFile } from 'node:fs/promises';
+import { open, readdir, readFile } from 'node:fs/promises';
 import { errnoOf } from '../errors.js';
-import type { BlockDevice } from './block-stack.js';
+import { readSysfs, type BlockDevice } from './block-stack.js';
 import { mountOfDescriptor } from './descriptor-mount.js';
 import type { Mount } from './mountinfo.js';
 import { loopReads } from './native.js';
@@ -23,7 +23,7 @@ export interface LoopImage {
 }
 
 /** Whether the loop device reads the file of `fd`. False where it may not be opened, or nothing is attached to it any more. */
-async function reads(device: BlockDevice, fd: number): Promise<boolean> {
+async function reads(device: Pick<BlockDevice, 'name'>, fd: number): Promise<boolean> {
   let loop;
   try {
     loop = await open(`/dev/${device.name}`, 'r');
@@ -37,7 +37,7 @@ async function reads(device: BlockDevice, fd: number): Promise<boolean> {
 }
 
 /** Whether the file of the descriptor or path `file` is the very one that the kernel reads for a loop device. */
-export async function isImageOf(device: BlockDevice, file: number | string): Promise<boolean> {
+export async function isImageOf(device: Pick<BlockDevice, 'name'>, file: number | string): Promise<boolean> {
   if (typeof file === 'number') return await reads(device, file);
   const handle = await open(file, 'r');
   try {
@@ -45,6 +45,15 @@ export async function isImageOf(device: BlockDevice, file: number | string): Pro
   } finally {
     await handle.close();
   }
+}
+
+/** The loop device that a file is attached to, as `/dev/loop3`, by whatever name; undefined: it is to none. */
+export async function loopDeviceOf(file: string): Promise<string | undefined> {
+  for (const name of (await readdir('/sys/block')).filter((one) => one.startsWith('loop'))) {
+    const isAttached = (await readSysfs(`/sys/block/${name}/loop/backing_file`)) !== undefined;
+    if (isAttached && (await isImageOf({ name }, file))) return `/dev/${name}`;
+  }
+  return undefined;
 }
 
 async function reachableMount(device: BlockDevice, path: string): Promise<Mount | undefined> {

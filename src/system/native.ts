@@ -51,8 +51,12 @@ export interface SubvolumeFacts {
   uuid: string;
   parentUuid?: string;
   receivedUuid?: string;
-  /** The transaction that changed it last. */
+  /** The transaction that changed it last; to make a snapshot of it does. */
   generation: number;
+  /** That in which something in it was changed last; to deduplicate it counts, and to make it writable or move its blocks does not. */
+  lastChange: number;
+  /** Seconds since 1970, with a fraction. */
+  receivedAt?: string;
   isReadOnly: boolean;
 }
 

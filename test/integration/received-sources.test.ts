@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, beforeEach, expect, it, onTestFinished } from 'vitest';
 import { dataDirectory } from '../../src/copy/backup/backup-layout.js';
 import { listBackups } from '../../src/copy/backup/backup-list.js';
 import { createBtrfsSendEngine } from '../../src/copy/btrfs/btrfs-send-engine.js';
@@ -59,6 +59,14 @@ describeNeeding(NEEDS, 'btrfs-send of what several subvolumes are called by', ()
     return target;
   }
 
+  async function received(target: string): Promise<{ data: string; subvolume: string }> {
+    const [backup] = await listBackups(target);
+    if (backup === undefined) throw new Error('there is no backup');
+    const data = dataDirectory(backup);
+    const name = (await readdir(data)).find((one) => one.startsWith('fsbackup-')) ?? '';
+    return { data, subvolume: path.join(data, name) };
+  }
+
   it.each(['btrfs', 'ext4'] as const)(
     'is whole in each backup on %s, of a subvolume that was received once and is written to',
     async (fstype) => {
@@ -82,15 +90,11 @@ describeNeeding(NEEDS, 'btrfs-send of what several subvolumes are called by', ()
   it('makes a full backup where another subvolume was taken for the parent', async () => {
     const target = await makeTarget('btrfs');
     await run(target);
-    const [backup] = await listBackups(target);
-    if (backup === undefined) throw new Error('there is no backup');
-    const data = dataDirectory(backup);
-    const name = (await readdir(data)).find((one) => one.startsWith('fsbackup-')) ?? '';
     // Received alike, older, and another thing by now.
-    const [received, other] = [path.join(data, name), path.join(target, 'other')];
-    await must('btrfs', 'subvolume', 'snapshot', '-r', received, other);
-    await must('btrfs', 'subvolume', 'delete', received);
-    await must('btrfs', 'subvolume', 'snapshot', '-r', other, received);
+    const [{ subvolume }, other] = [await received(target), path.join(target, 'other')];
+    await must('btrfs', 'subvolume', 'snapshot', '-r', subvolume, other);
+    await must('btrfs', 'subvolume', 'delete', subvolume);
+    await must('btrfs', 'subvolume', 'snapshot', '-r', other, subvolume);
     await setReadOnly(other, false);
     await rm(path.join(other, 'first'));
     await setReadOnly(other, true);
@@ -103,6 +107,66 @@ describeNeeding(NEEDS, 'btrfs-send of what several subvolumes are called by', ()
     const restored = await cli.run('restore', 'srv', '--from', target, '--to', out);
     expect(restored.stderr).not.toContain('Error');
     expect((await readdir(path.join(out, live))).toSorted()).toEqual(['first', 'second']);
+  });
+
+  it('makes full backups where a mere directory of a btrfs is mounted, and increments where a subvolume is', async () => {
+    const { mountpoint, device } = await disks.filesystem({ fstype: 'btrfs', name: `target-${count}` });
+    const [bound, mounted] = [path.join(directory, 'bound'), path.join(directory, 'mounted')];
+    await mkdir(path.join(mountpoint, 'plain'), { mode: 0o700 });
+    await must('btrfs', 'subvolume', 'create', path.join(mountpoint, 'own'));
+    await must('chmod', '700', path.join(mountpoint, 'own'));
+    for (const target of [bound, mounted]) await mkdir(target, { mode: 0o700 });
+    await must('mount', '--bind', path.join(mountpoint, 'plain'), bound);
+    await must('mount', '-o', 'subvol=own', device, mounted);
+    onTestFinished(async () => {
+      await must('umount', bound, mounted);
+    });
+    for (const [target, warning] of [
+      [bound, 'shows a directory of a btrfs'],
+      [mounted, ''],
+    ] as const) {
+      expect((await run(target)).exitCode).toBe(0);
+      const { exitCode, value, stderr } = await run(target);
+      expect(exitCode, stderr).toBe(warning === '' ? 0 : 3);
+      expect(value.warnings.join()).toContain(warning);
+    }
+  });
+
+  it('knows a backup that was written to, and keeps its received UUID, for what it is', async () => {
+    const target = await makeTarget('btrfs');
+    await run(target);
+    const { data, subvolume } = await received(target);
+    const sound = { dataDirectory: data, digests: undefined, scratch: directory };
+    expect(await verifyWith(createBtrfsSendEngine(), sound)).toMatchObject({ problems: [] });
+    const before = await readSubvolume(subvolume);
+    await setReadOnly(subvolume, false);
+    await writeFile(path.join(subvolume, 'first'), 'other');
+    await setReadOnly(subvolume, true);
+    expect((await readSubvolume(subvolume))?.receivedUuid).toBe(before?.receivedUuid);
+
+    const { problems } = await verifyWith(createBtrfsSendEngine(), { ...sound, mode: 'quick' });
+    expect(problems.join()).toContain('written to');
+    const out = path.join(directory, 'out');
+    const restored = await cli.run('restore', 'srv', '--from', target, '--to', out);
+    expect(restored.exitCode, restored.stderr).toBe(3);
+    expect(restored.stdout + restored.stderr).toContain('is not as it was received');
+    const { exitCode, value } = await run(target);
+    expect(exitCode).toBe(3);
+    expect(value.warnings.join()).toMatch(/is a full one: .*changed/);
+  });
+
+  it('takes no deduplication for a change, also where an earlier version did not note the last one', async () => {
+    const target = await makeTarget('btrfs');
+    await run(target);
+    const { data } = await received(target);
+    const file = path.join(data, 'contents.json');
+    const contents = await readFile(file, 'utf8');
+    await writeFile(file, contents.replace(/"lastChange": \d+/, '"lastChange": 1'));
+    const sound = { dataDirectory: data, digests: undefined, scratch: directory };
+    expect(await verifyWith(createBtrfsSendEngine(), sound)).toMatchObject({ problems: [] });
+    await writeFile(file, contents.replace(/"lastChange": \d+,/, ''));
+    expect(await verifyWith(createBtrfsSendEngine(), sound)).toMatchObject({ problems: [] });
+    expect((await run(target)).exitCode).toBe(0);
   });
 
   it('restores a chain that an earlier version made of such a subvolume', async () => {
@@ -147,9 +211,7 @@ describeNeeding(NEEDS, 'btrfs-send of what several subvolumes are called by', ()
   it('finds an increment bad, and warns of it, that an earlier version received of such a subvolume', async () => {
     const target = await makeTarget('btrfs');
     await run(target);
-    const [backup] = await listBackups(target);
-    if (backup === undefined) throw new Error('there is no backup');
-    const data = dataDirectory(backup);
+    const { data } = await received(target);
     const file = path.join(data, 'contents.json');
     const contents = JSON.parse(await readFile(file, 'utf8')) as { subvolumes: Record<string, unknown>[] };
     const [subvolume] = contents.subvolumes;

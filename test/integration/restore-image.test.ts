@@ -2,6 +2,7 @@ import { mkdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { describeNeeding } from '../support/capabilities.js';
+import { flipByteOfLargest } from '../support/engine-requests.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 
@@ -94,6 +95,27 @@ describeNeeding(NEEDS, 'fsbackup restore --image', () => {
     } finally {
       await must('losetup', '--detach', device);
     }
+  });
+
+  it('refuses a file that a loop device reads, and leaves it as it is', async () => {
+    const before = await stat(origin.image);
+    const refused = await restore('image', origin.image, '--force');
+    expect([refused.exitCode, refused.stderr]).toEqual([
+      2,
+      expect.stringContaining(`in use: it is what ${origin.device} reads`),
+    ]);
+    expect((await stat(origin.image)).mtimeMs).toBe(before.mtimeMs);
+    expect(await readFile(path.join(origin.mountpoint, 'file'), 'utf8')).toBe('content');
+  });
+
+  it('leaves no new file behind that is not the whole', async () => {
+    const copy = path.join(scratch.mountpoint, 'damaged');
+    await must('cp', '--archive', target, copy);
+    await flipByteOfLargest(path.join(copy, 'image'));
+    const file = path.join(scratch.mountpoint, 'damaged.img');
+    const { exitCode, stderr } = await cli.run('restore', 'image', '--from', copy, '--image', '--to', file);
+    expect(exitCode, stderr).toBe(40);
+    await expect(stat(file)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
   it('refuses a directory, a place among the backups, and a backup that holds files', async () => {

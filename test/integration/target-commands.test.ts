@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { isAlive } from '../../src/system/process-identity.js';
 import { compareTrees } from '../support/compare-trees.js';
 import { describeNeeding } from '../support/capabilities.js';
 import { FsbackupCli } from '../support/fsbackup-cli.js';
@@ -287,6 +288,36 @@ describeNeeding(NEEDS, 'a target that commands carry backups to', () => {
     },
     LONG_MS,
   );
+
+  it.each([
+    ['in the background', 'sleep 300 >/dev/null 2>&1 & echo "$!" >"$1/pid"; exit 0'],
+    [
+      'in a session of its own',
+      'setsid sh -c \'echo "$$" >"$1/pid"; exec sleep 300\' sh "$1" >/dev/null 2>&1 & sleep 1; exit 0',
+    ],
+    ['and fails', 'sleep 300 >/dev/null 2>&1 & echo "$!" >"$1/pid"; exit 4'],
+  ])(
+    'is no backup by a command that leaves what it started %s',
+    async (_, script) => {
+      await giveTree({ commands: { copy: ['sh', '-c', script, 'sh', given] } });
+      const { code, said } = await fsbackup('run');
+      expect(code, said).toBe(40);
+      expect(said).toMatch(/left running: sleep \(\d+\)|exit code 4/);
+      expect(isAlive(Number(await readFile(path.join(given, 'pid'), 'utf8')))).toBe(false);
+      expect((await list()).length).toBe(0);
+    },
+    LONG_MS,
+  );
+
+  it('is a backup by a command whose last words are still written down', async () => {
+    const log = '(sleep 1; cat >"$1/log") <&3 3<&- >/dev/null 2>&1 &';
+    await giveTree({
+      commands: { copy: ['bash', '-c', `exec 3< <(echo done); ${log} exit 0`, 'bash', given] },
+    });
+    const { code, said } = await fsbackup('run');
+    expect(code, said).toBe(0);
+    expect(await readFile(path.join(given, 'log'), 'utf8')).toBe('done\n');
+  });
 
   it.each([
     { where: 'a directory', to: () => ['--to', path.join(directory, 'out')] },

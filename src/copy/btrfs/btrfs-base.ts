@@ -2,6 +2,7 @@ import path from 'node:path';
 import { inOwnDirectory } from '../../snapshots/private-directory.js';
 import { readSubvolume, type Subvolume } from '../../system/btrfs-subvolume.js';
 import { exists } from '../../system/exists.js';
+import type { runCommand } from '../../system/run-command.js';
 import { readContents, streamFile, type BtrfsContents, type SentSubvolume } from './btrfs-contents.js';
 import type { CopyBase } from '../engine.js';
 
@@ -32,25 +33,46 @@ export function identityOf({ uuid, generation }: Subvolume): string {
   return `${uuid} at ${generation}`;
 }
 
-/** Whether what was received is still there as it was: it is no longer once it has been made writable. */
-export async function isAsReceived(directory: string, { receivedUuid }: SentSubvolume): Promise<boolean> {
+/** Whether anything in a subvolume has a later ctime than its end of being received. What cannot be looked at may have. */
+async function wasWrittenTo(
+  directory: string,
+  received: Subvolume,
+  run: typeof runCommand,
+): Promise<boolean> {
+  if (received.receivedAt === undefined) return true;
+  const later = ['-newerct', `@${received.receivedAt}`, '-print', '-quit'] as const;
+  const found = await run(['find', directory, '-xdev', ...later]);
+  return found.exitCode !== 0 || found.stdout !== '';
+}
+
+/**
+ * Whether what was received is still there as it was. It is no longer once it has been made writable; an ioctl by itself, as of
+ * btrfs-progs before 5.14.2, leaves its received UUID, and then the last change tells, or, where there was one, which may have been to
+ * deduplicate it, the ctimes.
+ */
+export async function isAsReceived(
+  directory: string,
+  { receivedUuid, lastChange }: SentSubvolume,
+  run: typeof runCommand,
+): Promise<boolean> {
   const received = await readSubvolume(directory);
-  return (
-    received?.isReadOnly === true && receivedUuid !== undefined && received.receivedUuid === receivedUuid
-  );
+  if (received?.isReadOnly !== true || receivedUuid === undefined) return false;
+  if (received.receivedUuid !== receivedUuid) return false;
+  return received.lastChange === lastChange || !(await wasWrittenTo(directory, received, run));
 }
 
 async function sentOf(
   base: CopyBase,
   uuid: string,
   kind: BtrfsContents['kind'],
+  run: typeof runCommand,
 ): Promise<SentSubvolume | undefined> {
   const contents = await readContents(base.dataDirectory).catch(() => undefined);
   const sent = contents?.kind === kind ? contents.subvolumes.find((one) => one.uuid === uuid) : undefined;
   if (sent === undefined) return undefined;
   const isThere =
     kind === 'received'
-      ? await isAsReceived(path.join(base.dataDirectory, sent.name), sent)
+      ? await isAsReceived(path.join(base.dataDirectory, sent.name), sent, run)
       : await exists(path.join(base.dataDirectory, streamFile(sent.name)));
   return isThere ? sent : undefined;
 }
@@ -77,6 +99,7 @@ export async function findBtrfsParent(
   snapshot: Subvolume,
   base: CopyBase,
   kind: BtrfsContents['kind'],
+  run: typeof runCommand,
 ): Promise<BtrfsParent | string> {
   if (snapshot.receivedUuid !== undefined) return NOT_TOLD_APART;
   let reason = 'the snapshot that was kept for it is not there any more';
@@ -91,12 +114,12 @@ export async function findBtrfsParent(
     } else if (identityOf(subvolume) !== identity || !subvolume.isReadOnly) {
       reason = 'the snapshot that was kept for it was changed';
     } else {
-      const sent = await sentOf(base, subvolume.uuid, kind);
+      const sent = await sentOf(base, subvolume.uuid, kind, run);
       if (sent !== undefined) {
         const received = path.join(base.dataDirectory, sent.name);
         return { snapshot: kept, subvolume, backupId: base.backupId, sent, received };
       }
-      reason = `the backup ${base.backupId} does not have what it is to be an increment of`;
+      reason = `the backup ${base.backupId} does not have what it is to be an increment of, or that was changed`;
     }
   }
   return reason;

@@ -16,8 +16,10 @@ const contentsSchema = z.object({
       name: storedName,
       /** Of the snapshot that was sent. */
       uuid: z.string(),
-      /** Received: what tells that it is whole and was never changed. */
+      /** Received: what tells that it is whole, and, unless it was left when that was made writable, unchanged. */
       receivedUuid: z.string().exactOptional(),
+      /** Received: `Subvolume.lastChange` once all of it was on disk. Absent: of before this was recorded. */
+      lastChange: z.number().exactOptional(),
       /**
        * Received: whether all of its data has checksums of btrfs, so that to read it proves it. Absent: of before this was
        * recorded, nobody knows.

@@ -1,6 +1,7 @@
 import { mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
 import type { runCommand } from '../../system/run-command.js';
+import { isAsReceived } from './btrfs-base.js';
 import {
   isOfUnknownParent,
   readContents,
@@ -98,6 +99,23 @@ async function linksOf(dataDirectory: string, contents: BtrfsContents): Promise<
   return links;
 }
 
+/** What to tell of what is restored from subvolumes that were received. */
+async function warningsOf(
+  dataDirectory: string,
+  { kind, subvolumes }: BtrfsContents,
+  run: typeof runCommand,
+): Promise<string[]> {
+  const warnings: string[] = [];
+  for (const subvolume of kind === 'received' ? subvolumes : []) {
+    const { name } = subvolume;
+    if (isOfUnknownParent(subvolume))
+      warnings.push(`${name} may lack changes, or have what was removed: its parent may have been another`);
+    if (!(await isAsReceived(path.join(dataDirectory, name), subvolume, run)))
+      warnings.push(`${name} is not as it was received: it was made writable, or written to`);
+  }
+  return warnings;
+}
+
 /** Opens what the btrfs-send engine wrote. */
 export function btrfsOpener(run: typeof runCommand): OpenTrees {
   return async (request, use) => {
@@ -109,11 +127,7 @@ export function btrfsOpener(run: typeof runCommand): OpenTrees {
     const root = mounts[0]?.at ?? dataDirectory;
     const trees = treesBelow(contents.trees, ({ subvolume }) => path.join(root, subvolume));
     const rootTimesVary = contents.kind === 'stream';
-    const warnings = contents.subvolumes
-      .filter(isOfUnknownParent)
-      .map(
-        ({ name }) => `${name} may lack changes, or have what was removed: its parent may have been another`,
-      );
+    const warnings = await warningsOf(dataDirectory, contents, run);
     return await use({ trees, mounts, scratch, rootTimesVary, warnings });
   };
 }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { FsbackupError, messageOf } from '../../errors.js';
 import { deleteSubvolume, readSubvolume, sentUuidOf, type Subvolume } from '../../system/btrfs-subvolume.js';
 import { mountOfPath, readMounts, type Mount } from '../../system/mountinfo.js';
+import { withHeldFilesystems } from '../../system/held-filesystem.js';
 import { runCommand } from '../../system/run-command.js';
 import { findBtrfsParent, identityOf, isMadeOf, readOwnSubvolume, type BtrfsParent } from './btrfs-base.js';
 import {
@@ -17,6 +18,7 @@ import { checkOpened, restoreOpened } from '../filesystem/open-trees.js';
 import { parseBtrfsStreamHead } from './btrfs-stream.js';
 import { countUnproven, verifyBtrfs } from './btrfs-verify.js';
 import { withCopyErrors } from '../copy-error.js';
+import { requireOnDisk } from '../on-disk.js';
 import type {
   CheckRestoredRequest,
   CopyEngine,
@@ -66,10 +68,21 @@ function makesChecksums(mount: Mount): boolean {
   return !/\bnodata(?:sum|cow)\b/.test(mount.superOptions.join(','));
 }
 
+/**
+ * Why nothing can be received on a mount as an increment, a clause; undefined: it can be. btrfs-receive(8) looks for the parent below
+ * the mountpoint by its path in the subvolume, which is another where a mere directory is mounted.
+ */
+async function whyNoIncrement({ mountpoint }: Mount): Promise<string | undefined> {
+  if ((await readSubvolume(mountpoint)) !== undefined) return undefined;
+  return `${mountpoint} shows a directory of a btrfs, where no increment can be received: name the target where the filesystem or a subvolume of it is mounted`;
+}
+
 /** What is received, and how it lies there. */
 interface Kept {
   kind: BtrfsContents['kind'];
   hasChecksums: boolean;
+  /** As `whyNoIncrement`. */
+  noIncrement: string | undefined;
 }
 
 interface SendContext extends Kept {
@@ -109,10 +122,11 @@ class BtrfsSendEngine implements CopyEngine {
     const mount = mountOfPath(await readMounts(), await realpath(dataDirectory));
     const kind = mount?.fstype === 'btrfs' ? 'received' : 'stream';
     const hasChecksums = mount !== undefined && makesChecksums(mount);
+    const noIncrement = kind === 'received' && mount !== undefined ? await whyNoIncrement(mount) : undefined;
     await this.#clear(dataDirectory);
 
     const { sent, bytes } = await sendEach(snapshots, request, (snapshot, onBytes) =>
-      this.#send(snapshot, { request, kind, hasChecksums, onBytes }),
+      this.#send(snapshot, { request, kind, hasChecksums, noIncrement, onBytes }),
     );
     const contents: BtrfsContents = {
       version: 1,
@@ -139,7 +153,7 @@ class BtrfsSendEngine implements CopyEngine {
   }
 
   async #send(snapshot: SnapshotToSend, context: SendContext): Promise<Sent> {
-    const { request, kind } = context;
+    const { request, kind, noIncrement } = context;
     const { snapshot: directory } = pathOf(snapshot);
     const subvolume = await readOwnSubvolume(directory);
     if (subvolume === undefined) {
@@ -148,7 +162,9 @@ class BtrfsSendEngine implements CopyEngine {
       });
     }
     const found =
-      request.base === undefined ? undefined : await findBtrfsParent(subvolume, request.base, kind);
+      request.base === undefined
+        ? undefined
+        : (noIncrement ?? (await findBtrfsParent(subvolume, request.base, kind, this.#run)));
     if (typeof found !== 'object') return await this.#transfer(snapshot, { subvolume, found, context });
     const sent = await this.#transfer(snapshot, { subvolume, found, context });
     const made = path.join(request.dataDirectory, sent.subvolume.name);
@@ -217,11 +233,15 @@ class BtrfsSendEngine implements CopyEngine {
       ...(parent === undefined ? {} : { parent: { backupId: parent.backupId, name: parent.sent.name } }),
     };
     if (context.kind === 'stream') return description;
-    const received = await readSubvolume(path.join(context.request.dataDirectory, name));
+    const { dataDirectory } = context.request;
+    // What is written back later is a change too.
+    await withHeldFilesystems([dataDirectory], (held) => requireOnDisk(held, 'the copy'));
+    const received = await readSubvolume(path.join(dataDirectory, name));
     if (received?.isReadOnly === true && received.receivedUuid !== undefined) {
       // What did not change is shared with the parent, as it lies there.
       const checksums = context.hasChecksums && (parent === undefined || parent.sent.checksums === true);
-      return { ...description, receivedUuid: received.receivedUuid, checksums };
+      const { receivedUuid, lastChange } = received;
+      return { ...description, receivedUuid, lastChange, checksums };
     }
     throw new FsbackupError('copyFailed', `btrfs receive ended well, and ${name} is not whole`, {
       hint: 'See the kernel log (dmesg) for errors of the target disk, then run it again.',

@@ -53,8 +53,10 @@ async function readReceived(
   let bytes = 0;
   for (const subvolume of contents.subvolumes) {
     const directory = path.join(request.dataDirectory, subvolume.name);
-    if (!(await isAsReceived(directory, subvolume))) {
-      problems.push(`${subvolume.name} is not there as it was received: it is gone, or was made writable`);
+    if (!(await isAsReceived(directory, subvolume, run))) {
+      problems.push(
+        `${subvolume.name} is not there as it was received: it is gone, was made writable, or was written to`,
+      );
       continue;
     }
     if (isOfUnknownParent(subvolume))

@@ -4,6 +4,7 @@ import * as z from 'zod';
 import type { BackupTarget } from '../../backup-target.js';
 import { FsbackupError } from '../../errors.js';
 import { runDirectory } from '../../system/directories.js';
+import { LeftRunning } from '../../system/left-running.js';
 import { runCommand } from '../../system/run-command.js';
 import { nulTerminated, pathFromBytes } from '../byte-path.js';
 import { copyStopped, TARGET_REFUSES, UnreadablePaths, withCopyErrors } from '../copy-error.js';
@@ -137,6 +138,7 @@ class CommandEngine implements CopyEngine {
     const told = path.join(dataDirectory, 'unreadable');
     await writeFile(told, '', { mode: 0o600 });
     await reference.announce(dataDirectory);
+    const left = new LeftRunning(dataDirectory);
     const result = await this.#programs.run(
       'copy',
       { job: backup.job, id: backup.backupId, directory, unreadable: told },
@@ -144,12 +146,22 @@ class CommandEngine implements CopyEngine {
         signal,
         wrap: (argv) => tree.inTree(readOnly(tree.names, argv)),
         env: { FSBACKUP_SOURCES: tree.names.join('\n') },
+        watch: left.watch,
       },
     );
     if (signal.aborted) throw copyStopped();
     // A full target is no matter of single files, whatever the command makes of it.
     const isPartial = this.#programs.isPartial(result) && !TARGET_REFUSES.test(result.stderr);
-    if (result.exitCode !== 0 && !isPartial) throw this.#programs.failure('copy', result);
+    if (result.exitCode !== 0 && !isPartial) {
+      // Another try is not to meet them.
+      await left.end();
+      throw this.#programs.failure('copy', result);
+    }
+    const running = await left.await();
+    if (running.length > 0) {
+      await left.end();
+      throw this.#programs.failureLeaving('copy', result, running);
+    }
     const unreadable = new UnreadablePaths();
     for (const name of (await readFile(told, 'latin1')).split('\0'))
       if (name !== '') unreadable.add(printable(`/${withoutRoot(name)}`));

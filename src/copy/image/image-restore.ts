@@ -4,6 +4,7 @@ import path from 'node:path';
 import { errnoOf, FsbackupError } from '../../errors.js';
 import { copyOptions } from '../../snapshots/expose-device.js';
 import { describeFailure, type runCommand } from '../../system/run-command.js';
+import { loopDeviceOf } from '../../system/loop-image.js';
 import { requireTrustedPath } from '../../system/trusted-path.js';
 import { writeAll } from '../../system/write-all.js';
 import { copyFailure } from '../copy-error.js';
@@ -87,21 +88,30 @@ async function requireTrustedPlace(destination: string): Promise<void> {
   }
 }
 
-/** Opens a device so that nobody else has it mounted or in use: O_EXCL of open(2), for block devices. */
+/**
+ * Opens a device so that nobody else has it mounted or in use: O_EXCL of open(2), for block devices. Of a file it is looked whether a
+ * loop device reads it; who else has it open (a virtual machine) is not known.
+ */
 async function openDestination(
   destination: string,
   sizeBytes: number,
   run: typeof runCommand,
-): Promise<{ handle: FileHandle; isEmpty: boolean }> {
+): Promise<{ handle: FileHandle; isEmpty: boolean; isNew: boolean }> {
   await requireTrustedPlace(destination);
   const there = await stat(destination).catch((error: unknown) => {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
   });
   if (there?.isBlockDevice() !== true) {
+    const device = there === undefined ? undefined : await loopDeviceOf(destination);
+    if (device !== undefined) {
+      throw new FsbackupError('usage', `${destination} is in use: it is what ${device} reads`, {
+        hint: `Unmount what is on it, and detach it (losetup --detach ${device}), or choose another file.`,
+      });
+    }
     const handle = await open(destination, 'w', 0o600);
     await handle.truncate(sizeBytes);
-    return { handle, isEmpty: true };
+    return { handle, isEmpty: true, isNew: there === undefined };
   }
   const size = await sizeOfDevice(destination, run);
   if (size < sizeBytes) {
@@ -111,7 +121,7 @@ async function openDestination(
   }
   const { O_RDWR, O_EXCL } = constants;
   try {
-    return { handle: await open(destination, O_RDWR | O_EXCL), isEmpty: false };
+    return { handle: await open(destination, O_RDWR | O_EXCL), isEmpty: false, isNew: false };
   } catch (error) {
     if (errnoOf(error) !== 'EBUSY') throw error;
     throw new FsbackupError('usage', `${destination} is in use: mounted, or part of another device`, {
@@ -132,12 +142,16 @@ export async function restoreWholeImage(
   if (tree === undefined) throw new Error(`the backup has no image of ${source}`);
   const chain = await imageChain(dataDirectory, tree.image);
   const last = chain.at(-1)?.image;
-  const { handle, isEmpty } = await openDestination(destination, last?.sizeBytes ?? 0, run);
+  const { handle, isEmpty, isNew } = await openDestination(destination, last?.sizeBytes ?? 0, run);
   try {
     const onBytes = (bytes: number): void => request.onProgress({ bytes, files: 0 });
     const bytes = await assemble(chain, { handle, isEmpty, signal, onBytes }, run);
     await handle.sync();
     return { bytes, files: 1, unreadable: [] };
+  } catch (error) {
+    // As large as the whole, it would be taken for it.
+    if (isNew) await rm(destination, { force: true });
+    throw error;
   } finally {
     await handle.close();
   }

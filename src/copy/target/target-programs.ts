@@ -3,6 +3,7 @@ import path from 'node:path';
 import { targetName, type BackupTarget, type RepositorySettings } from '../../backup-target.js';
 import { FsbackupError } from '../../errors.js';
 import { findCommand } from '../../system/find-command.js';
+import type { Running } from '../../system/left-running.js';
 import {
   CHILD_PATH,
   describeFailure,
@@ -14,6 +15,7 @@ import { commandsOf, purposeOf, type TargetCommand } from '../../target-commands
 import type { EngineName } from '../../engine-names.js';
 import type { BackupRef } from '../backup/backup-layout.js';
 import { ConnectionLostError, copyFailure, copyStopped, TARGET_REFUSES } from '../copy-error.js';
+import { printable } from '../printable.js';
 import { withSecrets, type RunWithSecrets } from '../repository/repository-program.js';
 
 /** A target that does not answer within it is no place to freeze a filesystem for. */
@@ -170,6 +172,18 @@ export class TargetPrograms {
     return new FsbackupError('copyFailed', message, {
       hint: `Run commands.${command} of ${this.name} by hand, as root, to see why; then run it again.`,
     });
+  }
+
+  /** Of one that ended well, while what it had started may have been at its work. */
+  failureLeaving(command: TargetCommand, result: CommandResult, running: readonly Running[]): FsbackupError {
+    const left = running.map(({ pid, name }) => `${printable(name)} (${pid})`).join(', ');
+    return new FsbackupError(
+      'copyFailed',
+      `the copy failed: ${this.describe(command, result)}, and left running: ${left}`,
+      {
+        hint: `commands.${command} must not end before all that it starts has, since its exit code is all that is known of it (in a shell: wait).`,
+      },
+    );
   }
 
   /** Of a backup that is not as it was written, though no command says so. */
