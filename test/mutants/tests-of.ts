@@ -110,6 +110,7 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
     commands: ['integration/thaw-guardless'],
   },
   'freeze/untold-losses.ts': { commands: ['integration/freeze-identity'] },
+  'freeze/watch-blocked.ts': { modules: ['unit/freeze/watch-blocked'] },
   'freeze/watchdog-process.ts': { modules: ['integration/guarded-freezer', 'integration/watchdog-start'] },
   'freeze/within.ts': { modules: ['unit/freeze/within'] },
   'run/window.ts': {
