@@ -13,10 +13,10 @@ export interface BlockedWatch {
  * Looks twice, shortly before a freeze that began just now ends at its cap, which programs of a session wait in the kernel: what
  * writes to what is frozen does, until it is thawed. Once it is, nobody can tell any more.
  */
-export function watchBlocked(session: number, maxHoldMs: number): BlockedWatch {
+export function watchBlocked(session: number, maxHoldMs: number, blocked = blockedIn): BlockedWatch {
   const apartMs = Math.min(APART_MS, maxHoldMs / 4);
   const looks: Promise<BlockedProcess[]>[] = [];
-  const look = (): void => void looks.push(blockedIn(session).catch(() => []));
+  const look = (): void => void looks.push(blocked(session).catch(() => []));
   const timers = [2, 1].map((times) => setTimeout(look, maxHoldMs - times * apartMs).unref());
   return {
     stop: async () => {

@@ -17,6 +17,13 @@ export function explainUnknownCommand(
       hint: `\`fsbackup ${called} --help\` shows what it takes.`,
     };
   }
+  const [first, ...rest] = typed;
+  if (first === 'help') {
+    return {
+      message: 'There is no command "help"',
+      hint: `Help is a flag: \`${['fsbackup', ...rest, '--help'].join(' ')}\`.`,
+    };
+  }
   const near = known.find((command) => {
     const words = command.split(' ');
     return words.every((word, index) => closest(typed[index] ?? '', [word]) !== undefined);

@@ -4,6 +4,7 @@ import type { Overrides } from '../config/overrides.js';
 import type { JobConfig } from '../config/types.js';
 import { FsbackupError } from '../errors.js';
 import { closest } from '../suggest.js';
+import { suggested } from '../system/command-line.js';
 import { readHungTaskTimeoutMs } from '../system/hung-task.js';
 
 /** How a command line says which jobs it means. */
@@ -47,7 +48,10 @@ async function describedJob(
 /** Those of `jobs` that are named, in the order named, each once; all of them when none is. Throws `usage`. */
 export function pickJobs(jobs: readonly JobConfig[], names: readonly string[]): JobConfig[] {
   if (jobs.length === 0)
-    throw usage('the configuration has no jobs', 'Add one; docs/configuration.md shows how.');
+    throw usage(
+      'the configuration has no jobs',
+      `Write one into it, or uncomment the example there, then run \`${suggested('config validate')}\`.`,
+    );
   if (names.length === 0) return [...jobs];
   return [...new Set(names)].map((name) => {
     const job = jobs.find((candidate) => candidate.name === name);

@@ -90,7 +90,7 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
     commands: ['integration/thaw-guardless'],
   },
   'freeze/untold-losses.ts': { modules: ['unit/freeze/untold-losses'] },
-  'freeze/watch-blocked.ts': { modules: ['integration/freeze-by-hand'] },
+  'freeze/watch-blocked.ts': { modules: ['unit/freeze/watch-blocked'] },
   'freeze/watchdog-process.ts': { modules: ['integration/guarded-freezer', 'integration/watchdog-start'] },
   'freeze/within.ts': { modules: ['unit/freeze/within'] },
   'system/unless-aborted.ts': { modules: ['unit/system/unless-aborted'] },

@@ -54,13 +54,24 @@ export async function previewOverwrite(
 /** The question of a restore in place, without the question mark. */
 export function renderPreview(
   preview: OverwritePreview,
-  { name, completedAt, paths }: { name: string; completedAt: string; paths: readonly string[] },
+  {
+    name,
+    completedAt,
+    taken,
+    paths,
+  }: {
+    name: string;
+    completedAt: string;
+    /** Of which instant the data is, where that is known. */
+    taken?: string | undefined;
+    paths: readonly string[];
+  },
 ): string {
   const { files, existing, sample } = preview;
   const shown = paths.slice(0, SHOWN);
   const more = (count: number): string[] => (count > 0 ? [`    and ${count} more`] : []);
   return asLines([
-    `Restore ${formatFiles(files)} of ${name}, completed ${completedAt}, to where they were:`,
+    `Restore ${formatFiles(files)} of ${name}, completed ${completedAt}${taken === undefined ? '' : `, data of ${taken}`}, to where they were:`,
     ...shown.map((one) => `    ${one}`),
     ...more(paths.length - shown.length),
     existing === 0

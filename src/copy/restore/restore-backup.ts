@@ -2,7 +2,7 @@ import { FsbackupError } from '../../errors.js';
 import { exitCode } from '../../exit-codes.js';
 import type { Journal } from '../../journal/journal.js';
 import type { Consistency } from '../../snapshots/provider.js';
-import { firstTaken } from '../../report/instants.js';
+import { describeTaken, firstTaken } from '../../report/instants.js';
 import { isWithin } from '../../system/mountinfo.js';
 import { withSealedView } from '../../system/sealed-view.js';
 import { entriesOf } from '../backup/backup-entries.js';
@@ -115,6 +115,7 @@ async function describePreview(
   return renderPreview(await previewOverwrite(await entries(), paths), {
     name: `${backup.job}@${backup.backupId}`,
     completedAt: backup.manifest.completedAt,
+    taken: describeTaken(backup.manifest.report.sources),
     paths,
   });
 }

@@ -16,6 +16,13 @@ it.each([
   });
 });
 
+it.each([
+  ['help', 'Help is a flag: `fsbackup --help`.'],
+  ['help config show', 'Help is a flag: `fsbackup config show --help`.'],
+])('says how to ask for "%s"', (typed, hint) => {
+  expect(explainUnknownCommand(typed.split(' '), KNOWN).hint).toBe(hint);
+});
+
 it('tells arguments that a command does not take from a command that is not there', () => {
   expect(explainUnknownCommand(['config', 'show', 'x'], KNOWN).message).toBe(
     '`fsbackup config show` takes no argument, but was given: x',

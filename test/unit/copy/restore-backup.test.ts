@@ -8,6 +8,7 @@ import { finishDigestList } from '../../../src/copy/digests/digest-list.js';
 import { formatRecord, plainRecord } from '../../../src/copy/digests/digest-record.js';
 import type { CopyEngine, CopyResult, RestoreRequest } from '../../../src/copy/engine.js';
 import { renderRestore } from '../../../src/copy/backup/render-backups.js';
+import { renderPreview } from '../../../src/copy/restore/overwrite-preview.js';
 import { restoreBackup, type RestoreOptions } from '../../../src/copy/restore/restore-backup.js';
 import BackupsList from '../../../src/commands/backups/list.js';
 import BackupsShow from '../../../src/commands/backups/show.js';
@@ -256,6 +257,13 @@ describe('a restore', () => {
     };
     await expect(restoreBackup(await options({ signal: stop.signal }))).rejects.toThrow('interrupted');
   });
+});
+
+it('in place asks with the instant that the data is of', () => {
+  const preview = { files: 1, existing: 0, sample: [] };
+  const asked = { name: 'srv@x', completedAt: 'C', paths: ['/srv'] };
+  expect(renderPreview(preview, { ...asked, taken: 'T' })).toContain('completed C, data of T, to where');
+  expect(renderPreview(preview, asked)).toContain('completed C, to where');
 });
 
 describe('a restore from a backup that was partial', () => {
