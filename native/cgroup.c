@@ -170,8 +170,6 @@ uint32_t cgroup_enter(void) {
 }
 
 void cgroup_leave(void) {
-    for (unsigned i = 0; i < hierarchy_count; i++) {
-        if (!hierarchies[i].entered || !join(hierarchies[i].mountpoint)) continue;
-        rmdir(hierarchies[i].directory);
-    }
+    for (unsigned i = 0; i < hierarchy_count; i++)
+        if (hierarchies[i].entered && join(hierarchies[i].mountpoint)) rmdir(hierarchies[i].directory);
 }

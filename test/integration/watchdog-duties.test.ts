@@ -456,19 +456,29 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     const guarded = await hand.guard(disk);
     // The soft one: to raise the hard one takes a capability that root need not have.
     await must('prlimit', '--pid', String(guarded.pids[0]), `--nofile=${limit}:`);
+    // What it waited for until here it has asked for before.
+    await guarded.connection.request({ type: FrameType.status }, REPLY_MS);
     const reply = await askWatchdog(guarded.controlPath, { type: FrameType.status }, REPLY_MS);
     expect(reply?.error).toBe(0);
   });
 
-  it('sleeps, and keeps the deadline, where its limit of open files is below what it has', async () => {
-    const guarded = await hand.guard(disk, { timeoutMs: 1000 });
-    stop(guarded.pids[1]);
-    await must('prlimit', '--pid', String(guarded.pids[0]), '--nofile=3');
-    await freezeSlot(guarded.page, 0, guarded.mountpointFd);
-    expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
-    expect(await lossOf(guarded)).toBe('timeout');
-    process.kill(guarded.pids[0], 'SIGKILL');
-  });
+  it.each([
+    ['watchdog', 0, 1],
+    ['second', 1, 0],
+  ] as const)(
+    'sleeps, and keeps the deadline, where the limit of open files of the %s is below what it has',
+    async (_, limited, other) => {
+      const guarded = await frozen();
+      await must('prlimit', '--pid', String(guarded.pids[limited]), '--nofile=3');
+      // That wakes both: what they waited for until here they have asked for before.
+      const reset = { type: FrameType.reset, timeoutMs: 2000 };
+      expect((await guarded.connection.request(reset, REPLY_MS)).error).toBe(0);
+      stop(guarded.pids[other]);
+      expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
+      expect(await lossOf(guarded)).toBe('timeout');
+      process.kill(guarded.pids[limited], 'SIGKILL');
+    },
+  );
 
   it('sleeps between its tries to answer, where it can open no more files', async () => {
     const guarded = await hand.guard(disk);

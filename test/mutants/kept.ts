@@ -19,13 +19,21 @@ export const KEPT: readonly Kept[] = [
     text: 'guard.dm_fd = guard.page->device_count == 0 ? -1 : FD_FIRST_SLOT + 2 * (int)guard.slot_count;',
     because: 'a kernel with device-mapper is needed: test/lab/device-mapper-guards.test.ts',
   },
-  ...['free(queued->task.owned);', 'free(queued);', 'napi_delete_async_work(env, queued->work);'].map(
-    (text) => ({
-      source: 'native/addon-tasks.c',
-      text,
-      because: 'memory alone: some hundred bytes for each call of a command that ends',
-    }),
-  ),
+  ...['free(queued);', 'napi_delete_async_work(env, queued->work);'].map((text) => ({
+    source: 'native/addon-tasks.c',
+    text,
+    because: 'memory alone: some hundred bytes for each call of a command that ends',
+  })),
+  ...[
+    'forget(env, queued);',
+    'free(task->owned);',
+    'throw_errno(env, ENOMEM, task->syscall_name);',
+    'return NULL;',
+  ].map((text) => ({
+    source: 'native/addon-tasks.c',
+    text,
+    because: 'a Node without memory for a promise is needed, which V8 ends by itself as a rule',
+  })),
   {
     source: 'src/freeze/frame-connection.ts',
     text: 'this.#waiting.delete(sequence);',

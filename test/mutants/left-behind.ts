@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf } from '../../src/errors.js';
 import { runCommand } from '../../src/system/run-command.js';
@@ -48,6 +49,22 @@ async function thaw(device: string, mountpoint: string): Promise<void> {
   await runCommand(['umount', '--lazy', mountpoint], at);
 }
 
+/**
+ * Those whose images are in the directory, and those that stand on them: of an image on a filesystem that was unmounted beneath
+ * it the kernel tells but where it was in that.
+ */
+async function loopDevicesOf(directory: string): Promise<string[]> {
+  const below = loopDevicesBelow(directory);
+  const numbers = below.map((device) =>
+    readFileSync(`/sys/block/${path.basename(device)}/dev`, 'utf8').trim(),
+  );
+  const list = ['losetup', '--list', '--noheadings', '--output', 'NAME,BACK-MAJ:MIN'] as const;
+  const { stdout } = await runCommand(list, { timeoutMs: 5000 });
+  const attached = stdout.split('\n').map((line) => line.trim().split(/\s+/));
+  const above = attached.filter(([, on = '']) => numbers.includes(on)).map(([device = '']) => device);
+  return [...new Set([...below, ...above])];
+}
+
 /** Thaws what is frozen on loop devices of the directory: who waits for that can be killed then. */
 export async function thawAll(directory: string, mountpoint: string): Promise<void> {
   for (const device of loopDevicesBelow(directory)) await thaw(device, mountpoint);
@@ -60,11 +77,11 @@ export async function clearAway(directory: string, mountpoint: string): Promise<
   const guards = guardsOf(directory);
   for (const pid of guards)
     for (const signal of ['SIGCONT', 'SIGKILL']) whileThere(() => process.kill(pid, signal), false);
-  const loopDevices = loopDevicesBelow(directory);
+  const loopDevices = await loopDevicesOf(directory);
   for (let round = 0; round < ROUNDS && loopDevicesBelow(directory).length > 0; round += 1) {
     await thawAll(directory, mountpoint);
     // Any order: one that another one stands on is detached in a later round.
-    for (const device of loopDevicesBelow(directory))
+    for (const device of await loopDevicesOf(directory))
       await runCommand(['losetup', '--detach', device], { timeoutMs: 5000 });
     await sleep(100 * round);
   }
