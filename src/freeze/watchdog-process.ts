@@ -141,9 +141,8 @@ export async function startWatchdog(request: WatchdogRequest): Promise<Watchdog>
         await exited(child);
         clearTimeout(timer);
         await endSecond(reply.secondPid);
-        // Of guards that were killed.
+        // Of guards that were killed. The connection has ended with the watchdog, which alone had it.
         rmSync(request.controlPath, { force: true });
-        connection.destroy();
       },
       release() {
         connection.destroy();

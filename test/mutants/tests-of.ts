@@ -56,8 +56,10 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
   'freeze/early-thaw.ts': { modules: ['unit/freeze/early-thaw'], commands: ['integration/thaw-orphaned'] },
   'freeze/find-held.ts': { modules: ['unit/freeze/find-held'] },
   'freeze/frame-connection.ts': { modules: ['unit/freeze/frame-connection'] },
-  'freeze/freeze-around-command.ts': { modules: ['integration/freeze-by-hand'] },
-  'freeze/freeze-by-hand.ts': { modules: ['integration/freeze-by-hand'] },
+  'freeze/freeze-around-command.ts': {
+    modules: ['unit/freeze/freeze-around-command', 'integration/freeze-by-hand'],
+  },
+  'freeze/freeze-by-hand.ts': { modules: ['unit/freeze/freeze-by-hand'] },
   'freeze/freeze-errors.ts': { modules: ['unit/freeze/freeze-errors'] },
   'freeze/freeze-id.ts': { commands: ['integration/freeze-identity'] },
   'freeze/freeze-record.ts': { modules: ['unit/freeze/freeze-record', 'unit/freeze/records-of-others'] },
@@ -88,7 +90,6 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
   'freeze/untold-losses.ts': { modules: ['unit/freeze/untold-losses'] },
   'freeze/watchdog-process.ts': { modules: ['integration/start-watchdog', 'integration/guarded-freezer'] },
   'freeze/within.ts': { modules: ['unit/freeze/within'] },
-  'system/unless-aborted.ts': { modules: ['unit/system/unless-aborted'] },
   'run/window.ts': {
     modules: [
       'unit/run/window',
