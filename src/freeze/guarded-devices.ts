@@ -50,7 +50,7 @@ interface Found {
 /** A filesystem, and what it lies on. */
 export type StackedFilesystem = Pick<FilesystemFacts, 'mount' | 'stack'>;
 
-/** The device-mapper devices of the stacks as they are now, by number, the upper before the lower. */
+/** The devices of the stacks as they are now, by number, the upper before the lower. */
 async function stackedDevices(
   filesystems: readonly StackedFilesystem[],
   sysfs: string,
@@ -61,7 +61,6 @@ async function stackedDevices(
     // A snapshot that others made or removed since the plan has put a layer in between, or taken it away.
     const current = stack === undefined ? undefined : await stackOf(mount, sysfs);
     for (const device of current ?? []) {
-      if (device.dmUuid === undefined) continue;
       const above = found.get(device.majorMinor)?.mountpoints ?? [];
       found.delete(device.majorMinor);
       found.set(device.majorMinor, {
@@ -97,7 +96,7 @@ export async function listDevices(
     const { majorMinor } = block;
     const origin = originData === undefined ? undefined : await nameOf(originData);
     const suspended = await readAttribute(sysfs, majorMinor, 'suspended');
-    // One that is gone cannot be suspended any more.
+    // None of device-mapper's, or gone: it cannot be suspended, or not any more.
     if (suspended === undefined) continue;
     devices.push({
       majorMinor,

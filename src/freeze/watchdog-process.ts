@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import path from 'node:path';
-import { FsbackupError } from '../errors.js';
+import { FsbackupError, messageOf } from '../errors.js';
 import { watchdogEnvironment } from '../system/fault-point.js';
 import { inInitialPidNamespace, PID_NAMESPACE_WARNING } from '../system/pid-namespace.js';
 import { createMemfd } from '../system/native.js';
@@ -48,8 +48,8 @@ export interface WatchdogRequest {
 
 /** The program in a memfd: then not even its executable's path names us. */
 function loadProgram(): number {
-  const fd = createMemfd();
   const program = readFileSync(builtWatchdog());
+  const fd = createMemfd();
   for (let written = 0; written < program.length;) written += writeSync(fd, program, written);
   return fd;
 }
@@ -101,12 +101,22 @@ function exited(child: ChildProcess): Promise<void> {
   });
 }
 
+function notStarted(cause: unknown): FsbackupError {
+  const message = `the dead-man could not be started, so nothing was frozen: ${messageOf(cause)}`;
+  return new FsbackupError('failed', message, {
+    hint: `Check that ${builtWatchdog()} exists and may be executed ("npm run build:native" makes it).`,
+    cause,
+  });
+}
+
 /**
  * Starts the pair of guards over the slots of a page and waits until both watch. Rejects with `failed` when they do
  * not: then nothing was frozen, and nothing is left running.
  */
 export async function startWatchdog(request: WatchdogRequest): Promise<Watchdog> {
-  const { child, warnings } = await startFromMemory(request);
+  const { child, warnings } = await startFromMemory(request).catch((error: unknown) => {
+    throw notStarted(error);
+  });
   // 'pipe' beyond the first three is a socket pair, in both directions.
   const connection = new FrameConnection(child.stdio[3] as unknown as Socket);
   try {
@@ -131,9 +141,8 @@ export async function startWatchdog(request: WatchdogRequest): Promise<Watchdog>
         await exited(child);
         clearTimeout(timer);
         await endSecond(reply.secondPid);
-        // Of guards that were killed.
+        // Of guards that were killed. The connection has ended with the watchdog, which alone had it.
         rmSync(request.controlPath, { force: true });
-        connection.destroy();
       },
       release() {
         connection.destroy();
@@ -144,9 +153,6 @@ export async function startWatchdog(request: WatchdogRequest): Promise<Watchdog>
     child.kill('SIGKILL');
     connection.destroy();
     rmSync(request.controlPath, { force: true });
-    throw new FsbackupError('failed', 'the dead-man could not be started, so nothing was frozen', {
-      hint: `Check that ${builtWatchdog()} exists and may be executed ("npm run build:native" makes it).`,
-      cause: error,
-    });
+    throw notStarted(error);
   }
 }

@@ -39,9 +39,4 @@ export const KEPT: readonly Kept[] = [
     text: 'this.#waiting.delete(sequence);',
     because: 'memory alone: whoever has an answer, or has given up, is not changed by another',
   },
-  {
-    source: 'src/freeze/thaw-without-guards.ts',
-    text: 'return;',
-    because: 'a freeze by another would have to begin and to end between our thaw and our look at the record',
-  },
 ];

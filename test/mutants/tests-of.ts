@@ -56,14 +56,16 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
   'freeze/early-thaw.ts': { modules: ['unit/freeze/early-thaw'], commands: ['integration/thaw-orphaned'] },
   'freeze/find-held.ts': { modules: ['unit/freeze/find-held'] },
   'freeze/frame-connection.ts': { modules: ['unit/freeze/frame-connection'] },
-  'freeze/freeze-around-command.ts': { modules: ['integration/freeze-by-hand'] },
-  'freeze/freeze-by-hand.ts': { modules: ['integration/freeze-by-hand'] },
+  'freeze/freeze-around-command.ts': {
+    modules: ['unit/freeze/freeze-around-command', 'integration/freeze-by-hand'],
+  },
+  'freeze/freeze-by-hand.ts': { modules: ['unit/freeze/freeze-by-hand'] },
   'freeze/freeze-errors.ts': { modules: ['unit/freeze/freeze-errors'] },
   'freeze/freeze-id.ts': { commands: ['integration/freeze-identity'] },
   'freeze/freeze-record.ts': { modules: ['unit/freeze/freeze-record', 'unit/freeze/records-of-others'] },
   'freeze/freeze-set.ts': { modules: ['unit/freeze/freeze-set', 'integration/guarded-freezer'] },
   'freeze/freeze-status.ts': { modules: ['unit/freeze/freeze-status'] },
-  'freeze/freeze-targets.ts': { commands: ['integration/layers-below', 'integration/freeze-refusals'] },
+  'freeze/freeze-targets.ts': { modules: ['unit/freeze/freeze-targets'] },
   'freeze/freezer.ts': { modules: [] },
   'freeze/guarded-devices.ts': { modules: ['unit/system/block-stack'] },
   'freeze/guarded-freezer.ts': {
@@ -85,15 +87,11 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
   'freeze/slot-verdict.ts': { modules: ['unit/freeze/slot-verdict'] },
   'freeze/sweep-control-sockets.ts': { modules: ['unit/freeze/sweep-control-sockets'] },
   'freeze/thaw-order.ts': { modules: ['unit/freeze/thaw-order'] },
-  'freeze/thaw-without-guards.ts': {
-    modules: ['integration/release-by-hand'],
-    commands: ['integration/thaw-guardless'],
-  },
+  'freeze/thaw-without-guards.ts': { modules: ['unit/freeze/thaw-without-guards'] },
   'freeze/untold-losses.ts': { modules: ['unit/freeze/untold-losses'] },
   'freeze/watch-blocked.ts': { modules: ['unit/freeze/watch-blocked'] },
-  'freeze/watchdog-process.ts': { modules: ['integration/guarded-freezer', 'integration/watchdog-start'] },
+  'freeze/watchdog-process.ts': { modules: ['integration/start-watchdog', 'integration/guarded-freezer'] },
   'freeze/within.ts': { modules: ['unit/freeze/within'] },
-  'system/unless-aborted.ts': { modules: ['unit/system/unless-aborted'] },
   'run/window.ts': {
     modules: [
       'unit/run/window',

@@ -44,8 +44,11 @@ it.each([[], ['--all', '--orphaned'], ['--force', '/srv'], ['--json', '--all'], 
   'begins nothing that the parser is to judge first: %s',
   async (...args) => {
     await early.beginThaw(args);
-    const request = { all: true, orphaned: false } as const;
-    expect(early.thaw(request)).not.toBe(early.thaw(request));
+    for (const request of [
+      { all: true, orphaned: false },
+      { all: false, mountpoints: args, force: false },
+    ] as const)
+      expect(early.thaw(request)).not.toBe(early.thaw(request));
   },
 );
 

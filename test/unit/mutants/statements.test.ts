@@ -167,9 +167,7 @@ it('has tests of each source of the addon, the programs, the freezer and the win
   );
   const freezer = readdirSync(path.join(PROJECT, 'src/freeze')).map((name) => `src/freeze/${name}`);
   const native = [...new Set(built)].map((name) => `native/${name}`);
-  expect(SOURCES.toSorted()).toEqual(
-    [...native, ...freezer, 'src/run/window.ts', 'src/system/unless-aborted.ts'].toSorted(),
-  );
+  expect(SOURCES.toSorted()).toEqual([...native, ...freezer, 'src/run/window.ts'].toSorted());
   expect(new Set(SOURCES.map((source) => path.basename(source))).size).toBe(SOURCES.length);
   for (const test of SOURCES.map(testsOf).flatMap(({ modules, built: others }) => [...modules, ...others]))
     expect(() => readFileSync(path.join(PROJECT, test)), test).not.toThrow();

@@ -164,6 +164,18 @@ describe('the devices that the dead-man guards', () => {
     expect(guarded.map(({ majorMinor }) => majorMinor)).toEqual(['252:0', '252:2']);
   });
 
+  it('are not those that are gone by now, and nothing is known where one cannot be looked at', async () => {
+    device('vda', '254:0', []);
+    device('dm-0', '252:0', ['vda'], { name: 'vg-srv' });
+    const suspended = path.join(sysfs, 'block/dm-0/dm/suspended');
+    rmSync(suspended);
+    expect(await findGuardedDevices([await filesystem('/srv', '252:0')], sysfs)).toEqual([]);
+    mkdirSync(suspended);
+    await expect(findGuardedDevices([await filesystem('/srv', '252:0')], sysfs)).rejects.toMatchObject({
+      code: 'EISDIR',
+    });
+  });
+
   it('are none where there is no device-mapper', async () => {
     device('vda', '254:0', []);
     expect(await findGuardedDevices([await filesystem('/srv', '254:0'), aFilesystem()], sysfs)).toEqual([]);
