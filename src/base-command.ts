@@ -62,6 +62,11 @@ export abstract class BaseCommand extends Command {
     process.stderr.write(`${heading} ${asLines(lines)}\n`);
   }
 
+  /** The same to stderr: what `--quiet` has left of it. */
+  protected printAside(text: string): void {
+    process.stderr.write(text.endsWith('\n') ? text : `${text}\n`);
+  }
+
   /** Writes one JSON document to stdout. */
   protected printJson(value: unknown): void {
     process.stdout.write(`${asJson(value, 2)}\n`);

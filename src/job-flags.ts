@@ -66,6 +66,11 @@ export const jobFlags = {
     summary: 'Fail unless the target is a mountpoint.',
     helpGroup: HELP_GROUP,
   }),
+  limit: Flags.string({
+    summary: 'Write or send to the targets no more than so many bytes a second: 5MiB.',
+    helpValue: 'RATE',
+    helpGroup: HELP_GROUP,
+  }),
   ...freezeFlags,
   force: Flags.boolean({ summary: 'Freeze also what fsbackup or the machine may need.' }),
 };
@@ -83,6 +88,7 @@ interface ParsedJobFlags {
   snapshot?: string | undefined;
   recursive: boolean;
   'must-be-mountpoint': boolean;
+  limit?: string | undefined;
   timeout?: number | undefined;
   'max-hold'?: number | undefined;
   'no-timeout': boolean;
@@ -106,6 +112,7 @@ export function jobSelection(
     ...(snapshot === undefined ? {} : { snapshot }),
     ...(flags.recursive ? { recursive: true } : {}),
     ...(flags['must-be-mountpoint'] ? { mustBeMountpoint: true } : {}),
+    ...(flags.limit === undefined ? {} : { limit: flags.limit }),
   };
   return {
     names,

@@ -30,6 +30,8 @@ export interface JobFlags extends Overrides {
   snapshot?: string | undefined;
   recursive?: boolean | undefined;
   mustBeMountpoint?: boolean | undefined;
+  /** For every target: `5MiB`. */
+  limit?: string | undefined;
   /** Defaults to the process's. */
   cwd?: string;
 }
@@ -41,6 +43,7 @@ const FLAG_OF_KEY: Readonly<Record<string, string>> = {
   engine: '--engine',
   password: '--password-file',
   initialise: '--initialise',
+  limit: '--limit',
   exclude: '--exclude',
   snapshot: '--snapshot',
 };
@@ -129,6 +132,7 @@ export function jobFromFlags(flags: JobFlags, context: FlagContext): JobConfig {
         engine: flags.engine,
         mustBeMountpoint: flags.mustBeMountpoint,
         initialise: flags.initialise,
+        limit: flags.limit,
         password:
           flags.passwordFile === undefined ? undefined : { file: path.resolve(cwd, flags.passwordFile) },
       }),

@@ -66,9 +66,10 @@ function normaliseTarget(
   stateDirectory: string,
 ): TargetConfig {
   const target: RawTarget = typeof raw === 'string' ? { path: raw } : raw;
-  const { engine = 'rsync', mustBeMountpoint = false, keep = ofJob, path = '', repository } = target;
+  const { engine = 'rsync', mustBeMountpoint = false, keep = ofJob, path = '', repository, limit } = target;
   const rules = keep === undefined ? {} : { keep: normaliseKeep(keep) };
-  const common = { engine, mustBeMountpoint, ...rules };
+  const limited = limit === undefined ? {} : { limitBytesPerSecond: limit };
+  const common = { engine, mustBeMountpoint, ...rules, ...limited };
   if (repository === undefined) return { path, ...common };
   const directory = catalogueDirectory(engine, repository, stateDirectory);
   return { path: directory, repository: normaliseRepository(repository, target), ...common };

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import { formatDuration } from './duration.js';
-import { formatSnapshotSize } from './size.js';
+import { formatSize, formatSnapshotSize } from './size.js';
 import { formatSpan } from './span.js';
 import type { Config, DrillConfig, FreezeSettings, JobConfig, SourceConfig, TargetConfig } from './types.js';
 
@@ -24,8 +24,9 @@ function renderPlace({ repository, path, mustBeMountpoint, engine }: TargetConfi
   return { ...repository, engine };
 }
 
-function renderTarget({ keep, ...rest }: TargetConfig): object {
-  const target = renderPlace(rest);
+function renderTarget({ keep, limitBytesPerSecond, ...rest }: TargetConfig): object {
+  const limit = limitBytesPerSecond === undefined ? {} : { limit: formatSize(limitBytesPerSecond) };
+  const target = { ...renderPlace(rest), ...limit };
   if (keep === undefined) return target;
   const { withinMs, ...counts } = keep;
   return {

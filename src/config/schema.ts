@@ -8,7 +8,7 @@ import { closest } from '../suggest.js';
 import { unquoted } from './check-shape.js';
 import { DURATION_PATTERN, MAX_DURATION_MS, parseDuration } from './duration.js';
 import { isSecretName } from './secret-name.js';
-import { parsePercent, parseSnapshotSize } from './size.js';
+import { parsePercent, parseSize, parseSnapshotSize } from './size.js';
 import { parseSpan, SPAN_PATTERN } from './span.js';
 import type { SourceConfig } from './types.js';
 
@@ -169,6 +169,24 @@ const keepSchema = mapping({
   error: 'no rule in it: give it one (last, daily, within, …), or leave it out to keep all backups',
 });
 
+const KIB = 2 ** 10;
+const TIB = 2 ** 40;
+const rate = z
+  .string({
+    error: ({ input }) =>
+      typeof input === 'number' ? `a number without its unit: write ${input}KiB or ${input}MiB` : undefined,
+  })
+  .refine((text) => parseSize(text) !== undefined, {
+    error: 'not a rate: write the bytes of a second as a number and its unit (KiB, MiB, GiB), such as 5MiB',
+    abort: true,
+  })
+  .transform((text) => parseSize(text) ?? 0)
+  .refine((bytes) => bytes > 0, {
+    error: 'nothing could be copied: leave it out for no limit, or write for example 5MiB',
+    abort: true,
+  })
+  .refine((bytes) => bytes >= KIB && bytes <= TIB, { error: 'a rate is 1KiB to 1TiB a second' });
+
 const secretSchema = mapping({
   file: absolutePath.exactOptional().describe("A file that is root's alone"),
   command: argv.exactOptional().describe('What it prints is the secret'),
@@ -256,6 +274,7 @@ const targetSchema = mapping({
   engine: z.enum(ENGINE_NAMES).exactOptional(),
   mustBeMountpoint: z.boolean().exactOptional(),
   keep: keepSchema.exactOptional(),
+  limit: rate.exactOptional().describe('Bytes a second that a copy writes or sends there at most: 5MiB'),
 });
 
 const quiesceSchema = mapping({

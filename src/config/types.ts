@@ -58,6 +58,8 @@ export interface TargetConfig extends EngineTarget {
   mustBeMountpoint: boolean;
   /** The target's own rules, or the job's; absent: keep all. */
   keep?: KeepRules;
+  /** So many bytes a second, at most, are written or sent there by a copy; absent: as many as go. */
+  limitBytesPerSecond?: number;
 }
 
 /** An application brought to rest around the freeze. */

@@ -93,6 +93,11 @@ export interface CopyRequest {
   base?: CopyBase | undefined;
   /** For what outlives the process and the engine must not leave behind; absent: it may hold nothing of that kind. */
   journal?: Journal | undefined;
+  /**
+   * So many bytes a second, at most, are written to the target or sent to it; undefined: as many as go. Of a target for which
+   * `whyUnlimitable` gives no reason.
+   */
+  limitBytesPerSecond?: number | undefined;
   /** Digests are taken from what is read of the sources while it is copied, and not from the copy. */
   digests?: DigestRequest | undefined;
   signal: AbortSignal;

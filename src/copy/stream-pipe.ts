@@ -1,24 +1,25 @@
 import { createHash } from 'node:crypto';
-import { Transform, type TransformCallback } from 'node:stream';
 import type { CommandResult, runCommand } from '../system/run-command.js';
 import { copyFailure } from './copy-error.js';
+import { PacedStream } from './pace.js';
 
 const HEAD_BYTES = 1024;
 
 /** Passes a stream on unchanged, counts it, keeps how it begins, and makes its SHA-256. */
-export class HashingStream extends Transform {
+export class HashingStream extends PacedStream {
   readonly #hash = createHash('sha256');
   readonly #onBytes: (bytes: number) => void;
   bytes = 0;
   /** The first bytes of it, 1024 at most. */
   head: Buffer = Buffer.alloc(0);
 
-  constructor(onBytes: (bytes: number) => void = () => undefined) {
-    super({ highWaterMark: 1024 * 1024 });
+  /** `bytesPerSecond`: as of a `PacedStream`. */
+  constructor(onBytes: (bytes: number) => void = () => undefined, bytesPerSecond?: number) {
+    super(bytesPerSecond);
     this.#onBytes = onBytes;
   }
 
-  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+  protected override saw(chunk: Buffer): void {
     this.#hash.update(chunk);
     if (this.head.length < HEAD_BYTES) {
       const wanted = chunk.subarray(0, HEAD_BYTES - this.head.length);
@@ -26,7 +27,6 @@ export class HashingStream extends Transform {
     }
     this.bytes += chunk.length;
     this.#onBytes(this.bytes);
-    done(undefined, chunk);
   }
 
   /** Once, after the end. */
@@ -41,11 +41,13 @@ export interface Piped {
   to: readonly [string, ...string[]];
   through: HashingStream;
   signal: AbortSignal;
+  /** Runs the second one, where that is more than to start it. */
+  take?: (through: HashingStream) => Promise<CommandResult>;
 }
 
 /** Runs both to their ends. */
 export async function pipePrograms(
-  { from, to, through, signal }: Piped,
+  { from, to, through, signal, take = (stdinFrom) => run(to, { signal, stdinFrom }) }: Piped,
   run: typeof runCommand,
 ): Promise<{ sent: CommandResult; taken: CommandResult }> {
   const [sent, taken] = await Promise.all([
@@ -53,7 +55,7 @@ export async function pipePrograms(
       // It ended the stream, if it was ever started.
       if (!through.writableEnded) through.end();
     }),
-    run(to, { signal, stdinFrom: through }).finally(() => {
+    take(through).finally(() => {
       // The first must not wait for ever for somebody who reads on.
       through.destroy();
     }),

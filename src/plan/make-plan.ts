@@ -11,6 +11,7 @@ import type { Plan, PlannedSource, PlannedWindow } from './plan.js';
 import {
   refuseFrozenInUse,
   refuseTargetInSource,
+  refuseUnlimitable,
   refuseUnsendable,
   refuseUntranslatable,
 } from './refusals.js';
@@ -104,6 +105,7 @@ function isGrouped(job: JobConfig, facts: HostFacts): boolean {
 export function makePlan(job: JobConfig, facts: HostFacts, detectors: Detectors, options: PlanOptions): Plan {
   refuseTargetInSource(job, facts);
   refuseUntranslatable(job);
+  refuseUnlimitable(job);
   const {
     sources: collected,
     trees,

@@ -62,6 +62,8 @@ export interface PlannedTarget extends EngineTarget {
   mustBeMountpoint: boolean;
   /** Absent: all backups are kept. */
   keep?: KeepRules;
+  /** Of what is written or sent there by a copy; absent: no limit. */
+  limitBytesPerSecond?: number;
 }
 
 /** The dead-man's times. */

@@ -6,7 +6,8 @@ import { isWithin } from '../system/mountinfo.js';
 import { translateForBorg } from '../copy/borg/borg-excludes.js';
 import { translateExclude } from '../copy/restic/restic-excludes.js';
 import { sendableBy, type EngineName } from '../engine-names.js';
-import { localRepository } from '../backup-target.js';
+import { localRepository, targetName } from '../backup-target.js';
+import { whyUnlimitable } from '../copy/target/unlimitable.js';
 import { isExcluded } from './excludes.js';
 import type { HostFacts } from './facts.js';
 import { reachedByWrites } from './layers.js';
@@ -79,6 +80,17 @@ export function refuseUntranslatable({ sources, targets }: JobConfig): void {
     } catch (error) {
       throw error instanceof FsbackupError ? atPlace(target, error) : error;
     }
+  }
+}
+
+/** Throws `usage` for a limit that the engine of its target cannot hold. */
+export function refuseUnlimitable({ targets }: Pick<JobConfig, 'targets'>): void {
+  for (const target of targets) {
+    if (target.limitBytesPerSecond === undefined) continue;
+    const why = whyUnlimitable(target);
+    if (why === undefined) continue;
+    const message = `the target ${targetName(target)} cannot have a limit: ${why.message}`;
+    throw atPlace(target, new FsbackupError('usage', message, { hint: why.hint }));
   }
 }
 

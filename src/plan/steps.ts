@@ -1,5 +1,6 @@
 import { describeKeep } from '../config/describe-keep.js';
 import { targetName } from '../backup-target.js';
+import { describeLimit } from '../report/format.js';
 import type { Plan, PlannedFreeze, PlannedSource, PlannedStep, PlannedWindow } from './plan.js';
 
 function seconds(ms: number): string {
@@ -72,7 +73,7 @@ export function describeSteps(plan: Omit<Plan, 'steps'>): PlannedStep[] {
     ...plan.targets.map((target) =>
       step(
         'copy',
-        `${plan.trees.map((tree) => tree.path).join(', ')} to ${targetName(target)} by ${target.engine}`,
+        `${plan.trees.map((tree) => tree.path).join(', ')} to ${targetName(target)} by ${target.engine}${describeLimit(target)}`,
       ),
     ),
     ...(snapshotted.length === 0 ? [] : [step('remove', `the snapshots of ${all}`)]),

@@ -18,3 +18,10 @@ export function formatBytes(bytes: number): string {
 export function formatFiles(files: number): string {
   return `${files} ${files === 1 ? 'file' : 'files'}`;
 }
+
+/** What of a target's limit is told after what is copied there: `, at most 5 MiB/s`. */
+export function describeLimit({ limitBytesPerSecond }: { limitBytesPerSecond?: number }): string {
+  return limitBytesPerSecond === undefined
+    ? ''
+    : `, at most ${prettyBytes(limitBytesPerSecond, { binary: true })}/s`;
+}

@@ -1,3 +1,4 @@
+import { withoutControls } from './controls.js';
 import { renderReport, type Style } from './render-report.js';
 import type { Reporter } from './reporter.js';
 import type { RunReport } from './run-report.js';
@@ -16,6 +17,11 @@ export function quietReporter(write: (text: string) => void, style: Style): Repo
     },
     warn(message) {
       warnings.push(message);
+    },
+    workFinished() {
+      // Its result the command prints.
+      for (const message of warnings) write(`Warning: ${withoutControls(message)}\n`);
+      warnings = [];
     },
     jobFinished(report: RunReport) {
       // What failed after the report was made is not in it.

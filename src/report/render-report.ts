@@ -1,6 +1,6 @@
 import type { ChalkInstance } from 'chalk';
 import { withoutControls } from './controls.js';
-import { formatBytes, formatFiles, formatMs } from './format.js';
+import { describeLimit, formatBytes, formatFiles, formatMs } from './format.js';
 import { describeInstants, describeMounts } from './instants.js';
 import type { CopyReport, FailedCopyReport, RunReport, SourceReport, StepReport } from './run-report.js';
 import type { Symbols } from './symbols.js';
@@ -74,7 +74,7 @@ function sourceLines(source: SourceReport): string[] {
 
 function copyLine(copy: CopyReport, symbols: Symbols): string {
   const amount = `${formatBytes(copy.bytes)} in ${formatFiles(copy.files)}`;
-  return `  ${symbols.to} ${copy.target} by ${copy.engine}: ${copy.backupId}, ${amount}, ${formatMs(copy.durationMs)}`;
+  return `  ${symbols.to} ${copy.target} by ${copy.engine}: ${copy.backupId}, ${amount}, ${formatMs(copy.durationMs)}${describeLimit(copy)}`;
 }
 
 /**

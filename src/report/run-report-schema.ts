@@ -34,6 +34,7 @@ const copy = z.object({
   bytes: z.number(),
   files: z.number(),
   durationMs: z.number(),
+  limitBytesPerSecond: z.number().exactOptional(),
 });
 
 const step = z.object({

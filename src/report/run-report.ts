@@ -54,6 +54,8 @@ export interface CopyReport {
   bytes: number;
   files: number;
   durationMs: number;
+  /** So many were written or sent in a second, at most; absent: there was no limit. */
+  limitBytesPerSecond?: number;
 }
 
 /** A target that has no backup of this run. */

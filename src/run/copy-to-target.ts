@@ -116,6 +116,7 @@ export async function copyToTarget(
           sources,
           ...(base === undefined ? {} : { base }),
           isParentDoubtful,
+          limitBytesPerSecond: target.limitBytesPerSecond,
           journal,
           signal,
           onProgress: (progress) => timeline.reporter.progress(progress),
@@ -133,6 +134,9 @@ export async function copyToTarget(
       bytes: result.bytes,
       files: result.files,
       durationMs: timeline.now() - startedAt,
+      ...(target.limitBytesPerSecond === undefined
+        ? {}
+        : { limitBytesPerSecond: target.limitBytesPerSecond }),
     };
     await backups.complete(name, {
       report: task.reportWith(copy),

@@ -3,7 +3,8 @@ import type { CompleteBackup } from '../copy/backup/backup-list.js';
 import { drillBackup } from '../copy/verify/drill-backup.js';
 import { engineFor } from '../copy/engines.js';
 import { targetOf } from '../backup-target.js';
-import type { VerifyReport } from '../copy/verify/verify-backup.js';
+import type { NotFound } from '../copy/verify/asked-backups.js';
+import type { VerifyEntry } from '../copy/verify/unverified.js';
 import { verifyEach } from '../copy/verify/verify-backups.js';
 import { acquireLock, jobLockName, locksForRecovery } from '../journal/lock.js';
 import type { Reporter } from '../report/reporter.js';
@@ -24,16 +25,17 @@ function drillOwner(job: string): string {
 }
 
 /**
- * Restores backups one after the other to try them. One drill of a job at a time: rejects with `locked` else. First
- * releases what dead runs and drills left.
+ * Restores backups one after the other to try them, as `verifyEach`. One drill of a job at a time: one beside it is `locked`.
+ * First releases what dead runs and drills left.
  */
 export async function drillBackups(
-  backups: readonly CompleteBackup[],
+  asked: AsyncIterable<CompleteBackup | NotFound>,
   host: Pick<RunHost, 'locks' | 'recover' | 'openJournal' | 'makeRunId'>,
   { settings, signal, reporter }: DrillBackupsOptions,
-): Promise<VerifyReport[]> {
+): Promise<VerifyEntry[]> {
   const identity = await readProcessIdentity();
-  return await verifyEach(backups, 'restore drill', reporter, async (backup, onProgress) => {
+  const options = { mode: 'drill', step: 'restore drill', signal, reporter } as const;
+  return await verifyEach(asked, options, async (backup, onProgress) => {
     const runId = host.makeRunId();
     const owner = drillOwner(backup.job);
     const locks = host.locks(runId);

@@ -36,7 +36,7 @@ export async function planJobs(
   return plans;
 }
 
-type PrintedTarget = Pick<PlannedTarget, 'engine' | 'keep'> &
+type PrintedTarget = Pick<PlannedTarget, 'engine' | 'keep' | 'limitBytesPerSecond'> &
   (Pick<PlannedTarget, 'path' | 'mustBeMountpoint'> | { repository: string });
 
 type PrintedSource = Omit<PlannedSource, 'filesystem' | 'together'>;
@@ -48,9 +48,14 @@ type PrintedPlan = Omit<ExaminedPlan, 'sources' | 'targets'> & {
 
 /** A repository by its name alone: not the catalogue, nor where its secrets are. */
 function printedTarget(target: PlannedTarget): PrintedTarget {
-  const { engine, keep, repository } = target;
+  const { engine, keep, repository, limitBytesPerSecond } = target;
   if (repository === undefined) return target;
-  return { repository: targetName(target), engine, ...(keep === undefined ? {} : { keep }) };
+  return {
+    repository: targetName(target),
+    engine,
+    ...(keep === undefined ? {} : { keep }),
+    ...(limitBytesPerSecond === undefined ? {} : { limitBytesPerSecond }),
+  };
 }
 
 /** Stable, so without the facts that only the providers read. */

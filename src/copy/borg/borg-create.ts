@@ -6,6 +6,7 @@ import { borgReference as reference } from './borg-reference.js';
 import { WARNINGS, type BorgRepository } from './borg-repository.js';
 import type { CopyRequest, CopyResult } from '../engine.js';
 import type { MergedTree } from '../repository/merged-tree.js';
+import { kibPerSecond } from '../pace.js';
 import { readRootAttributes } from '../root-attributes.js';
 import { unprovenTrees } from '../backup/tree-origins.js';
 
@@ -14,13 +15,14 @@ const CHECKPOINT_S = 1800;
 /** Regular files, further names of them included, and those of FIFOs and devices, which it does not tell apart: added, modified, unchanged, changed meanwhile, hard link. */
 const FILE = /^[AMUCh]$/;
 
-function argsOf({ sources, backup, consistency, parentOrigins }: CopyRequest): string[] {
+function argsOf({ sources, backup, consistency, parentOrigins, limitBytesPerSecond }: CopyRequest): string[] {
   const note = { sources: sources.map((source) => source.path), consistency };
   return [
     '--json',
     '--progress',
     '--list',
     '--numeric-ids',
+    ...(limitBytesPerSecond === undefined ? [] : [`--upload-ratelimit=${kibPerSecond(limitBytesPerSecond)}`]),
     // It is read anew, and remembered: `disabled` would leave in the cache what was there before, for the next run.
     ...(unprovenTrees(sources, parentOrigins).size > 0 ? ['--files-cache=rechunk,ctime'] : []),
     `--checkpoint-interval=${CHECKPOINT_S}`,

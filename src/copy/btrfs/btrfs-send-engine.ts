@@ -4,7 +4,7 @@ import { FsbackupError, messageOf } from '../../errors.js';
 import { deleteSubvolume, readSubvolume, sentUuidOf, type Subvolume } from '../../system/btrfs-subvolume.js';
 import { mountOfPath, readMounts, type Mount } from '../../system/mountinfo.js';
 import { withHeldFilesystems } from '../../system/held-filesystem.js';
-import { runCommand } from '../../system/run-command.js';
+import { runCommand, type CommandResult } from '../../system/run-command.js';
 import { findBtrfsParent, identityOf, isMadeOf, readOwnSubvolume, type BtrfsParent } from './btrfs-base.js';
 import {
   readContents,
@@ -33,7 +33,8 @@ import type {
 import { checkRsync } from '../rsync/rsync-version.js';
 import { resultOf, sendEach, type SentPart } from '../filesystem/send-each.js';
 import { snapshotsToSend, type SnapshotToSend } from '../filesystem/sent-snapshots.js';
-import { HashingStream, mustPipe } from '../stream-pipe.js';
+import { PACKER, packInto } from '../packed-file.js';
+import { HashingStream, mustPipe, type Piped } from '../stream-pipe.js';
 import { versionOf } from '../tar/tar-version.js';
 import { withPrivateFile } from '../stored/private-file.js';
 
@@ -165,10 +166,10 @@ class BtrfsSendEngine implements CopyEngine {
       request.base === undefined
         ? undefined
         : (noIncrement ?? (await findBtrfsParent(subvolume, request.base, kind, this.#run)));
-    if (typeof found !== 'object') return await this.#transfer(snapshot, { subvolume, found, context });
     const sent = await this.#transfer(snapshot, { subvolume, found, context });
+    if (kind === 'stream' || typeof found !== 'object') return sent;
     const made = path.join(request.dataDirectory, sent.subvolume.name);
-    if (kind === 'stream' || (await isMadeOf(made, found))) return sent;
+    if (await isMadeOf(made, found)) return sent;
     await deleteSubvolume(made);
     const other = 'btrfs receive took another subvolume than that of the backup before for its parent';
     return await this.#transfer(snapshot, { subvolume, found: other, context });
@@ -186,18 +187,24 @@ class BtrfsSendEngine implements CopyEngine {
     const { request, kind, onBytes } = context;
     const { snapshot: directory } = pathOf(snapshot);
     const parent = typeof found === 'string' ? undefined : found;
-    const through = new HashingStream(onBytes);
+    const { signal, limitBytesPerSecond } = request;
+    // What is sent to another btrfs goes as it is, and a file is written packed.
+    const through = new HashingStream(onBytes, kind === 'received' ? limitBytesPerSecond : undefined);
     const { name } = snapshot.ref;
     const file = path.join(request.dataDirectory, streamFile(name));
-    const send = async (...to: [string, ...string[]]): Promise<void> => {
-      const since = parent === undefined ? [] : ['-p', parent.snapshot];
+    const since = parent === undefined ? [] : ['-p', parent.snapshot];
+    const send = async (to: Pick<Piped, 'to' | 'take'>): Promise<void> => {
       await mustPipe(
-        { from: ['btrfs', 'send', '-q', ...since, directory], to, through, signal: request.signal },
+        { from: ['btrfs', 'send', '-q', ...since, directory], through, signal, ...to },
         this.#run,
       );
     };
-    if (kind === 'received') await send('btrfs', 'receive', '-q', request.dataDirectory);
-    else await withPrivateFile(file, () => send('zstd', '-q', '-T0', '-f', '-o', file));
+    if (kind === 'received') await send({ to: ['btrfs', 'receive', '-q', request.dataDirectory] });
+    else {
+      const take = (stdinFrom: HashingStream): Promise<CommandResult> =>
+        packInto(file, { stdinFrom, signal, limitBytesPerSecond }, this.#run);
+      await withPrivateFile(file, () => send({ to: PACKER, take }));
+    }
     requireSent(directory, through.head, { subvolume, parent: parent?.subvolume });
     const stored = [{ name: `${name}.btrfs`, sha256: through.digest(), bytes: through.bytes }];
     return {

@@ -14,8 +14,9 @@ export class GatedStream extends HashingStream {
     },
   });
 
-  constructor() {
-    super();
+  /** `bytesPerSecond`: as of a `PacedStream`. */
+  constructor(bytesPerSecond?: number) {
+    super(undefined, bytesPerSecond);
     // A write that was not passed on would wait for ever.
     this.once('close', () => this.inlet.destroy());
   }

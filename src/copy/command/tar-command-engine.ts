@@ -13,6 +13,7 @@ import type {
   VerifyFindings,
   VerifyRequest,
 } from '../engine.js';
+import { PACKER } from '../packed-file.js';
 import { GatedStream } from './gated-stream.js';
 import { ReferenceFile } from '../repository/reference.js';
 import { CommandRepository } from './stored-by-commands.js';
@@ -74,15 +75,14 @@ class TarCommandEngine implements CopyEngine {
 
   /** tar to zstd to the command, which learns that its input has ended only when both have done their part. */
   async #store(request: CopyRequest): Promise<{ result: CopyResult; bytes: number; sha256: string }> {
-    const { backup, signal } = request;
-    const gate = new GatedStream();
+    const { backup, signal, limitBytesPerSecond } = request;
+    const gate = new GatedStream(limitBytesPerSecond);
     const stop = new AbortController();
-    const zstd = ['zstd', '-q', '-T0'] as const;
     const packing = packSources(
       request,
       {
-        name: 'zstd',
-        take: (stream) => this.#run(zstd, { signal, stdinFrom: stream, stdoutTo: gate.inlet }),
+        name: PACKER[0],
+        take: (stream) => this.#run(PACKER, { signal, stdinFrom: stream, stdoutTo: gate.inlet }),
       },
       this.#run,
     ).then(

@@ -99,11 +99,11 @@ class ImageEngine implements CopyEngine {
     const sizeBytes = Number(sized.stdout.trim());
     if (sized.exitCode !== 0) throw copyFailure('blockdev', sized);
     const selection = await this.#select(ref, { device, sizeBytes, request });
-    const { dataDirectory, signal } = request;
+    const { dataDirectory, signal, limitBytesPerSecond } = request;
     const { extents, zeros, parent } = selection;
     const { name } = ref;
     const written = await writeImage(
-      { device, name, extents, zeros, dataDirectory, signal, onBytes },
+      { device, name, extents, zeros, dataDirectory, signal, limitBytesPerSecond, onBytes },
       this.#run,
     );
     const image = {

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Readable } from 'node:stream';
 import type { runCommand } from '../../system/run-command.js';
 import { copyFailure } from '../copy-error.js';
+import { packInto } from '../packed-file.js';
 import { LineWriter } from '../digests/digest-lines.js';
 import { sha256Of } from '../stored/stored-file.js';
 import { chunksOf, type Extent } from './extents.js';
@@ -25,6 +26,7 @@ export interface ImageToWrite {
   zeros: readonly Extent[];
   dataDirectory: string;
   signal: AbortSignal;
+  limitBytesPerSecond?: number | undefined;
   /** So many bytes of the device have been read. */
   onBytes: (bytes: number) => void;
 }
@@ -75,7 +77,7 @@ async function readFully(handle: FileHandle, { offset, length }: Extent): Promis
 
 /** Reads what is asked for of a device and stores it, each piece with its SHA-256. Rejects with `copyFailed`. */
 export async function writeImage(image: ImageToWrite, run: typeof runCommand): Promise<WrittenImage> {
-  const { device, name, extents, zeros, dataDirectory, signal, onBytes } = image;
+  const { device, name, extents, zeros, dataDirectory, signal, limitBytesPerSecond, onBytes } = image;
   const tally = { readBytes: 0, storedBytes: 0 };
   const mapPath = path.join(dataDirectory, mapFile(name));
   const lines = new LineWriter(mapPath, 'w');
@@ -107,8 +109,9 @@ export async function writeImage(image: ImageToWrite, run: typeof runCommand): P
     await lines.closeAfter(async () => {
       const stdinFrom = Readable.from(chunks(), { objectMode: false, highWaterMark: CHUNK_BYTES });
       const file = path.join(dataDirectory, chunksFile(name));
-      const argv = ['zstd', '-q', '-T0', '-f', '-o', file] as const;
-      const packed = await withPrivateFile(file, () => run(argv, { signal, stdinFrom }));
+      const packed = await withPrivateFile(file, () =>
+        packInto(file, { stdinFrom, signal, limitBytesPerSecond }, run),
+      );
       if (packed.exitCode !== 0) throw copyFailure('zstd', packed);
       // oxlint-disable-next-line typescript/only-throw-error -- what the reading of the device threw
       if (failure !== undefined) throw failure;

@@ -11,6 +11,8 @@ export interface FullWatchOptions {
   /** Ends the program. */
   stop: () => void;
   checkIntervalMs?: number;
+  /** How fast the program may write: with a limit it may well stand still for as long as what it holds takes to go. */
+  limitBytesPerSecond?: number | undefined;
 }
 
 /**
@@ -28,7 +30,9 @@ export class FullWatch {
 
   constructor(options: FullWatchOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => void this.#check(), options.checkIntervalMs ?? CHECK_INTERVAL_MS);
+    const { checkIntervalMs = CHECK_INTERVAL_MS, limitBytesPerSecond } = options;
+    const heldMs = limitBytesPerSecond === undefined ? 0 : (FULL_BELOW_BYTES / limitBytesPerSecond) * 1000;
+    this.#timer = setInterval(() => void this.#check(), Math.max(checkIntervalMs, heldMs));
     this.#timer.unref();
   }
 

@@ -5,6 +5,7 @@ import { FsbackupError } from '../../errors.js';
 import { copyStopped, UnreadablePaths } from '../copy-error.js';
 import type { CopyRequest, CopyResult } from '../engine.js';
 import type { TreeOfJob } from '../repository/merged-copy.js';
+import { kibPerSecond } from '../pace.js';
 import { readRootAttributes } from '../root-attributes.js';
 import { resticExcludes } from './restic-excludes.js';
 import { parseMessage, withoutAttribute } from './restic-output.js';
@@ -33,7 +34,7 @@ export interface ResticBackupContext extends TreeOfJob {
 }
 
 function argsOf(
-  { sources, backup, consistency, parentOrigins }: CopyRequest,
+  { sources, backup, consistency, parentOrigins, limitBytesPerSecond }: CopyRequest,
   { tree, directory }: TreeOfJob,
 ): string[] {
   const tags = [...resticTags(backup), ...(consistency === undefined ? [] : [consistencyTag(consistency)])];
@@ -41,6 +42,7 @@ function argsOf(
     'backup',
     '--json',
     '--one-file-system',
+    ...(limitBytesPerSecond === undefined ? [] : [`--limit-upload=${kibPerSecond(limitBytesPerSecond)}`]),
     // Else it takes what has the inode number, size and times of the last snapshot for that.
     ...(unprovenTrees(sources, parentOrigins).size > 0 ? ['--force'] : []),
     `--host=${os.hostname()}`,
@@ -83,7 +85,11 @@ export async function makeSnapshot(request: CopyRequest, context: ResticBackupCo
   const fullWatch =
     localPath === undefined
       ? undefined
-      : new FullWatch({ readSpace: () => readSpace(localPath), stop: () => stuck.abort() });
+      : new FullWatch({
+          readSpace: () => readSpace(localPath),
+          stop: () => stuck.abort(),
+          limitBytesPerSecond: request.limitBytesPerSecond,
+        });
   let done: { files: number; bytes: number } | undefined;
   let told = '';
   await reference.announce(dataDirectory);

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { Readable } from 'node:stream';
+import { pipeline, Readable } from 'node:stream';
 import { hostLabel, hostMark } from '../../system/host-label.js';
 import type { runCommand } from '../../system/run-command.js';
 import type { BackupRef } from '../backup/backup-layout.js';
+import { PacedStream } from '../pace.js';
 import type { ResumeTrees } from '../rsync/resumption.js';
 import { ABANDON, answers, FORGET, PREPARE, PUBLISH, RENEW, STORE_LIST } from './rsync-remote-scripts.js';
 
@@ -85,10 +86,14 @@ export class RemoteAttempt {
   async publish(
     { note, list }: { note: string; list: string | undefined },
     signal: AbortSignal,
+    limitBytesPerSecond?: number,
   ): Promise<void> {
     if (list !== undefined) {
       const { size } = await stat(list);
-      await this.#on(STORE_LIST, [String(size)], signal, createReadStream(list));
+      const paced = new PacedStream(limitBytesPerSecond);
+      // Who reads it learns of an error from it.
+      pipeline(createReadStream(list), paced, () => undefined);
+      await this.#on(STORE_LIST, [String(size)], signal, paced);
     }
     const text = Buffer.from(note, 'utf8');
     await this.#on(PUBLISH, [String(text.length)], signal, Readable.from([text]));

@@ -106,7 +106,8 @@ export class RsyncRemoteCopy {
     const note = await noteOf(request, result);
     // From now on there may be a backup there of which nobody has heard.
     await remoteReference.announce(dataDirectory);
-    await attempt.publish({ note, list: result.digests && digests?.file }, signal);
+    const list = result.digests && digests?.file;
+    await attempt.publish({ note, list }, signal, request.limitBytesPerSecond);
     await remoteReference.write(dataDirectory, { version: 1, job: backup.job, backupId: backup.backupId });
     await resumption?.end();
     return result;
@@ -138,7 +139,7 @@ export class RsyncRemoteCopy {
   /** The directories above the sources, with what they have on the live system. */
   async #sendParents(
     sources: readonly CopySource[],
-    { dataDirectory, signal }: CopyRequest,
+    { dataDirectory, signal, limitBytesPerSecond }: CopyRequest,
     { tree }: RemoteAttempt,
   ): Promise<void> {
     if (sources.every((source) => parentsOf(source.path).length === 0)) return;
@@ -151,7 +152,7 @@ export class RsyncRemoteCopy {
     await transfer(
       ['-s', `${skeleton}/`, `${this.#at(tree)}/`],
       {
-        request: { signal, onProgress: () => undefined },
+        request: { signal, limitBytesPerSecond, onProgress: () => undefined },
         tally: newTally(),
         toLivePath: livePaths({ [skeleton]: '/', [tree]: '/' }, '/'),
       },

@@ -185,7 +185,7 @@ export async function compareChanged(compared: Compared, run: typeof runCommand)
 
 async function compareSource(
   { source, index, list }: { source: CopySource; index: number; list: string },
-  { request: { signal }, tally, taking, placeOf }: Compared,
+  { request: { signal, limitBytesPerSecond }, tally, taking, placeOf }: Compared,
   run: typeof runCommand,
 ): Promise<void> {
   const place = placeOf(source);
@@ -196,7 +196,7 @@ async function compareSource(
   const transferring = async (how: readonly string[], more: Partial<TransferContext> = {}): Promise<void> => {
     const args = [...place.args, ...how, `${readFrom}/`, `${place.destination}/`];
     const context = {
-      request: { signal, onProgress: () => undefined },
+      request: { signal, limitBytesPerSecond, onProgress: () => undefined },
       // They are counted already.
       tally: { ...newTally({ ...taking, log }), unreadable: tally.unreadable },
       inside,

@@ -14,6 +14,7 @@ import {
   type DigestRecord,
 } from '../digests/digest-record.js';
 import type { CopyDigests, CopyProgress, CopyResult, CopySource, DigestRequest } from '../engine.js';
+import { kibPerSecond } from '../pace.js';
 import { asBytes, parseDigestLine, TELL_DIGESTS } from './rsync-digests.js';
 import { printable } from '../printable.js';
 import {
@@ -131,7 +132,12 @@ export function livePaths(roots: Readonly<Record<string, string>>, base: string)
 
 /** What one transfer is part of. */
 export interface TransferContext {
-  request: { signal: AbortSignal; onProgress: (progress: CopyProgress) => void };
+  request: {
+    signal: AbortSignal;
+    onProgress: (progress: CopyProgress) => void;
+    /** As of a `CopyRequest`. */
+    limitBytesPerSecond?: number | undefined;
+  };
   tally: Tally;
   toLivePath: ToLivePath;
   /** Where what is copied lies in the backup. */
@@ -150,6 +156,11 @@ export interface TransferContext {
   onTransfer?: (inside: string) => void;
   /** Gets each complaint about a file, with its path below what is copied, one character per byte. */
   onComplaint?: (line: string, inside: string) => void;
+}
+
+/** rsync(1), `--bwlimit`: KiB a second between its two processes, which may be on this host both. */
+function atMost(bytesPerSecond: number | undefined): string[] {
+  return bytesPerSecond === undefined ? [] : [`--bwlimit=${kibPerSecond(bytesPerSecond)}`];
 }
 
 /** Below what is copied, or where it goes; undefined for what lies in neither. */
@@ -198,7 +209,8 @@ export async function transfer(
   let complaints = 0;
   let full = false;
   const unexplained: string[] = [];
-  const result = await run(under(context.under, 'rsync', [...FAITHFUL, ...TALKATIVE, ...args]), {
+  const all = [...FAITHFUL, ...TALKATIVE, ...atMost(request.limitBytesPerSecond), ...args];
+  const result = await run(under(context.under, 'rsync', all), {
     signal: request.signal,
     carriageReturns: true,
     untilTaken: () => tally.digests?.log.untilTaken(),

@@ -1,6 +1,7 @@
 import { chmod, open } from 'node:fs/promises';
 import path from 'node:path';
-import { runCommand } from '../../system/run-command.js';
+import type { Readable } from 'node:stream';
+import { runCommand, type CommandResult } from '../../system/run-command.js';
 import { withCopyErrors } from '../copy-error.js';
 import type {
   CheckRestoredRequest,
@@ -11,6 +12,7 @@ import type {
   VerifyFindings,
   VerifyRequest,
 } from '../engine.js';
+import { PACKER, packInto } from '../packed-file.js';
 import { ARCHIVE, storedArchive } from './tar-archive.js';
 import { checkRestoredByTar } from './tar-check-restored.js';
 import { packSources } from './tar-pack.js';
@@ -39,13 +41,9 @@ class TarEngine implements CopyEngine {
     const archive = path.join(request.dataDirectory, ARCHIVE);
     // tar would make it readable to all.
     await (await open(archive, 'w', 0o600)).close();
-    const { signal } = request;
-    const zstd = ['zstd', '-q', '-T0', '-f', '-o', archive] as const;
-    const result = await packSources(
-      request,
-      { name: 'zstd', take: (stream) => this.#run(zstd, { signal, stdinFrom: stream }) },
-      this.#run,
-    );
+    const take = (stdinFrom: Readable): Promise<CommandResult> =>
+      packInto(archive, { ...request, stdinFrom }, this.#run);
+    const result = await packSources(request, { name: PACKER[0], take }, this.#run);
     await chmod(archive, 0o600);
     return result;
   }

@@ -1,6 +1,7 @@
 import { asLines } from '../../report/controls.js';
 import { formatBytes, formatFiles } from '../../report/format.js';
 import type { PathSample } from '../digests/digest-compare.js';
+import type { Unverified, VerifyEntry } from './unverified.js';
 import type { DrillFacts, VerifyReport } from './verify-backup.js';
 import type { VerifyRecord } from './verify-history.js';
 
@@ -32,8 +33,14 @@ function drillLines({ command, leftBehind }: DrillFacts): string[] {
   ];
 }
 
-/** What a verification found, for people. */
-export function renderVerify(report: VerifyReport): string {
+function unverifiedLines({ job, backupId, target, error }: Unverified): string[] {
+  const name = `${job}${backupId === null ? '' : `@${backupId}`}${target === null ? '' : ` in ${target}`}`;
+  return [`${name}: NOT VERIFIED: ${error.message}`, error.hint];
+}
+
+/** What a verification found, or why there was none, for people. */
+export function renderVerify(report: VerifyEntry): string {
+  if ('error' in report) return asLines(unverifiedLines(report));
   return asLines([
     heading(report),
     ...report.problems,

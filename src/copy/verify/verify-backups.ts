@@ -5,9 +5,11 @@ import type { CompleteBackup } from '../backup/backup-list.js';
 import type { CopyProgress } from '../engine.js';
 import { engineFor, type EngineFor } from '../engines.js';
 import { targetOf, type BackupTarget } from '../../backup-target.js';
+import type { NotFound } from './asked-backups.js';
 import { Looks } from './look-at-chain.js';
 import { withReportedStep } from '../reported-step.js';
 import { placeOfTarget } from '../target/target-place.js';
+import { unverified, type VerifyEntry } from './unverified.js';
 import { verifyBackup, verifyRecord, type VerifyReport } from './verify-backup.js';
 import { recordVerification } from './verify-history.js';
 
@@ -32,35 +34,70 @@ async function kept(report: VerifyReport, target: BackupTarget, reporter: Report
   }
 }
 
-/** Looks at backups one after the other, as steps that a reporter shows, and records each in the history. */
-export async function verifyEach(
-  backups: readonly CompleteBackup[],
-  step: string,
-  reporter: Reporter,
-  examine: Examine,
-): Promise<VerifyReport[]> {
-  const reports: VerifyReport[] = [];
-  for (const backup of backups) {
-    reporter.jobStarted(`${backup.job}@${backup.backupId}`);
-    const examined = await withReportedStep(reporter, step, () =>
-      examine(backup, (progress) => reporter.progress(progress)),
-    );
-    const report = await kept(examined, targetOf(backup), reporter);
-    reporter.workFinished(report);
-    reports.push(report);
-  }
-  return reports;
+/** Who is told, and what ends it all. */
+export interface VerifyEachOptions {
+  mode: VerifyReport['mode'];
+  /** What it is called while it goes on. */
+  step: string;
+  signal: AbortSignal;
+  reporter: Reporter;
 }
 
-/** Verifies backups where they are. What is read of others that they need goes into the history of those. */
+/** Rejects when a backup could not be looked at. */
+async function verifyOne(
+  backup: CompleteBackup,
+  { step, reporter }: VerifyEachOptions,
+  examine: Examine,
+): Promise<VerifyReport> {
+  const examined = await withReportedStep(reporter, step, () =>
+    examine(backup, (progress) => reporter.progress(progress)),
+  );
+  return await kept(examined, targetOf(backup), reporter);
+}
+
+/**
+ * Looks at backups one after the other, as steps that a reporter shows, and records each in the history. One that is not found,
+ * or cannot be looked at, is told in its place, is no verdict and so not recorded, and stands in no other's way; a signal ends
+ * it all. One alone: rejects as that did.
+ */
+export async function verifyEach(
+  asked: AsyncIterable<CompleteBackup | NotFound>,
+  options: VerifyEachOptions,
+  examine: Examine,
+): Promise<VerifyEntry[]> {
+  const { mode, reporter, signal } = options;
+  const entries: VerifyEntry[] = [];
+  const errors: unknown[] = [];
+  for await (const one of asked) {
+    reporter.jobStarted('backupId' in one ? `${one.job}@${one.backupId}` : one.job);
+    try {
+      if ('error' in one) await withReportedStep(reporter, 'find', () => Promise.reject(one.error));
+      else {
+        const report = await verifyOne(one, options, examine);
+        reporter.workFinished(report);
+        entries.push(report);
+      }
+    } catch (error) {
+      errors.push(error);
+      const entry = unverified(one, mode, error);
+      reporter.workFinished({ ...entry, outcome: 'failed' });
+      entries.push(entry);
+    }
+    if (signal.aborted) break;
+  }
+  if (entries.length === 1 && errors.length === 1) throw errors[0];
+  return entries;
+}
+
+/** Verifies backups where they are, as `verifyEach`. What is read of others that they need goes into the history of those. */
 export async function verifyBackups(
-  backups: readonly CompleteBackup[],
+  asked: AsyncIterable<CompleteBackup | NotFound>,
   options: { mode: 'quick' | 'full'; signal: AbortSignal; reporter: Reporter },
   engines: EngineFor = engineFor,
-): Promise<VerifyReport[]> {
+): Promise<VerifyEntry[]> {
   const { mode, signal, reporter } = options;
   const looks = new Looks();
-  return await verifyEach(backups, `verify (${mode})`, reporter, async (backup, onProgress) => {
+  return await verifyEach(asked, { ...options, step: `verify (${mode})` }, async (backup, onProgress) => {
     const engine = engines({ ...targetOf(backup), engine: backup.manifest.engine });
     const { report, needed } = await verifyBackup({ backup, mode, engine, signal, onProgress }, looks);
     // What is bad in a backup that others need is bad for all of them, and not only for the one that was asked for.

@@ -113,11 +113,11 @@ class ZfsSendEngine implements CopyEngine {
 
   async #send(
     sending: Sending,
-    { dataDirectory, signal }: CopyRequest,
+    { dataDirectory, signal, limitBytesPerSecond }: CopyRequest,
     onBytes: (bytes: number) => void,
   ): Promise<{ sent: SentZfsSnapshot; part: SentPart }> {
     const { snapshot, source, parent, warning, sent } = sending;
-    const transfer = { dataDirectory, signal, onBytes, run: this.#run };
+    const transfer = { dataDirectory, signal, limitBytesPerSecond, onBytes, run: this.#run };
     const { bytes, sha256 } = await (this.#store === undefined
       ? sendToFile(sending, transfer)
       : sendToDataset(sending, this.#store, transfer));

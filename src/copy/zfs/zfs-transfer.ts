@@ -1,7 +1,8 @@
 import path from 'node:path';
-import type { runCommand } from '../../system/run-command.js';
+import type { CommandResult, runCommand } from '../../system/run-command.js';
 import { copyFailure, isRetryable } from '../copy-error.js';
-import { HashingStream, pipePrograms } from '../stream-pipe.js';
+import { PACKER, packInto } from '../packed-file.js';
+import { HashingStream, pipePrograms, type Piped } from '../stream-pipe.js';
 import { zfsStreamFile } from './zfs-contents.js';
 import type { Sending } from './zfs-sending.js';
 import type { ZfsParent, ZfsSource } from './zfs-source.js';
@@ -19,6 +20,7 @@ const NOT_YET_NOTICED = /\bis busy\b|\bcontains partially-complete state\b/;
 export interface Transfer {
   dataDirectory: string;
   signal: AbortSignal;
+  limitBytesPerSecond?: number | undefined;
   /** So many bytes of the stream have gone. */
   onBytes: (bytes: number) => void;
   run: typeof runCommand;
@@ -36,9 +38,14 @@ function sendCommand(source: ZfsSource, parent: ZfsParent | undefined): Argv {
   return ['zfs', 'send', source.isEncrypted ? '-Lcew' : '-Lce', ...since, source.full];
 }
 
-async function pipe(from: Argv, to: Argv, through: HashingStream, transfer: Transfer): Promise<void> {
-  const { signal, run } = transfer;
-  const { sent, taken } = await pipePrograms({ from, to, through, signal }, run);
+async function pipe(
+  from: Argv,
+  to: Argv,
+  through: HashingStream,
+  { signal, run, take }: Transfer & Pick<Piped, 'take'>,
+): Promise<void> {
+  const piped = { from, to, through, signal, ...(take === undefined ? {} : { take }) };
+  const { sent, taken } = await pipePrograms(piped, run);
   // 255 is ssh's own: the connection.
   const lost = to[0] === 'ssh' && (taken.exitCode === 255 || NOT_YET_NOTICED.test(taken.stderr));
   if (taken.exitCode !== 0) throw copyFailure(to[0], taken, lost);
@@ -50,7 +57,9 @@ export async function sendToFile(sending: Sending, transfer: Transfer): Promise<
   const { source, parent, sent } = sending;
   const file = path.join(transfer.dataDirectory, zfsStreamFile(sent.name));
   const through = new HashingStream(transfer.onBytes);
-  await pipe(sendCommand(source, parent), ['zstd', '-q', '-T0', '-f', '-o', file], through, transfer);
+  const take = (stdinFrom: HashingStream): Promise<CommandResult> =>
+    packInto(file, { ...transfer, stdinFrom }, transfer.run);
+  await pipe(sendCommand(source, parent), PACKER, through, { ...transfer, take });
   return { bytes: through.bytes, sha256: through.digest() };
 }
 
@@ -74,7 +83,7 @@ async function makeAbove(dataset: string, store: ZfsStore): Promise<void> {
 
 /** Sends what is still missing of a receive that was cut short. Undefined: that is no longer to be had. */
 async function resume(token: string, to: Argv, transfer: Transfer): Promise<Transferred | undefined> {
-  const through = new HashingStream(transfer.onBytes);
+  const through = new HashingStream(transfer.onBytes, transfer.limitBytesPerSecond);
   try {
     await pipe(['zfs', 'send', '-t', token], to, through, transfer);
   } catch (error) {
@@ -95,7 +104,7 @@ export async function sendToDataset(
 ): Promise<Transferred> {
   const { source, parent, sent } = sending;
   const { dataset = '' } = sent;
-  const through = new HashingStream(transfer.onBytes);
+  const through = new HashingStream(transfer.onBytes, transfer.limitBytesPerSecond);
   // An earlier attempt's, whose success nobody heard of.
   if ((await store.get('guid', `${dataset}@${sent.name}`)) === source.guid)
     return { bytes: 0, sha256: through.digest() };

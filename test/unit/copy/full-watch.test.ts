@@ -25,6 +25,15 @@ it('ends a program that stands still on a full filesystem, once', async () => {
   expect(watch.isFull).toBe(true);
 });
 
+it('leaves one alone for as long as what it holds takes to go by its limit', async () => {
+  const stop = vi.fn<() => void>();
+  const readSpace = () => Promise.resolve({ ...ROOM, freeBytes: 0 });
+  watch = new FullWatch({ readSpace, stop, checkIntervalMs: 5, limitBytesPerSecond: 2 ** 20 });
+  watch.did('10 of 10');
+  await sleep(100);
+  expect(stop).not.toHaveBeenCalled();
+});
+
 it('leaves one alone that moves, on a full filesystem too', async () => {
   const stop = watched(async () => ({ freeBytes: 0 }), 200);
   for (let done = 0; done < 500; done += 1) {

@@ -80,14 +80,18 @@ describe('a snapshot that a dataset receives', () => {
     bytes: 0,
   } as const;
 
-  async function send(changes: Partial<Pick<Sending, 'parent' | 'source'>> = {}): Promise<Transferred> {
+  async function send(
+    changes: Partial<Pick<Sending, 'parent' | 'source'>> = {},
+    limitBytesPerSecond?: number,
+  ): Promise<Transferred> {
     const ref = {} as Sending['snapshot']['ref'];
     const snapshot = { ref, trees: [], majorMinor: '0:1' };
     const sending = { snapshot, source, parent: undefined, warning: undefined, sent, ...changes };
     const store = new ZfsStore({ host: 'nas', dataset: 'tank/backups' }, far.run);
     const { signal } = new AbortController();
     const onBytes = (done: number): void => void (bytes = done);
-    return await sendToDataset(sending, store, { dataDirectory: '/d', signal, onBytes, run: far.run });
+    const transfer = { dataDirectory: '/d', signal, limitBytesPerSecond, onBytes, run: far.run };
+    return await sendToDataset(sending, store, transfer);
   }
 
   it('is sent whole, without properties, and gets those that a backup wants', async () => {
@@ -108,6 +112,18 @@ describe('a snapshot that a dataset receives', () => {
     expect(far.received).toEqual([
       { args: `receive -s -u ${SNAPSHOT}`, stream: 'send -Lcew -i pool/srv@before pool/srv@now' },
     ]);
+  });
+
+  it('is sent no faster than its limit, whether anew or where it was cut short', async () => {
+    const origin = `pool/${'x'.repeat(2000)}@now`;
+    const begun = performance.now();
+    await send({ source: { ...source, full: origin } }, 4096);
+    far.properties.set(`receive_resume_token ${DATASET}`, 'y'.repeat(2000));
+    far.tokens.add('y'.repeat(2000));
+    await send({}, 4096);
+    expect(far.received.map(({ stream }) => stream.length)).toEqual([2019, 2008]);
+    // Some 2 KB each, the first 512 bytes of which go at once.
+    expect(performance.now() - begun).toBeGreaterThan(600);
   });
 
   it('is not sent again when it is there', async () => {

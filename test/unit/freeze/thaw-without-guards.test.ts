@@ -61,7 +61,7 @@ beforeEach(async () => {
     const failure = failures.get(majorMinor);
     if (failure !== undefined) throw failure;
   });
-  vi.mocked(page.readGuardsPage).mockReturnValue({ state: SlotState.held, loss: 0 });
+  vi.mocked(page.readGuardsPage).mockReturnValue({ state: SlotState.held, loss: 0, deadlineMs: 0 });
   vi.mocked(guards.killGuards).mockReturnValue();
   vi.mocked(guards.endSecond).mockImplementation(async () => {
     die();
@@ -158,6 +158,7 @@ it('tells as lost what a guard knew to be, though something was thawed', async (
   vi.mocked(page.readGuardsPage).mockImplementation((_, slot) => ({
     state: SlotState.held,
     loss: slot === 0 ? lossNumber('third-party') : 0,
+    deadlineMs: 0,
   }));
   expect(await thawWithoutGuards(upper, asking(UPPER, LOWER))).toBe('guard-died');
   expect(statuses()).toMatchObject([GUARD_DIED, { kind: 'thawed' }]);

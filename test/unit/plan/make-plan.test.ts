@@ -262,6 +262,39 @@ describe('an exclude that leaves out nothing for how it is written', () => {
   });
 });
 
+describe('the limit of a target', () => {
+  const given = { repository: '', initialise: false, environment: {} };
+
+  it.each([
+    ['borg', '/mnt/disk/borg', 'restic'],
+    ['borg', 'file:///mnt/disk/borg', 'restic'],
+    ['borg', 'relative/borg', 'restic'],
+    ['command', 'vault', 'commands.write'],
+  ] as const)('is refused where nothing holds it, with a way out: %s to %s', (engine, repository, wayOut) => {
+    const target = { path: '/c', engine, mustBeMountpoint: false, repository: { ...given, repository } };
+    const error = refusal(() => plan({ targets: [{ ...target, limitBytesPerSecond: 2 ** 20 }] }));
+    expect(error).toMatchObject({ code: 'usage', exitCode: 2 });
+    expect(error.message).toContain('cannot have a limit');
+    expect(error.hint).toContain(wayOut);
+    expect(plan({ targets: [target] }).targets).toEqual([target]);
+  });
+
+  it.each([
+    ['borg', 'ssh://backup@host:22/./borg'],
+    ['borg', 'backup@host:borg'],
+    ['restic', '/mnt/disk/restic'],
+    ['rsync', 'root@host:/srv/backups'],
+    ['tar', 'offsite'],
+  ] as const)('is in the plan where it is held: %s to %s', (engine, repository) => {
+    const repositorySettings = { ...given, repository };
+    const target = { path: '/c', engine, mustBeMountpoint: false, repository: repositorySettings };
+    const limited = { ...target, limitBytesPerSecond: 5 * 2 ** 20 };
+    const made = plan({ targets: [limited] });
+    expect(made.targets).toEqual([limited]);
+    expect(made.steps.find(({ step }) => step === 'copy')?.detail).toMatch(/, at most 5 MiB\/s$/);
+  });
+});
+
 describe('a target inside a source', () => {
   const inside = { path: '/srv/backup', realPath: '/srv/backup', majorMinor: '7:5', mountpoint: '/srv' };
 
