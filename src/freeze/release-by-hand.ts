@@ -120,6 +120,8 @@ async function thawRecord(body: FreezeRecordBody, asked: Asked): Promise<void> {
     slotVerdict(body, reply);
     return;
   }
+  // We ourselves may have ended them for another: what they wrote last is put right once that is done.
+  await takenOver;
   // The guards are gone: either they thawed and said so in the record meanwhile, or they died with it frozen.
   const status = findRecord(body)?.status.kind;
   if (status === 'armed') await thawInPlaceOfGuards(body, asked);

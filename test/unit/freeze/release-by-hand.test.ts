@@ -301,6 +301,25 @@ describe('a thaw by hand', () => {
     expect(thawedInPlace).toEqual(['/other']);
   });
 
+  it('does not take for a loss what guards write down whom we end for another', async () => {
+    await held({ since: '2026-01-02T03:05:00.000Z' });
+    await otherHeld();
+    let hangUp: (nothing: undefined) => void = () => undefined;
+    vi.mocked(control.askWatchdog)
+      .mockRejectedValueOnce(new NoReply(1000))
+      .mockReturnValueOnce(new Promise((resolve) => (hangUp = resolve)));
+    vi.mocked(thaws.thawWithoutGuards).mockImplementation(async () => {
+      const other = fds[1] ?? -1;
+      writeStatus(other, { ...LOST, reason: 'guard-died' });
+      hangUp(undefined);
+      await sleep(20);
+      writeStatus(other, { kind: 'thawed' });
+      return undefined;
+    });
+    expect(await thawAll()).toEqual({ thawed: [directory, '/other'], failures: [] });
+    expect(thaws.thawWithoutGuards).toHaveBeenCalledOnce();
+  });
+
   it('is waited for as long as the watchdog is at it', async () => {
     await held({ watchdogPids: [11, 12] });
     answering({ [FrameType.thaw]: reply({ state: SlotState.thawed }) });
