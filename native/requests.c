@@ -58,16 +58,21 @@ static int verdict(const struct frame *request) {
     return error;
 }
 
+/* Whoever does not read is hung up on. */
+static void tell(struct connection *connection, struct frame *frame) {
+    frame_describe(frame);
+    if (!frame_send(connection->fd, frame)) hang_up(connection);
+}
+
 static void answer(struct connection *connection) {
     struct frame reply = {.type = connection->request.type,
                           .sequence = connection->request.sequence,
                           .error = verdict(&connection->request)};
     if (reply.type == FRAME_STATUS) reply.error = 0;
     if (reply.type == FRAME_DETACH && !guard.detached) reply.error = ECHILD;
-    frame_describe(&reply);
     connection->waiting = false;
     connection->received = 0;
-    if (!frame_send(connection->fd, &reply)) hang_up(connection);
+    tell(connection, &reply);
 }
 
 /* A reset is answered once every addressed slot was proven frozen; the deadline moves only then. */
@@ -103,8 +108,7 @@ static void tell_losses(void) {
     told_warnings = warnings;
     if (!news || holder->fd < 0) return;
     struct frame event = {.type = FRAME_EVENT};
-    frame_describe(&event);
-    if (!frame_send(holder->fd, &event)) hang_up(holder);
+    tell(holder, &event);
 }
 
 void connections_answer(void) {
@@ -143,7 +147,7 @@ static void carry_out(struct connection *connection) {
     case FRAME_STATUS: answer(connection); break;
     case FRAME_ARM:
     case FRAME_EVENT:
-    default: hang_up(connection); break;
+    default: hang_up(connection);
     }
     /* Whatever the owner asks comes after the freeze. */
     if (by_owner && request->type != FRAME_STATUS) expedite_end();
@@ -154,12 +158,8 @@ void connection_read(unsigned index) {
     char *at = (char *)&connection->request + connection->received;
     size_t room = sizeof connection->request - connection->received;
     ssize_t count = recv(connection->fd, at, room, MSG_DONTWAIT);
-    if (count < 0 && errno == EAGAIN) return;
-    if (count <= 0) {
-        hang_up(connection);
-        return;
-    }
-    connection->received += (size_t)count;
+    if (count > 0) connection->received += (size_t)count;
+    else if (count == 0 || errno != EAGAIN) hang_up(connection);
     if (connection->received < sizeof connection->request) return;
     const struct frame *request = &connection->request;
     bool for_all = request->type == FRAME_THAW || request->type == FRAME_STATUS;

@@ -131,6 +131,8 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     closeSync(pageFd);
     expect(await thawSlot(page, 0, fd, 0)).toBe(true);
     await expect(freezeSlot(page, 0, fd)).rejects.toMatchObject({ code: 'ECANCELED' });
+    // Nor for an instant.
+    expect(readPage(page)).toMatchObject([{ heldMs: 0 }]);
     expect(await probeFrozen(fd)).toBe(false);
   });
 

@@ -451,6 +451,38 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     }
   });
 
+  it('hangs up on nobody who waits for an answer', async () => {
+    const guarded = await hand.guard(disk);
+    hand.publish(guarded, SlotState.calling);
+    const oldest = new FrameConnection(connect(guarded.controlPath));
+    const answer = oldest.request({ type: FrameType.thaw }, REPLY_MS).catch((error: unknown) => error);
+    await eventually('the thaw to begin', () => readPage(guarded.page)[0]?.thawBeginMs !== 0);
+    const connections = Array.from({ length: 5 }, () => new FrameConnection(connect(guarded.controlPath)));
+    try {
+      await eventually('some to be hung up on', () => connections.some(({ closed }) => closed));
+    } finally {
+      hand.publish(guarded, SlotState.failed);
+    }
+    expect(await answer).toMatchObject({ type: FrameType.thaw });
+    for (const connection of [oldest, ...connections]) connection.destroy();
+  });
+
+  it('hangs up at its end before it waits for the second', async () => {
+    let isHungUpBefore = false;
+    // Half a second; a machine that keeps this test waiting for longer shows nothing.
+    for (let round = 0; round < 5 && !isHungUpBefore; round += 1) {
+      const guarded = await hand.guard(disk);
+      stop(guarded.pids[1]);
+      await guarded.connection.request({ type: FrameType.quit }, REPLY_MS);
+      await eventually('the end of the connection', () => guarded.connection.closed);
+      await sleep(50);
+      isHungUpBefore = isGuard(guarded.pids[0]);
+      await hand.ended(guarded);
+      hand.close(guarded.recordFd);
+    }
+    expect(isHungUpBefore).toBe(true);
+  });
+
   // Below what it asks poll(2) about, and that: it can ask then, and open none.
   it.each([6, 11])('answers though somebody has lowered its limit of open files to %i', async (limit) => {
     const guarded = await hand.guard(disk);
