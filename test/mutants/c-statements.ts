@@ -2,7 +2,7 @@ import { statementAt, type Statement } from './statement.js';
 
 const OPENING = new Set(['(', '[', '{']);
 /** What is nothing outside of a build with faults: `test/chaos/fault-points.test.ts` fails where a run comes to none. */
-const NOTHING = 'FAULT_POINT(';
+const NOTHING = /^(?:error = )?FAULT_(?:POINT|ERRNO)\(/;
 const CLOSING = new Set([')', ']', '}']);
 
 /** Comments, strings and preprocessor lines of the same length without a character that means something. */
@@ -56,7 +56,7 @@ function inBlock(source: string, code: string, from: number, to: number): Statem
       continue;
     }
     const end = behindStatement(code, at);
-    if (end - at > 1 && !code.startsWith(NOTHING, at)) statements.push(statementAt(source, at, end));
+    if (end - at > 1 && !NOTHING.test(code.slice(at, end))) statements.push(statementAt(source, at, end));
     at = end;
   }
 }

@@ -55,9 +55,9 @@ async function thaw(device: string, mountpoint: string): Promise<void> {
  */
 async function loopDevicesOf(directory: string): Promise<string[]> {
   const below = loopDevicesBelow(directory);
-  const numbers = new Set(
-    below.map((device) => readFileSync(`/sys/block/${path.basename(device)}/dev`, 'utf8').trim()),
-  );
+  const numberOf = (device: string): string =>
+    readFileSync(`/sys/block/${path.basename(device)}/dev`, 'utf8').trim();
+  const numbers = new Set(below.map(numberOf));
   const list = ['losetup', '--list', '--noheadings', '--output', 'NAME,BACK-MAJ:MIN'] as const;
   const { stdout } = await runCommand(list, { timeoutMs: 5000 });
   const attached = stdout.split('\n').map((line) => line.trim().split(/\s+/));
