@@ -19,6 +19,7 @@ const LAYERS = [
   'run',
   'schedule',
   'doctor',
+  'completion',
   'commands',
   'boot',
 ];
