@@ -309,6 +309,17 @@ describeNeeding(NEEDS, 'a target that commands carry backups to', () => {
     LONG_MS,
   );
 
+  it.each(['mkfifo "$1"', 'ln -s /etc/passwd "$1"'])(
+    'is no backup where what tells of unreadable files is none: %s',
+    async (put) => {
+      const script = `rm "$1"; ${put}`;
+      await giveTree({ commands: { copy: ['sh', '-ec', script, 'sh', '{unreadable}'] } });
+      const { code, said } = await fsbackup('run');
+      expect(said).toContain('is not a regular file');
+      expect(code).toBe(40);
+    },
+  );
+
   it('is a backup by a command whose last words are still written down', async () => {
     const log = '(sleep 1; cat >"$1/log") <&3 3<&- >/dev/null 2>&1 &';
     await giveTree({

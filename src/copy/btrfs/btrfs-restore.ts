@@ -1,5 +1,7 @@
 import { mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
+import { FsbackupError } from '../../errors.js';
+import { suggested } from '../../system/command-line.js';
 import type { runCommand } from '../../system/run-command.js';
 import { isAsReceived } from './btrfs-base.js';
 import {
@@ -33,15 +35,19 @@ interface Link {
   bytes: number;
 }
 
-/** The streams that a subvolume is made of, the full one first. */
+/** The streams that a subvolume is made of, the full one first. Rejects with `failed` where one of them is not there, or needs itself. */
 async function chainOf(dataDirectory: string, contents: BtrfsContents, name: string): Promise<Link[]> {
   const chain: Link[] = [];
   let [at, known, wanted]: [string, BtrfsContents, string | undefined] = [dataDirectory, contents, name];
   while (wanted !== undefined) {
     const current: string = wanted;
     const subvolume = known.subvolumes.find((one) => one.name === current);
-    if (subvolume === undefined) throw new Error(`${at} has no ${current}`);
     const file = path.join(at, streamFile(current));
+    if (subvolume === undefined || chain.some((link) => link.file === file)) {
+      throw new FsbackupError('failed', `${at} has no ${current}, which an increment needs`, {
+        hint: `Restore an earlier backup; \`${suggested('backups list')}\` shows those that there are.`,
+      });
+    }
     await requireStored(file);
     chain.unshift({ name: current, file, bytes: subvolume.bytes });
     wanted = subvolume.parent?.name;

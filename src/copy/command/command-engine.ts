@@ -2,7 +2,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import * as z from 'zod';
 import type { BackupTarget } from '../../backup-target.js';
-import { FsbackupError } from '../../errors.js';
+import { FsbackupError, messageOf } from '../../errors.js';
 import { runDirectory } from '../../system/directories.js';
 import { LeftRunning } from '../../system/left-running.js';
 import { runCommand } from '../../system/run-command.js';
@@ -26,6 +26,7 @@ import { programRecords } from '../program-records.js';
 import { printable } from '../printable.js';
 import { ReferenceFile } from '../repository/reference.js';
 import { readRootAttributes, rootAttributes } from '../root-attributes.js';
+import { requireStored } from '../stored/stored-file.js';
 import { pathInBackup, requireSources } from '../source-layout.js';
 import { restoreStaged } from '../repository/staged-restore.js';
 import { CommandRepository } from './stored-by-commands.js';
@@ -163,6 +164,13 @@ class CommandEngine implements CopyEngine {
       throw this.#programs.failureLeaving('copy', result, running);
     }
     const unreadable = new UnreadablePaths();
+    // A FIFO in its place would be waited for without end.
+    await requireStored(told).catch((error: unknown) => {
+      throw new FsbackupError('copyFailed', `the copy failed: ${messageOf(error)}`, {
+        hint: 'The command is to write the paths that it could not read into that file, and not to replace it.',
+        cause: error,
+      });
+    });
     for (const name of (await readFile(told, 'latin1')).split('\0'))
       if (name !== '') unreadable.add(printable(`/${withoutRoot(name)}`));
     await rm(told);

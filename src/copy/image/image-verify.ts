@@ -7,6 +7,7 @@ import { siblingData } from '../btrfs/btrfs-contents.js';
 import { CONTENTS } from '../filesystem/contents-file.js';
 import { copyFailure, copyStopped } from '../copy-error.js';
 import { noDifferences } from '../digests/digest-compare.js';
+import { forgetCached } from '../stored/forget-cached.js';
 import { readStored, requireStored, sha256Of } from '../stored/stored-file.js';
 import type { VerifyFindings, VerifyRequest } from '../engine.js';
 import {
@@ -29,9 +30,10 @@ async function checkStored(
   run: Run,
 ): Promise<string | undefined> {
   const { dataDirectory, image } = link;
+  const file = path.join(dataDirectory, chunksFile(image.name));
+  await requireStored(file);
+  await forgetCached(file, run);
   if (mode === 'quick') {
-    const file = path.join(dataDirectory, chunksFile(image.name));
-    await requireStored(file);
     const result = await run(['zstd', '-q', '--test', '--', file], { signal });
     if (signal.aborted) throw copyStopped();
     if (result.notFound) throw copyFailure('zstd', result);

@@ -181,7 +181,7 @@ export class TargetPrograms {
       'copyFailed',
       `the copy failed: ${this.describe(command, result)}, and left running: ${left}`,
       {
-        hint: `commands.${command} must not end before all that it starts has, since its exit code is all that is known of it (in a shell script by "wait").`,
+        hint: `commands.${command} must not end before all that it starts has, since its exit code is all that is known of it (in a script: wait).`,
       },
     );
   }
