@@ -221,6 +221,7 @@ export async function acquireLock(
   const begun = performance.now();
   const deadline = begun + (waitMs ?? 0);
   let isToldOf = false;
+  let untoldSince: number | undefined;
   for (;;) {
     signal.throwIfAborted();
     const lock = await tryAcquireLock(name, dependencies);
@@ -229,7 +230,9 @@ export async function acquireLock(
     if (leftMs <= 0) {
       const holder = await readHolder(name, dependencies.directories);
       const isTold = holder !== undefined && isAlive(holder.pid);
-      if (isTold ? holder.isRecovery !== true : leftMs <= -TELL_MS) {
+      // Who lets go of it empties the file first: a recovery that ends is one no more for a moment.
+      untoldSince = isTold ? undefined : (untoldSince ?? performance.now());
+      if (isTold ? holder.isRecovery !== true : performance.now() - (untoldSince ?? 0) >= TELL_MS) {
         throw new FsbackupError('locked', `${what} is in use by ${describe(holder)}`, {
           hint:
             waitMs === undefined

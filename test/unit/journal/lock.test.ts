@@ -207,6 +207,17 @@ describe('a lock', () => {
     await lock?.release();
   });
 
+  it('of a recovery is waited for to its very end, when its file does not tell any more whose it is', async () => {
+    const recovering = await locksForRecovery(dependencies('run-2'), 'own')('a');
+    const waiting = acquireLock('job-a', 'the job a', dependencies(), { waitMs: 0, signal: never });
+    // Longer than one waits for a file to tell.
+    await sleep(1000);
+    await writeFile(path.join(directory, 'job-a.lock'), '');
+    await sleep(200);
+    await recovering?.release();
+    await (await waiting).release();
+  });
+
   it('is given a moment to tell who holds it, while its file tells of somebody who is dead', async () => {
     const gone = spawn('true');
     await once(gone, 'exit');
