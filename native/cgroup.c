@@ -96,7 +96,7 @@ static bool join(const char *cgroup) {
     char path[384];
     snprintf(path, sizeof path, "%.288s/cgroup.procs", cgroup);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool joined = write(fd, "0", 1) == 1;
+    bool joined = fd >= 0 && write(fd, "0", 1) == 1;
     close(fd);
     return joined;
 }

@@ -67,7 +67,7 @@ uint32_t survive_memory(void) { return mlockall(MCL_CURRENT) == 0 ? 0 : WARN_NO_
 
 uint32_t survive_oom(void) {
     int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    bool done = write(fd, "-1000", 5) == 5;
+    bool done = fd >= 0 && write(fd, "-1000", 5) == 5;
     close(fd);
     return done ? 0 : WARN_NO_OOM;
 }

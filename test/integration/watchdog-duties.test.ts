@@ -215,6 +215,21 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'each guard by itself', () => {
     expect((await thawed).error).toBe(0);
   });
 
+  it('sleeps while another has claimed what it is to thaw', async () => {
+    const guarded = await frozen();
+    hand.publishThawBegin(guarded, boottimeMs());
+    hand.publish(guarded, SlotState.thawing);
+    // A claim that grows old is taken over.
+    const claims = setInterval(() => hand.publishThawBegin(guarded, boottimeMs()), 10);
+    const thawed = guarded.connection.request({ type: FrameType.thaw }, REPLY_MS);
+    try {
+      expect(await busiestMs(guarded.pids)).toBeLessThan(IDLE_MS);
+    } finally {
+      clearInterval(claims);
+    }
+    expect((await thawed).error).toBe(0);
+  });
+
   it('says why it thaws what another had claimed, and was stopped', async () => {
     const guarded = await frozen();
     hand.publishThawBegin(guarded, boottimeMs() - 1000);
