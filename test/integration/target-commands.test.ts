@@ -309,6 +309,19 @@ describeNeeding(NEEDS, 'a target that commands carry backups to', () => {
     LONG_MS,
   );
 
+  it('is restored from by no command that leaves what it started', async () => {
+    await giveTree();
+    expect((await fsbackup('run')).code).toBe(0);
+    const { repository: { commands } = {} } = commandTarget(given);
+    const script = 'sleep 300 >/dev/null 2>&1 & echo "$!" >"$1/pid"; mkdir -p ".$2/www"; exit 0';
+    await giveTree({ commands: { ...commands, restore: ['sh', '-c', script, 'sh', given, source] } });
+    const out = path.join(directory, 'out');
+    const { code, said } = await fsbackup('restore', 'srv', '--to', out, path.join(source, 'www'));
+    expect(code, said).toBe(40);
+    expect(said).toContain('left running: sleep');
+    expect(isAlive(Number(await readFile(path.join(given, 'pid'), 'utf8')))).toBe(false);
+  });
+
   it.each(['mkfifo "$1"', 'ln -s /etc/passwd "$1"'])(
     'is no backup where what tells of unreadable files is none: %s',
     async (put) => {

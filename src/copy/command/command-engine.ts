@@ -5,7 +5,8 @@ import type { BackupTarget } from '../../backup-target.js';
 import { FsbackupError, messageOf } from '../../errors.js';
 import { runDirectory } from '../../system/directories.js';
 import { LeftRunning } from '../../system/left-running.js';
-import { runCommand } from '../../system/run-command.js';
+import { runCommand, type CommandResult } from '../../system/run-command.js';
+import type { TargetCommand } from '../../target-commands.js';
 import { nulTerminated, pathFromBytes } from '../byte-path.js';
 import { copyStopped, TARGET_REFUSES, UnreadablePaths, withCopyErrors } from '../copy-error.js';
 import { countSources } from '../filesystem/count-tree.js';
@@ -158,11 +159,7 @@ class CommandEngine implements CopyEngine {
       await left.end();
       throw this.#programs.failure('copy', result);
     }
-    const running = await left.await();
-    if (running.length > 0) {
-      await left.end();
-      throw this.#programs.failureLeaving('copy', result, running);
-    }
+    await this.#requireNoneLeft('copy', result, left);
     const unreadable = new UnreadablePaths();
     // A FIFO in its place would be waited for without end.
     await requireStored(told).catch((error: unknown) => {
@@ -180,6 +177,14 @@ class CommandEngine implements CopyEngine {
     return unreadable.paths;
   }
 
+  /** Rejects with `copyFailed` where what a command started goes on, which is ended. */
+  async #requireNoneLeft(command: TargetCommand, result: CommandResult, left: LeftRunning): Promise<void> {
+    const running = await left.await();
+    if (running.length === 0) return;
+    await left.end();
+    throw this.#programs.failureLeaving(command, result, running);
+  }
+
   restore(request: RestoreRequest): Promise<CopyResult> {
     return withCopyErrors(async () => {
       const { job, backupId, root } = await reference.read(request.dataDirectory);
@@ -193,13 +198,16 @@ class CommandEngine implements CopyEngine {
           const wanted = `${staged}.paths`;
           await writeFile(wanted, nulTerminated(paths.map(pathInBackup)), { mode: 0o600 });
           try {
+            const left = new LeftRunning(wanted);
             const result = await this.#programs.run(
               'restore',
               { job, id: backupId, directory: staged, paths: wanted },
-              { signal, cwd: staged },
+              { signal, cwd: staged, watch: left.watch },
             );
             const isPartial = this.#programs.isPartial(result);
             if (result.exitCode !== 0 && !isPartial) throw this.#programs.failure('restore', result);
+            // What it restored is about to be moved into place.
+            await this.#requireNoneLeft('restore', result, left);
             if (isPartial) unreadable.add('/(some files: the command does not say which)');
           } finally {
             await rm(wanted, { force: true });
