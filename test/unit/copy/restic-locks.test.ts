@@ -34,7 +34,8 @@ const { signal } = new AbortController();
 describe('a repository of restic that another one has locked', () => {
   it('is waited for, and its lock left alone', async () => {
     const { run, asked } = ending(LOCKED, LOCKED, GOOD);
-    const result = await new ResticRepository(run, '/r', [], QUICK).run(['forget', '--prune']);
+    const patient = { lockPatience: { waitMs: 600_000, pauseMs: 1 } };
+    const result = await new ResticRepository(run, '/r', [], patient).run(['forget', '--prune']);
     expect(result.exitCode).toBe(0);
     expect(asked).toEqual(['forget --prune', 'forget --prune', 'forget --prune']);
   });
