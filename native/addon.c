@@ -1,6 +1,6 @@
 /* The system calls that Node lacks. Plain calls are here, those over the page shared with the watchdog in addon-page.c,
- * those of one kind of filesystem or device in addon-btrfs.c and addon-loop.c, extended attributes in addon-attributes.c; what
- * waits does so by addon-tasks.c. */
+ * those of one kind of filesystem or device in addon-btrfs.c and addon-loop.c, extended attributes in addon-attributes.c, what
+ * is in memory of files in addon-cache.c; what waits does so by addon-tasks.c. */
 #include "addon.h"
 
 #include <errno.h>
@@ -183,6 +183,7 @@ NAPI_MODULE_INIT() {
         {"xfsReservedBlocks", NULL, xfs_reserved_blocks, NULL, NULL, NULL, napi_enumerable, NULL},
         {"btrfsSubvolume", NULL, btrfs_subvolume, NULL, NULL, NULL, napi_enumerable, NULL},
         {"loopReads", NULL, start_loop_reads, NULL, NULL, NULL, napi_enumerable, NULL},
+        {"forgetCached", NULL, start_forget_cached, NULL, NULL, NULL, napi_enumerable, NULL},
         {"readAttributes", NULL, start_read_attributes, NULL, NULL, NULL, napi_enumerable, NULL},
         {"setAttribute", NULL, start_set_attribute, NULL, NULL, NULL, napi_enumerable, NULL},
         {"tryLock", NULL, try_lock, NULL, NULL, NULL, napi_enumerable, NULL},

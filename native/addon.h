@@ -88,6 +88,9 @@ napi_value start_set_attribute(napi_env env, napi_callback_info info);
 /* addon-loop.c */
 napi_value start_loop_reads(napi_env env, napi_callback_info info);
 
+/* addon-cache.c */
+napi_value start_forget_cached(napi_env env, napi_callback_info info);
+
 /* measure.c: looks at the devices until page->measuring is 0. */
 void devices_measure(struct page *page, int control);
 

@@ -70,6 +70,7 @@ interface Addon {
   xfsReservedBlocks(fd: number): number;
   btrfsSubvolume(fd: number): SubvolumeFacts;
   loopReads(loopFd: number, fileFd: number): Promise<number>;
+  forgetCached(path: string): Promise<number>;
   readAttributes(file: Buffer, into: Buffer): Promise<number>;
   setAttribute(file: Buffer, name: Buffer, value: Buffer): Promise<number>;
   tryLock(fd: number): boolean;
@@ -160,6 +161,15 @@ export function btrfsSubvolume(fd: number): SubvolumeFacts {
  */
 export async function loopReads(loopFd: number, fileFd: number): Promise<boolean> {
   return (await addon().loopReads(loopFd, fileFd)) === 1;
+}
+
+/**
+ * Has the kernel forget what it has in memory of a file, or of all files below a directory, behind no symlink (posix_fadvise(2)
+ * POSIX_FADV_DONTNEED): who reads them next reads the disk. What is not written back yet, or mapped, stays, and so does what
+ * cannot be opened; ZFS keeps what it has. Rejects as nftw(3) does, with ENOENT for one that is not there.
+ */
+export async function forgetCached(path: string): Promise<void> {
+  await addon().forgetCached(path);
 }
 
 /**

@@ -5,6 +5,7 @@ import {
   fsyncSync,
   ftruncateSync,
   linkSync,
+  mkdirSync,
   openSync,
   readFileSync,
   symlinkSync,
@@ -21,6 +22,7 @@ import {
   boottimeMs,
   createPage,
   ficlone,
+  forgetCached,
   freezeSlot,
   loopReads,
   probeFrozen,
@@ -36,6 +38,7 @@ import {
 import { describeNeeding } from '../support/capabilities.js';
 import { ended, eventually } from '../support/freeze-harness.js';
 import { GuardsByHand } from '../support/guards-by-hand.js';
+import { watchOpenFiles } from '../support/open-files.js';
 import { must, throwawayDisks, type ThrowawayFilesystem } from '../support/throwaway-filesystem.js';
 import { waitingThread } from '../support/waiting-thread.js';
 
@@ -337,6 +340,35 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     closeSync(source);
     closeSync(destination);
     expect(readFileSync(`${xfs.mountpoint}/destination`, 'utf8')).toBe('shared blocks');
+  });
+
+  /** How much of a file is in memory, in bytes. */
+  async function cached(file: string): Promise<number> {
+    return Number(await must('fincore', '--bytes', '--noheadings', '--output', 'RES', file));
+  }
+
+  it('has what is in memory of files forgotten, and waits for nothing, follows nothing, and leaves nothing open', async () => {
+    const directory = `${ext4.mountpoint}/cached`;
+    mkdirSync(`${directory}/below`, { recursive: true });
+    const files = [`${directory}/file`, `${directory}/below/file`];
+    const outside = `${ext4.mountpoint}/outside`;
+    for (const file of [...files, outside]) writeFileSync(file, Buffer.alloc(1_000_000, 'x'));
+    symlinkSync(outside, `${directory}/link`);
+    await must('mkfifo', `${directory}/fifo`);
+    await syncfs(fd);
+    for (const file of [...files, outside]) expect(await cached(file)).toBeGreaterThan(900_000);
+    const allClosed = watchOpenFiles();
+    await forgetCached(directory);
+    for (const file of files) expect(await cached(file)).toBe(0);
+    expect(await cached(outside)).toBeGreaterThan(900_000);
+    await forgetCached(outside);
+    expect(await cached(outside)).toBe(0);
+    await allClosed();
+    await expect(forgetCached(`${directory}/none`)).rejects.toMatchObject({
+      code: 'ENOENT',
+      syscall: 'nftw',
+    });
+    await expect(forgetCached(undefined as unknown as string)).rejects.toThrow('Node-API call failed');
   });
 
   /** A file on `on` with the inode number of `other`, opened. */

@@ -13,6 +13,7 @@ const C_TESTS: Readonly<Record<string, readonly string[]>> = {
   'addon-btrfs.c': ['btrfs-subvolume', 'btrfs-provider'],
   'addon-devices.c': [addon, devices],
   'addon-loop.c': [addon],
+  'addon-cache.c': [addon],
   'addon-page.c': [addon, freezer, duties, inFlight, 'thaw-orphaned', 'thaw-guardless'],
   'addon-tasks.c': ['addon-tasks', addon, freezer],
   'addon.c': [addon, freezer],

@@ -6,7 +6,7 @@ import { siblingData } from '../btrfs/btrfs-contents.js';
 import { copyFailure, copyStopped } from '../copy-error.js';
 import type { VerifyRequest } from '../engine.js';
 import { storedRecord } from './sent-digests.js';
-import { forgetCached } from '../stored/forget-cached.js';
+import { forgetStored } from '../stored/forget-stored.js';
 import { requireStored } from '../stored/stored-file.js';
 import { HashingStream } from '../stream-pipe.js';
 import type { FoundEntries } from '../digests/verify-list.js';
@@ -39,7 +39,7 @@ export async function verifyStreams(
       problems.push(other);
       continue;
     }
-    await forgetCached(path.join(dataDirectory, file), run);
+    await forgetStored(path.join(dataDirectory, file));
     const before = bytes;
     const through = new HashingStream((more) => request.onProgress({ bytes: before + more, files: 0 }));
     through.resume();

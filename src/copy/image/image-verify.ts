@@ -7,7 +7,7 @@ import { siblingData } from '../btrfs/btrfs-contents.js';
 import { CONTENTS } from '../filesystem/contents-file.js';
 import { copyFailure, copyStopped } from '../copy-error.js';
 import { noDifferences } from '../digests/digest-compare.js';
-import { forgetCached } from '../stored/forget-cached.js';
+import { forgetStored } from '../stored/forget-stored.js';
 import { readStored, requireStored, sha256Of } from '../stored/stored-file.js';
 import type { VerifyFindings, VerifyRequest } from '../engine.js';
 import {
@@ -32,7 +32,7 @@ async function checkStored(
   const { dataDirectory, image } = link;
   const file = path.join(dataDirectory, chunksFile(image.name));
   await requireStored(file);
-  await forgetCached(file, run);
+  await forgetStored(file);
   if (mode === 'quick') {
     const result = await run(['zstd', '-q', '--test', '--', file], { signal });
     if (signal.aborted) throw copyStopped();

@@ -5,6 +5,7 @@ import { copyFailure, copyStopped } from '../copy-error.js';
 import { noDifferences } from '../digests/digest-compare.js';
 import { escapePath, plainRecord, type DigestRecord } from '../digests/digest-record.js';
 import type { VerifyFindings, VerifyRequest } from '../engine.js';
+import { forgetStored } from '../stored/forget-stored.js';
 import { requireStored } from '../stored/stored-file.js';
 import { ARCHIVE, type TarArchive } from './tar-archive.js';
 import { isAmong } from './tar-padded.js';
@@ -43,6 +44,7 @@ export async function verifyTar(
   const other = await requireStored(file).then(() => undefined, messageOf);
   if (other !== undefined) return { ...noDifferences(), files: undefined, bytes: 0, problems: [other] };
   if (mode === 'full') return await verifyMembers(request, archive);
+  await forgetStored(file);
   const result = await run(['zstd', '-q', '--test', '--', file], { signal });
   if (signal.aborted) throw copyStopped();
   if (result.notFound) throw copyFailure('zstd', result);

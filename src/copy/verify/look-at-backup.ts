@@ -1,4 +1,5 @@
 import { lstat } from 'node:fs/promises';
+import { localRepository, targetOf } from '../../backup-target.js';
 import { errnoOf } from '../../errors.js';
 import { withScratch } from '../../system/scratch.js';
 import { digestsOf } from '../digests/backup-digests.js';
@@ -6,6 +7,7 @@ import { dataDirectory } from '../backup/backup-layout.js';
 import type { CompleteBackup } from '../backup/backup-list.js';
 import { noDifferences } from '../digests/digest-compare.js';
 import type { CopyEngine, CopyProgress, VerifyFindings } from '../engine.js';
+import { forgetStored } from '../stored/forget-stored.js';
 import { sizeOf, totalsOf } from '../backup/manifest.js';
 
 /** What a verification is asked for with. */
@@ -35,6 +37,11 @@ export async function lookAtBackup({
     const errno = errnoOf(error);
     if (errno === undefined) throw error;
     return { ...nothing, problems: [`${directory} cannot be read: ${errno}`] };
+  }
+  if (mode === 'full') {
+    await forgetStored(directory);
+    const repository = localRepository(targetOf(backup));
+    if (repository !== undefined) await forgetStored(repository);
   }
   const digests = await digestsOf(backup, { engine, signal });
   const list = digests !== undefined && 'file' in digests ? digests : undefined;
