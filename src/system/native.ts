@@ -70,7 +70,7 @@ interface Addon {
   xfsReservedBlocks(fd: number): number;
   btrfsSubvolume(fd: number): SubvolumeFacts;
   loopReads(loopFd: number, fileFd: number): Promise<number>;
-  forgetCached(path: string): Promise<number>;
+  forgetCached(file: string): Promise<number>;
   readAttributes(file: Buffer, into: Buffer): Promise<number>;
   setAttribute(file: Buffer, name: Buffer, value: Buffer): Promise<number>;
   tryLock(fd: number): boolean;
@@ -168,8 +168,8 @@ export async function loopReads(loopFd: number, fileFd: number): Promise<boolean
  * POSIX_FADV_DONTNEED): who reads them next reads the disk. What is not written back yet, or mapped, stays, and so does what
  * cannot be opened; ZFS keeps what it has. Rejects as nftw(3) does, with ENOENT for one that is not there.
  */
-export async function forgetCached(path: string): Promise<void> {
-  await addon().forgetCached(path);
+export async function forgetCached(file: string): Promise<void> {
+  await addon().forgetCached(file);
 }
 
 /**

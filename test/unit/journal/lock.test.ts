@@ -215,7 +215,9 @@ describe('a lock', () => {
     await writeFile(path.join(directory, 'job-a.lock'), '');
     await sleep(200);
     await recovering?.release();
-    await (await waiting).release();
+    const lock = await waiting;
+    expect(lock.name).toBe('job-a');
+    await lock.release();
   });
 
   it('is given a moment to tell who holds it, while its file tells of somebody who is dead', async () => {
