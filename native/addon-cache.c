@@ -17,9 +17,10 @@ static int forget_file(const char *path, const struct stat *status, int type, st
     if (type != FTW_F || !S_ISREG(status->st_mode)) return 0;
     /* What has taken its place meanwhile is not waited for. */
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0) return 0;
-    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-    close(fd);
+    if (fd >= 0) {
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        close(fd);
+    }
     return 0;
 }
 

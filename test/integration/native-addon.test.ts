@@ -357,8 +357,18 @@ describeNeeding(['root', 'loop', 'ext4', 'xfs'], 'the addon', () => {
     await must('mkfifo', `${directory}/fifo`);
     await syncfs(fd);
     for (const file of [...files, outside]) expect(await cached(file)).toBeGreaterThan(900_000);
+    const writer = spawn('/bin/sh', ['-c', 'exec > "$1"', 'sh', `${directory}/fifo`]);
     const allClosed = watchOpenFiles();
-    await forgetCached(directory);
+    try {
+      await sleep(300);
+      await forgetCached(directory);
+      // No reader has come: it waits in its open(2).
+      await sleep(200);
+      expect([writer.exitCode, writer.signalCode]).toEqual([null, null]);
+    } finally {
+      writer.kill('SIGKILL');
+      await ended(writer);
+    }
     for (const file of files) expect(await cached(file)).toBe(0);
     expect(await cached(outside)).toBeGreaterThan(900_000);
     await forgetCached(outside);

@@ -29,6 +29,11 @@ export const KEPT: readonly Kept[] = [
     text,
     because: 'memory alone: some hundred bytes for each call of a command that ends',
   })),
+  {
+    source: 'native/addon-cache.c',
+    text: 'return throw_errno(env, ENOMEM, task.syscall_name);',
+    because: 'memory for a path would have to be wanting just then',
+  },
   ...[
     'forget(env, queued);',
     'free(task->owned);',
