@@ -80,7 +80,9 @@ const TS_TESTS: Readonly<Record<string, { modules?: readonly string[]; commands?
   'freeze/mountpoint.ts': { modules: ['unit/freeze/mountpoint'] },
   'freeze/overdue-freeze.ts': { modules: ['unit/freeze/overdue-freeze'] },
   'freeze/protocol.ts': { modules: ['unit/freeze/protocol'] },
-  'freeze/recover-freezes.ts': { modules: ['unit/freeze/recover-freezes', 'integration/release-by-hand'] },
+  'freeze/recover-freezes.ts': {
+    modules: ['unit/freeze/recover-freezes', 'unit/freeze/overdue-freeze', 'integration/release-by-hand'],
+  },
   'freeze/refuse-held.ts': { modules: ['unit/freeze/refuse-held'] },
   'freeze/release-by-hand.ts': { modules: ['unit/freeze/release-by-hand', 'integration/release-by-hand'] },
   'freeze/render-status.ts': { modules: ['unit/freeze/render-status'] },

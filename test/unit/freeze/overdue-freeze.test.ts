@@ -3,13 +3,15 @@ import { once } from 'node:events';
 import { closeSync, copyFileSync, mkdtempSync, rmSync, writeSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { FreezeRecord } from '../../../src/freeze/freeze-record.js';
-import { isStopped } from '../../../src/freeze/kill-guards.js';
+import { isGuard, isStopped } from '../../../src/freeze/kill-guards.js';
 import { isOverdue } from '../../../src/freeze/overdue-freeze.js';
 import { DEADLINE_AT, SLOTS_AT, SlotState } from '../../../src/freeze/protocol.js';
+import { recoverFreezes } from '../../../src/freeze/recover-freezes.js';
 import { boottimeMs, createPage } from '../../../src/system/native.js';
 import { eventually } from '../../support/freeze-harness.js';
+import { freezeBody, putOnRecord } from '../../support/on-record.js';
 
 /** Long enough that no machine is so slow: what is to be in time is. */
 const LONG_MS = 1_000_000;
@@ -82,6 +84,22 @@ describe('a freeze whose guards let its deadline pass', () => {
     expect(isOverdue(record(), 0)).toBe(false);
     await stop(children[1]);
     expect(isOverdue(record(), 0)).toBe(true);
+  });
+
+  it('that cannot be thawed may still be frozen, which recover says, and leaves its guards alone', async () => {
+    vi.stubEnv('FSBACKUP_RUN_DIR', directory);
+    const recordFd = await putOnRecord(freezeBody({ watchdogPids: [pids()[0] ?? 0, pids()[1] ?? 0] }));
+    try {
+      publish(SlotState.held, LONG_MS);
+      expect(await recoverFreezes({ lateMs: 0 })).toEqual({
+        recovered: [],
+        failures: [expect.stringContaining('/srv may still be frozen') as string],
+      });
+      expect(pids().every(isGuard)).toBe(true);
+    } finally {
+      closeSync(recordFd);
+      vi.unstubAllEnvs();
+    }
   });
 
   it('is not where it is on record as ended, or its guards are gone', async () => {
