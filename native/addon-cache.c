@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 /* Directories that are open at a time; deeper ones are opened again. */

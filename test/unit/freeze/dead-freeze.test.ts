@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -7,6 +7,7 @@ import * as withinModule from '../../../src/freeze/within.js';
 import * as native from '../../../src/system/native.js';
 import { readMounts } from '../../../src/system/mountinfo.js';
 import { freezeBody } from '../../support/on-record.js';
+import { findSequencedDisk } from '../../support/sequenced-disk.js';
 import { timesOpen } from '../../support/times-open.js';
 
 // Other tests of this process have loaded what is mocked here.
@@ -42,13 +43,7 @@ describe('what a dead command left frozen, and is mounted nowhere here', () => {
   });
 
   it('is gone where the device has another disk by now', async () => {
-    const majorMinor = readdirSync('/sys/dev/block').find((name) => {
-      try {
-        return readFileSync(`/sys/dev/block/${name}/diskseq`, 'utf8') !== '';
-      } catch {
-        return false;
-      }
-    });
+    const majorMinor = findSequencedDisk();
     if (majorMinor === undefined) return;
     const body = freezeBody({ majorMinor, fstype: 'none', device: unknown });
     await expect(endDeadFreeze(body)).rejects.toMatchObject({ code: 'thawFailed' });

@@ -1,13 +1,4 @@
-import {
-  closeSync,
-  constants,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
@@ -24,6 +15,7 @@ import {
 } from '../../../src/freeze/freeze-record.js';
 import { tryLock } from '../../../src/system/native.js';
 import { watchOpenFiles } from '../../support/open-files.js';
+import { findSequencedDisk } from '../../support/sequenced-disk.js';
 
 /** A number that no device has. */
 const TARGET = { mountpoint: '/srv', majorMinor: '0:999999', device: '/dev/vdz', fstype: 'ext4' };
@@ -119,13 +111,7 @@ it('cannot be read where somebody put a file in the place of its directory', () 
 });
 
 it('of a loss is of the disk that the device held then', async () => {
-  const majorMinor = readdirSync('/sys/dev/block').find((name) => {
-    try {
-      return readFileSync(`/sys/dev/block/${name}/diskseq`, 'utf8') !== '';
-    } catch {
-      return false;
-    }
-  });
+  const majorMinor = findSequencedDisk();
   if (majorMinor === undefined) return;
   const diskSequence = readFileSync(`/sys/dev/block/${majorMinor}/diskseq`, 'utf8').trim();
   const fd = await locked(majorMinor);

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
@@ -11,6 +11,7 @@ import {
   writeStatus,
 } from '../../../src/freeze/freeze-record.js';
 import { freezeBody, putOnRecord } from '../../support/on-record.js';
+import { findSequencedDisk } from '../../support/sequenced-disk.js';
 import { timesOpen } from '../../support/times-open.js';
 
 const BODY = freezeBody();
@@ -63,13 +64,7 @@ it('are told of one by one, where one cannot be read', async () => {
 });
 
 it('of a version that did not note the disk are taken for those of the one that is there', async () => {
-  const majorMinor = readdirSync('/sys/dev/block').find((name) => {
-    try {
-      return readFileSync(`/sys/dev/block/${name}/diskseq`, 'utf8') !== '';
-    } catch {
-      return false;
-    }
-  });
+  const majorMinor = findSequencedDisk();
   if (majorMinor === undefined) return;
   expect(isOfAnotherDisk({ majorMinor })).toBe(false);
   expect(isOfAnotherDisk({ majorMinor, diskSequence: '0' })).toBe(true);
